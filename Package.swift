@@ -1,0 +1,61 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let package = Package(
+  name: "diskqueue",
+  platforms: [.macOS(.v26)],
+  products: [
+    .library(name: "DiskQueue", targets: ["DiskQueue"]),
+    .executable(name: "diskq", targets: ["diskq"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+  ],
+  targets: [
+    .systemLibrary(
+      name: "CXXHash",
+      pkgConfig: "libxxhash",
+      providers: [.apt(["libxxhash-dev"]), .brew(["xxhash"])]
+    ),
+    // Prototypes of Linux calls that Swift's Glibc module does not show.
+    .systemLibrary(name: "CLinux"),
+    .target(
+      name: "DiskQueue",
+      dependencies: ["CXXHash", "CLinux"],
+      swiftSettings: [
+        // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0458-strict-memory-safety.md
+        .strictMemorySafety(),
+        // Lets a reader lend a record that cannot outlive the next call; needed by the core alone.
+        .enableExperimentalFeature("Lifetimes"),
+      ]
+    ),
+    .executableTarget(
+      name: "diskq",
+      dependencies: [
+        "DiskQueue",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]
+    ),
+    .target(
+      name: "DiskQueueTestSupport",
+      dependencies: ["DiskQueue", "CXXHash"],
+      path: "Tests/DiskQueueTestSupport"
+    ),
+    .testTarget(name: "DiskQueueTests", dependencies: ["DiskQueue", "DiskQueueTestSupport"]),
+    .testTarget(name: "DiskqTests", dependencies: ["DiskQueue", "DiskQueueTestSupport", "diskq"]),
+  ],
+  swiftLanguageModes: [.v6]
+)
+
+for target in package.targets where target.type != .system {
+  target.swiftSettings =
+    (target.swiftSettings ?? []) + [
+      .treatAllWarnings(as: .error),
+      // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0335-existential-any.md
+      .enableUpcomingFeature("ExistentialAny"),
+      // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0409-access-level-on-imports.md
+      .enableUpcomingFeature("InternalImportsByDefault"),
+      // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0444-member-import-visibility.md
+      .enableUpcomingFeature("MemberImportVisibility"),
+    ]
+}

@@ -1,0 +1,17 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// How long ago something was, for positions and retention. Never negative by intent, not by type:
+/// a negative age lies in the future.
+public struct Age: Sendable, Hashable, Comparable {
+  public var duration: Duration
+
+  public init(_ duration: Duration) { self.duration = duration }
+
+  public static func seconds(_ n: Int64) -> Age { Age(.seconds(n)) }
+  public static func minutes(_ n: Int64) -> Age { Age(.seconds(n) * 60) }
+  public static func hours(_ n: Int64) -> Age { Age(.seconds(n) * 3600) }
+  public static func days(_ n: Int64) -> Age { Age(.seconds(n) * 86_400) }
+
+  public static func < (left: Age, right: Age) -> Bool { left.duration < right.duration }
+}

@@ -1,0 +1,39 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+// The only integer loads and stores on raw bytes. Everything on disk is little-endian and
+// unaligned; every load is bounds-checked. Shaped like SE-0525, whose safe loads will replace it.
+
+extension RawSpan {
+  /// Loads an unaligned little-endian integer.
+  ///
+  /// - Precondition: `offset ..< offset + size` lies inside the span.
+  @inline(__always)
+  func loadLittleEndian<T: FixedWidthInteger & BitwiseCopyable>(
+    _ offset: Int, as type: T.Type
+  ) -> T {
+    precondition(
+      offset >= 0 && offset <= byteCount - MemoryLayout<T>.size, "load outside of the bytes")
+    // Safe: the bounds were checked above, and every bit pattern is an integer.
+    return unsafe T(
+      littleEndian: unsafeLoadUnaligned(
+        fromUncheckedByteOffset: offset, as: T.self))
+  }
+
+  @inline(__always) func byte(_ offset: Int) -> UInt8 {
+    loadLittleEndian(offset, as: UInt8.self)
+  }
+  @inline(__always) func u16(_ offset: Int) -> UInt16 { loadLittleEndian(offset, as: UInt16.self) }
+  @inline(__always) func u32(_ offset: Int) -> UInt32 { loadLittleEndian(offset, as: UInt32.self) }
+  @inline(__always) func u64(_ offset: Int) -> UInt64 { loadLittleEndian(offset, as: UInt64.self) }
+}
+
+extension MutableRawSpan {
+  /// Stores an unaligned little-endian integer.
+  ///
+  /// - Precondition: `offset ..< offset + size` lies inside the span.
+  @inline(__always)
+  mutating func store<T: FixedWidthInteger & BitwiseCopyable>(_ value: T, at offset: Int) {
+    storeBytes(of: value.littleEndian, toByteOffset: offset, as: T.self)
+  }
+}

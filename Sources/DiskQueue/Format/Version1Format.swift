@@ -1,0 +1,21 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+// Version 1: topics written by queuefka. No header, no marks; a slab is
+//
+//   frame, 8 bytes and the payload
+//   +0   u32        payload bytes n (as the original program writes it) or 4 + n (as it documents it)
+//   +4   u32        XXH32(payload, seed 0)
+//   +8              payload
+
+/// Which of the two lengths the frames of a version 1 slab state.
+package enum Version1Length: UInt32, Sendable {
+  case payload = 0
+  case payloadAndChecksum = 4
+
+  /// The payload bytes that a length word states, or nil where it cannot be one.
+  func payloadBytes(_ word: UInt32) -> UInt32? {
+    let (count, underflow) = word.subtractingReportingOverflow(rawValue)
+    return underflow ? nil : count
+  }
+}

@@ -1,0 +1,28 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// Bounds that options are held to, and why.
+enum Limits {
+  /// 4 KiB, a page: less holds no mark and a record beside its header. 1 TiB, a whole epoch.
+  static let slabSize: ClosedRange<Int64> = 1 << 12...1 << 40
+
+  /// What a length word can state.
+  static let maximumPayload: ClosedRange<Int64> = 0...Int64(SlabFormat.largestPayload)
+
+  /// 16 MiB: more than a sensor's reading or a request's body, and a buffer that a small device can
+  /// still take.
+  static let defaultMaximumPayload: UInt32 = 16 << 20
+
+  /// 4 KiB holds a header, its mark and a closing mark; above 1 GiB nothing is gained.
+  static let bufferSize: ClosedRange<Int64> = 1 << 12...1 << 30
+
+  static func check(
+    _ value: ByteCount, _ bounds: ClosedRange<Int64>, _ name: String
+  ) throws(QueueError) {
+    guard bounds.contains(value.bytes) else {
+      throw .invalidOption(
+        "\(name) is \(value), and must be from \(ByteCount.bytes(bounds.lowerBound)) to"
+          + " \(ByteCount.bytes(bounds.upperBound))")
+    }
+  }
+}

@@ -1,0 +1,189 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// Everything that this library throws: what happened, where, and what to do.
+///
+/// If ``loss`` is not nil, records were lost; that is told once, and the next call goes on behind
+/// them. Any other error repeats until its cause is gone.
+public struct QueueError: Error, Sendable {
+  @nonexhaustive
+  public enum Code: Sendable, Hashable {
+    /// Another writer has the topic open.
+    case locked
+    /// There is something else at the path: a file, a link, or a directory of other files.
+    case notATopic
+    /// Nothing is at the path.
+    case noSuchTopic
+    /// A slab was written by a newer version, or belongs to another topic.
+    case unsupportedFormat
+    /// An option or an argument is out of its bounds; the message names it and them.
+    case invalidOption
+    /// The payload is above the topic's, the writer's or the reader's limit. Nothing was written.
+    case payloadTooLarge
+    /// The writer was closed.
+    case closed
+    /// The task that waited was cancelled.
+    case cancelled
+    /// No record starts at the address; `address` is the start of the record it lies in, if any.
+    case notARecord
+    /// All 2^24 epochs were used, one for each unclean end: start a new topic.
+    case addressesExhausted
+    /// Records were lost to damage.
+    case damaged(Loss)
+    /// Records were cleaned before they were read.
+    case beforeEarliest(Loss)
+    /// Records that had been read were taken back by a crash.
+    case discarded(Loss)
+    /// The position lies behind the end of the topic.
+    case beyondLatest
+    /// The disk, the quota or the memory is full. What was appended before is sound, and appending
+    /// goes on when there is room.
+    case noSpace
+    /// Stable storage refused data. Final for this writer; a new one recovers.
+    case syncFailed
+    /// Another failure of a system call.
+    case system(errno: Int32)
+  }
+
+  private final class Storage: Sendable {
+    let code: Code
+    let message: String
+    let path: String?
+    let address: Address?
+    let errno: Int32?
+    let location: SourceLocation
+
+    init(
+      code: Code, message: String, path: String?, address: Address?, errno: Int32?,
+      location: SourceLocation
+    ) {
+      self.code = code
+      self.message = message
+      self.path = path
+      self.address = address
+      self.errno = errno
+      self.location = location
+    }
+  }
+
+  // Boxed: an error of one word costs the paths that do not fail nothing.
+  private let storage: Storage
+
+  public var code: Code { storage.code }
+  /// A sentence that says what happened and what to do.
+  public var message: String { storage.message }
+  /// The file or directory it is about.
+  public var path: String? { storage.path }
+  /// The address it is about.
+  public var address: Address? { storage.address }
+  /// The system's own code, where a call failed.
+  public var errno: Int32? { storage.errno }
+  /// Where in the library it arose.
+  public var location: SourceLocation { storage.location }
+
+  /// How many records of a batch landed before this error. They are in the log: do not send them
+  /// again.
+  public internal(set) var appended = 0
+
+  /// Not nil: records were lost, this is told once, and the next call goes on behind them.
+  public var loss: Loss? {
+    switch code {
+    case .damaged(let loss), .beforeEarliest(let loss), .discarded(let loss): loss
+    default: nil
+    }
+  }
+
+  package init(
+    _ code: Code, _ message: String, path: String? = nil, address: UInt64? = nil,
+    errno: Int32? = nil, fileID: StaticString = #fileID, line: UInt = #line
+  ) {
+    storage = Storage(
+      code: code, message: message, path: path, address: address.map(Address.init(rawValue:)),
+      errno: errno, location: SourceLocation(fileID: fileID, line: line))
+  }
+
+  /// Where an error arose.
+  public struct SourceLocation: Sendable, CustomStringConvertible {
+    public let fileID: StaticString
+    public let line: UInt
+    public var description: String { "\(fileID):\(line)" }
+  }
+}
+
+extension QueueError: CustomStringConvertible {
+  /// The message, the path and the address, on one line.
+  public var description: String {
+    var text = message
+    if let path { text += " [\(path)]" }
+    if let address { text += " [address \(address)]" }
+    return text
+  }
+}
+
+// MARK: - One factory a cause
+
+extension QueueError {
+  /// A failed system call, with the sentence that its cause deserves.
+  ///
+  /// - Parameter doing: what was being done, as in "writing a slab".
+  static func system(
+    _ error: SystemError, doing: String, path: String, address: UInt64? = nil,
+    fileID: StaticString = #fileID, line: UInt = #line
+  ) -> QueueError {
+    let code: Code =
+      switch error.errno {
+      case Errno.noSpace, Errno.quota: .noSpace
+      default: .system(errno: error.errno)
+      }
+    let advice =
+      switch error.errno {
+      case Errno.noSpace, Errno.quota:
+        ": nothing before it is harmed; free some space, and append again"
+      case Errno.access: ": check who owns the topic and its permissions"
+      case Errno.readOnly: ": the file system is mounted read-only"
+      case Errno.notSupported: ": it is not a plain file; remove it from the topic"
+      case Errno.tooManyLinks: ": it is a symbolic link, and none is followed"
+      default: ""
+      }
+    let what = "\(doing) failed in \(error.call): \(Syscalls.describe(error.errno))\(advice)"
+    return QueueError(
+      code, what, path: path, address: address, errno: error.errno, fileID: fileID, line: line)
+  }
+
+  static func syncFailed(
+    _ error: SystemError, path: String, fileID: StaticString = #fileID, line: UInt = #line
+  ) -> QueueError {
+    QueueError(
+      .syncFailed,
+      "stable storage refused data (\(error.call): \(Syscalls.describe(error.errno))); this writer"
+        + " takes no more records: close it, and open a new one, which recovers",
+      path: path, errno: error.errno, fileID: fileID, line: line)
+  }
+
+  static func loss(
+    _ loss: Loss, path: String?, fileID: StaticString = #fileID, line: UInt = #line
+  ) -> QueueError {
+    let code: Code =
+      switch loss.cause {
+      case .damaged: .damaged(loss)
+      case .cleaned: .beforeEarliest(loss)
+      case .discarded: .discarded(loss)
+      }
+    return QueueError(
+      code, "\(loss); the next call goes on behind it", path: path,
+      address: loss.addresses.lowerBound.rawValue, fileID: fileID, line: line)
+  }
+
+  static func closed(
+    path: String, fileID: StaticString = #fileID, line: UInt = #line
+  ) -> QueueError {
+    QueueError(
+      .closed, "the writer was closed: open a new one", path: path, fileID: fileID, line: line)
+  }
+
+  static func invalidOption(
+    _ message: String, fileID: StaticString = #fileID, line: UInt = #line
+  ) -> QueueError {
+    QueueError(.invalidOption, message, fileID: fileID, line: line)
+  }
+}

@@ -1,0 +1,170 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// Walks a topic record by record and verifies every checksum.
+///
+/// A reader needs no write permission, blocks nobody and is blocked by nobody: any number, in any
+/// process, while a writer writes, rolls and a cleaner removes slabs. It sees what was flushed.
+/// Until a writer has recovered the topic after a crash, it may see records that recovery will
+/// discard; it then says so. It holds one slab open and one buffer; memory does not grow with the
+/// topic. It has one owner, and its scope closes it; it is not to be shared among threads.
+///
+/// ```swift
+/// var reader = try QueueReader(topic: "sensors")
+/// while let record = try reader.next() { parse(record.payload) }
+/// ```
+public struct QueueReader: ~Copyable {
+  public struct Options: Sendable {
+    /// Records with a larger payload are verified, reported once with `payloadTooLarge`, and
+    /// passed. It bounds the buffer. 0 bytes to 4 GiB less 17 bytes; 16 MiB by default, as the
+    /// writer's.
+    public var maximumPayload: ByteCount = .bytes(Int64(Limits.defaultMaximumPayload))
+
+    /// How much is read at once. 4 KiB to 1 GiB; 256 KiB by default, above which reading from the
+    /// page cache gains nothing. Grows to the largest record met.
+    public var bufferSize: ByteCount = .kibibytes(256)
+
+    public init() {}
+
+    /// - Throws: `invalidOption`, with the bounds.
+    public func validate() throws(QueueError) {
+      try Limits.check(maximumPayload, Limits.maximumPayload, "maximumPayload")
+      try Limits.check(bufferSize, Limits.bufferSize, "bufferSize")
+    }
+  }
+
+  public let topic: Topic
+  private var walker: LogWalker
+  private let onLoss: ((Loss) -> Void)?
+  private let options: Options
+  private let environment: Environment
+  /// For `record(at:)`, which leaves the position alone.
+  private var lookup: LogWalker?
+
+  /// Opens a topic for reading.
+  ///
+  /// - Parameters:
+  ///   - start: where to begin; the earliest record by default.
+  ///   - options: bounds of memory.
+  ///   - onLoss: with it, every loss is handed to it and reading goes on; without, it is thrown
+  ///     once as ``QueueError/loss``, and the next call goes on behind it.
+  /// - Throws: `noSuchTopic`, `notATopic`, `unsupportedFormat`, `invalidOption`, `beyondLatest` and
+  ///   `notARecord` for a position that is none, `system`.
+  /// - Complexity: one listing of the directory and a few reads for `earliest`; for other positions
+  ///   also a search of O(log slabs) reads, and a walk from the last mark before it.
+  public init(
+    topic: Topic, from start: Topic.Position = .earliest, options: Options = .init(),
+    onLoss: ((Loss) -> Void)? = nil
+  ) throws(QueueError) {
+    try self.init(
+      topic: topic, from: start, options: options, environment: .system, onLoss: onLoss)
+  }
+
+  package init(
+    topic: Topic, from start: Topic.Position, options: Options, environment: Environment,
+    onLoss: ((Loss) -> Void)?
+  ) throws(QueueError) {
+    try options.validate()
+    var walker = LogWalker(
+      TopicIndex(try topic.openForReading()),
+      payloadLimit: UInt32(clamping: options.maximumPayload.bytes),
+      bufferSize: Int(options.bufferSize.bytes))
+    try walker.seek(to: start, now: environment.now)
+    self.walker = walker
+    self.topic = topic
+    self.options = options
+    self.environment = environment
+    self.onLoss = onLoss
+  }
+
+  /// The address that the next call reads from: that of the next record, or of a mark before it.
+  public var position: Address { Address(rawValue: walker.position) }
+
+  /// The next record, in the reader's buffer, or nil at the end of the log: ask again later.
+  ///
+  /// - Throws: a loss once, where no closure takes it; `payloadTooLarge` once for a record above
+  ///   the reader's limit; the next call goes on behind either. `unsupportedFormat` and `system`
+  ///   (also for a read error, which is not damage) until their cause is gone; nothing is skipped.
+  /// - Complexity: O(payload); no allocation, but where the buffer grows to a record or a slab is
+  ///   opened.
+  @_lifetime(&self)
+  public mutating func next() throws(QueueError) -> BorrowedRecord? {
+    while true {
+      switch try walker.step() {
+      case .record(let address, let ordinal, let payload):
+        return walker.record(address, ordinal, payload)
+      case .tooLarge(let address, let count):
+        throw tooLarge(address, count)
+      case .loss(let loss):
+        try report(loss)
+      case .end:
+        return nil
+      }
+    }
+  }
+
+  /// The next record with its own bytes, to keep; as `next` in all else. One allocation.
+  public mutating func nextCopy() throws(QueueError) -> QueueRecord? { try next()?.copy() }
+
+  /// The record that starts at exactly this address; the position does not move.
+  ///
+  /// - Throws: `notARecord` where none starts there: `address` of the error is that of the record it
+  ///   lies in, if any; `beforeEarliest`, `damaged`, `beyondLatest`, `payloadTooLarge`; as `next`.
+  /// - Complexity: a search for the last mark before it and a walk from there, about 64 KiB; the
+  ///   first call takes a second buffer.
+  @_lifetime(&self)
+  public mutating func record(at address: Address) throws(QueueError) -> BorrowedRecord {
+    if lookup == nil {
+      lookup = LogWalker(
+        TopicIndex(walker.index.storage), payloadLimit: walker.payloadLimit,
+        bufferSize: Int(options.bufferSize.bytes))
+    }
+    try lookup!.seek(to: .address(address), now: environment.now)
+    switch try lookup!.step() {
+    case .record(let found, let ordinal, let payload):
+      guard found == address.rawValue else { throw notARecord(address) }
+      return lookup!.record(found, ordinal, payload)
+    case .tooLarge(let found, let count):
+      guard found == address.rawValue else { throw notARecord(address) }
+      throw tooLarge(found, count)
+    case .loss(let loss):
+      throw .loss(loss, path: lookup!.slab?.path ?? topic.description)
+    case .end:
+      throw QueueError(
+        .beyondLatest, "address \(address) lies at the end of the topic", path: topic.description,
+        address: lookup!.position)
+    }
+  }
+
+  private func report(_ loss: Loss) throws(QueueError) {
+    guard let onLoss else { throw .loss(loss, path: walker.slab?.path ?? topic.description) }
+    onLoss(loss)
+  }
+
+  private func tooLarge(_ address: UInt64, _ count: UInt64) -> QueueError {
+    QueueError(
+      .payloadTooLarge,
+      "a record of \(count) bytes is above this reader's limit of \(options.maximumPayload) and was"
+        + " passed: raise maximumPayload to read it",
+      path: walker.slab?.path, address: address)
+  }
+
+  private func notARecord(_ address: Address) -> QueueError {
+    QueueError(
+      .notARecord, "no record starts at address \(address)", path: topic.description,
+      address: address.rawValue)
+  }
+}
+
+extension LogWalker {
+  /// A record in the window, for as long as nothing moves the walker.
+  @_lifetime(borrow self)
+  @inline(__always)
+  fileprivate func record(
+    _ address: UInt64, _ ordinal: UInt64, _ payload: Range<Int>
+  ) -> BorrowedRecord {
+    let bytes = Span<UInt8>(_bytes: window.bytes.extracting(payload))
+    return BorrowedRecord(
+      address: Address(rawValue: address), ordinal: ordinal, payload: bytes)
+  }
+}

@@ -1,0 +1,245 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// Appends records to a topic: one writer a topic, shared by any number of threads and tasks.
+///
+/// ```swift
+/// let writer = try QueueWriter(topic: "sensors")
+/// let address = try writer.append("21.5")
+/// try writer.close()
+/// ```
+///
+/// A record that was appended is ``Durability/buffered``; `flush` makes all before it
+/// ``Durability/flushed``, and `sync` and `close` ``Durability/synced``. A full buffer is flushed by
+/// the append that finds it full. A slab that is left behind is synced in the background.
+///
+/// A writer that is dropped without `close` flushes, and cannot say whether that succeeded; the next
+/// one recovers the topic.
+public final class QueueWriter: Sendable {
+  public struct Options: Sendable {
+    /// A slab is left for a new one before a record that would end beyond this; a larger record
+    /// gets a slab to itself. 4 KiB to 1 TiB. 64 MiB by default: few files, and still a grain that
+    /// cleaning can give back on a small device.
+    public var slabSize: ByteCount = .mebibytes(64)
+
+    /// A larger payload is refused before anything is written. 0 bytes to 4 GiB less 17 bytes;
+    /// 16 MiB by default, as the reader's.
+    public var maximumPayload: ByteCount = .bytes(Int64(Limits.defaultMaximumPayload))
+
+    /// Records gather here before they are handed to the system. 4 KiB to 1 GiB; 256 KiB by
+    /// default, above which writing to the page cache gains nothing.
+    public var bufferSize: ByteCount = .kibibytes(256)
+
+    /// Permission bits of a topic's directory that is made. 0700 by default: payloads are private.
+    public var directoryPermissions: UInt16 = 0o700
+
+    /// Permission bits of files that are made. 0600 by default.
+    public var filePermissions: UInt16 = 0o600
+
+    public init() {}
+
+    /// - Throws: `invalidOption`, with the bounds.
+    public func validate() throws(QueueError) {
+      try Limits.check(slabSize, Limits.slabSize, "slabSize")
+      try Limits.check(maximumPayload, Limits.maximumPayload, "maximumPayload")
+      try Limits.check(bufferSize, Limits.bufferSize, "bufferSize")
+      guard directoryPermissions <= 0o777, filePermissions <= 0o777 else {
+        throw .invalidOption("permissions are bits from 0 to 0o777")
+      }
+    }
+  }
+
+  public let topic: Topic
+
+  /// What opening the topic found, and what became of it.
+  public let recovery: RecoveryReport
+
+  private let core: WriterCore
+
+  /// Opens a topic for writing; makes it if there is none, with the directories on the way to it.
+  /// Recovers it if it was not closed.
+  ///
+  /// - Throws: `locked` while another writer has it open, in this process or another; `notATopic`,
+  ///   `unsupportedFormat`, `invalidOption`, `addressesExhausted`, `noSpace`, `syncFailed`, `system`.
+  ///   After an error nothing is open or locked.
+  /// - Complexity: independent of the topic's size. A topic that was not closed is read from the
+  ///   last slab that is certainly durable on, about one slab; a version 1 topic once from its
+  ///   start.
+  public convenience init(topic: Topic, options: Options = .init()) throws(QueueError) {
+    try self.init(topic: topic, options: options, environment: .system)
+  }
+
+  package init(topic: Topic, options: Options, environment: Environment) throws(QueueError) {
+    try options.validate()
+    self.topic = topic
+    let storage = try topic.openForWriting(
+      permissions: options.directoryPermissions, filePermissions: options.filePermissions)
+    (core, recovery) = try WriterCore.open(storage, options: options, environment: environment)
+  }
+
+  deinit { core.abandon() }
+
+  // MARK: Appending
+
+  /// Appends one record. Level reached: `buffered`.
+  ///
+  /// - Returns: the record's address, its name for ever.
+  /// - Throws: `payloadTooLarge`, before anything is written; `noSpace` and `system`, where the
+  ///   buffer was full and could not be written: this record is then not in the log, those before
+  ///   it are, and appending goes on when there is room; `syncFailed` and `closed` for good.
+  /// - Complexity: O(payload), no allocation; once in a buffer a write.
+  @discardableResult
+  public func append(_ payload: RawSpan) throws(QueueError) -> Address {
+    try core.append(payload)
+  }
+
+  /// Appends one record: see `append(_:)-(RawSpan)`.
+  @discardableResult
+  @inlinable
+  public func append(_ payload: Span<UInt8>) throws(QueueError) -> Address {
+    // Safe: a span of bytes is its bytes.
+    unsafe try append(payload.bytes)
+  }
+
+  /// Appends one record: `[UInt8]`, `Data`, a slice, any collection of bytes. Contiguous bytes are
+  /// copied once, into the buffer; others need an array on the way.
+  @discardableResult
+  @inlinable
+  public func append(_ payload: some Collection<UInt8>) throws(QueueError) -> Address {
+    let result: Result<Address, QueueError>? = payload.withContiguousStorageIfAvailable { bytes in
+      do throws(QueueError) {
+        // Safe: the bytes are there for the length of this closure.
+        return .success(try append(unsafe RawSpan(_unsafeElements: bytes)))
+      } catch {
+        return .failure(error)
+      }
+    }
+    if let result { return try result.get() }
+    return try append(Array(payload).span)
+  }
+
+  /// Appends one record: the text's UTF-8.
+  @discardableResult
+  @inlinable
+  public func append(_ text: some StringProtocol) throws(QueueError) -> Address {
+    try append(text.utf8)
+  }
+
+  /// Appends a batch in its order. Records of other threads may come to lie between.
+  ///
+  /// - Returns: from the first record's address to behind the last one's; empty for no records.
+  /// - Throws: as `append`; ``QueueError/appended`` then says how many of the batch landed.
+  @discardableResult
+  @inlinable
+  public func append<Payloads: Sequence>(
+    contentsOf payloads: Payloads
+  ) throws(QueueError) -> Range<Address> where Payloads.Element: Collection<UInt8> {
+    var batch = Batch()
+    for payload in payloads {
+      do throws(QueueError) {
+        batch.add(try append(payload))
+      } catch {
+        throw error.after(batch)
+      }
+    }
+    return addresses(of: batch)
+  }
+
+  /// Appends a batch of texts in its order: see the other `append(contentsOf:)`.
+  @discardableResult
+  @inlinable
+  public func append<Texts: Sequence>(
+    contentsOf texts: Texts
+  ) throws(QueueError) -> Range<Address> where Texts.Element: StringProtocol {
+    try append(contentsOf: texts.lazy.map(\.utf8))
+  }
+
+  /// How far a batch has come.
+  @usableFromInline
+  struct Batch {
+    @usableFromInline var first: Address?
+    @usableFromInline var last: Address?
+    @usableFromInline var count = 0
+
+    @usableFromInline init() {}
+
+    @inlinable
+    mutating func add(_ address: Address) {
+      if first == nil { first = address }
+      last = address
+      count += 1
+    }
+  }
+
+  /// The addresses of a batch, to behind its last record.
+  @usableFromInline
+  func addresses(of batch: Batch) -> Range<Address> {
+    let end = position
+    guard let first = batch.first else { return end..<end }
+    return first..<end
+  }
+
+  /// Where the next record will stand, or a mark before it.
+  public var position: Address { Address(rawValue: core.position) }
+
+  // MARK: Durability
+
+  /// Hands everything appended so far to the system. Level reached: `flushed`.
+  ///
+  /// - Throws: `noSpace` and `system`: what was not written stays in the buffer, in order, and the
+  ///   next `flush` goes on there; `syncFailed` and `closed`.
+  public func flush() throws(QueueError) { try core.flush() }
+
+  /// Puts everything appended so far on stable storage. Level reached: `synced`.
+  ///
+  /// Appending goes on meanwhile. Calls at the same time share a sync.
+  ///
+  /// - Throws: as `flush`; `syncFailed` is final for this writer, and means that records from the
+  ///   last sync on may be lost: close it, and open a new one, which says what was kept.
+  public func sync() throws(QueueError) { try core.sync() }
+
+  /// Puts everything on stable storage, marks the topic as cleanly closed, and gives up the lock.
+  /// Level reached: `synced`. Closing again does nothing.
+  ///
+  /// - Throws: `noSpace` and `system` where the end could not be written: the writer stays open, and
+  ///   `close` may be asked again when there is room. `syncFailed`: the writer is closed, and the
+  ///   next one recovers the topic.
+  public func close() throws(QueueError) {
+    try core.close()
+    core.stopThread()
+  }
+
+  /// As the other `flush`, without blocking the caller's thread.
+  public func flush() async throws(QueueError) {
+    try await core.onThread { core throws(QueueError) in try core.flush() }
+  }
+
+  /// As the other `sync`, without blocking the caller's thread.
+  public func sync() async throws(QueueError) {
+    try await core.onThread { core throws(QueueError) in try core.sync() }
+  }
+
+  /// As the other `close`, without blocking the caller's thread.
+  public func close() async throws(QueueError) {
+    try await core.onThread { core throws(QueueError) in try core.close() }
+    core.stopThread()
+  }
+
+  // MARK: For tests
+
+  /// Does what the background thread would do now.
+  package func syncSlabsLeftBehind() throws(QueueError) { try core.syncSlabsLeftBehind() }
+
+  /// Ends as the death of the process would: nothing more is written, the lock is gone.
+  package func dieForTesting() { core.die() }
+}
+
+extension QueueError {
+  /// This error, where it ended a batch.
+  @usableFromInline
+  func after(_ batch: QueueWriter.Batch) -> QueueError {
+    var error = self
+    error.appended = batch.count
+    return error
+  }
+}

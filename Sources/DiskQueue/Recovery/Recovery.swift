@@ -1,0 +1,242 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// Opening a topic for writing: finds where the log ends, makes what stands there durable, and
+/// never changes a byte of what is old.
+enum Recovery {
+  /// What a writer begins with.
+  struct Opened {
+    var start: LogTail.Start
+    var topicID: UInt64
+    var report: RecoveryReport
+  }
+
+  /// The largest record that recovery holds in memory; longer ones are checked in pieces.
+  private static let bufferSize = 1 << 18
+
+  /// - Precondition: the caller holds the topic's lock.
+  static func open(
+    _ storage: any TopicStorage, maximumPayload: UInt32, environment: Environment
+  ) throws(QueueError) -> Opened {
+    let found = try find(storage)
+    guard let plan = RecoveryPlan.decide(found?.findings) else {
+      throw .addressesExhausted(path: storage.path)
+    }
+    switch plan {
+    case .create:
+      try syncParent(of: storage)
+      return try startEpoch(
+        RecoveryPlan.Beginning(epoch: 0, kept: 0, ordinal: 0, topicID: nil, stamp: 0), storage,
+        maximumPayload, environment,
+        report: RecoveryReport(
+          state: .created, keptRecords: 0, losses: [], end: Address(rawValue: 0),
+          discardedBytes: 0))
+    case .resume(let mark):
+      return try resume(behind: mark, storage, maximumPayload, environment)
+    case .startEpoch(let beginning):
+      return try startEpoch(
+        beginning, storage, maximumPayload, environment, report: found?.report)
+    }
+  }
+
+  private static func syncParent(of storage: any TopicStorage) throws(QueueError) {
+    do throws(SystemError) {
+      try storage.syncParent()
+    } catch {
+      throw .syncFailed(error, path: storage.path)
+    }
+  }
+
+  // MARK: Finding the end
+
+  private struct Found {
+    var findings: RecoveryPlan.Findings
+    var report: RecoveryReport
+  }
+
+  /// Looks at what may not be durable, whatever the size of the topic. nil: there is no slab.
+  ///
+  /// Order: find the last slab that is certainly durable; sync the directory and the slabs from
+  /// there on; forget what is cached of them, so that what is judged is what the disk holds; walk
+  /// to the end by the reader's rules.
+  private static func find(_ storage: any TopicStorage) throws(QueueError) -> Found? {
+    while true {
+      let index = TopicIndex(storage)
+      try index.refresh()
+      guard let last = index.bases.last,
+        let start = try index.durableEnd().slab ?? index.bases.first
+      else { return nil }
+      // A slab gone while it looks was cleaned: begin again.
+      guard try syncSlabs(of: index, from: start) else { continue }
+      if let found = try judge(storage, from: start, last: last) { return found }
+    }
+  }
+
+  /// False: a slab is gone.
+  private static func syncSlabs(
+    of index: TopicIndex, from start: UInt64
+  ) throws(QueueError) -> Bool {
+    try index.storage.syncNames()
+    for base in index.bases where base >= start {
+      guard let slab = try SlabFile.open(base, in: index.storage) else { return false }
+      try slab.sync()
+      slab.file.dropCache()
+    }
+    return true
+  }
+
+  private static func judge(
+    _ storage: any TopicStorage, from start: UInt64, last: UInt64
+  ) throws(QueueError) -> Found? {
+    let index = TopicIndex(storage)
+    try index.refresh()
+    guard index.contains(start), index.bases.last == last,
+      let lastSlab = try SlabFile.open(last, in: storage)
+    else { return nil }
+    let fileEnd = try lastSlab.end()
+    if let mark = try closingMark(of: lastSlab, endingAt: fileEnd, index) {
+      // It states that all before it is durable: there is nothing to look at.
+      return Found(
+        findings: RecoveryPlan.Findings(
+          highestEpoch: Epoch.of(last), closingMark: mark, end: mark.end,
+          ordinal: mark.mark.ordinal, topicID: mark.mark.topicID, highestStamp: mark.mark.stamp),
+        report: RecoveryReport(
+          state: .clean, keptRecords: 0, losses: [], end: Address(rawValue: mark.end),
+          discardedBytes: 0))
+    }
+    guard index.topicID != nil || index.isVersion1 else { return nothingReadable(index, storage) }
+    return try walk(index, from: start, last: last)
+  }
+
+  private static func closingMark(
+    of slab: SlabFile, endingAt end: UInt64, _ index: TopicIndex
+  ) throws(QueueError) -> MarkAt? {
+    let size = UInt64(Mark.byteCount)
+    guard let topicID = index.topicID, end - slab.base >= size, !index.isPassedOver(slab.base)
+    else { return nil }
+    var window = ByteWindow(capacity: Mark.byteCount)
+    try window.fill(from: slab, at: end - size, limit: end)
+    guard let mark = Mark.read(window.bytes, address: end - size, topicID: topicID),
+      mark.closes(at: end - size)
+    else { return nil }
+    // A slab that says it is something else is not gone on in.
+    switch try slab.head().header {
+    case .sound(let header): try slab.refuse(header, unlessOf: topicID)
+    case .unsupported(let version, let flags):
+      throw slab.unsupported(version: version, flags: flags)
+    case .unsound: break
+    }
+    return MarkAt(address: end - size, mark: mark)
+  }
+
+  /// No slab has a sound header or mark: they are passed over, and the topic begins anew behind
+  /// their names.
+  private static func nothingReadable(_ index: TopicIndex, _ storage: any TopicStorage) -> Found {
+    let end = index.bases.first ?? 0
+    return Found(
+      findings: RecoveryPlan.Findings(
+        highestEpoch: index.bases.last.map(Epoch.of) ?? 0, closingMark: nil, end: end, ordinal: 0,
+        topicID: nil, highestStamp: 0),
+      report: RecoveryReport(
+        state: .recovered, keptRecords: 0, losses: [], end: Address(rawValue: end),
+        discardedBytes: 0))
+  }
+
+  /// Walks to the end of the log by the reader's rules.
+  private static func walk(
+    _ index: TopicIndex, from start: UInt64, last: UInt64
+  ) throws(QueueError) -> Found {
+    let durable = try index.durableEnd().synced
+    var walker = LogWalker(index, payloadLimit: UInt32(bufferSize), bufferSize: bufferSize)
+    walker.start(at: start)
+    var kept: UInt64 = 0
+    var losses: [Loss] = []
+    walking: while true {
+      switch try walker.step() {
+      case .record(let address, _, _), .tooLarge(let address, _):
+        if address >= durable { kept += 1 }
+      case .loss(let loss):
+        losses.append(loss)
+      case .end:
+        break walking
+      }
+    }
+    let end = walker.position
+    return Found(
+      findings: RecoveryPlan.Findings(
+        highestEpoch: Epoch.of(last), closingMark: nil, end: end, ordinal: walker.ordinal,
+        topicID: index.topicID, highestStamp: walker.highestStamp),
+      report: RecoveryReport(
+        state: index.topicID == nil ? .migrated : .recovered, keptRecords: kept, losses: losses,
+        end: Address(rawValue: end), discardedBytes: try bytes(behind: end, in: index)))
+  }
+
+  /// How many bytes lie at or behind the end of the log.
+  private static func bytes(behind end: UInt64, in index: TopicIndex) throws(QueueError) -> UInt64 {
+    var count: UInt64 = 0
+    for base in index.bases.reversed() where !index.isPassedOver(base) {
+      guard let fileEnd = try SlabFile.open(base, in: index.storage)?.end() else { continue }
+      if fileEnd > end { count &+= fileEnd - max(base, end) }
+      if base <= end { break }
+    }
+    return count
+  }
+
+  // MARK: Going on
+
+  /// Order: the opening mark is on stable storage before anything else is written, so that the
+  /// clean ending stops being one before there is anything to lose behind it.
+  private static func resume(
+    behind closing: MarkAt, _ storage: any TopicStorage, _ maximumPayload: UInt32,
+    _ environment: Environment
+  ) throws(QueueError) -> Opened {
+    guard let base = try TopicIndex.slabs(in: storage).last,
+      let slab = try SlabFile.open(base, in: storage, writable: true)
+    else {
+      throw .system(
+        SystemError(errno: Errno.noEntry, call: "openat"), doing: "opening the last slab",
+        path: storage.path, address: closing.address)
+    }
+    let header = try slab.head().soundHeader
+    let mark = Mark(
+      stamp: max(closing.mark.stamp, environment.now()), ordinal: closing.mark.ordinal,
+      synced: closing.address, kept: closing.mark.kept, topicID: closing.mark.topicID)
+    var bytes = WriteBuffer(capacity: Mark.byteCount)
+    bytes.put(mark, at: closing.end)
+    var written = 0
+    try slab.write(bytes.bytes, at: closing.end, written: &written)
+    try slab.sync()
+    return Opened(
+      start: LogTail.Start(
+        slab: slab, slabHasRecord: header.map { $0.ordinal < mark.ordinal } ?? true,
+        slabIsFull: header.map { $0.largestPayload < maximumPayload } ?? true,
+        position: closing.end + UInt64(Mark.byteCount), ordinal: mark.ordinal, stamp: mark.stamp,
+        kept: mark.kept),
+      topicID: mark.topicID,
+      report: RecoveryReport(
+        state: .clean, keptRecords: 0, losses: [], end: Address(rawValue: closing.end),
+        discardedBytes: 0))
+  }
+
+  private static func startEpoch(
+    _ beginning: RecoveryPlan.Beginning, _ storage: any TopicStorage, _ maximumPayload: UInt32,
+    _ environment: Environment, report: RecoveryReport?
+  ) throws(QueueError) -> Opened {
+    let header = SlabHeader(
+      largestPayload: maximumPayload, base: Epoch.firstAddress(beginning.epoch),
+      ordinal: beginning.ordinal, stamp: max(beginning.stamp, environment.now()),
+      synced: beginning.kept, kept: beginning.kept,
+      topicID: beginning.topicID ?? environment.randomID())
+    let slab = try SlabFile.createFirst(header, in: storage)
+    let position = header.base + UInt64(SlabHeader.byteCount + Mark.byteCount)
+    return Opened(
+      start: LogTail.Start(
+        slab: slab, slabHasRecord: false, slabIsFull: false, position: position,
+        ordinal: header.ordinal, stamp: header.stamp, kept: header.kept),
+      topicID: header.topicID,
+      report: report
+        ?? RecoveryReport(
+          state: .created, keptRecords: 0, losses: [], end: Address(rawValue: header.kept),
+          discardedBytes: 0))
+  }
+}

@@ -1,0 +1,52 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// What opening a topic for writing has to do. A pure value: decided here, carried out elsewhere.
+enum RecoveryPlan: Equatable {
+  /// There is no slab: make the first.
+  case create
+  /// The topic was closed: write the opening mark behind its closing mark, and go on.
+  case resume(behind: MarkAt)
+  /// Anything else: start this epoch, and leave everything old as it is.
+  case startEpoch(Beginning)
+
+  /// What the first slab of a new epoch states.
+  struct Beginning: Equatable {
+    var epoch: UInt64
+    /// Where the records before it end: durable by now.
+    var kept: UInt64
+    var ordinal: UInt64
+    /// nil: nothing readable is left that tells one.
+    var topicID: UInt64?
+    var stamp: UInt64
+  }
+
+  /// What was found at the end of a topic.
+  struct Findings: Equatable {
+    /// The highest epoch in any slab's name, sound or not.
+    var highestEpoch: UInt64
+    /// The mark that ends the last file, if it is a closing one.
+    var closingMark: MarkAt?
+    var end: UInt64
+    var ordinal: UInt64
+    var topicID: UInt64?
+    var highestStamp: UInt64
+  }
+
+  /// - Parameter findings: nil for a topic without slabs.
+  /// - Returns: nil where no epoch is left.
+  static func decide(_ findings: Findings?) -> RecoveryPlan? {
+    guard let findings else { return .create }
+    if let mark = findings.closingMark,
+      // The opening mark must fit into the same epoch; else the epoch is as good as used up.
+      Epoch.end(Epoch.of(mark.address)) - mark.end > UInt64(Mark.byteCount)
+    {
+      return .resume(behind: mark)
+    }
+    guard findings.highestEpoch < Epoch.last else { return nil }
+    return .startEpoch(
+      Beginning(
+        epoch: findings.highestEpoch + 1, kept: findings.end, ordinal: findings.ordinal,
+        topicID: findings.topicID, stamp: findings.highestStamp))
+  }
+}

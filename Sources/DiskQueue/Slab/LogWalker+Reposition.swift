@@ -1,0 +1,203 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+// What it means where no valid frame stands: the next slab, the next epoch, cleaned, damaged, or
+// the end. Each decision is the format's, in "Reading and damage".
+
+extension LogWalker {
+  /// A slab that is listed and gone again, this often in a row, is no cleaner's work.
+  private static let mostAttempts = 1000
+
+  /// Finds out where the log goes on from `position`. False: nowhere, for now.
+  mutating func reposition() throws(QueueError) -> Bool {
+    // The ordinary roll needs no new listing.
+    if slab != nil, case .inside(let base, let limit) = index.locate(position), base == position,
+      slab?.base != base, try open(base, limit)
+    {
+      return true
+    }
+    for _ in 0..<Self.mostAttempts {
+      try index.refresh()
+      let place = index.locate(position)
+      switch place {
+      case .nowhere:
+        return false
+
+      case .inside(let base, let limit):
+        // A slab gone between listing and opening was cleaned.
+        guard try open(base, limit) else { continue }
+        if try judge() != nil { return true }
+        if version1 != nil { return try endVersion1Slab() }
+        guard try index.isProven(position) else { return false }
+        // The proof was written after all that lies below it, but perhaps after our look: forget
+        // what was read and listed, and look again.
+        try index.refresh()
+        guard index.locate(position) == place, try open(base, limit) else { continue }
+        if try judge() == nil { try resynchronise() }
+        return true
+
+      case .nextEpoch(let base):
+        arrive(at: base, cause: .damaged)
+        return true
+
+      case .gone(let next, let cause, let needsProof):
+        // That a slab is missing is believed only in a second listing.
+        try index.refresh()
+        guard index.locate(position) == place else { continue }
+        if needsProof, try !index.isProven(position) { return false }
+        arrive(at: next, cause: cause)
+        return true
+      }
+    }
+    throw .system(
+      SystemError(errno: Errno.noEntry, call: "openat"), doing: "finding a slab",
+      path: index.storage.path, address: position)
+  }
+
+  /// Opens the slab that `position` lies in. False: it is gone.
+  private mutating func open(_ base: UInt64, _ limit: UInt64) throws(QueueError) -> Bool {
+    leaveSlab()
+    guard let opened = try SlabFile.open(base, in: index.storage) else { return false }
+    if index.isVersion1, Epoch.of(base) == 0 {
+      version1 = try index.version1Length(of: opened)
+    } else if position > base {
+      switch try opened.head().header {
+      case .sound(let header):
+        try opened.refuse(header, unlessOf: index.topicID ?? header.topicID)
+        maximumPayload = Int(header.largestPayload)
+      case .unsupported(let version, let flags):
+        throw opened.unsupported(version: version, flags: flags)
+      case .unsound:
+        maximumPayload = Int(clamping: try opened.size())
+      }
+    }
+    topicID = index.topicID ?? 0
+    self.limit = limit
+    slab = opened
+    return true
+  }
+
+  /// Forgets the slab and what was read of it.
+  private mutating func leaveSlab() {
+    slab = nil
+    version1 = nil
+    maximumPayload = -1
+    limit = .max
+    window.clear(at: position)
+  }
+
+  private mutating func arrive(at base: UInt64, cause: Loss.Cause) {
+    let kept = index.bound(ofEpoch: Epoch.of(position)) ?? position
+    // Over several slabs gone, the first way counts.
+    if arrival == nil { arrival = Arrival(cause: cause, from: position, kept: kept) }
+    if cause == .cleaned { arrival?.cause = .cleaned }
+    move(to: base)
+  }
+
+  /// Goes on at an address, in whatever slab it lies.
+  mutating func move(to address: UInt64) {
+    position = address
+    leaveSlab()
+  }
+
+  // MARK: Damage
+
+  /// A bad frame ends a version 1 slab; what remains of it is lost, unless it is the torn tail of
+  /// the last one. False: it is.
+  private mutating func endVersion1Slab() throws(QueueError) -> Bool {
+    guard limit != .max else { return false }
+    owedLoss = Loss(.damaged, from: position, to: limit, records: nil)
+    // How many it held is not written anywhere.
+    ordinalIsCounted = false
+    move(to: limit)
+    return true
+  }
+
+  /// `position` is damaged: goes to the next frame that can be believed.
+  private mutating func resynchronise() throws(QueueError) {
+    guard let slab else { return }
+    let fileEnd = try slab.end()
+    var marks = MarkSearch(slab, topicID: topicID)
+    let content = min(limit, fileEnd)
+    let mark = try marks.first(from: position, limit: content)
+
+    // The end of the content counts as a mark with the next readable slab's ordinal.
+    let end = mark?.address ?? content
+    let known: UInt64?
+    if let mark {
+      known = mark.mark.ordinal
+    } else if limit == .max {
+      known = nil
+    } else {
+      known = try index.ordinal(ofSlabFrom: nextStart)
+    }
+
+    // The header is the frame at the base, and where it is damaged nothing but the file's size
+    // bounds a payload.
+    let largest = maximumPayload >= 0 ? UInt64(maximumPayload) : fileEnd - slab.base
+    var frames = FrameSearch(slab, topicID: topicID, maximumPayload: largest)
+    let from = position
+    let found = try resumption(&frames, end: end, known: known)
+    // Behind the last frame of a file that is too short, the next slab's base or epoch is next.
+    let to = found ?? (mark == nil && limit != .max ? limit : end)
+
+    note(damageFrom: from, to: to)
+    if let found, found < end, let known {
+      try countBack(&frames, from: found, to: end, known: known)
+    }
+    if to == limit {
+      move(to: to)
+    } else {
+      if maximumPayload < 0 { maximumPayload = Int(clamping: largest) }
+      position = to
+      window.clear(at: to)
+    }
+  }
+
+  /// Where the slab goes on whose base or epoch begins at the content's end.
+  private var nextStart: UInt64 {
+    if case .nextEpoch(let base) = index.locate(limit) { base } else { limit }
+  }
+
+  /// The first sound record between `position` and the mark, or the content's end, at `end`.
+  private func resumption(
+    _ frames: inout FrameSearch, end: UInt64, known: UInt64?
+  ) throws(QueueError) -> UInt64? {
+    if let known, ordinalIsCounted, known >= ordinal, known - ordinal <= 1 {
+      // At most one record stood in between: either it was hit, or one or two marks before it were,
+      // or the header and the first mark.
+      let skipped =
+        position == frames.slab.base
+        ? [SlabHeader.byteCount + Mark.byteCount] : [Mark.byteCount, 2 * Mark.byteCount]
+      for count in skipped {
+        let (behind, overflow) = position.addingReportingOverflow(UInt64(count))
+        if !overflow, try frames.isRecord(at: behind, to: end) { return behind }
+      }
+      return nil
+    }
+    let (next, overflow) = position.addingReportingOverflow(1)
+    return overflow ? nil : try frames.firstRecord(from: next, to: end)
+  }
+
+  private mutating func note(damageFrom from: UInt64, to: UInt64) {
+    if pending == nil {
+      pending = PendingLoss(from: from, to: to, isCounted: ordinalIsCounted)
+    } else {
+      pending?.to = to
+      pending?.isExactBehind = false
+    }
+  }
+
+  /// Makes the ordinals behind a damaged place exact, where nothing else is damaged up to the next
+  /// known one.
+  private mutating func countBack(
+    _ frames: inout FrameSearch, from: UInt64, to end: UInt64, known: UInt64
+  ) throws(QueueError) {
+    guard let count = try frames.countRecords(from: from, to: end), count <= known,
+      known - count >= ordinal
+    else { return }
+    pending?.advanced += known - count - ordinal
+    pending?.isExactBehind = true
+    ordinal = known - count
+  }
+}

@@ -1,0 +1,275 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+// Going to a position: find the last mark before it, and walk from there. The mark gives the
+// ordinal.
+
+extension LogWalker {
+  mutating func seek(to start: Topic.Position, now: () -> UInt64) throws(QueueError) {
+    try index.refresh()
+    pending = nil
+    arrival = nil
+    owedLoss = nil
+    switch start.kind {
+    case .earliest, .address(0): startAtEarliest()
+    case .latest: try seekLatest()
+    case .address(let address): try seek(address: address)
+    case .ordinal(let ordinal): try seek(ordinal: ordinal)
+    case .time(let time): try seek(time: time)
+    case .ago(let age):
+      let now = now()
+      let back = age.clampedNanoseconds
+      try seek(time: back > now ? 0 : now - back)
+    }
+  }
+
+  /// Begins at the first slab, whose header tells the ordinal; that of address 0 is known without.
+  mutating func startAtEarliest() { start(at: index.first ?? 0) }
+
+  mutating func start(at base: UInt64) {
+    move(to: base)
+    ordinal = 0
+    ordinalIsCounted = base == 0
+  }
+
+  private mutating func start(at mark: MarkAt) {
+    move(to: mark.address)
+    ordinal = mark.mark.ordinal
+    ordinalIsCounted = true
+  }
+
+  // MARK: Latest
+
+  /// Behind the last record.
+  private mutating func seekLatest() throws(QueueError) {
+    let durable = try index.durableEnd()
+    if let base = durable.slab, let slab = try SlabFile.open(base, in: index.storage),
+      let topicID = index.topicID, !isVersion1(base)
+    {
+      var marks = MarkSearch(slab, topicID: topicID)
+      let limit = durable.synced.addingReportingOverflow(UInt64(Mark.byteCount))
+      let known = try marks.last(
+        from: base, limit: limit.overflow ? .max : limit.partialValue)
+      if let known { start(at: known) } else { start(at: base) }
+    } else {
+      startAtEarliest()
+    }
+    while true {
+      if case .end = try step() { break }
+    }
+    pending = nil
+  }
+
+  // MARK: Address
+
+  private mutating func seek(address: UInt64) throws(QueueError) {
+    switch index.locate(address) {
+    case .nowhere:
+      throw beyondLatest("address \(address)", end: 0)
+    case .gone, .nextEpoch:
+      // The first step finds the way, and says what lies between.
+      start(at: address)
+      ordinalIsCounted = false
+    case .inside(let base, let limit):
+      try startBefore(address, in: base, limit: limit)
+      try walk(to: address)
+    }
+  }
+
+  /// Begins at the last mark that starts at or before an address, or else at the slab's base.
+  private mutating func startBefore(
+    _ address: UInt64, in base: UInt64, limit: UInt64
+  ) throws(QueueError) {
+    if isVersion1(base) {
+      // Without marks, only a walk from the first slab counts.
+      startAtEarliest()
+    } else if let mark = try lastMark(notBehind: address, in: base, limit: limit) {
+      start(at: mark)
+    } else {
+      start(at: base)
+    }
+  }
+
+  private func lastMark(
+    notBehind address: UInt64, in base: UInt64, limit: UInt64
+  ) throws(QueueError) -> MarkAt? {
+    guard let topicID = index.topicID, let slab = try SlabFile.open(base, in: index.storage)
+    else { return nil }
+    let (end, overflow) = address.addingReportingOverflow(UInt64(Mark.byteCount))
+    var marks = MarkSearch(slab, topicID: topicID)
+    return try marks.last(from: base, limit: min(overflow ? .max : end, limit))
+  }
+
+  private func isVersion1(_ base: UInt64) -> Bool { index.isVersion1 && Epoch.of(base) == 0 }
+
+  /// Walks to the record at an address, or to the next one where it lies in no record.
+  private mutating func walk(to address: UInt64) throws(QueueError) {
+    while position < address {
+      switch try step() {
+      case .record(let start, let ordinal, _):
+        try passed(start, ordinal, before: address)
+      case .tooLarge(let start, _):
+        try passed(start, ordinal &- 1, before: address)
+      case .loss(let loss):
+        if loss.addresses.upperBound.rawValue > address { owedLoss = loss }
+      case .end:
+        throw beyondLatest("address \(address)", end: position)
+      }
+    }
+    if let pending, pending.to <= address { dropPending() }
+  }
+
+  /// A record was passed on the way to an address: it must end before it, or begin behind it.
+  private mutating func passed(
+    _ start: UInt64, _ ordinal: UInt64, before address: UInt64
+  ) throws(QueueError) {
+    if start >= address {
+      goBack(to: start, ordinal)
+    } else if position > address {
+      throw QueueError(
+        .notARecord,
+        "no record starts at address \(address): it lies in the one that starts at \(start)",
+        path: slab?.path, address: start)
+    }
+  }
+
+  private mutating func goBack(to start: UInt64, _ ordinal: UInt64) {
+    position = start
+    self.ordinal = ordinal
+  }
+
+  /// Forgets damage that lies wholly before the place where the reader starts: it is none of its.
+  private mutating func dropPending() {
+    guard let dropped = pending.take() else { return }
+    ordinalIsCounted = dropped.isExactBehind
+  }
+
+  private func beyondLatest(_ what: String, end: UInt64) -> QueueError {
+    QueueError(
+      .beyondLatest, "\(what) lies behind the end of the topic, which is at address \(end)",
+      path: index.storage.path, address: end)
+  }
+
+  // MARK: Ordinal
+
+  private mutating func seek(ordinal: UInt64) throws(QueueError) {
+    let found = try lastSlab { $0.ordinal <= ordinal }
+    if let found {
+      if let mark = try lastMark(in: found, where: { $0.ordinal <= ordinal }) {
+        start(at: mark)
+      } else {
+        start(at: found)
+      }
+    } else {
+      startAtEarliest()
+      if let base = index.first, let head = try SlabFile.open(base, in: index.storage)?.head(),
+        let first = head.ordinal, first > ordinal
+      {
+        owedLoss = Loss(.cleaned, from: 0, to: base, records: first - ordinal)
+        return
+      }
+    }
+    while self.ordinal < ordinal || !ordinalIsCounted {
+      switch try step() {
+      case .record(let start, let passed, _):
+        if passed >= ordinal { return goBack(to: start, passed) }
+      case .tooLarge(let start, _):
+        if self.ordinal > ordinal { return goBack(to: start, self.ordinal - 1) }
+      case .loss(let loss):
+        if self.ordinal > ordinal { owedLoss = loss }
+      case .end:
+        guard self.ordinal >= ordinal else {
+          throw beyondLatest("ordinal \(ordinal)", end: position)
+        }
+        return
+      }
+    }
+    if self.ordinal == ordinal { dropPending() }
+  }
+
+  // MARK: Time
+
+  private mutating func seek(time: UInt64) throws(QueueError) {
+    if let base = try lastSlab(where: { $0.stamp < time }) {
+      if let mark = try lastMark(in: base, where: { $0.stamp < time }) {
+        start(at: mark)
+      } else {
+        start(at: base)
+      }
+    } else if let base = index.bases.first(where: { !isVersion1($0) && !index.isPassedOver($0) }) {
+      // Version 1 slabs are below every time.
+      start(at: base)
+    } else {
+      try seekLatest()
+    }
+  }
+
+  /// What a slab's header and a mark both state.
+  struct Stated {
+    var ordinal: UInt64
+    var stamp: UInt64
+  }
+
+  /// The last slab whose beginning bears out a condition that holds up to some slab and not behind.
+  private func lastSlab(where holds: (Stated) -> Bool) throws(QueueError) -> UInt64? {
+    guard let topicID = index.topicID else { return nil }
+    let bases = index.bases.filter { !isVersion1($0) && !index.isPassedOver($0) }
+    var found: UInt64?
+    var low = 0
+    var high = bases.count
+    while low < high {
+      // A slab whose beginning is damaged says nothing: ask those before it.
+      var middle = (low + high) / 2
+      var stated: Stated?
+      while stated == nil {
+        let head = try SlabFile.open(bases[middle], in: index.storage)?.head().of(topicID: topicID)
+        if let ordinal = head?.ordinal, let stamp = head?.stamp {
+          stated = Stated(ordinal: ordinal, stamp: stamp)
+        } else if middle > low {
+          middle -= 1
+        } else {
+          break
+        }
+      }
+      let tried = (low + high) / 2
+      if let stated {
+        if holds(stated) {
+          found = bases[middle]
+          low = tried + 1
+        } else {
+          high = middle
+        }
+      } else {
+        low = tried + 1
+      }
+    }
+    return found
+  }
+
+  /// The last mark of a slab that bears out a condition that holds up to some mark and not behind.
+  private func lastMark(
+    in base: UInt64, where holds: (Stated) -> Bool
+  ) throws(QueueError) -> MarkAt? {
+    guard let topicID = index.topicID, let slab = try SlabFile.open(base, in: index.storage),
+      case .inside(_, let limit) = index.locate(base)
+    else { return nil }
+    var marks = MarkSearch(slab, topicID: topicID)
+    var found: MarkAt?
+    var low = base
+    var high = min(limit, try slab.end())
+    while low < high {
+      let middle = low + (high - low) / 2
+      guard let mark = try marks.first(from: middle, limit: high) else {
+        high = middle
+        continue
+      }
+      if holds(Stated(ordinal: mark.mark.ordinal, stamp: mark.mark.stamp)) {
+        found = mark
+        low = mark.end
+      } else {
+        high = middle
+      }
+    }
+    return found
+  }
+}

@@ -1,0 +1,121 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// An open slab: a file, and the address it begins at.
+package final class SlabFile: Sendable {
+  package let base: UInt64
+  /// The topic's path and the slab's name, for messages.
+  package let path: String
+  package let file: any StorageFile
+
+  init(base: UInt64, path: String, file: any StorageFile) {
+    self.base = base
+    self.path = path
+    self.file = file
+  }
+
+  /// Opens the slab of this base; nil where there is none (any more).
+  package static func open(
+    _ base: UInt64, in storage: any TopicStorage, writable: Bool = false
+  ) throws(QueueError) -> SlabFile? {
+    let name = SlabName.string(base)
+    let path = storage.path + "/" + name
+    do throws(SystemError) {
+      return SlabFile(base: base, path: path, file: try storage.open(name, writable: writable))
+    } catch {
+      guard error.errno != Errno.noEntry else { return nil }
+      throw .system(error, doing: "opening a slab", path: path, address: base)
+    }
+  }
+
+  /// Reads at an address of this slab; fewer bytes only at its end.
+  func read(
+    into target: UnsafeMutableRawBufferPointer, at address: UInt64
+  ) throws(QueueError) -> Int {
+    do throws(SystemError) {
+      return unsafe try file.read(into: target, at: address - base)
+    } catch {
+      throw .system(error, doing: "reading a slab", path: path, address: address)
+    }
+  }
+
+  package func size() throws(QueueError) -> UInt64 {
+    do throws(SystemError) {
+      return try file.size()
+    } catch {
+      throw .system(error, doing: "asking for a slab's size", path: path)
+    }
+  }
+
+  /// The address behind the file's last byte. No address lies behind `UInt64.max`.
+  package func end() throws(QueueError) -> UInt64 {
+    let (end, overflow) = base.addingReportingOverflow(try size())
+    return overflow ? .max : end
+  }
+
+  /// What the slab begins with.
+  package struct Head: Sendable {
+    package var header: SlabHeader.Reading
+    /// The mark behind the header, if it is sound: the header's spare copy.
+    package var firstMark: Mark?
+
+    package var soundHeader: SlabHeader? {
+      if case .sound(let header) = header { header } else { nil }
+    }
+
+    package var topicID: UInt64? { soundHeader?.topicID ?? firstMark?.topicID }
+    package var ordinal: UInt64? { soundHeader?.ordinal ?? firstMark?.ordinal }
+    package var stamp: UInt64? { soundHeader?.stamp ?? firstMark?.stamp }
+
+    /// The highest address below which all is stated to be durable.
+    package var synced: UInt64? {
+      guard let header = soundHeader, let mark = firstMark else {
+        return soundHeader?.synced ?? firstMark?.synced
+      }
+      return max(header.synced, mark.synced)
+    }
+
+    /// This head, if it is the topic's; else nothing of it counts.
+    func of(topicID: UInt64) -> Head {
+      Head(
+        header: soundHeader.map { $0.topicID == topicID } ?? true ? header : .unsound,
+        firstMark: firstMark?.topicID == topicID ? firstMark : nil)
+    }
+  }
+
+  /// Reads the header and the mark behind it.
+  package func head() throws(QueueError) -> Head {
+    var window = ByteWindow(capacity: SlabHeader.byteCount + Mark.byteCount)
+    try window.fill(from: self, at: base, limit: .max)
+    let (first, overflow) = base.addingReportingOverflow(UInt64(SlabHeader.byteCount))
+    let behind = window.bytes.extracting(droppingFirst: SlabHeader.byteCount)
+    return Head(
+      header: SlabHeader.read(window.bytes, base: base),
+      firstMark: overflow ? nil : Mark.read(behind, address: first, topicID: nil))
+  }
+
+  // MARK: Checksums
+
+  /// The checksum of a payload of any length, in pieces; nil where it ends behind the file.
+  func checksum(
+    _ kind: StreamingChecksum.Kind, at address: UInt64, count: UInt64
+  ) throws(QueueError) -> UInt32? {
+    let (end, overflow) = address.addingReportingOverflow(count)
+    // Bounded by the file before a byte is read for it.
+    guard !overflow, try end <= self.end() else { return nil }
+    guard var checksum = StreamingChecksum(kind) else {
+      throw .system(
+        SystemError(errno: Errno.noMemory, call: "malloc"), doing: "verifying a record",
+        path: path, address: address)
+    }
+    var window = ByteWindow(capacity: Int(min(max(count, 1), SlabFormat.markSpacing)))
+    var position = address
+    while position < end {
+      try window.fill(from: self, at: position, limit: end)
+      guard window.count > 0 else { return nil }
+      checksum.update(window.bytes)
+      position = window.end
+    }
+    return checksum.frameChecksum
+  }
+}

@@ -1,0 +1,362 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// What a reader knows of a topic besides the slab it reads: the slabs' names, where each epoch's
+/// records end, the topic's id, and the highest address that is stated to be durable.
+///
+/// Holds 8 bytes a slab and 24 an epoch.
+package final class TopicIndex {
+  package let storage: any TopicStorage
+
+  /// The bases of all slabs by their names, ascending.
+  package private(set) var bases: [UInt64] = []
+
+  /// The id of the last sound header or mark; nil while there is none.
+  package private(set) var topicID: UInt64?
+
+  /// Whether the slabs of epoch 0 were written by queuefka.
+  package private(set) var isVersion1 = false
+
+  /// The highest `synced` seen: all below it was durable, and what is not there is damage.
+  private(set) var highestSynced: UInt64 = 0
+
+  /// Where an epoch's records begin to count, and where those before it end.
+  private struct Boundary {
+    var epoch: UInt64
+    var kept: UInt64
+    /// The lowest `kept` of this epoch and of all behind it.
+    var lowestKept: UInt64
+  }
+  private var boundaries: [Boundary] = []
+  private var keptOfEpoch: [UInt64: UInt64] = [:]
+  /// Whether all was found out about the slabs listed: a slab that is just being made is asked
+  /// again.
+  private var isSettled = false
+  /// Settled once a slab of epoch 0 could be judged; it never changes.
+  private var isVersion1Settled = false
+
+  package init(_ storage: any TopicStorage) { self.storage = storage }
+
+  // MARK: Listing
+
+  /// The bases of all slabs in a directory, ascending.
+  ///
+  /// - Throws: `notATopic` where it holds neither a slab nor the lock, but other files.
+  package static func slabs(in storage: any TopicStorage) throws(QueueError) -> [UInt64] {
+    var listed: [UInt64] = []
+    var isTopic = false
+    var hasOthers = false
+    do throws(SystemError) {
+      try storage.forEachName { name in
+        if let base = SlabName.parse(name) {
+          listed.append(base)
+        } else if name == TopicLayout.lockName || name == TopicLayout.consumersName {
+          isTopic = true
+        } else {
+          hasOthers = true
+        }
+      }
+    } catch {
+      throw .system(error, doing: "listing the topic", path: storage.path)
+    }
+    if listed.isEmpty, hasOthers, !isTopic {
+      throw QueueError(
+        .notATopic, "the directory holds other files and no topic: check the path",
+        path: storage.path)
+    }
+    return listed.sorted()
+  }
+
+  /// Lists the topic anew.
+  package func refresh() throws(QueueError) {
+    let listed = try TopicIndex.slabs(in: storage)
+    guard listed != bases || !isSettled else { return }
+    bases = listed
+    isSettled = true
+    try settleTopicID()
+    try settleVersion1()
+    try settleBoundaries()
+  }
+
+  private func head(_ base: UInt64) throws(QueueError) -> SlabFile.Head? {
+    try SlabFile.open(base, in: storage)?.head()
+  }
+
+  private func settleTopicID() throws(QueueError) {
+    topicID = nil
+    for base in bases.reversed() {
+      if let id = try head(base)?.topicID {
+        topicID = id
+        return
+      }
+    }
+    // No slab has a sound beginning. A mark further in still tells the id, but not in slabs that
+    // have none to search for.
+    if try firstFramePassesAsVersion1() { return }
+    for base in bases.reversed() {
+      guard let slab = try SlabFile.open(base, in: storage) else { continue }
+      var search = MarkSearch(slab, topicID: nil)
+      if let found = try search.last(from: base, limit: .max) {
+        topicID = found.mark.topicID
+        return
+      }
+    }
+  }
+
+  private func settleVersion1() throws(QueueError) {
+    guard !isVersion1Settled else { return }
+    let slabs = bases.prefix { Epoch.of($0) == 0 }
+    for base in slabs {
+      guard let head = try head(base) else { continue }
+      if head.soundHeader != nil || head.firstMark != nil {
+        isVersion1Settled = true
+        return
+      }
+      if case .unsupported = head.header {
+        isVersion1Settled = true
+        return
+      }
+    }
+    if try firstFramePassesAsVersion1() {
+      isVersion1 = true
+      isVersion1Settled = true
+    }
+  }
+
+  private func firstFramePassesAsVersion1() throws(QueueError) -> Bool {
+    for base in bases.prefix(while: { Epoch.of($0) == 0 }) {
+      guard let slab = try SlabFile.open(base, in: storage) else { continue }
+      if try slab.judgeVersion1() != nil { return true }
+    }
+    return false
+  }
+
+  /// Which length the frames of a version 1 slab state: by its own first frame, or else by that
+  /// of the slab before it, or behind it.
+  func version1Length(of slab: SlabFile) throws(QueueError) -> Version1Length {
+    if let length = try slab.judgeVersion1() { return length }
+    let slabs = bases.prefix { Epoch.of($0) == 0 }
+    let before = slabs.prefix { $0 < slab.base }.reversed()
+    let behind = slabs.drop { $0 <= slab.base }
+    for base in Array(before) + Array(behind) {
+      if let length = try SlabFile.open(base, in: storage)?.judgeVersion1() { return length }
+    }
+    return .payload
+  }
+
+  // MARK: Epochs
+
+  private func settleBoundaries() throws(QueueError) {
+    boundaries = []
+    guard let topicID else {
+      isSettled = false
+      return
+    }
+    var index = bases.startIndex
+    while index < bases.endIndex {
+      let epoch = Epoch.of(bases[index])
+      let next = bases[index...].firstIndex { Epoch.of($0) != epoch } ?? bases.endIndex
+      if epoch > 0 {
+        if let kept = try kept(epoch, bases[index..<next], topicID) {
+          boundaries.append(Boundary(epoch: epoch, kept: kept, lowestKept: kept))
+        } else {
+          isSettled = false
+        }
+      }
+      index = next
+    }
+    var lowest = UInt64.max
+    for index in boundaries.indices.reversed() {
+      lowest = min(lowest, boundaries[index].kept)
+      boundaries[index].lowestKept = lowest
+    }
+  }
+
+  /// Where the records before this epoch end: the same in its every header and mark.
+  private func kept(
+    _ epoch: UInt64, _ slabs: ArraySlice<UInt64>, _ topicID: UInt64
+  ) throws(QueueError) -> UInt64? {
+    if let known = keptOfEpoch[epoch] { return known }
+    var found: UInt64?
+    for base in slabs where found == nil {
+      guard let head = try head(base)?.of(topicID: topicID) else { continue }
+      found = head.soundHeader?.kept ?? head.firstMark?.kept
+    }
+    for base in slabs where found == nil {
+      guard let slab = try SlabFile.open(base, in: storage) else { continue }
+      var search = MarkSearch(slab, topicID: topicID)
+      found = try search.first(from: base, limit: .max)?.mark.kept
+    }
+    if let found { keptOfEpoch[epoch] = found }
+    return found
+  }
+
+  /// Where the records of this epoch end at the latest: the lowest `kept` of a later one.
+  package func bound(ofEpoch epoch: UInt64) -> UInt64? {
+    firstBoundary(behind: epoch).map { boundaries[$0].lowestKept }
+  }
+
+  private func firstBoundary(behind epoch: UInt64) -> Int? {
+    var low = 0
+    var high = boundaries.count
+    while low < high {
+      let middle = (low + high) / 2
+      if boundaries[middle].epoch > epoch { high = middle } else { low = middle + 1 }
+    }
+    return low < boundaries.count ? low : nil
+  }
+
+  /// Whether the whole slab lies where a later epoch says that no records are.
+  package func isPassedOver(_ base: UInt64) -> Bool {
+    guard let bound = bound(ofEpoch: Epoch.of(base)) else { return false }
+    return base >= bound
+  }
+
+  // MARK: Places
+
+  /// The first slab that counts.
+  package var first: UInt64? { bases.first { !isPassedOver($0) } }
+
+  /// Where an address lies.
+  enum Place: Equatable {
+    /// In the slab of this base, whose content ends below `limit` (`UInt64.max`: at its end).
+    case inside(base: UInt64, limit: UInt64)
+    /// The records go on at this slab, the first one of a later epoch.
+    case nextEpoch(base: UInt64)
+    /// The slab that the log goes on in is gone. Below the first slab, or before it, it was
+    /// cleaned; elsewhere that is damage. An epoch's word for where the records before it end needs
+    /// no further proof.
+    case gone(next: UInt64, cause: Loss.Cause, needsProof: Bool)
+    /// There is no slab here or behind.
+    case nowhere
+  }
+
+  func locate(_ address: UInt64) -> Place {
+    guard let first else { return .nowhere }
+    let epoch = Epoch.of(address)
+    if let bound = bound(ofEpoch: epoch), address >= bound,
+      let start = firstBoundary(behind: epoch),
+      let next = boundaries[start...].first(where: { $0.kept <= address })
+    {
+      let base = Epoch.firstAddress(next.epoch)
+      if contains(base) { return .nextEpoch(base: base) }
+      guard let later = firstSlab(behind: address) else { return .nowhere }
+      return .gone(next: later, cause: later == first ? .cleaned : .damaged, needsProof: false)
+    }
+    if let index = lastIndex(notAbove: address), Epoch.of(bases[index]) == epoch {
+      return .inside(base: bases[index], limit: limit(ofSlabAt: index))
+    }
+    if address < first { return .gone(next: first, cause: .cleaned, needsProof: false) }
+    guard let later = firstSlab(behind: address) else { return .nowhere }
+    return .gone(next: later, cause: .damaged, needsProof: true)
+  }
+
+  /// Where the content of a slab ends at the latest; `UInt64.max` where only its file's size says.
+  func limit(ofSlabAt index: Int) -> UInt64 {
+    let epoch = Epoch.of(bases[index])
+    let next = index + 1 < bases.count ? bases[index + 1] : .max
+    let own = Epoch.of(next) == epoch ? next : .max
+    return min(own, bound(ofEpoch: epoch) ?? .max)
+  }
+
+  func contains(_ base: UInt64) -> Bool {
+    lastIndex(notAbove: base).map { bases[$0] == base } ?? false
+  }
+
+  func lastIndex(notAbove address: UInt64) -> Int? {
+    var low = 0
+    var high = bases.count
+    while low < high {
+      let middle = (low + high) / 2
+      if bases[middle] > address { high = middle } else { low = middle + 1 }
+    }
+    return low > 0 ? low - 1 : nil
+  }
+
+  private func firstSlab(behind address: UInt64) -> UInt64? {
+    let start = lastIndex(notAbove: address).map { $0 + 1 } ?? 0
+    return bases[start...].first { !isPassedOver($0) }
+  }
+
+  /// The ordinal that the next readable slab at or behind an address begins with.
+  func ordinal(ofSlabFrom address: UInt64) throws(QueueError) -> UInt64? {
+    guard let topicID else { return nil }
+    let start = lastIndex(notAbove: address).map { bases[$0] == address ? $0 : $0 + 1 } ?? 0
+    for base in bases[start...] where !isPassedOver(base) {
+      if let ordinal = try head(base)?.of(topicID: topicID).ordinal { return ordinal }
+    }
+    return nil
+  }
+
+  // MARK: Durability
+
+  /// Takes note of what a sound header or mark states.
+  func note(synced: UInt64) { highestSynced = max(highestSynced, synced) }
+
+  /// Whether a mark or header behind `address` states that it was durable: then what stands there
+  /// is damaged, and not merely the end of the log.
+  func isProven(_ address: UInt64) throws(QueueError) -> Bool {
+    if highestSynced > address { return true }
+    guard let topicID, let start = lastIndex(notAbove: address) else { return false }
+    // The newest slabs first: they know most. Within one, the last mark does.
+    for base in bases[(start + 1)...].reversed() {
+      if let synced = try head(base)?.of(topicID: topicID).synced { note(synced: synced) }
+      if highestSynced > address { return true }
+    }
+    for base in bases[start...].reversed() {
+      guard let slab = try SlabFile.open(base, in: storage) else { continue }
+      var search = MarkSearch(slab, topicID: topicID)
+      if let found = try search.last(from: max(base, address), limit: .max) {
+        note(synced: found.mark.synced)
+      }
+      if highestSynced > address { return true }
+    }
+    return false
+  }
+}
+
+extension TopicIndex {
+  /// What is certainly on stable storage, by the word of the newest slabs.
+  struct DurableEnd {
+    /// All below it is durable.
+    var synced: UInt64
+    /// The last slab with a sound beginning whose base is not above `synced`; else the first slab.
+    var slab: UInt64?
+  }
+
+  /// Looks at the newest slabs only, however many there are: a slab left behind is soon synced.
+  func durableEnd() throws(QueueError) -> DurableEnd {
+    var synced: UInt64 = 0
+    guard let topicID else { return DurableEnd(synced: 0, slab: first) }
+    for base in bases.reversed() {
+      guard let slab = try SlabFile.open(base, in: storage) else { continue }
+      let head = try slab.head().of(topicID: topicID)
+      var marks = MarkSearch(slab, topicID: topicID)
+      let last = try marks.last(from: base, limit: .max)?.mark.synced
+      synced = max(synced, head.synced ?? 0, last ?? 0)
+      if head.topicID != nil, base <= synced, !isPassedOver(base) {
+        return DurableEnd(synced: synced, slab: base)
+      }
+    }
+    return DurableEnd(synced: synced, slab: first)
+  }
+}
+
+extension SlabFile {
+  /// Which length the slab's first frame bears out; nil where it is bad under both.
+  fileprivate func judgeVersion1() throws(QueueError) -> Version1Length? {
+    var window = ByteWindow(capacity: FrameHeader.byteCount)
+    try window.fill(from: self, at: base, limit: .max)
+    guard window.count == FrameHeader.byteCount else { return nil }
+    let word = window.bytes.u32(FrameHeader.length)
+    let checksum = window.bytes.u32(FrameHeader.checksum)
+    for length in [Version1Length.payload, .payloadAndChecksum] {
+      guard let count = length.payloadBytes(word) else { continue }
+      let payload = base &+ UInt64(FrameHeader.byteCount)
+      if try self.checksum(.version1, at: payload, count: UInt64(count)) == checksum {
+        return length
+      }
+    }
+    return nil
+  }
+}

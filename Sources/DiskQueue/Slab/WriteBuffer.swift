@@ -1,0 +1,101 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// A buffer of raw memory that frames are put into, and that leaves for the file from the front.
+// Sendable: it owns its memory alone, and is not copied.
+@safe
+struct WriteBuffer: ~Copyable, @unchecked Sendable {
+  private let memory: UnsafeMutableRawPointer
+  let capacity: Int
+  /// The bytes that wait.
+  private(set) var count = 0
+
+  init(capacity: Int) {
+    unsafe memory = .allocate(byteCount: capacity, alignment: 64)
+    self.capacity = capacity
+  }
+
+  deinit { unsafe memory.deallocate() }
+
+  var isEmpty: Bool { count == 0 }
+  var free: Int { capacity - count }
+
+  /// The bytes that wait, first in first.
+  var bytes: RawSpan {
+    @_lifetime(borrow self)
+    get {
+      // Safe: `count` bytes were put, and the memory lives as long as `self`.
+      let span = unsafe RawSpan(_unsafeStart: memory, byteCount: count)
+      return unsafe _overrideLifetime(span, borrowing: self)
+    }
+  }
+
+  /// Room for `byteCount` more bytes, which wait from now on.
+  ///
+  /// - Precondition: they fit.
+  private mutating func claim(_ byteCount: Int) -> UnsafeMutableRawBufferPointer {
+    precondition(byteCount <= capacity - count, "no room in the buffer")
+    defer { count += byteCount }
+    return unsafe UnsafeMutableRawBufferPointer(start: memory + count, count: byteCount)
+  }
+
+  /// Puts a record's header and payload.
+  ///
+  /// - Precondition: they fit.
+  @inline(__always)
+  mutating func putRecord(_ payload: RawSpan, checksum: UInt32) {
+    let length = payload.byteCount
+    precondition(
+      length <= Int(UInt32.max) && length <= capacity - count - FrameHeader.byteCount,
+      "no room in the buffer")
+    // Safe: the frame fits, as just checked.
+    let frame = unsafe memory + count
+    unsafe frame.storeBytes(
+      of: UInt32(truncatingIfNeeded: length).littleEndian, toByteOffset: FrameHeader.length,
+      as: UInt32.self)
+    unsafe frame.storeBytes(
+      of: checksum.littleEndian, toByteOffset: FrameHeader.checksum, as: UInt32.self)
+    unsafe payload.withUnsafeBytes { source in
+      if let start = source.baseAddress {
+        unsafe (frame + FrameHeader.byteCount).copyMemory(from: start, byteCount: length)
+      }
+    }
+    count &+= FrameHeader.byteCount &+ length
+  }
+
+  /// Puts a record's header, for a payload that goes elsewhere.
+  ///
+  /// - Precondition: it fits.
+  mutating func putRecordHeader(length: Int, checksum: UInt32) {
+    // Safe: the span ends before the claimed room does.
+    var bytes = unsafe MutableRawSpan(_unsafeBytes: claim(FrameHeader.byteCount))
+    bytes.store(UInt32(truncatingIfNeeded: length), at: FrameHeader.length)
+    bytes.store(checksum, at: FrameHeader.checksum)
+  }
+
+  /// Puts a mark.
+  ///
+  /// - Precondition: it fits.
+  mutating func put(_ mark: Mark, at address: UInt64) {
+    // Safe: as above.
+    var bytes = unsafe MutableRawSpan(_unsafeBytes: claim(Mark.byteCount))
+    mark.encode(into: &bytes, address: address)
+  }
+
+  /// Puts a slab's header.
+  ///
+  /// - Precondition: it fits.
+  mutating func put(_ header: SlabHeader) {
+    // Safe: as above.
+    var bytes = unsafe MutableRawSpan(_unsafeBytes: claim(SlabHeader.byteCount))
+    header.encode(into: &bytes)
+  }
+
+  /// Takes away the first bytes: they are written.
+  mutating func removeFirst(_ byteCount: Int) {
+    precondition(byteCount <= count, "more than there is")
+    count -= byteCount
+    // Safe: both stretches lie inside the memory.
+    unsafe memory.copyMemory(from: memory + byteCount, byteCount: count)
+  }
+}

@@ -1,0 +1,183 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// A topic in a directory of the file system.
+final class PosixStorage: TopicStorage {
+  let path: String
+  private let directory: Descriptor
+  private let filePermissions: UInt16
+
+  private init(path: String, directory: Descriptor, filePermissions: UInt16) {
+    self.path = path
+    self.directory = directory
+    self.filePermissions = filePermissions
+  }
+
+  /// Opens an existing directory. ENOENT: there is none; ENOTDIR: it is a file, or a link.
+  convenience init(path: String) throws(SystemError) {
+    let directory = Descriptor(try Syscalls.openDirectory(path))
+    self.init(path: path, directory: directory, filePermissions: 0)
+  }
+
+  /// Opens a directory, made if need be together with those on the way to it.
+  ///
+  /// Order: each new directory is made in one that is durable itself, and made durable there
+  /// before anything is put into it. A directory that was found may be what a crash left between
+  /// its making and its sync; so the one that holds it is synced as well.
+  convenience init(
+    creating path: String, permissions: UInt16, filePermissions: UInt16
+  ) throws(SystemError) {
+    let directory: Descriptor
+    do throws(SystemError) {
+      directory = Descriptor(try Syscalls.openDirectory(path))
+    } catch  where error.errno == Errno.noEntry && !path.isEmpty {
+      try PosixStorage.makeDirectories(to: PosixStorage.parent(of: path))
+      do throws(SystemError) {
+        try Syscalls.makeDirectory(path, permissions: permissions)
+      } catch {
+        // Another writer was faster; which of us goes on is the lock's to say.
+        guard error.errno == Errno.exists else { throw error }
+      }
+      directory = Descriptor(try Syscalls.openDirectory(path))
+    }
+    self.init(path: path, directory: directory, filePermissions: filePermissions)
+  }
+
+  private static func makeDirectories(to path: String) throws(SystemError) {
+    do throws(SystemError) {
+      _ = Descriptor(try Syscalls.openAncestor(path))
+    } catch {
+      guard error.errno == Errno.noEntry, path != "." else { throw error }
+      try makeDirectories(to: parent(of: path))
+      do throws(SystemError) {
+        // As mkdir -p makes them; the topic's own directory is the private one.
+        try Syscalls.makeDirectory(path, permissions: 0o777)
+      } catch {
+        guard error.errno == Errno.exists else { throw error }
+      }
+    }
+    try syncAncestor(parent(of: path))
+  }
+
+  private static func syncAncestor(_ path: String) throws(SystemError) {
+    let descriptor: Int32
+    do throws(SystemError) {
+      descriptor = try Syscalls.openAncestor(path)
+    } catch {
+      // A directory that this user may not read is one that others made and answer for.
+      guard error.errno == Errno.access else { throw error }
+      return
+    }
+    let ancestor = Descriptor(descriptor)
+    try Syscalls.syncEverything(ancestor.number)
+  }
+
+  /// The directory that holds `path`, by its text: "." for a plain name.
+  private static func parent(of path: String) -> String {
+    var bytes = path.utf8[...]
+    while bytes.count > 1, bytes.last == UInt8(ascii: "/") { bytes.removeLast() }
+    guard let slash = bytes.lastIndex(of: UInt8(ascii: "/")) else { return "." }
+    return slash == bytes.startIndex ? "/" : String(path[..<slash])
+  }
+
+  func forEachName(_ body: (String) -> Void) throws(SystemError) {
+    try Syscalls.forEachName(inDirectory: directory.number, body)
+  }
+
+  func open(_ name: String, writable: Bool) throws(SystemError) -> any StorageFile {
+    PosixFile(
+      try Syscalls.openFile(inDirectory: directory.number, name, writable: writable))
+  }
+
+  func create(_ name: String) throws(SystemError) -> any StorageFile {
+    PosixFile(
+      try Syscalls.createFile(
+        inDirectory: directory.number, name, exclusive: true, permissions: filePermissions))
+  }
+
+  func remove(_ name: String) throws(SystemError) {
+    try Syscalls.remove(inDirectory: directory.number, name)
+  }
+
+  func syncDirectory() throws(SystemError) {
+    try Syscalls.syncEverything(directory.number)
+  }
+
+  func syncParent() throws(SystemError) {
+    try PosixStorage.syncAncestor(PosixStorage.parent(of: path))
+  }
+
+  func lock() throws(SystemError) -> any StorageLock {
+    let file = Descriptor(
+      try Syscalls.createFile(
+        inDirectory: directory.number, TopicLayout.lockName, exclusive: false,
+        permissions: filePermissions))
+    try Syscalls.lock(file.number)
+    let note = Array("\(Syscalls.processID)\n".utf8)
+    do throws(SystemError) {
+      try Syscalls.truncate(file.number)
+      // Safe: the array outlives the call.
+      _ = unsafe try Syscalls.write(file.number, note.span.bytes, at: 0)
+    } catch {
+      // The process id is for people; a full disk must not keep a writer from opening.
+    }
+    return PosixLock(file)
+  }
+
+  func lockHolder() -> Int32? {
+    var bytes = [UInt8](repeating: 0, count: 16)
+    do throws(SystemError) {
+      let file = try open(TopicLayout.lockName, writable: false)
+      let result: Result<Int, SystemError> = unsafe bytes.withUnsafeMutableBytes { target in
+        do throws(SystemError) {
+          return .success(unsafe try file.read(into: target, at: 0))
+        } catch {
+          return .failure(error)
+        }
+      }
+      let digits = bytes.prefix(try result.get()).prefix { $0 != UInt8(ascii: "\n") }
+      return Int32(String(decoding: digits, as: UTF8.self))
+    } catch {
+      // Only names the holder in a message that stands without it.
+      return nil
+    }
+  }
+}
+
+/// An open descriptor; closed with its last reference.
+private final class Descriptor: Sendable {
+  let number: Int32
+  init(_ number: Int32) { self.number = number }
+  deinit { Syscalls.closeFile(number) }
+}
+
+private final class PosixFile: StorageFile {
+  private let descriptor: Descriptor
+
+  init(_ number: Int32) { descriptor = Descriptor(number) }
+
+  func read(
+    into target: UnsafeMutableRawBufferPointer, at offset: UInt64
+  ) throws(SystemError) -> Int {
+    unsafe try Syscalls.read(descriptor.number, into: target, at: offset)
+  }
+
+  func write(_ bytes: RawSpan, at offset: UInt64) throws(SystemError) -> Int {
+    try Syscalls.write(descriptor.number, bytes, at: offset)
+  }
+
+  func sync() throws(SystemError) { try Syscalls.syncData(descriptor.number) }
+
+  func size() throws(SystemError) -> UInt64 { try Syscalls.size(descriptor.number) }
+
+  func dropCache() { Syscalls.dropCache(descriptor.number) }
+}
+
+private final class PosixLock: StorageLock, @unchecked Sendable {
+  // Guarded by whoever holds the lock: there is one, and it releases once.
+  private var descriptor: Descriptor?
+
+  init(_ descriptor: Descriptor) { self.descriptor = descriptor }
+
+  func release() { descriptor = nil }
+}

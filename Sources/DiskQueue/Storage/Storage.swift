@@ -1,0 +1,81 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// A system call that failed: which, and with what errno.
+package struct SystemError: Error, Equatable {
+  package var errno: Int32
+  /// The call as its manual page names it.
+  package var call: StaticString
+
+  package init(errno: Int32, call: StaticString) {
+    self.errno = errno
+    self.call = call
+  }
+
+  package static func == (left: SystemError, right: SystemError) -> Bool {
+    left.errno == right.errno
+  }
+}
+
+/// The files of one topic: the seam between the queue and the system that keeps its bytes.
+///
+/// Names are plain file names inside the topic. All verbs may be called from any thread at once.
+/// What is durable is said with each verb; nothing else is.
+package protocol TopicStorage: AnyObject, Sendable {
+  /// Where the topic lies, for messages.
+  var path: String { get }
+
+  /// Calls `body` with every name in the topic, in no order. A name made or removed meanwhile may
+  /// be left out or not.
+  func forEachName(_ body: (String) -> Void) throws(SystemError)
+
+  /// Opens an existing file. ENOENT: there is none. Follows no link; anything that is not a plain
+  /// file is refused with ENOTSUP.
+  func open(_ name: String, writable: Bool) throws(SystemError) -> any StorageFile
+
+  /// Makes an empty file that must not exist yet (EEXIST). Its name is durable after the next
+  /// `syncDirectory`, its bytes after its own `sync`.
+  func create(_ name: String) throws(SystemError) -> any StorageFile
+
+  /// Removes a name. Files that are open stay readable. Durable after the next `syncDirectory`.
+  func remove(_ name: String) throws(SystemError)
+
+  /// Makes the names in the topic durable: those made, and those removed.
+  func syncDirectory() throws(SystemError)
+
+  /// Makes the topic itself durable under its own name, in the directory that holds it.
+  func syncParent() throws(SystemError)
+
+  /// Takes the one writer's lock, or fails with EAGAIN while another holds it, in this process or
+  /// in any other. The kernel gives it up when the holder is gone.
+  func lock() throws(SystemError) -> any StorageLock
+
+  /// The process that last took the writer's lock, for messages.
+  func lockHolder() -> Int32?
+}
+
+/// A file of a topic. Closed when the last reference goes.
+package protocol StorageFile: AnyObject, Sendable {
+  /// Reads up to `target.count` bytes at `offset`; fewer only at the end of the file.
+  func read(into target: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(SystemError)
+    -> Int
+
+  /// Writes some bytes at `offset` and returns how many, at least one. They are with the system
+  /// (visible to every reader, safe from the death of this process) and durable after `sync`.
+  func write(_ bytes: RawSpan, at offset: UInt64) throws(SystemError) -> Int
+
+  /// Makes every byte written so far durable, and the size. A failure is final: what it was about
+  /// may be lost, and asking again would say it is not.
+  func sync() throws(SystemError)
+
+  /// The size in bytes.
+  func size() throws(SystemError) -> UInt64
+
+  /// Forgets cached bytes, as far as the system lets it, so that the next read asks the disk.
+  func dropCache()
+}
+
+/// A held lock; `release` gives it up, and so does the end of the process.
+package protocol StorageLock: AnyObject, Sendable {
+  func release()
+}

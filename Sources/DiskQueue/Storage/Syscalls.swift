@@ -1,0 +1,334 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+// The only file that imports the C library. One function a call: it retries where the call was
+// interrupted, and turns -1 into `SystemError`. What a call does and when it fails is in its
+// manual page, named in each error.
+
+#if canImport(Glibc)
+  @preconcurrency @unsafe internal import Glibc
+  internal import CLinux
+#elseif canImport(Musl)
+  @preconcurrency @unsafe internal import Musl
+  internal import CLinux
+#elseif canImport(Darwin)
+  internal import Darwin
+#endif
+
+/// Errno values that the engine tells apart.
+package enum Errno {
+  package static let noEntry = ENOENT
+  package static let io = EIO
+  package static let again = EAGAIN
+  package static let access = EACCES
+  package static let exists = EEXIST
+  package static let notDirectory = ENOTDIR
+  package static let invalid = EINVAL
+  package static let noSpace = ENOSPC
+  package static let quota = EDQUOT
+  package static let tooManyLinks = ELOOP
+  package static let notSupported = ENOTSUP
+  package static let readOnly = EROFS
+  package static let noMemory = ENOMEM
+}
+
+enum Syscalls {
+  /// Runs a call until it was not interrupted; -1 becomes an error.
+  @inline(__always)
+  private static func check<T: SignedInteger>(
+    _ call: StaticString, _ body: () -> T
+  ) throws(SystemError) -> T {
+    while true {
+      let result = body()
+      guard result == -1 else { return result }
+      let code = errno
+      guard code == EINTR else { throw SystemError(errno: code, call: call) }
+    }
+  }
+
+  /// A path as the C library reads it ends at its first zero byte; one inside is refused.
+  private static func checkPath(_ path: String, _ call: StaticString) throws(SystemError) {
+    guard !path.utf8.contains(0) else { throw SystemError(errno: EINVAL, call: call) }
+  }
+
+  // MARK: Directories
+
+  static func openDirectory(_ path: String) throws(SystemError) -> Int32 {
+    try checkPath(path, "open")
+    return try check("open") {
+      unsafe open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+    }
+  }
+
+  /// As `openDirectory`, for a directory on the way to the topic, which may be a link.
+  static func openAncestor(_ path: String) throws(SystemError) -> Int32 {
+    try checkPath(path, "open")
+    return try check("open") { unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
+  }
+
+  static func makeDirectory(_ path: String, permissions: UInt16) throws(SystemError) {
+    try checkPath(path, "mkdir")
+    _ = try check("mkdir") { unsafe mkdir(path, mode_t(permissions)) }
+  }
+
+  static func isSymbolicLink(_ path: String) -> Bool {
+    var status = stat()
+    return unsafe lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK
+  }
+
+  static func forEachName(
+    inDirectory descriptor: Int32, _ body: (String) -> Void
+  ) throws(SystemError) {
+    // A descriptor of its own: a directory stream owns its descriptor, and its position.
+    let own = try check("openat") {
+      unsafe openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    }
+    guard let stream = unsafe fdopendir(own) else {
+      let error = SystemError(errno: errno, call: "fdopendir")
+      close(own)
+      throw error
+    }
+    defer { unsafe closedir(stream) }
+    while true {
+      errno = 0
+      guard let entry = unsafe readdir(stream) else {
+        guard errno == 0 else { throw SystemError(errno: errno, call: "readdir") }
+        return
+      }
+      let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { name in
+        unsafe name.withMemoryRebound(
+          to: CChar.self, capacity: MemoryLayout.size(ofValue: name.pointee)
+        ) { unsafe String(cString: $0) }
+      }
+      if name != ".", name != ".." { body(name) }
+    }
+  }
+
+  // MARK: Files
+
+  /// Opens a plain file of a directory. O_NONBLOCK, so that a pipe of that name does not hang us.
+  static func openFile(
+    inDirectory descriptor: Int32, _ name: String, writable: Bool
+  ) throws(SystemError) -> Int32 {
+    try checkPath(name, "openat")
+    let access = writable ? O_RDWR : O_RDONLY
+    let file = try check("openat") {
+      unsafe openat(descriptor, name, access | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
+    }
+    do throws(SystemError) {
+      guard try status(file).st_mode & S_IFMT == S_IFREG else {
+        throw SystemError(errno: ENOTSUP, call: "openat")
+      }
+    } catch {
+      close(file)
+      throw error
+    }
+    return file
+  }
+
+  /// Opens a file for reading and writing, made if need be (`exclusive`: it must not exist yet).
+  static func createFile(
+    inDirectory descriptor: Int32, _ name: String, exclusive: Bool, permissions: UInt16
+  ) throws(SystemError) -> Int32 {
+    try checkPath(name, "openat")
+    return try check("openat") {
+      unsafe openat(
+        descriptor, name, O_RDWR | O_CREAT | (exclusive ? O_EXCL : 0) | O_NOFOLLOW | O_CLOEXEC,
+        mode_t(permissions))
+    }
+  }
+
+  static func remove(inDirectory descriptor: Int32, _ name: String) throws(SystemError) {
+    try checkPath(name, "unlinkat")
+    _ = try check("unlinkat") { unsafe unlinkat(descriptor, name, 0) }
+  }
+
+  static func closeFile(_ descriptor: Int32) { close(descriptor) }
+
+  private static func status(_ descriptor: Int32) throws(SystemError) -> stat {
+    var status = stat()
+    _ = try check("fstat") { unsafe fstat(descriptor, &status) }
+    return status
+  }
+
+  static func size(_ descriptor: Int32) throws(SystemError) -> UInt64 {
+    UInt64(max(0, try status(descriptor).st_size))
+  }
+
+  static func read(
+    _ descriptor: Int32, into target: UnsafeMutableRawBufferPointer, at offset: UInt64
+  ) throws(SystemError) -> Int {
+    guard let offset = off_t(exactly: offset) else { return 0 }
+    var done = 0
+    while done < target.count {
+      let count = try check("pread") {
+        unsafe pread(
+          descriptor, target.baseAddress.map { unsafe $0 + done }, target.count - done,
+          offset + off_t(done))
+      }
+      if count == 0 { break }
+      done += count
+    }
+    return done
+  }
+
+  static func write(
+    _ descriptor: Int32, _ bytes: RawSpan, at offset: UInt64
+  ) throws(SystemError) -> Int {
+    guard let offset = off_t(exactly: offset) else {
+      throw SystemError(errno: EFBIG, call: "pwrite")
+    }
+    let count = try check("pwrite") {
+      unsafe bytes.withUnsafeBytes {
+        unsafe pwrite(descriptor, $0.baseAddress, $0.count, offset)
+      }
+    }
+    // POSIX allows it for a file that can take nothing; asking again would ask for ever.
+    guard count > 0 else { throw SystemError(errno: EIO, call: "pwrite") }
+    return count
+  }
+
+  static func syncData(_ descriptor: Int32) throws(SystemError) {
+    #if canImport(Darwin)
+      // fsync(2) on Darwin stops at the drive's own cache.
+      _ = try check("fcntl(F_FULLFSYNC)") { fcntl(descriptor, F_FULLFSYNC) }
+    #else
+      _ = try check("fdatasync") { fdatasync(descriptor) }
+    #endif
+  }
+
+  static func syncEverything(_ descriptor: Int32) throws(SystemError) {
+    #if canImport(Darwin)
+      _ = try check("fcntl(F_FULLFSYNC)") { fcntl(descriptor, F_FULLFSYNC) }
+    #else
+      _ = try check("fsync") { fsync(descriptor) }
+    #endif
+  }
+
+  static func dropCache(_ descriptor: Int32) {
+    #if !canImport(Darwin)
+      // Advice: a system that does not take it serves what it has cached, as it would anyway.
+      _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED)
+    #endif
+  }
+
+  // MARK: Locks
+
+  /// Takes a write lock on the whole file, or fails with EAGAIN. It belongs to the open file
+  /// description: a second open in the same process is refused as well.
+  static func lock(_ descriptor: Int32) throws(SystemError) {
+    #if canImport(Darwin)
+      _ = try check("flock") { flock(descriptor, LOCK_EX | LOCK_NB) }
+    #else
+      var request = flock()
+      request.l_type = Int16(F_WRLCK)
+      request.l_whence = Int16(SEEK_SET)
+      do throws(SystemError) {
+        _ = try check("fcntl(F_OFD_SETLK)") {
+          unsafe fcntl(descriptor, DISKQUEUE_F_OFD_SETLK, &request)
+        }
+      } catch {
+        // POSIX lets a system say either.
+        throw error.errno == EACCES ? SystemError(errno: EAGAIN, call: error.call) : error
+      }
+    #endif
+  }
+
+  static func truncate(_ descriptor: Int32) throws(SystemError) {
+    _ = try check("ftruncate") { ftruncate(descriptor, 0) }
+  }
+
+  // MARK: Clock, process, threads
+
+  static var processID: Int32 { getpid() }
+
+  static func wallClock() -> UInt64 {
+    var time = timespec()
+    unsafe clock_gettime(CLOCK_REALTIME, &time)
+    // A clock before 1970 reads as 1970: stamps only order.
+    let seconds = UInt64(max(0, time.tv_sec))
+    return seconds.multipliedReportingOverflow(by: 1_000_000_000).partialValue
+      &+ UInt64(max(0, time.tv_nsec))
+  }
+
+  static func yieldThread() { sched_yield() }
+
+  static func describe(_ code: Int32) -> String {
+    unsafe strerror(code).map { unsafe String(cString: $0) } ?? "error \(code)"
+  }
+
+  /// Starts a thread that runs `body` once.
+  static func startThread(_ body: @escaping @Sendable () -> Void) throws(SystemError) -> Thread {
+    let context = unsafe Unmanaged.passRetained(ThreadBody(body))
+    #if canImport(Darwin)
+      var thread: pthread_t?
+    #else
+      var thread = pthread_t()
+    #endif
+    let code = unsafe pthread_create(
+      &thread, nil,
+      { context in
+        #if canImport(Darwin)
+          let body = unsafe Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue()
+        #else
+          guard let context = unsafe context else { return nil }
+          let body = unsafe Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue()
+        #endif
+        body.run()
+        return nil
+      }, context.toOpaque())
+    guard code == 0 else {
+      unsafe context.release()
+      throw SystemError(errno: code, call: "pthread_create")
+    }
+    #if canImport(Darwin)
+      guard let thread = unsafe thread else {
+        throw SystemError(errno: EAGAIN, call: "pthread_create")
+      }
+    #endif
+    return Thread(handle: thread)
+  }
+
+  /// A thread to be joined once.
+  @safe
+  struct Thread: @unchecked Sendable {
+    fileprivate let handle: pthread_t
+
+    func join() { _ = pthread_join(handle, nil) }
+  }
+
+  private final class ThreadBody: Sendable {
+    let run: @Sendable () -> Void
+    init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+  }
+
+  /// A lock and a condition under it, for threads that wait.
+  @safe
+  final class Monitor: @unchecked Sendable {
+    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+
+    init() {
+      unsafe pthread_mutex_init(mutex, nil)
+      unsafe pthread_cond_init(condition, nil)
+    }
+
+    deinit {
+      unsafe pthread_cond_destroy(condition)
+      unsafe pthread_mutex_destroy(mutex)
+      unsafe condition.deallocate()
+      unsafe mutex.deallocate()
+    }
+
+    func withLock<R>(_ body: () -> R) -> R {
+      unsafe pthread_mutex_lock(mutex)
+      defer { unsafe pthread_mutex_unlock(mutex) }
+      return body()
+    }
+
+    /// Waits to be woken. Only inside `withLock`, and in a loop over what is waited for.
+    func wait() { unsafe pthread_cond_wait(condition, mutex) }
+
+    func wakeAll() { unsafe pthread_cond_broadcast(condition) }
+  }
+}

@@ -1,0 +1,10 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// Names inside a topic that are not slabs.
+package enum TopicLayout {
+  /// The writer holds a kernel lock on it; its process id stands in it, for people. Never removed.
+  package static let lockName = "lock"
+  /// The directory of the consumers' cursors.
+  package static let consumersName = "consumers"
+}

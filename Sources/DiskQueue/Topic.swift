@@ -1,0 +1,157 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// One log: a directory, or memory.
+///
+/// A string literal names a directory: `"sensors"`. A path held in a variable goes through
+/// ``init(_:)``.
+public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, CustomStringConvertible {
+  private enum Place: Sendable {
+    case directory(String)
+    case storage(any TopicStorage)
+  }
+
+  private let place: Place
+
+  /// The topic in this directory. A relative path counts from the working directory of the moment
+  /// it is opened. The directory itself may not be a symbolic link; end the path with a slash to
+  /// follow one.
+  public init(_ path: some StringProtocol) { place = .directory(String(path)) }
+
+  public init(stringLiteral path: String) { self.init(path) }
+
+  /// A topic that lives as long as the values that name it. Two calls make two topics.
+  ///
+  /// - Parameter capacity: what it may hold, headers and marks included; 64 MiB by default.
+  ///   Appending more fails with `noSpace`.
+  public static func memory(capacity: ByteCount = .mebibytes(64)) -> Topic {
+    Topic(storage: MemoryStorage(capacity: Int(clamping: max(0, capacity.bytes))))
+  }
+
+  package init(storage: any TopicStorage) { place = .storage(storage) }
+
+  /// The path, or what stands for it.
+  public var description: String {
+    switch place {
+    case .directory(let path): path
+    case .storage(let storage): storage.path
+    }
+  }
+
+  public static func == (left: Topic, right: Topic) -> Bool {
+    switch (left.place, right.place) {
+    case (.directory(let left), .directory(let right)): left == right
+    case (.storage(let left), .storage(let right)): left === right
+    default: false
+    }
+  }
+
+  public func hash(into hasher: inout Hasher) {
+    switch place {
+    case .directory(let path): hasher.combine(path)
+    case .storage(let storage): hasher.combine(ObjectIdentifier(storage))
+    }
+  }
+
+  // MARK: Opening
+
+  /// Opens the topic's files for reading; nothing is made or changed.
+  package func openForReading() throws(QueueError) -> any TopicStorage {
+    switch place {
+    case .storage(let storage): return storage
+    case .directory(let path):
+      do throws(SystemError) {
+        return try PosixStorage(path: path)
+      } catch {
+        throw Topic.openingFailed(error, path)
+      }
+    }
+  }
+
+  /// Opens the topic's files for writing; the directory is made if need be, and durable.
+  func openForWriting(
+    permissions: UInt16, filePermissions: UInt16
+  ) throws(QueueError) -> any TopicStorage {
+    switch place {
+    case .storage(let storage): return storage
+    case .directory(let path):
+      do throws(SystemError) {
+        return try PosixStorage(
+          creating: path, permissions: permissions, filePermissions: filePermissions)
+      } catch {
+        throw Topic.openingFailed(error, path)
+      }
+    }
+  }
+
+  private static func openingFailed(_ error: SystemError, _ path: String) -> QueueError {
+    switch error.errno {
+    case Errno.noEntry:
+      QueueError(
+        .noSuchTopic, "there is no topic at this path: check it, or append to make one",
+        path: path, errno: error.errno)
+    case Errno.notDirectory, Errno.tooManyLinks:
+      QueueError(
+        .notATopic,
+        Syscalls.isSymbolicLink(path)
+          ? "a topic is a directory, and this is a symbolic link: name what it leads to"
+          : "a topic is a directory, and this is, or leads through, a file",
+        path: path, errno: error.errno)
+    default:
+      .system(error, doing: "opening the topic", path: path)
+    }
+  }
+}
+
+extension Topic {
+  /// Where to begin reading.
+  public struct Position: Sendable, Hashable {
+    enum Kind: Sendable, Hashable {
+      case earliest
+      case latest
+      case address(UInt64)
+      case ordinal(UInt64)
+      case time(UInt64)
+      case ago(Duration)
+    }
+
+    let kind: Kind
+
+    /// The first record that is left.
+    public static var earliest: Position { Position(kind: .earliest) }
+
+    /// Behind the last record: only what is appended from now on.
+    public static var latest: Position { Position(kind: .latest) }
+
+    /// The record at this address, or the next one where it was damaged, cleaned or is a gap. An
+    /// address inside a record is refused with `notARecord`, one behind the end with
+    /// `beyondLatest`. Address 0 is the earliest record.
+    public static func address(_ a: Address) -> Position { Position(kind: .address(a.rawValue)) }
+
+    /// The record that the topic took as the n-th, from 0.
+    public static func ordinal(_ n: UInt64) -> Position { Position(kind: .ordinal(n)) }
+
+    /// Every record that was appended at this time or later, and some from before it, back to the
+    /// last mark (64 KiB or a second of records, whichever is more). Not the exact record: records
+    /// bear no stamp of their own.
+    ///
+    /// - Parameter t: time since 1970-01-01T00:00:00Z.
+    public static func time(since1970 t: Duration) -> Position {
+      Position(kind: .time(t.clampedNanoseconds))
+    }
+
+    /// As `time`, counted back from now.
+    public static func ago(_ age: Age) -> Position { Position(kind: .ago(age.duration)) }
+  }
+}
+
+extension Duration {
+  /// Whole nanoseconds, from 0 to `UInt64.max`.
+  var clampedNanoseconds: UInt64 {
+    let (seconds, attoseconds) = components
+    guard seconds >= 0, attoseconds >= 0 else { return 0 }
+    let (product, overflow) = UInt64(seconds).multipliedReportingOverflow(by: 1_000_000_000)
+    let (sum, carry) = product.addingReportingOverflow(UInt64(attoseconds) / 1_000_000_000)
+    return overflow || carry ? .max : sum
+  }
+}
