@@ -93,7 +93,7 @@ final class WriterCore: Sendable {
   }
 
   /// As `withTail`, for what cannot fail.
-  private func withTail<R: Sendable>(_ body: (inout LogTail) -> R) -> R {
+  private func updateTail<R: Sendable>(_ body: (inout LogTail) -> R) -> R {
     tail.withLock { body(&$0) }
   }
 
@@ -112,7 +112,7 @@ final class WriterCore: Sendable {
     return Address(rawValue: address)
   }
 
-  var position: UInt64 { withTail { $0.position } }
+  var position: UInt64 { updateTail { $0.position } }
 
   func flush() throws(QueueError) {
     try withTail { (tail: inout LogTail) throws(QueueError) in
@@ -159,10 +159,10 @@ final class WriterCore: Sendable {
     do throws(QueueError) {
       try work.run()
     } catch {
-      withTail { $0.poison(error) }
+      updateTail { $0.poison(error) }
       throw error
     }
-    withTail { $0.didSync(work) }
+    updateTail { $0.didSync(work) }
   }
 
   /// A slab was left: sees to it that it gets synced. A failure ends the writer, and every later
@@ -208,14 +208,17 @@ final class WriterCore: Sendable {
       }
       return tail.position
     }
-    guard let target else { return }
+    guard let target else {
+      // Another call closes it: it is closed when that one is done.
+      return syncing.withLock { _ in }
+    }
     do throws(QueueError) {
       try sync(upTo: target)
       try syncing.withLock { _ throws(QueueError) in
         try withTail { (tail: inout LogTail) throws(QueueError) in try tail.writeClosingMark() }
       }
     } catch {
-      let isFinal = withTail { tail in
+      let isFinal = updateTail { tail in
         if tail.failure == nil { tail.resumeTaking() } else { tail.stopTaking() }
         return tail.failure != nil
       }
@@ -227,7 +230,7 @@ final class WriterCore: Sendable {
 
   /// The writer was dropped: flushes if it was not closed. What fails now has nobody to be told.
   func abandon() {
-    let wasOpen = withTail { tail in
+    let wasOpen = updateTail { tail in
       defer { tail.stopTaking() }
       guard !tail.isClosed else { return false }
       if tail.failure == nil { try? tail.flush() }
@@ -239,7 +242,7 @@ final class WriterCore: Sendable {
 
   /// As the death of the process: what is in the buffer is gone.
   func die() {
-    withTail { $0.stopTaking() }
+    updateTail { $0.stopTaking() }
     thread.stop()
     storageLock.release()
   }
