@@ -1,0 +1,58 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+public import DiskQueue
+import Synchronization
+
+/// A clock that only moves when told to.
+public final class ManualClock: Sendable {
+  private let time: Mutex<UInt64>
+
+  /// - Parameter start: nanoseconds since 1970.
+  public init(_ start: UInt64 = 1_700_000_000_000_000_000) { time = Mutex(start) }
+
+  public var now: UInt64 { time.withLock { $0 } }
+  public func advance(by nanoseconds: UInt64) { time.withLock { $0 &+= nanoseconds } }
+  public func set(_ nanoseconds: UInt64) { time.withLock { $0 = nanoseconds } }
+}
+
+/// An environment without chance: a manual clock, a fixed topic id, slabs synced when told to.
+package func fixedEnvironment(
+  _ clock: ManualClock = ManualClock(), topicID: UInt64 = 0x1122_3344_5566_7788,
+  background: Environment.Background = .inline
+) -> Environment {
+  Environment(now: { clock.now }, randomID: { topicID }, background: background)
+}
+
+/// Everything a reader gives, in order.
+public struct ReadResult: Sendable {
+  public var records: [QueueRecord] = []
+  public var losses: [Loss] = []
+  public var end = Address(rawValue: 0)
+
+  public var texts: [String] { records.map { $0.text ?? "<\($0.payload.count) bytes>" } }
+}
+
+/// Reads a topic to its end for now.
+public func readAll(
+  _ topic: Topic, from start: Topic.Position = .earliest,
+  options: QueueReader.Options = .init()
+) throws -> ReadResult {
+  var result = ReadResult()
+  var losses: [Loss] = []
+  var reader = try QueueReader(topic: topic, from: start, options: options) { losses.append($0) }
+  while let record = try reader.nextCopy() { result.records.append(record) }
+  result.losses = losses
+  result.end = reader.position
+  return result
+}
+
+/// The error that `body` throws, if it is one of the queue's.
+public func queueError(_ body: () throws -> Void) -> QueueError? {
+  do {
+    try body()
+    return nil
+  } catch {
+    return error as? QueueError
+  }
+}
