@@ -372,7 +372,9 @@ struct WriterTests {
     #expect(queueError { _ = try open(topic) }?.code == .addressesExhausted)
   }
 
-  private func text(_ number: Int) -> String { "record \(number) " + String(repeating: "x", count: 90) }
+  private func text(_ number: Int) -> String {
+    "record \(number) " + String(repeating: "x", count: 90)
+  }
 
   /// A slab with a header, its mark and a closing mark: an empty topic that was closed.
   private func plant(closedSlabAt base: UInt64, in storage: MemoryStorage) throws {

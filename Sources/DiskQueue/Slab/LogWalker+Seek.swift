@@ -113,7 +113,9 @@ extension LogWalker {
       case .loss(let loss):
         if loss.addresses.upperBound.rawValue > address { owedLoss = loss }
       case .end:
-        throw beyondLatest("address \(address)", end: position)
+        guard position >= address else {
+          throw beyondLatest("address \(address)", end: position)
+        }
       }
     }
     if let pending, pending.to <= address { dropPending() }
