@@ -128,7 +128,7 @@ public struct QueueReader: ~Copyable {
       guard found == address.rawValue else { throw notARecord(address) }
       throw tooLarge(found, count)
     case .loss(let loss):
-      throw .loss(loss, path: lookup!.slab?.path ?? topic.description)
+      throw .loss(loss, path: walker.index.path(of: loss))
     case .end:
       throw QueueError(
         .beyondLatest, "address \(address) lies at the end of the topic", path: topic.description,
@@ -137,7 +137,7 @@ public struct QueueReader: ~Copyable {
   }
 
   private func report(_ loss: Loss) throws(QueueError) {
-    guard let onLoss else { throw .loss(loss, path: walker.slab?.path ?? topic.description) }
+    guard let onLoss else { throw .loss(loss, path: walker.index.path(of: loss)) }
     onLoss(loss)
   }
 

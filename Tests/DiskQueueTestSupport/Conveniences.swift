@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import DiskQueue
+import CXXHash
 import Synchronization
 
 /// A clock that only moves when told to.
@@ -56,3 +57,6 @@ public func queueError(_ body: () throws -> Void) -> QueueError? {
     return error as? QueueError
   }
 }
+
+/// XXH32 with seed 0, for frames of version 1.
+public func xxh32(_ bytes: [UInt8]) -> UInt32 { XXH32(bytes, bytes.count, 0) }

@@ -273,6 +273,13 @@ package final class TopicIndex {
     return low > 0 ? low - 1 : nil
   }
 
+  /// The slab that a loss begins in, or the topic where it is gone.
+  func path(of loss: Loss) -> String {
+    let start = loss.addresses.lowerBound.rawValue
+    guard case .inside(let base, _) = locate(start) else { return storage.path }
+    return storage.path + "/" + SlabName.string(base)
+  }
+
   private func firstSlab(behind address: UInt64) -> UInt64? {
     let start = lastIndex(notAbove: address).map { $0 + 1 } ?? 0
     return bases[start...].first { !isPassedOver($0) }
