@@ -1,8 +1,8 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-public import DiskQueue
 import CXXHash
+public import DiskQueue
 import Synchronization
 
 /// A clock that only moves when told to.

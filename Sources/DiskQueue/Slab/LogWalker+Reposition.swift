@@ -33,11 +33,11 @@ extension LogWalker {
         // what was read and listed, and look again.
         try index.refresh()
         guard index.locate(position) == place, try open(base, limit) else { continue }
-        if try judge() == nil { try resynchronise() }
-        return true
+        if try judge() != nil { return true }
+        return try resynchronise()
 
       case .nextEpoch(let base):
-        arrive(at: base, cause: .damaged)
+        arrive(at: base, cause: .damaged, leavesOut: false)
         return true
 
       case .gone(let next, let cause, let needsProof):
@@ -45,7 +45,7 @@ extension LogWalker {
         try index.refresh()
         guard index.locate(position) == place else { continue }
         if needsProof, try !index.isProven(position) { return false }
-        arrive(at: next, cause: cause)
+        arrive(at: next, cause: cause, leavesOut: true)
         return true
       }
     }
@@ -86,10 +86,12 @@ extension LogWalker {
     window.clear(at: position)
   }
 
-  private mutating func arrive(at base: UInt64, cause: Loss.Cause) {
+  private mutating func arrive(at base: UInt64, cause: Loss.Cause, leavesOut: Bool) {
     let kept = index.bound(ofEpoch: Epoch.of(position)) ?? position
     // Over several slabs gone, the first way counts.
-    if arrival == nil { arrival = Arrival(cause: cause, from: position, kept: kept) }
+    if arrival == nil || arrival?.leavesOut == false && leavesOut {
+      arrival = Arrival(cause: cause, from: position, kept: kept, leavesOut: leavesOut)
+    }
     if cause == .cleaned { arrival?.cause = .cleaned }
     move(to: base)
   }
@@ -113,9 +115,10 @@ extension LogWalker {
     return true
   }
 
-  /// `position` is damaged: goes to the next frame that can be believed.
-  private mutating func resynchronise() throws(QueueError) {
-    guard let slab else { return }
+  /// `position` is damaged: goes to the next frame that can be believed. False: there is nothing
+  /// behind it, and nowhere to go on.
+  private mutating func resynchronise() throws(QueueError) -> Bool {
+    guard let slab else { return false }
     let fileEnd = try slab.end()
     var marks = MarkSearch(slab, topicID: topicID)
     let content = min(limit, fileEnd)
@@ -141,6 +144,7 @@ extension LogWalker {
     // Behind the last frame of a file that is too short, the next slab's base or epoch is next.
     let to = found ?? (mark == nil && limit != .max ? limit : end)
 
+    guard to > from else { return false }
     note(damageFrom: from, to: to)
     if let found, found < end, let known {
       try countBack(&frames, from: found, to: end, known: known)
@@ -152,6 +156,7 @@ extension LogWalker {
       position = to
       window.clear(at: to)
     }
+    return true
   }
 
   /// Where the slab goes on whose base or epoch begins at the content's end.

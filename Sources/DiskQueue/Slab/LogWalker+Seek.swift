@@ -136,6 +136,7 @@ extension LogWalker {
   }
 
   private mutating func goBack(to start: UInt64, _ ordinal: UInt64) {
+    if start < window.start { window.clear(at: start) }
     position = start
     self.ordinal = ordinal
   }
