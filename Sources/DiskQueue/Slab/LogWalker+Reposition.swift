@@ -37,7 +37,7 @@ extension LogWalker {
         return true
 
       case .nextEpoch(let base):
-        arrive(at: base, cause: .damaged)
+        arrive(at: base, cause: .damaged, leavesOut: false)
         return true
 
       case .gone(let next, let cause, let needsProof):
@@ -45,7 +45,7 @@ extension LogWalker {
         try index.refresh()
         guard index.locate(position) == place else { continue }
         if needsProof, try !index.isProven(position) { return false }
-        arrive(at: next, cause: cause)
+        arrive(at: next, cause: cause, leavesOut: true)
         return true
       }
     }
@@ -86,10 +86,12 @@ extension LogWalker {
     window.clear(at: position)
   }
 
-  private mutating func arrive(at base: UInt64, cause: Loss.Cause) {
+  private mutating func arrive(at base: UInt64, cause: Loss.Cause, leavesOut: Bool) {
     let kept = index.bound(ofEpoch: Epoch.of(position)) ?? position
     // Over several slabs gone, the first way counts.
-    if arrival == nil { arrival = Arrival(cause: cause, from: position, kept: kept) }
+    if arrival == nil || arrival?.leavesOut == false && leavesOut {
+      arrival = Arrival(cause: cause, from: position, kept: kept, leavesOut: leavesOut)
+    }
     if cause == .cleaned { arrival?.cause = .cleaned }
     move(to: base)
   }

@@ -60,12 +60,14 @@ struct LogWalker: ~Copyable {
     var isExactBehind = false
   }
 
-  /// A way to a slab that left something out.
+  /// A way to a slab that may have left something out.
   struct Arrival {
     var cause: Loss.Cause
     var from: UInt64
     /// Where the records before ended by the new epoch's word.
     var kept: UInt64
+    /// Whether slabs are missing on it: the gap before an epoch's first slab is none.
+    var leavesOut: Bool
   }
 
   enum Step {
@@ -274,9 +276,10 @@ struct LogWalker: ~Copyable {
       return Loss(.damaged, from: pending.from, to: pending.to, records: nil)
     }
     if let pending {
+      let way = arrival.flatMap { $0.leavesOut ? $0 : nil }
       return Loss(
-        arrival?.cause ?? .damaged, from: min(arrival?.from ?? .max, pending.from),
-        to: pending.to, records: isCounted ? known - counted : nil)
+        way?.cause ?? .damaged, from: min(way?.from ?? .max, pending.from), to: pending.to,
+        records: isCounted ? known - counted : nil)
     }
     if !isCounted {
       // Whoever starts at an address that was cleaned is told so, though nobody knows how many.
