@@ -1,0 +1,396 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+package import DiskQueue
+internal import Synchronization
+
+/// A topic on a disk that loses power, runs full, fails and writes less than it was asked to.
+///
+/// It knows what is durable and what only looks so. All chance in it comes from one seed.
+package final class SimulatedStorage: TopicStorage {
+  package let path = "simulated"
+
+  /// One call that came through the seam.
+  package enum Call: Hashable, Sendable {
+    case list
+    case open(String)
+    case create(String)
+    case remove(String)
+    case read(String)
+    case write(String, offset: UInt64, count: Int)
+    case sync(String)
+    case size(String)
+    case dropCache(String)
+    case syncDirectory
+    case syncParent
+    case lock
+    case unlock
+
+    /// Whether it may change what is on the disk.
+    package var changes: Bool {
+      switch self {
+      case .create, .remove, .write, .sync, .syncDirectory, .syncParent: true
+      default: false
+      }
+    }
+
+    package var isWrite: Bool { if case .write = self { true } else { false } }
+    package var isSync: Bool { if case .sync = self { true } else { false } }
+  }
+
+  /// What goes wrong, and at which call.
+  package struct Fault: Sendable {
+    package enum Effect: Sendable {
+      /// The call fails and does nothing, or, if it is a sync, loses data.
+      case fail(Int32)
+      /// The process dies within the call: part of it may be done, and nothing after it is.
+      case die
+    }
+
+    /// Counts the calls that it looks at; the fault comes at the last of so many.
+    var countdown: Int
+    var isLasting: Bool
+    var effect: Effect
+    var concerns: @Sendable (Call) -> Bool
+
+    /// - Parameters:
+    ///   - number: the fault comes at this one of the calls that `concerns` picks, from 1.
+    ///   - isLasting: whether all such calls after it fail as well.
+    package init(
+      _ effect: Effect, at number: Int, isLasting: Bool = false,
+      of concerns: @escaping @Sendable (Call) -> Bool = { $0.changes }
+    ) {
+      countdown = number
+      self.isLasting = isLasting
+      self.effect = effect
+      self.concerns = concerns
+    }
+  }
+
+  private struct State {
+    var disk: SimulatedDisk
+    var random: SeededGenerator
+    var calls: [Call] = []
+    var logsCalls = false
+    var fault: Fault?
+    var hits = 0
+    /// Counts the processes; what an earlier one opened no longer writes.
+    var process = 0
+    var isDead = false
+    var lockHolder: Int?
+    var capacity = Int.max
+    var shortWrites = 0
+  }
+  private let state: Mutex<State>
+
+  package convenience init(seed: UInt64 = 1) {
+    self.init(disk: SimulatedDisk(), random: SeededGenerator(seed: seed))
+  }
+
+  private init(disk: SimulatedDisk, random: SeededGenerator) {
+    state = Mutex(State(disk: disk, random: random))
+  }
+
+  // MARK: Fate
+
+  /// What the disk holds when power is back, in a new storage. This one goes on as if nothing had
+  /// happened, for whoever still holds it.
+  package func powerCut(using random: inout SeededGenerator) -> SimulatedStorage {
+    let disk = state.withLock { $0.disk }.afterPowerCut(using: &random)
+    return SimulatedStorage(disk: disk, random: SeededGenerator(seed: random.next()))
+  }
+
+  /// A copy of all there is, cached and durable, for another fate.
+  package func copy(seed: UInt64 = 1) -> SimulatedStorage {
+    SimulatedStorage(disk: state.withLock { $0.disk }, random: SeededGenerator(seed: seed))
+  }
+
+  /// The writer's process is gone: what was written stays, its lock and its files do not.
+  package func kill() {
+    state.withLock {
+      $0.process += 1
+      $0.isDead = false
+      $0.lockHolder = nil
+      $0.fault = nil
+    }
+  }
+
+  package func setFault(_ fault: Fault?) {
+    state.withLock {
+      $0.fault = fault
+      $0.hits = 0
+    }
+  }
+
+  /// How often the fault struck since it was set.
+  package var hits: Int { state.withLock { $0.hits } }
+
+  /// Whether the process died of a fault.
+  package var isDead: Bool { state.withLock { $0.isDead } }
+
+  /// Bytes that all files together may hold.
+  package func setCapacity(_ bytes: Int?) { state.withLock { $0.capacity = bytes ?? .max } }
+
+  package var used: Int { state.withLock { $0.disk.used } }
+
+  /// In how many of a hundred cases a write stops short.
+  package func setShortWrites(percent: Int) { state.withLock { $0.shortWrites = percent } }
+
+  // MARK: Looking
+
+  /// Begins to keep a log of calls, anew.
+  package func logCalls() {
+    state.withLock {
+      $0.logsCalls = true
+      $0.calls = []
+    }
+  }
+
+  /// The calls since `logCalls`, in order.
+  package var calls: [Call] { state.withLock { $0.calls } }
+
+  /// The bytes of every slab by its base, as a reader sees them.
+  package var slabs: [UInt64: [UInt8]] { slabs(\.cached) }
+
+  /// The same, if every cache were dropped: what a failed sync gave up is not there.
+  package var slabsAfterDroppedCache: [UInt64: [UInt8]] { slabs(\.afterDroppedCache) }
+
+  private func slabs(_ bytes: (SimulatedFile) -> [UInt8]) -> [UInt64: [UInt8]] {
+    let disk = state.withLock { $0.disk }
+    var slabs: [UInt64: [UInt8]] = [:]
+    for (name, file) in disk.names {
+      if let base = SlabName.parse(name) { slabs[base] = bytes(disk[file]) }
+    }
+    return slabs
+  }
+
+  // MARK: Damage
+
+  /// Puts other bytes, or none, in a slab's place, durably.
+  package func replace(slab base: UInt64, with bytes: [UInt8]?) {
+    let name = SlabName.string(base)
+    state.withLock { state in
+      guard let bytes else {
+        state.disk.change(name, to: nil)
+        return state.disk.syncDirectory()
+      }
+      let file = state.disk.names[name] ?? state.disk.create(name)
+      state.disk[file].replaceAll(bytes)
+      state.disk.syncDirectory()
+    }
+  }
+
+  /// Flips one bit of a slab; bit 8 is the lowest one of its second byte.
+  package func flip(bit: Int, ofSlab base: UInt64) {
+    state.withLock { state in
+      if let file = state.disk.names[SlabName.string(base)] { state.disk[file].flip(bit: bit) }
+    }
+  }
+
+  // MARK: TopicStorage
+
+  /// Runs one call, or what a fault makes of it.
+  ///
+  /// - Parameters:
+  ///   - process: the one that opened the file it is about; nil for a call without one.
+  ///   - half: what a failed or dying call may have done.
+  private func perform<R: Sendable>(
+    _ call: Call, process: Int? = nil, half: (inout State, _ isDying: Bool) -> Void = { _, _ in },
+    _ body: (inout State) -> Result<R, SystemError>
+  ) throws(SystemError) -> R {
+    let result = state.withLock { state -> Result<R, SystemError> in
+      if call.changes, state.isDead || process.map({ $0 != state.process }) ?? false {
+        return .failure(SystemError(errno: Errno.io, call: "dead"))
+      }
+      if state.logsCalls { state.calls.append(call) }
+      guard let fault = state.fault, fault.concerns(call) else { return body(&state) }
+      state.fault?.countdown -= 1
+      guard fault.countdown == 1 || fault.countdown < 1 && fault.isLasting else {
+        return body(&state)
+      }
+      state.hits += 1
+      switch fault.effect {
+      case .fail(let errno):
+        half(&state, false)
+        return .failure(SystemError(errno: errno, call: "simulated"))
+      case .die:
+        half(&state, true)
+        state.isDead = true
+        return .failure(SystemError(errno: Errno.io, call: "dying"))
+      }
+    }
+    return try result.get()
+  }
+
+  package func forEachName(_ body: (String) -> Void) throws(SystemError) {
+    let names: [String] = try perform(.list) { .success($0.disk.names.keys.sorted()) }
+    for name in names { body(name) }
+  }
+
+  package func open(_ name: String, writable: Bool) throws(SystemError) -> any StorageFile {
+    try perform(.open(name)) { state -> Result<File, SystemError> in
+      guard let file = state.disk.names[name] else {
+        return .failure(SystemError(errno: Errno.noEntry, call: "openat"))
+      }
+      return .success(File(self, name, file, state.process))
+    }
+  }
+
+  package func create(_ name: String) throws(SystemError) -> any StorageFile {
+    try perform(
+      .create(name),
+      half: { state, isDying in
+        guard isDying, state.disk.names[name] == nil, state.random.chance(50) else { return }
+        _ = state.disk.create(name)
+      }
+    ) { state -> Result<File, SystemError> in
+      guard state.disk.names[name] == nil else {
+        return .failure(SystemError(errno: Errno.exists, call: "openat"))
+      }
+      return .success(File(self, name, state.disk.create(name), state.process))
+    }
+  }
+
+  package func remove(_ name: String) throws(SystemError) {
+    try perform(.remove(name)) { state -> Result<Void, SystemError> in
+      guard state.disk.names[name] != nil else {
+        return .failure(SystemError(errno: Errno.noEntry, call: "unlinkat"))
+      }
+      return .success(state.disk.change(name, to: nil))
+    }
+  }
+
+  package func syncDirectory() throws(SystemError) {
+    try perform(
+      .syncDirectory,
+      half: { state, _ in if state.random.chance(50) { state.disk.syncDirectory() } }
+    ) { .success($0.disk.syncDirectory()) }
+  }
+
+  package func syncParent() throws(SystemError) {
+    try perform(
+      .syncParent, half: { state, _ in if state.random.chance(50) { state.disk.syncParent() } }
+    ) { .success($0.disk.syncParent()) }
+  }
+
+  package func lock() throws(SystemError) -> any StorageLock {
+    try perform(.lock) { state -> Result<Lock, SystemError> in
+      guard state.lockHolder == nil else {
+        return .failure(SystemError(errno: Errno.again, call: "lock"))
+      }
+      if state.disk.names[TopicLayout.lockName] == nil {
+        _ = state.disk.create(TopicLayout.lockName)
+      }
+      state.lockHolder = state.process
+      return .success(Lock(self, state.process))
+    }
+  }
+
+  package func lockHolder() -> Int32? { state.withLock { $0.lockHolder.map(Int32.init) } }
+
+  private final class Lock: StorageLock {
+    private let storage: SimulatedStorage
+    private let process: Int
+
+    init(_ storage: SimulatedStorage, _ process: Int) {
+      self.storage = storage
+      self.process = process
+    }
+
+    func release() {
+      storage.state.withLock { state in
+        guard state.process == process else { return }
+        if state.logsCalls { state.calls.append(.unlock) }
+        state.lockHolder = nil
+      }
+    }
+  }
+
+  private final class File: StorageFile {
+    private let storage: SimulatedStorage
+    private let name: String
+    private let file: Int
+    private let process: Int
+
+    init(_ storage: SimulatedStorage, _ name: String, _ file: Int, _ process: Int) {
+      self.storage = storage
+      self.name = name
+      self.file = file
+      self.process = process
+    }
+
+    func read(
+      into target: UnsafeMutableRawBufferPointer, at offset: UInt64
+    ) throws(SystemError) -> Int {
+      // The pointer is used within the call only.
+      nonisolated(unsafe) let target = target
+      return try storage.perform(.read(name)) { [file] state in
+        let bytes = state.disk[file].cached
+        guard let start = Int(exactly: offset), start < bytes.count else { return .success(0) }
+        let count = min(target.count, bytes.count - start)
+        bytes.withUnsafeBytes { source in
+          target.copyMemory(from: UnsafeRawBufferPointer(rebasing: source[start..<start + count]))
+        }
+        return .success(count)
+      }
+    }
+
+    func write(_ bytes: RawSpan, at offset: UInt64) throws(SystemError) -> Int {
+      let result = bytes.withUnsafeBytes { source -> Result<Int, SystemError> in
+        do throws(SystemError) {
+          return .success(try write(source, at: Int(clamping: offset)))
+        } catch {
+          return .failure(error)
+        }
+      }
+      return try result.get()
+    }
+
+    private func write(
+      _ bytes: UnsafeRawBufferPointer, at offset: Int
+    ) throws(SystemError) -> Int {
+      nonisolated(unsafe) let bytes = bytes
+      return try storage.perform(
+        .write(name, offset: UInt64(offset), count: bytes.count), process: process,
+        half: { [file] state, isDying in
+          guard isDying else { return }
+          let count = state.random.below(bytes.count + 1)
+          state.disk[file].write(.init(rebasing: bytes[..<count]), at: offset)
+        }
+      ) { [file] state in
+        let growth = max(0, offset + bytes.count - state.disk[file].size)
+        let room = state.capacity == .max ? .max : max(0, state.capacity - state.disk.used)
+        var count = bytes.count - max(0, growth - room)
+        guard count > 0 else {
+          return .failure(SystemError(errno: Errno.noSpace, call: "pwrite"))
+        }
+        if state.random.chance(state.shortWrites) { count = 1 + state.random.below(count) }
+        state.disk[file].write(.init(rebasing: bytes[..<count]), at: offset)
+        return .success(count)
+      }
+    }
+
+    func sync() throws(SystemError) {
+      try storage.perform(
+        .sync(name), process: process,
+        half: { [file] state, isDying in
+          if isDying, state.random.chance(50) { return }
+          var random = state.random
+          state.disk[file].failSync(using: &random)
+          state.random = random
+        }
+      ) { [file] state in .success(state.disk[file].sync()) }
+    }
+
+    func size() throws(SystemError) -> UInt64 {
+      try storage.perform(.size(name)) { [file] in .success(UInt64($0.disk[file].size)) }
+    }
+
+    func dropCache() {
+      storage.state.withLock { [file] state in
+        if state.logsCalls { state.calls.append(.dropCache(name)) }
+        state.disk[file].dropCache()
+      }
+    }
+  }
+}
