@@ -65,13 +65,18 @@ package struct SimulatedFile: Sendable {
     dirty = []
   }
 
-  /// A sync that fails: some sectors reach the disk, and all are taken for clean afterwards.
-  mutating func failSync(using random: inout SeededGenerator) {
+  /// A sync that fails: some sectors reach the disk, and all are taken for clean afterwards, if the
+  /// system forgets about them.
+  mutating func failSync(using random: inout SeededGenerator, forgets: Bool) {
     if random.chance(50) { resizeOnDisk(cached.count) }
     for sector in dirty.sorted() {
-      if random.chance(50) { putOnDisk(sector) } else { lost.insert(sector) }
+      if random.chance(50) {
+        putOnDisk(sector)
+      } else if forgets {
+        lost.insert(sector)
+      }
     }
-    dirty = []
+    if forgets { dirty = [] }
   }
 
   /// Forgets what is cached and clean. The size stays: the system remembers it elsewhere.

@@ -196,7 +196,7 @@ package final class SimulatedStorage: TopicStorage {
   ///   - half: what a failed or dying call may have done.
   private func perform<R: Sendable>(
     _ call: Call, process: Int? = nil, half: (inout State, _ isDying: Bool) -> Void = { _, _ in },
-    _ body: (inout State) -> Result<R, SystemError>
+    body: (inout State) -> Result<R, SystemError>
   ) throws(SystemError) -> R {
     let result = state.withLock { state -> Result<R, SystemError> in
       if call.changes, state.isDead || process.map({ $0 != state.process }) ?? false {
@@ -242,13 +242,13 @@ package final class SimulatedStorage: TopicStorage {
       half: { state, isDying in
         guard isDying, state.disk.names[name] == nil, state.random.chance(50) else { return }
         _ = state.disk.create(name)
-      }
-    ) { state -> Result<File, SystemError> in
-      guard state.disk.names[name] == nil else {
-        return .failure(SystemError(errno: Errno.exists, call: "openat"))
-      }
-      return .success(File(self, name, state.disk.create(name), state.process))
-    }
+      },
+      body: { state -> Result<File, SystemError> in
+        guard state.disk.names[name] == nil else {
+          return .failure(SystemError(errno: Errno.exists, call: "openat"))
+        }
+        return .success(File(self, name, state.disk.create(name), state.process))
+      })
   }
 
   package func remove(_ name: String) throws(SystemError) {
@@ -263,14 +263,14 @@ package final class SimulatedStorage: TopicStorage {
   package func syncDirectory() throws(SystemError) {
     try perform(
       .syncDirectory,
-      half: { state, _ in if state.random.chance(50) { state.disk.syncDirectory() } }
-    ) { .success($0.disk.syncDirectory()) }
+      half: { state, _ in if state.random.chance(50) { state.disk.syncDirectory() } },
+      body: { .success($0.disk.syncDirectory()) })
   }
 
   package func syncParent() throws(SystemError) {
     try perform(
-      .syncParent, half: { state, _ in if state.random.chance(50) { state.disk.syncParent() } }
-    ) { .success($0.disk.syncParent()) }
+      .syncParent, half: { state, _ in if state.random.chance(50) { state.disk.syncParent() } },
+      body: { .success($0.disk.syncParent()) })
   }
 
   package func lock() throws(SystemError) -> any StorageLock {
@@ -356,30 +356,30 @@ package final class SimulatedStorage: TopicStorage {
           guard isDying else { return }
           let count = state.random.below(bytes.count + 1)
           state.disk[file].write(.init(rebasing: bytes[..<count]), at: offset)
-        }
-      ) { [file] state in
-        let growth = max(0, offset + bytes.count - state.disk[file].size)
-        let room = state.capacity == .max ? .max : max(0, state.capacity - state.disk.used)
-        var count = bytes.count - max(0, growth - room)
-        guard count > 0 else {
-          return .failure(SystemError(errno: Errno.noSpace, call: "pwrite"))
-        }
-        if state.random.chance(state.shortWrites) { count = 1 + state.random.below(count) }
-        state.disk[file].write(.init(rebasing: bytes[..<count]), at: offset)
-        return .success(count)
-      }
+        },
+        body: { [file] state in
+          let growth = max(0, offset + bytes.count - state.disk[file].size)
+          let room = state.capacity == .max ? .max : max(0, state.capacity - state.disk.used)
+          var count = bytes.count - max(0, growth - room)
+          guard count > 0 else {
+            return .failure(SystemError(errno: Errno.noSpace, call: "pwrite"))
+          }
+          if state.random.chance(state.shortWrites) { count = 1 + state.random.below(count) }
+          state.disk[file].write(.init(rebasing: bytes[..<count]), at: offset)
+          return .success(count)
+        })
     }
 
     func sync() throws(SystemError) {
       try storage.perform(
         .sync(name), process: process,
         half: { [file] state, isDying in
-          if isDying, state.random.chance(50) { return }
           var random = state.random
-          state.disk[file].failSync(using: &random)
+          // A process that dies in its sync loses nothing by it; part of it may be done.
+          state.disk[file].failSync(using: &random, forgets: !isDying)
           state.random = random
-        }
-      ) { [file] state in .success(state.disk[file].sync()) }
+        },
+        body: { [file] state in .success(state.disk[file].sync()) })
     }
 
     func size() throws(SystemError) -> UInt64 {

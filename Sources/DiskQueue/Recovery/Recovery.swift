@@ -198,6 +198,9 @@ enum Recovery {
         path: storage.path, address: closing.address)
     }
     let header = try slab.head().soundHeader
+    // A slab that may not hold this writer's largest payload gets no further record, not even its
+    // first.
+    let isFull = header.map { $0.largestPayload < maximumPayload } ?? true
     let mark = Mark(
       stamp: max(closing.mark.stamp, environment.now()), ordinal: closing.mark.ordinal,
       synced: closing.address, kept: closing.mark.kept, topicID: closing.mark.topicID)
@@ -208,9 +211,9 @@ enum Recovery {
     try slab.sync()
     return Opened(
       start: LogTail.Start(
-        slab: slab, slabHasRecord: header.map { $0.ordinal < mark.ordinal } ?? true,
-        slabIsFull: header.map { $0.largestPayload < maximumPayload } ?? true,
-        position: closing.end + UInt64(Mark.byteCount), ordinal: mark.ordinal, stamp: mark.stamp,
+        slab: slab, slabHasRecord: isFull || header.map { $0.ordinal < mark.ordinal } ?? true,
+        slabIsFull: isFull, position: closing.end + UInt64(Mark.byteCount), ordinal: mark.ordinal,
+        stamp: mark.stamp,
         kept: mark.kept),
       topicID: mark.topicID,
       report: RecoveryReport(
