@@ -37,11 +37,12 @@ enum RecoveryPlan: Equatable {
   /// - Returns: nil where no epoch is left.
   static func decide(_ findings: Findings?) -> RecoveryPlan? {
     guard let findings else { return .create }
-    if let mark = findings.closingMark,
-      // The opening mark must fit into the same epoch; else the epoch is as good as used up.
-      Epoch.end(Epoch.of(mark.address)) - mark.end > UInt64(Mark.byteCount)
-    {
-      return .resume(behind: mark)
+    if let mark = findings.closingMark {
+      // The opening mark must fit into the epoch; else that is as good as used up.
+      let epochEnd = Epoch.end(findings.highestEpoch)
+      if mark.end < epochEnd, epochEnd - mark.end > UInt64(Mark.byteCount) {
+        return .resume(behind: mark)
+      }
     }
     guard findings.highestEpoch < Epoch.last else { return nil }
     return .startEpoch(

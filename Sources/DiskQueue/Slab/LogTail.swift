@@ -139,10 +139,9 @@ struct LogTail: ~Copyable, Sendable {
         path: slab.path, address: position)
     }
     defer { settlePlainEnd() }
-    if buffer.isEmpty, position != lastMarkEnd,
-      settings.now() >= lastMarkStamp &+ Self.markInterval
-    {
-      markIsDue = true
+    if buffer.isEmpty, position != lastMarkEnd {
+      let now = settings.now()
+      if now >= lastMarkStamp, now - lastMarkStamp >= Self.markInterval { markIsDue = true }
     }
     let frame = UInt64(FrameHeader.byteCount + payload.byteCount)
     let isLong = payload.byteCount > Int(SlabFormat.markSpacing)
