@@ -103,8 +103,9 @@ final class WriterCore: Sendable {
   func append(_ payload: RawSpan) throws(QueueError) -> Address {
     let (address, leftSlabs) = try withTail {
       (tail: inout LogTail) throws(QueueError) -> (UInt64, Int) in
+      if let address = tail.appendPlainly(payload) { return (address, 0) }
       let before = tail.leftSlabs.count
-      let address = try tail.append(payload)
+      let address = try tail.appendCarefully(payload)
       let now = tail.leftSlabs.count
       return (address, now == before ? 0 : now)
     }

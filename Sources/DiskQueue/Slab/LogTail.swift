@@ -111,10 +111,17 @@ struct LogTail: ~Copyable, Sendable {
   /// On an error nothing of it is in the log.
   @inline(__always)
   mutating func append(_ payload: RawSpan) throws(QueueError) -> UInt64 {
+    if let address = appendPlainly(payload) { return address }
+    return try appendCarefully(payload)
+  }
+
+  /// `append` for a record that needs no second look; nil: it does. No slab is left.
+  @inline(__always)
+  mutating func appendPlainly(_ payload: RawSpan) -> UInt64? {
     let frame = FrameHeader.byteCount &+ payload.byteCount
-    guard payload.byteCount <= plainPayload, position &+ UInt64(frame) <= plainEnd else {
-      return try appendCarefully(payload)
-    }
+    guard payload.byteCount <= plainPayload,
+      position &+ UInt64(truncatingIfNeeded: frame) <= plainEnd
+    else { return nil }
     return put(payload)
   }
 
@@ -123,13 +130,13 @@ struct LogTail: ~Copyable, Sendable {
     let address = position
     buffer.putRecord(
       payload, checksum: Checksum.frame(payload, seed: settings.topicID ^ address))
-    position &+= UInt64(FrameHeader.byteCount &+ payload.byteCount)
+    position &+= UInt64(truncatingIfNeeded: FrameHeader.byteCount &+ payload.byteCount)
     ordinal &+= 1
     return address
   }
 
   @inline(never)
-  private mutating func appendCarefully(_ payload: RawSpan) throws(QueueError) -> UInt64 {
+  mutating func appendCarefully(_ payload: RawSpan) throws(QueueError) -> UInt64 {
     try checkOpen()
     guard payload.byteCount <= Int(settings.maximumPayload) else {
       throw QueueError(
