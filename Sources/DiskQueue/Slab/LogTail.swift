@@ -106,16 +106,8 @@ struct LogTail: ~Copyable, Sendable {
 
   // MARK: Appending
 
-  /// Puts a record behind the last one and returns its address. Buffered: see `flush`.
-  ///
-  /// On an error nothing of it is in the log.
-  @inline(__always)
-  mutating func append(_ payload: RawSpan) throws(QueueError) -> UInt64 {
-    if let address = appendPlainly(payload) { return address }
-    return try appendCarefully(payload)
-  }
-
-  /// `append` for a record that needs no second look; nil: it does. No slab is left.
+  /// Puts a record behind the last one and returns its address, if it needs no second look; nil:
+  /// see `appendCarefully`. Buffered: see `flush`. No slab is left.
   @inline(__always)
   mutating func appendPlainly(_ payload: RawSpan) -> UInt64? {
     let frame = FrameHeader.byteCount &+ payload.byteCount
@@ -123,6 +115,16 @@ struct LogTail: ~Copyable, Sendable {
       position &+ UInt64(truncatingIfNeeded: frame) <= plainEnd
     else { return nil }
     return put(payload)
+  }
+
+  /// Appends records up to one that needs a second look, and returns how many. No slab is left.
+  mutating func appendPlainly(_ payloads: Span<[UInt8]>) -> Int {
+    for index in payloads.indices {
+      // Safe: a span of bytes is its bytes.
+      let payload = unsafe payloads[index].span.bytes
+      if appendPlainly(payload) == nil { return index }
+    }
+    return payloads.count
   }
 
   @inline(__always)
@@ -135,6 +137,9 @@ struct LogTail: ~Copyable, Sendable {
     return address
   }
 
+  /// Puts any record behind the last one and returns its address.
+  ///
+  /// On an error nothing of it is in the log.
   @inline(never)
   mutating func appendCarefully(_ payload: RawSpan) throws(QueueError) -> UInt64 {
     try checkOpen()
