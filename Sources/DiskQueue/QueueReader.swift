@@ -89,10 +89,20 @@ public struct QueueReader: ~Copyable {
   ///   opened.
   @_lifetime(&self)
   public mutating func next() throws(QueueError) -> BorrowedRecord? {
+    guard let length = walker.passBuffered() else { return try nextSlowly() }
+    return walker.record(
+      walker.addressPassed(length), walker.ordinal &- 1, at: walker.payloadPassed(length), length)
+  }
+
+  /// `next` where the buffer shows no sound record. Apart from it, so that it takes neither room on
+  /// the stack nor registers there.
+  @_lifetime(&self)
+  @inline(never)
+  private mutating func nextSlowly() throws(QueueError) -> BorrowedRecord? {
     while true {
-      switch try walker.step() {
+      switch try walker.slowStep() {
       case .record(let address, let ordinal, let payload):
-        return walker.record(address, ordinal, payload)
+        return walker.record(address, ordinal, at: payload.lowerBound, payload.count)
       case .tooLarge(let address, let count):
         throw tooLarge(address, count)
       case .loss(let loss):
@@ -123,7 +133,7 @@ public struct QueueReader: ~Copyable {
     switch try lookup!.step() {
     case .record(let found, let ordinal, let payload):
       guard found == address.rawValue else { throw notARecord(address) }
-      return lookup!.record(found, ordinal, payload)
+      return lookup!.record(found, ordinal, at: payload.lowerBound, payload.count)
     case .tooLarge(let found, let count):
       guard found == address.rawValue else { throw notARecord(address) }
       throw tooLarge(found, count)
@@ -161,9 +171,9 @@ extension LogWalker {
   @_lifetime(borrow self)
   @inline(__always)
   fileprivate func record(
-    _ address: UInt64, _ ordinal: UInt64, _ payload: Range<Int>
+    _ address: UInt64, _ ordinal: UInt64, at start: Int, _ length: Int
   ) -> BorrowedRecord {
-    let bytes = Span<UInt8>(_bytes: window.bytes.extracting(payload))
+    let bytes = Span<UInt8>(_bytes: window.bytes(length, at: start))
     return BorrowedRecord(
       address: Address(rawValue: address), ordinal: ordinal, payload: bytes)
   }

@@ -103,13 +103,43 @@ final class WriterCore: Sendable {
   func append(_ payload: RawSpan) throws(QueueError) -> Address {
     let (address, leftSlabs) = try withTail {
       (tail: inout LogTail) throws(QueueError) -> (UInt64, Int) in
-      let before = tail.leftSlabs.count
-      let address = try tail.append(payload)
-      let now = tail.leftSlabs.count
-      return (address, now == before ? 0 : now)
+      if let address = tail.appendPlainly(payload) { return (address, 0) }
+      return try tail.appendAndCount(payload)
     }
     if leftSlabs > 0 { startSyncing(leftSlabs) }
     return Address(rawValue: address)
+  }
+
+  /// Appends a batch, under one lock as far as no record needs a second look: 64 KiB at most, which
+  /// keeps others waiting for less than the write of a full buffer does.
+  func append(_ payloads: Span<[UInt8]>) throws(QueueError) -> Range<Address> {
+    var first: UInt64 = 0
+    var end: UInt64 = 0
+    var count = 0
+    repeat {
+      let leftSlabs: Int
+      do throws(QueueError) {
+        leftSlabs = try withTail { (tail: inout LogTail) throws(QueueError) -> Int in
+          if count == 0 { first = tail.position }
+          defer { end = tail.position }
+          count += tail.appendPlainly(payloads.extracting(droppingFirst: count))
+          guard count < payloads.count else { return 0 }
+          // Safe: a span of bytes is its bytes.
+          let payload = unsafe payloads[count].span.bytes
+          let (address, leftSlabs) = try tail.appendAndCount(payload)
+          // A mark or a slab's header may have come before it.
+          if count == 0 { first = address }
+          count += 1
+          return leftSlabs
+        }
+      } catch {
+        var error = error
+        error.appended = count
+        throw error
+      }
+      if leftSlabs > 0 { startSyncing(leftSlabs) }
+    } while count < payloads.count
+    return Address(rawValue: first)..<Address(rawValue: end)
   }
 
   var position: UInt64 { updateTail { $0.position } }
@@ -272,4 +302,17 @@ final class WriterCore: Sendable {
 
   /// Ends the thread; a later job starts another one.
   func stopThread() { thread.stop() }
+}
+
+extension LogTail {
+  /// Appends a record that needs a second look; also returns how many slabs wait for their sync, if
+  /// it left one, or else 0.
+  fileprivate mutating func appendAndCount(
+    _ payload: RawSpan
+  ) throws(QueueError) -> (UInt64, Int) {
+    let before = leftSlabs.count
+    let address = try appendCarefully(payload)
+    let now = leftSlabs.count
+    return (address, now == before ? 0 : now)
+  }
 }

@@ -36,6 +36,20 @@ struct ByteWindow: ~Copyable {
     }
   }
 
+  /// Some of the bytes shown.
+  ///
+  /// - Precondition: they are.
+  @inline(__always)
+  @_lifetime(borrow self)
+  func bytes(_ byteCount: Int, at offset: Int) -> RawSpan {
+    precondition(
+      offset >= 0 && offset <= count && byteCount >= 0 && byteCount <= count &- offset,
+      "bytes outside of the window")
+    // Safe: the bounds were checked above; the rest as in `bytes`.
+    let span = unsafe RawSpan(_unsafeStart: memory + offset, byteCount: byteCount)
+    return unsafe _overrideLifetime(span, borrowing: self)
+  }
+
   /// Shows nothing, at `address`, so that the next `fill` asks the file.
   mutating func clear(at address: UInt64) {
     start = address

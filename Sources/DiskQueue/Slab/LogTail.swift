@@ -106,16 +106,25 @@ struct LogTail: ~Copyable, Sendable {
 
   // MARK: Appending
 
-  /// Puts a record behind the last one and returns its address. Buffered: see `flush`.
-  ///
-  /// On an error nothing of it is in the log.
+  /// Puts a record behind the last one and returns its address, if it needs no second look; nil:
+  /// see `appendCarefully`. Buffered: see `flush`. No slab is left.
   @inline(__always)
-  mutating func append(_ payload: RawSpan) throws(QueueError) -> UInt64 {
+  mutating func appendPlainly(_ payload: RawSpan) -> UInt64? {
     let frame = FrameHeader.byteCount &+ payload.byteCount
-    guard payload.byteCount <= plainPayload, position &+ UInt64(frame) <= plainEnd else {
-      return try appendCarefully(payload)
-    }
+    guard payload.byteCount <= plainPayload,
+      position &+ UInt64(truncatingIfNeeded: frame) <= plainEnd
+    else { return nil }
     return put(payload)
+  }
+
+  /// Appends records up to one that needs a second look, and returns how many. No slab is left.
+  mutating func appendPlainly(_ payloads: Span<[UInt8]>) -> Int {
+    for index in payloads.indices {
+      // Safe: a span of bytes is its bytes.
+      let payload = unsafe payloads[index].span.bytes
+      if appendPlainly(payload) == nil { return index }
+    }
+    return payloads.count
   }
 
   @inline(__always)
@@ -123,13 +132,16 @@ struct LogTail: ~Copyable, Sendable {
     let address = position
     buffer.putRecord(
       payload, checksum: Checksum.frame(payload, seed: settings.topicID ^ address))
-    position &+= UInt64(FrameHeader.byteCount &+ payload.byteCount)
+    position &+= UInt64(truncatingIfNeeded: FrameHeader.byteCount &+ payload.byteCount)
     ordinal &+= 1
     return address
   }
 
+  /// Puts any record behind the last one and returns its address.
+  ///
+  /// On an error nothing of it is in the log.
   @inline(never)
-  private mutating func appendCarefully(_ payload: RawSpan) throws(QueueError) -> UInt64 {
+  mutating func appendCarefully(_ payload: RawSpan) throws(QueueError) -> UInt64 {
     try checkOpen()
     guard payload.byteCount <= Int(settings.maximumPayload) else {
       throw QueueError(

@@ -91,30 +91,52 @@ struct LogWalker: ~Copyable {
   /// A loss is told before the record behind it. After an error the next call tries the same again.
   @inline(__always)
   mutating func step() throws(QueueError) -> Step {
-    if let payload = bufferedPayload() {
-      defer { pass(UInt64(FrameHeader.byteCount &+ payload.count)) }
-      return .record(address: position, ordinal: ordinal, payload: payload)
+    if let length = passBuffered() {
+      let start = payloadPassed(length)
+      return .record(
+        address: addressPassed(length), ordinal: ordinal &- 1, payload: start..<start + length)
     }
     return try slowStep()
   }
 
-  /// The payload of the record at `position`, if the window holds a sound one.
+  /// Passes the record at `position` if the window holds a sound one, and returns its length.
+  ///
+  /// Nearly every record is passed here. Nothing but its length is kept beyond the hash: the rest
+  /// follows from where the walk stands then.
   @inline(__always)
-  private func bufferedPayload() -> Range<Int>? {
+  mutating func passBuffered() -> Int? {
+    guard let length = bufferedPayloadBytes() else { return nil }
+    pass(UInt64(FrameHeader.byteCount + length))
+    return length
+  }
+
+  @inline(__always)
+  private func bufferedPayloadBytes() -> Int? {
     let bytes = window.bytes
-    let offset = Int(truncatingIfNeeded: position &- window.start)
-    let available = bytes.byteCount &- offset &- FrameHeader.byteCount
-    guard available >= 0 else { return nil }
-    let length = Int(bytes.u32(offset &+ FrameHeader.length))
-    guard length <= bufferedPayloadLimit, length <= available else { return nil }
-    let start = offset &+ FrameHeader.byteCount
-    let payload = bytes.extracting(start..<start &+ length)
+    let offset = offset
+    // Written so that the compiler sees most checks behind these lines to be implied by them.
+    guard offset >= 0, offset <= bytes.byteCount - FrameHeader.byteCount else { return nil }
+    let length = Int(bytes.u32(offset + FrameHeader.length))
+    guard length <= bytes.byteCount - FrameHeader.byteCount - offset,
+      length <= bufferedPayloadLimit
+    else { return nil }
+    let payload = window.bytes(length, at: offset + FrameHeader.byteCount)
     guard
-      bytes.u32(offset &+ FrameHeader.checksum)
+      bytes.u32(offset + FrameHeader.checksum)
         == Checksum.frame(payload, seed: topicID ^ position)
     else { return nil }
-    return start..<start &+ length
+    return length
   }
+
+  /// The address of the record of this length that was passed last.
+  @inline(__always)
+  func addressPassed(_ length: Int) -> UInt64 {
+    position &- UInt64(FrameHeader.byteCount + length)
+  }
+
+  /// Where its payload begins in the window.
+  @inline(__always)
+  func payloadPassed(_ length: Int) -> Int { offset &- length }
 
   @inline(__always)
   private mutating func pass(_ frame: UInt64) {
@@ -122,8 +144,9 @@ struct LogWalker: ~Copyable {
     ordinal &+= 1
   }
 
+  /// The next step where `passBuffered` passed none.
   @inline(never)
-  private mutating func slowStep() throws(QueueError) -> Step {
+  mutating func slowStep() throws(QueueError) -> Step {
     while true {
       if let owed = owedLoss.take() { return .loss(owed) }
       switch try judge() {

@@ -1,0 +1,116 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import DiskQueue
+
+/// A row of the table: the same work for both contestants.
+enum Case: String, CaseIterable, ExpressibleByArgument {
+  case append20
+  case append20Threads8 = "append20x8"
+  case append100
+  case append100NoRoll = "append100-noroll"
+  case batch20
+  case read20
+  case readCopy20
+
+  var title: String {
+    switch self {
+    case .append20: "append, 20 B"
+    case .append20Threads8: "append, 20 B, 8 threads on one writer"
+    case .append100: "append, 100 B"
+    case .append100NoRoll: "append, 100 B, no slab left behind"
+    case .batch20: "append batches of 100, 20 B"
+    case .read20: "read, 20 B, next()"
+    case .readCopy20: "read, 20 B, nextCopy()"
+    }
+  }
+
+  private var payloadBytes: Int {
+    switch self {
+    case .append100, .append100NoRoll: 100
+    default: 20
+    }
+  }
+
+  private var isReading: Bool { self == .read20 || self == .readCopy20 }
+
+  /// The most that DiskQueue may take, as a multiple of the floor; nil: only shown.
+  ///
+  /// They are held against one machine's noise as well, so they stand above the goals: a path that
+  /// passes one of them has lost something that no noise explains.
+  var bound: Double? {
+    switch self {
+    // Hash, copy and `write` are the floor's as well; what is left is a lock, which is one atomic
+    // exchange each way, two comparisons and the call. That is less than half of the floor.
+    case .append20: 2.0
+    // Against one thread of the floor. Eight threads on two cores hand a lock and its cache line
+    // about; what this excludes is a lock that sleeps in the kernel, at a thousand times the floor.
+    case .append20Threads8: 5.0
+    // The floor of reading is mostly the hash. A step's result takes as long again.
+    case .read20: 3.0
+    default: nil
+    }
+  }
+
+  /// What is written before reading is measured, and read again each time.
+  func prepare(records: Int, in scratch: Scratch) throws {
+    guard isReading else { return }
+    try writeFloor(records: records, to: try scratch.fresh("floor"))
+    let writer = try QueueWriter(topic: Topic(try scratch.fresh("diskqueue")))
+    try Library.append(payload, records: records, to: writer)
+    try writer.close()
+  }
+
+  /// Seconds that the floor takes.
+  func floor(records: Int, in scratch: Scratch) throws -> Double {
+    if isReading {
+      let directory = scratch.path + "/floor"
+      return try seconds { try Floor.read(from: directory, expecting: records * payloadBytes) }
+    }
+    let directory = try scratch.fresh("floor")
+    return try seconds { try writeFloor(records: records, to: directory) }
+  }
+
+  /// Seconds that DiskQueue takes, from an open writer to everything handed to the system, as the
+  /// floor does; or from an open reader to the end. Opening and closing, which sync, are not timed.
+  func library(records: Int, in scratch: Scratch) throws -> Double {
+    let topic: Topic
+    if isReading {
+      topic = Topic(scratch.path + "/diskqueue")
+      var reader = try QueueReader(topic: topic)
+      var bytes = 0
+      let time = try seconds {
+        bytes =
+          self == .read20 ? try Library.read(&reader) : try Library.readCopies(&reader)
+      }
+      guard bytes == records * payloadBytes else {
+        throw Failure("DiskQueue read \(bytes) of \(records * payloadBytes) bytes")
+      }
+      return time
+    }
+    topic = Topic(try scratch.fresh("diskqueue"))
+    var options = QueueWriter.Options()
+    if self == .append100NoRoll { options.slabSize = .gibibytes(1) }
+    let writer = try QueueWriter(topic: topic, options: options)
+    let time = try seconds {
+      switch self {
+      case .append20Threads8:
+        try Library.append(payload, records: records, threads: 8, to: writer)
+      case .batch20:
+        let batch = Array(repeating: payload, count: 100)
+        try Library.appendBatches(of: batch, records: records, to: writer)
+      default:
+        try Library.append(payload, records: records, to: writer)
+      }
+    }
+    // Not `close`: what is not on the disk when the directory is removed need not get there.
+    return time
+  }
+
+  private var payload: [UInt8] { (0..<payloadBytes).map { UInt8($0) } }
+
+  private func writeFloor(records: Int, to directory: String) throws {
+    try Floor.write(payload, records: records, to: directory)
+  }
+}

@@ -1,0 +1,91 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import CFloor
+import DiskQueue
+import Foundation
+
+/// The C program that does the least any queue must do.
+enum Floor {
+  static func write(_ payload: [UInt8], records: Int, to directory: String) throws {
+    let error = cfloor_write(directory, payload, payload.count, UInt64(records))
+    guard error == 0 else { throw Failure("the floor's writing failed with errno \(error)") }
+  }
+
+  static func read(from directory: String, expecting bytes: Int) throws {
+    let seen = cfloor_read(directory)
+    guard seen == bytes else { throw Failure("the floor read \(seen) of \(bytes) bytes") }
+  }
+}
+
+/// What a user of the library would write. Not inlined, so that nothing of one is hoisted into the
+/// harness; generic entries are specialised in here as they are in any program.
+enum Library {
+  @inline(never)
+  static func append(_ payload: [UInt8], records: Int, to writer: QueueWriter) throws {
+    for _ in 0..<records { try writer.append(payload) }
+    try writer.flush()
+  }
+
+  @inline(never)
+  static func appendBatches(of batch: [[UInt8]], records: Int, to writer: QueueWriter) throws {
+    for _ in 0..<records / batch.count { try writer.append(contentsOf: batch) }
+    try writer.flush()
+  }
+
+  /// The threads share one writer, as the requests of a server do.
+  @inline(never)
+  static func append(
+    _ payload: [UInt8], records: Int, threads: Int, to writer: QueueWriter
+  ) throws {
+    let group = DispatchGroup()
+    let failures = Failures()
+    for _ in 0..<threads {
+      group.enter()
+      let thread = Thread {
+        do {
+          for _ in 0..<records / threads { try writer.append(payload) }
+        } catch {
+          failures.add(error)
+        }
+        group.leave()
+      }
+      thread.start()
+    }
+    group.wait()
+    try failures.throwFirst()
+    try writer.flush()
+  }
+
+  @inline(never)
+  static func read(_ reader: inout QueueReader) throws -> Int {
+    var bytes = 0
+    while let record = try reader.next() { bytes += record.payload.count }
+    return bytes
+  }
+
+  @inline(never)
+  static func readCopies(_ reader: inout QueueReader) throws -> Int {
+    var bytes = 0
+    while let record = try reader.nextCopy() { bytes += record.payload.count }
+    return bytes
+  }
+}
+
+struct Failure: Error, CustomStringConvertible {
+  let description: String
+  init(_ description: String) { self.description = description }
+}
+
+/// What went wrong on other threads.
+private final class Failures: @unchecked Sendable {
+  private let lock = NSLock()
+  // Guarded by the lock.
+  private var errors: [any Error] = []
+
+  func add(_ error: any Error) { lock.withLock { errors.append(error) } }
+
+  func throwFirst() throws {
+    if let error = lock.withLock({ errors.first }) { throw error }
+  }
+}
