@@ -241,6 +241,30 @@ struct ReaderTests {
     }
   }
 
+  @Test("a reader that starts at a lost record is told so before it gets the next one")
+  func startsAtLostRecord() throws {
+    let sample = try Sample()
+    // The last record before a sync stands right before a mark.
+    let lost = sample.records[99]
+    let base = try #require(
+      try TopicIndex.slabs(in: sample.storage).last { $0 <= lost.address.rawValue })
+    let slab = try #require(try SlabFile.open(base, in: sample.storage))
+    var written = 0
+    try slab.write([0xAA].span.bytes, at: lost.address.rawValue + 8, written: &written)
+    for start in [Topic.Position.ordinal(99), .address(lost.address)] {
+      var reader = try QueueReader(topic: sample.topic, from: start)
+      var loss: Loss?
+      do throws(QueueError) {
+        _ = try reader.nextCopy()
+      } catch {
+        loss = error.loss
+      }
+      #expect(loss?.records == 1)
+      #expect(loss?.addresses.lowerBound == lost.address)
+      #expect(try reader.nextCopy() == sample.records[100])
+    }
+  }
+
   @Test("a reader follows a writer over slabs, crashes and epochs")
   func following() throws {
     let topic = Topic.memory()

@@ -27,7 +27,9 @@ struct LogWalker: ~Copyable {
   /// How the walk came to the slab whose beginning it has not read yet, if not from the one before.
   var arrival: Arrival?
   /// A loss to be told first of all.
-  var owedLoss: Loss?
+  var owedLoss: Loss? {
+    didSet { settleBufferedPayloadLimit() }
+  }
 
   /// The slab that `position` lies in; nil: to be found.
   var slab: SlabFile?
@@ -35,9 +37,10 @@ struct LogWalker: ~Copyable {
   var limit: UInt64 = .max
   /// No payload of the slab is larger; -1 while its header is still to be read.
   var maximumPayload = -1 {
-    didSet { bufferedPayloadLimit = min(maximumPayload, Int(payloadLimit)) }
+    didSet { settleBufferedPayloadLimit() }
   }
-  /// Up to this length a record needs no second look: both limits allow it.
+  /// Up to this length a record needs no second look: both limits allow it, and nothing else is to
+  /// be told first.
   private var bufferedPayloadLimit = -1
   /// Which length the slab's frames state, if it was written by queuefka.
   var version1: Version1Length?
@@ -179,6 +182,10 @@ struct LogWalker: ~Copyable {
         return .end
       }
     }
+  }
+
+  private mutating func settleBufferedPayloadLimit() {
+    bufferedPayloadLimit = owedLoss == nil ? min(maximumPayload, Int(payloadLimit)) : -1
   }
 
   // MARK: Frames
