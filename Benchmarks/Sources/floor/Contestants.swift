@@ -33,16 +33,21 @@ enum Library {
     try writer.flush()
   }
 
-  /// The threads share one writer, as the requests of a server do.
+  /// The threads share one writer, as the requests of a server do. They start together: one that
+  /// is done before the next one runs has not contended with it.
   @inline(never)
   static func append(
     _ payload: [UInt8], records: Int, threads: Int, to writer: QueueWriter
   ) throws {
     let group = DispatchGroup()
     let failures = Failures()
+    let ready = DispatchSemaphore(value: 0)
+    let start = DispatchSemaphore(value: 0)
     for _ in 0..<threads {
       group.enter()
       let thread = Thread {
+        ready.signal()
+        start.wait()
         do {
           for _ in 0..<records / threads { try writer.append(payload) }
         } catch {
@@ -52,6 +57,8 @@ enum Library {
       }
       thread.start()
     }
+    for _ in 0..<threads { ready.wait() }
+    for _ in 0..<threads { start.signal() }
     group.wait()
     try failures.throwFirst()
     try writer.flush()
