@@ -127,7 +127,7 @@ public final class QueueWriter: Sendable {
 
   /// Appends a batch in its order. Records of other threads may come to lie between.
   ///
-  /// - Returns: from the first record's address to behind the last one's; empty for no records.
+  /// - Returns: from the first record's address to behind the last record; empty for no records.
   /// - Throws: as `append`; ``QueueError/appended`` then says how many of the batch landed.
   @discardableResult
   @inlinable
@@ -140,7 +140,7 @@ public final class QueueWriter: Sendable {
     var batch = Batch()
     for payload in payloads {
       do throws(QueueError) {
-        batch.add(try append(payload))
+        batch.add(try append(payload), payload.count)
       } catch {
         throw error.after(batch)
       }
@@ -167,24 +167,27 @@ public final class QueueWriter: Sendable {
   @usableFromInline
   struct Batch {
     @usableFromInline var first: Address?
-    @usableFromInline var last: Address?
+    /// The address behind the last record.
+    @usableFromInline var end: Address?
     @usableFromInline var count = 0
 
     @usableFromInline init() {}
 
-    @inlinable
-    mutating func add(_ address: Address) {
+    @usableFromInline
+    mutating func add(_ address: Address, _ payloadBytes: Int) {
       if first == nil { first = address }
-      last = address
+      end = Address(
+        rawValue: address.rawValue + UInt64(FrameHeader.byteCount) + UInt64(payloadBytes))
       count += 1
     }
   }
 
-  /// The addresses of a batch, to behind its last record.
   @usableFromInline
   func addresses(of batch: Batch) -> Range<Address> {
-    let end = position
-    guard let first = batch.first else { return end..<end }
+    guard let first = batch.first, let end = batch.end else {
+      let position = position
+      return position..<position
+    }
     return first..<end
   }
 
