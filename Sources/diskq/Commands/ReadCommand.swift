@@ -87,6 +87,8 @@ struct ReadCommand: ParsableCommand {
     _ reader: inout QueueReader, to output: inout Output, _ losses: Losses,
     onProgress: (Address) -> Void
   ) throws(QueueError) {
+    // Once: asking the parser's wrapper for it takes longer than reading a record.
+    let format = format
     let progressStep = 1 << 20
     var left = limit
     var sinceProgress = 0
