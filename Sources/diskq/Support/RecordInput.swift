@@ -82,8 +82,7 @@ struct RecordInput: ~Copyable {
   private mutating func nextPrefixed() throws(Failure) -> UnsafeRawBufferPointer? {
     let prefix = Self.prefixBytes
     if held.count >= prefix {
-      let word = UnsafeRawPointer(memory.baseAddress! + held.lowerBound)
-        .loadUnaligned(as: UInt32.self)
+      let word = memory.loadUnaligned(fromByteOffset: held.lowerBound, as: UInt32.self)
       let length = Int(UInt32(littleEndian: word))
       try checkLength(length)
       if held.count - prefix >= length {
