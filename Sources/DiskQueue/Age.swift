@@ -9,9 +9,15 @@ public struct Age: Sendable, Hashable, Comparable {
   public init(_ duration: Duration) { self.duration = duration }
 
   public static func seconds(_ n: Int64) -> Age { Age(.seconds(n)) }
-  public static func minutes(_ n: Int64) -> Age { Age(.seconds(n) * 60) }
-  public static func hours(_ n: Int64) -> Age { Age(.seconds(n) * 3600) }
-  public static func days(_ n: Int64) -> Age { Age(.seconds(n) * 86_400) }
+  public static func minutes(_ n: Int64) -> Age { Age(n, 60) }
+  public static func hours(_ n: Int64) -> Age { Age(n, 3600) }
+  public static func days(_ n: Int64) -> Age { Age(n, 86_400) }
+
+  /// Saturates, where a multiplied `Duration` would trap.
+  private init(_ count: Int64, _ unit: Int64) {
+    let (seconds, overflow) = count.multipliedReportingOverflow(by: unit)
+    self.init(.seconds(overflow ? (count < 0 ? .min : .max) : seconds))
+  }
 
   public static func < (left: Age, right: Age) -> Bool { left.duration < right.duration }
 }

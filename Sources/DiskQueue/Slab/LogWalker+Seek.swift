@@ -258,11 +258,14 @@ extension LogWalker {
     else { return nil }
     var marks = MarkSearch(slab, topicID: topicID)
     var found: MarkAt?
+    let content = min(limit, try slab.end())
+    // Where the mark may start; one that starts below `high` may end behind it.
     var low = base
-    var high = min(limit, try slab.end())
+    var high = content
     while low < high {
       let middle = low + (high - low) / 2
-      guard let mark = try marks.first(from: middle, limit: high) else {
+      let end = high + min(content - high, UInt64(Mark.byteCount - 1))
+      guard let mark = try marks.first(from: middle, limit: end) else {
         high = middle
         continue
       }

@@ -1,0 +1,36 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// How a topic's log ends.
+package enum LogEnding: Sendable, Hashable {
+  /// There is no slab yet.
+  case empty
+  /// The last writer closed it.
+  case closed
+  /// A writer has it open, or ended without closing it; the next one recovers it.
+  case open
+  /// It was written by queuefka, which marks no end.
+  case version1
+
+  /// - Parameter walker: that walked to the end.
+  init(_ walker: borrowing LogWalker) throws(QueueError) {
+    let index = walker.index
+    guard let last = index.bases.last else {
+      self = .empty
+      return
+    }
+    guard !index.holdsVersion1(last) else {
+      self = .version1
+      return
+    }
+    // As recovery sees it: a closing mark ends the last file.
+    guard let mark = walker.lastMark, mark.mark.closes(at: mark.address),
+      mark.end == walker.position, mark.address >= last,
+      try SlabFile.open(last, in: index.storage)?.end() == mark.end
+    else {
+      self = .open
+      return
+    }
+    self = .closed
+  }
+}

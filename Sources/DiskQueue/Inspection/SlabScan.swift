@@ -1,0 +1,98 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// Goes through one slab's file frame by frame, whatever the topic makes of it: for what lies behind
+/// the end of a log, and for people who look at a file.
+///
+/// A frame counts as in any walk; what is no frame is searched as damage is. Memory is constant.
+struct SlabScan: ~Copyable {
+  enum Item {
+    case header(SlabHeader)
+    case mark(MarkAt)
+    /// `beginning` is the place of its payload in `window`, where it is no longer than that.
+    case record(address: UInt64, payloadBytes: UInt64, beginning: Range<Int>?)
+    /// No sound frame.
+    case neither(from: UInt64, to: UInt64)
+  }
+
+  /// The longest payload that is held in memory; longer ones are checked in pieces.
+  private static let payloadLimit = 1 << 16
+
+  private let slab: SlabFile
+  private let end: UInt64
+  private let topicID: UInt64?
+  private let largestPayload: UInt64
+  private var walker: LogWalker
+
+  /// - Parameters:
+  ///   - start: where a frame is expected; the slab's base or an address behind it.
+  ///   - end: where to stop: the end of the file, or before it.
+  ///   - topicID: the topic's; nil where nothing tells it, and so no frame is sound.
+  ///   - version1: which length the frames state, in a slab that was written by queuefka.
+  init(
+    _ slab: SlabFile, from start: UInt64, to end: UInt64, topicID: UInt64?,
+    version1: Version1Length?, storage: any TopicStorage
+  ) throws(QueueError) {
+    self.slab = slab
+    self.end = end
+    self.topicID = topicID
+    largestPayload =
+      if let header = try slab.head().soundHeader { UInt64(header.largestPayload) } else {
+        try slab.size()
+      }
+    walker = LogWalker(
+      TopicIndex(storage), payloadLimit: UInt32(Self.payloadLimit),
+      bufferSize: Self.payloadLimit + FrameHeader.byteCount)
+    walker.slab = slab
+    walker.limit = end
+    walker.topicID = topicID ?? 0
+    walker.version1 = version1
+    walker.maximumPayload = Int(clamping: largestPayload)
+    walker.position = start
+  }
+
+  /// What stands next; nil at the end.
+  mutating func next() throws(QueueError) -> Item? {
+    let address = walker.position
+    guard address < end else { return nil }
+    if topicID != nil || walker.version1 != nil {
+      switch try walker.judge() {
+      case .header(let header):
+        walker.position += UInt64(SlabHeader.byteCount)
+        return .header(header)
+      case .mark(let mark):
+        walker.position += UInt64(Mark.byteCount)
+        return .mark(MarkAt(address: address, mark: mark))
+      case .record(let payload):
+        walker.position += UInt64(FrameHeader.byteCount + payload.count)
+        return .record(
+          address: address, payloadBytes: UInt64(payload.count), beginning: payload)
+      case .tooLarge(let count):
+        walker.position += UInt64(FrameHeader.byteCount) + count
+        return .record(address: address, payloadBytes: count, beginning: nil)
+      case nil:
+        break
+      }
+    }
+    walker.position = try nextFrame(behind: address)
+    return .neither(from: address, to: walker.position)
+  }
+
+  /// Where the next sound frame stands, or the end.
+  private func nextFrame(behind address: UInt64) throws(QueueError) -> UInt64 {
+    // A bad frame ends a version 1 slab: nothing tells where the next one stands.
+    guard let topicID, walker.version1 == nil else { return end }
+    var marks = MarkSearch(slab, topicID: topicID)
+    let limit = try marks.first(from: address + 1, limit: end)?.address ?? end
+    var frames = FrameSearch(slab, topicID: topicID, maximumPayload: largestPayload)
+    return try frames.firstRecord(from: address + 1, to: limit) ?? limit
+  }
+
+  /// The first bytes of a record's payload.
+  ///
+  /// - Parameter payload: as the last `next` gave it.
+  func beginning(of payload: Range<Int>, upTo count: Int) -> [UInt8] {
+    let bytes = walker.window.bytes
+    return payload.prefix(count).map { bytes.byte($0) }
+  }
+}

@@ -1,0 +1,73 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// Bytes of one slab's file that are no part of the log.
+package struct Tail: Sendable, Hashable {
+  package enum Cause: Sendable, Hashable {
+    /// A recovery put the log's end before them. They stay where they are.
+    case discarded
+    /// They lie behind the end of a log that was not recovered since: what a crash left, or what a
+    /// writer is about to finish. The next recovery discards them.
+    case behindEnd
+  }
+
+  package var cause: Cause
+  /// The slab's file.
+  package var path: String
+  /// Empty for a file that holds nothing.
+  package var addresses: Range<Address>
+  /// The sound records that stand there; nil where that cannot be known, as in version 1 slabs.
+  package var records: UInt64?
+
+  package var bytes: UInt64 { addresses.upperBound.rawValue - addresses.lowerBound.rawValue }
+}
+
+extension Tail {
+  /// Finds every tail of a topic, in the order of their addresses.
+  ///
+  /// - Parameters:
+  ///   - extent: the files' sizes, taken before the log was walked: what was written since is none.
+  ///   - end: the address where the log ends.
+  static func find(
+    in index: TopicIndex, extent: TopicExtent, end: UInt64, _ found: (Tail) -> Void
+  ) throws(QueueError) {
+    for slab in extent.slabs {
+      guard let place = index.lastIndex(notAbove: slab.base), index.bases[place] == slab.base
+      else { continue }
+      let content = max(slab.base, min(index.limit(ofSlabAt: place), slab.end))
+      if slab.base >= end || content > end, !index.isPassedOver(slab.base) {
+        let tail = try make(.behindEnd, max(slab.base, end)..<content, of: slab.base, index)
+        if let tail { found(tail) }
+      }
+      if slab.end > content {
+        let tail = try make(.discarded, content..<slab.end, of: slab.base, index)
+        if let tail { found(tail) }
+      }
+    }
+  }
+
+  /// nil: the slab was cleaned meanwhile.
+  private static func make(
+    _ cause: Cause, _ addresses: Range<UInt64>, of base: UInt64, _ index: TopicIndex
+  ) throws(QueueError) -> Tail? {
+    guard let slab = try SlabFile.open(base, in: index.storage) else { return nil }
+    return Tail(
+      cause: cause, path: slab.path,
+      addresses: Address(rawValue: addresses.lowerBound)..<Address(rawValue: addresses.upperBound),
+      records: try countRecords(in: addresses, of: slab, index))
+  }
+
+  private static func countRecords(
+    in addresses: Range<UInt64>, of slab: SlabFile, _ index: TopicIndex
+  ) throws(QueueError) -> UInt64? {
+    guard let topicID = index.topicID, !index.holdsVersion1(slab.base) else { return nil }
+    var scan = try SlabScan(
+      slab, from: addresses.lowerBound, to: addresses.upperBound, topicID: topicID, version1: nil,
+      storage: index.storage)
+    var count: UInt64 = 0
+    while let item = try scan.next() {
+      if case .record = item { count += 1 }
+    }
+    return count
+  }
+}

@@ -1,0 +1,50 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// How long a topic's slabs were at one moment: what progress is measured against.
+///
+/// Holds 24 bytes a slab.
+package struct TopicExtent: Sendable {
+  struct Slab: Sendable {
+    var base: UInt64
+    var bytes: UInt64
+    /// The bytes of all slabs before it.
+    var before: UInt64
+
+    /// The address behind the file's last byte.
+    var end: UInt64 { bytes > .max - base ? .max : base + bytes }
+  }
+
+  /// Ascending.
+  private(set) var slabs: [Slab] = []
+  /// The bytes of all slabs.
+  package private(set) var bytes: UInt64 = 0
+
+  package init(of topic: Topic) throws(QueueError) {
+    let storage = try topic.openForReading()
+    try self.init(try TopicIndex.slabs(in: storage), in: storage)
+  }
+
+  init(_ bases: [UInt64], in storage: any TopicStorage) throws(QueueError) {
+    slabs.reserveCapacity(bases.count)
+    for base in bases {
+      guard let slab = try SlabFile.open(base, in: storage) else { continue }
+      let size = try slab.size()
+      slabs.append(Slab(base: base, bytes: size, before: bytes))
+      bytes &+= size
+    }
+  }
+
+  /// How many bytes of the slabs lie before an address.
+  package func bytes(before address: Address) -> UInt64 {
+    var low = 0
+    var high = slabs.count
+    while low < high {
+      let middle = (low + high) / 2
+      if slabs[middle].base > address.rawValue { high = middle } else { low = middle + 1 }
+    }
+    guard low > 0 else { return 0 }
+    let slab = slabs[low - 1]
+    return slab.before &+ min(slab.bytes, address.rawValue - slab.base)
+  }
+}

@@ -1,0 +1,116 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import DiskQueue
+
+struct AppendCommand: ParsableCommand {
+  enum Delimiter: String, CaseIterable, ExpressibleByArgument {
+    case newline, nul
+
+    var byte: UInt8 { self == .nul ? 0 : UInt8(ascii: "\n") }
+  }
+
+  static let configuration = CommandConfiguration(
+    commandName: "append",
+    abstract: "Appends each line of standard input, or of files, as one record.",
+    discussion: """
+      The topic is made if there is none, and recovered if it was not closed. An empty line is an \
+      empty record; a last line without its newline is a record, too.
+
+      Ctrl-C and SIGTERM end it as if the input had ended: what was acknowledged is kept. A second \
+      signal, a second later or more, ends it at once.
+      """)
+
+  @Argument(help: "The topic's directory.")
+  var topic: String
+
+  @Argument(help: "Files to take records from; - is standard input, as is none.")
+  var files: [String] = []
+
+  @Option(help: "What ends a record of the input: newline or nul. (default: newline)")
+  var delimiter: Delimiter?
+
+  @Flag(help: "Each record of the input stands behind its length, a u32 in little-endian order.")
+  var lengthPrefixed = false
+
+  @Flag(help: "Each file is one record.")
+  var whole = false
+
+  @Option(
+    help: """
+      When a record counts as taken: buffered, flushed (it survives this process) or synced (it \
+      survives a power cut). Records are taken while input is ready, and share one sync. Ending \
+      closes the topic, and so syncs, whatever the level.
+      """)
+  var ensure: Level = .buffered
+
+  @Flag(help: "Print each record's address, a line each, once its level is reached.")
+  var printAddresses = false
+
+  @Option(help: "A slab is left for a new one beyond this size.")
+  var slabSize = Size(QueueWriter.Options().slabSize)
+
+  @Option(help: "The largest payload that is taken.")
+  var maximumPayload = Size(QueueWriter.Options().maximumPayload)
+
+  private var options: QueueWriter.Options {
+    var options = QueueWriter.Options()
+    options.slabSize = slabSize.count
+    options.maximumPayload = maximumPayload.count
+    return options
+  }
+
+  private var framing: RecordInput.Framing {
+    if lengthPrefixed { return .lengthPrefixed }
+    return whole ? .whole : .delimiter((delimiter ?? .newline).byte)
+  }
+
+  func validate() throws {
+    guard [delimiter != nil, lengthPrefixed, whole].count(where: { $0 }) <= 1 else {
+      throw ValidationError("--delimiter, --length-prefixed and --whole exclude each other")
+    }
+    try checkUsage { () throws(QueueError) in try options.validate() }
+  }
+
+  func run() throws {
+    let files = files.isEmpty ? ["-"] : files
+    for file in files where file != "-" { try System.checkReadable(file) }
+    let stop = try StopSignals.caught()
+    let writer = try QueueWriter(topic: Topic(topic), options: options)
+    RecoveryMessages.say(writer.recovery, position: writer.position, path: topic)
+
+    var appending = Appending(writer, ensuring: ensure.durability, printsAddresses: printAddresses)
+    var failure: (any Error)?
+    do {
+      try take(files, stop, &appending)
+    } catch {
+      failure = error
+    }
+    // Whatever happened, what was taken is kept, and said to be.
+    do {
+      try appending.finish()
+    } catch {
+      // A full disk, say, fails the record and the close alike: once is enough.
+      if let failure, "\(error)" != "\(failure)" { Messages.say("\(failure)") }
+      throw error
+    }
+    if let failure { throw failure }
+  }
+
+  private func take(
+    _ files: [String], _ stop: StopSignals, _ appending: inout Appending
+  ) throws {
+    for file in files {
+      var input = try RecordInput(
+        path: file, framing: framing, maximumPayload: Int(maximumPayload.count.bytes), stop: stop)
+      while true {
+        while let payload = try input.next() { try appending.append(payload) }
+        guard !input.isAtEnd else { break }
+        if !input.isReady { try appending.settleBeforeWaiting() }
+        try input.fill()
+      }
+      guard !input.isStopped else { return }
+    }
+  }
+}

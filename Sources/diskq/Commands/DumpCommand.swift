@@ -1,0 +1,93 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import DiskQueue
+
+struct DumpCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "dump",
+    abstract: "Prints the header, frames and marks of one slab, for people.",
+    discussion: """
+      What is no sound frame is shown as such, whether it is damage or a torn tail: verify tells, \
+      which knows the whole topic. The output is not for programs, and may change.
+      """)
+
+  @Argument(help: "The slab's file. Its name gives its base.")
+  var slab: String
+
+  func run() throws {
+    var dump = try SlabDump(path: slab)
+    var output = Output()
+    output.put(heading(dump.slab, topicID: dump.topicID))
+    do throws(QueueError) {
+      while output.isOpen, let frame = try dump.next() { output.put(line(frame)) }
+    } catch {
+      // What was read before it is printed.
+      try output.finish()
+      throw error
+    }
+    try output.finish()
+  }
+
+  private func heading(_ file: SlabDescription, topicID: UInt64?) -> String {
+    let version = file.version.map { "version \($0)" } ?? "unknown version"
+    var text = "slab \(SlabName.string(file.base.rawValue)): \(version)"
+    text += ", \(Count.text(file.bytes, "byte"))"
+    if let topicID { text += ", topic \(String(topicID, radix: 16))" }
+    if !file.remark.isEmpty, file.version != 1 { text += "; \(file.remark)" }
+    return text + "\n"
+  }
+
+  private func line(_ frame: SlabDump.Frame) -> String {
+    switch frame {
+    case .header(let header):
+      line(
+        header.base, "header",
+        "ordinal \(header.ordinal), made \(Timestamp.text(header.stamp)),"
+          + " synced \(header.synced), kept \(header.kept),"
+          + " largest payload \(header.largestPayload)")
+    case .mark(let mark):
+      line(
+        mark.address, "mark",
+        "ordinal \(mark.mark.ordinal), made \(Timestamp.text(mark.mark.stamp)),"
+          + " synced \(mark.mark.synced), kept \(mark.mark.kept)"
+          + (mark.mark.closes(at: mark.address) ? ", closes the topic" : ""))
+    case .record(let record):
+      line(
+        record.address.rawValue, "record",
+        "\(record.ordinal.map { "ordinal \($0), " } ?? "")"
+          + "\(Count.text(record.payloadBytes, "byte"))\(beginning(of: record))")
+    case .neither(let addresses):
+      line(
+        addresses.lowerBound.rawValue, "-",
+        "\(Count.text(addresses.upperBound.rawValue - addresses.lowerBound.rawValue, "byte"))"
+          + " that make no sound frame")
+    }
+  }
+
+  private func line(_ address: UInt64, _ kind: String, _ text: String) -> String {
+    let digits = String(address)
+    return String(repeating: " ", count: max(0, 20 - digits.utf8.count)) + digits
+      + "  " + kind + String(repeating: " ", count: max(0, 8 - kind.utf8.count)) + text + "\n"
+  }
+
+  /// The first bytes, as text where they are some.
+  private func beginning(of record: SlabDump.Record) -> String {
+    guard !record.beginning.isEmpty else { return "" }
+    let isCut = UInt64(record.beginning.count) < record.payloadBytes
+    var bytes = record.beginning[...]
+    // A character may be cut in two at the end.
+    for _ in 0..<4 {
+      if let text = String(validating: bytes, as: UTF8.self) {
+        return ": \"\(Messages.onOneLine(text))\"\(isCut ? "…" : "")"
+      }
+      guard isCut, !bytes.isEmpty else { break }
+      bytes.removeLast()
+    }
+    let hex = record.beginning.map { byte in
+      (byte < 16 ? "0" : "") + String(byte, radix: 16)
+    }.joined()
+    return ": \(hex)\(isCut ? "…" : "")"
+  }
+}

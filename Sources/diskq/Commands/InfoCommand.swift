@@ -1,0 +1,110 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import DiskQueue
+
+struct InfoCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "info",
+    abstract: "Prints what a topic holds, without reading its records.",
+    discussion: """
+      Damaged records are counted as well: verify tells what can be read. Records are unknown where \
+      nothing sound tells how many were taken before.
+      """)
+
+  @Argument(help: "The topic's directory.")
+  var topic: String
+
+  @Flag(help: "Print one JSON object on one line.")
+  var json = false
+
+  func run() throws {
+    let info = try TopicInfo(of: Topic(topic))
+    var output = Output()
+    if json {
+      output.putLine(object(info))
+    } else {
+      output.put(text(info))
+    }
+    try output.finish()
+  }
+
+  // MARK: Text
+
+  private func text(_ info: TopicInfo) -> String {
+    let unknown = "unknown"
+    var lines = [
+      ("topic", Messages.onOneLine(topic)),
+      ("state", info.ending.sentence),
+      ("slabs", "\(info.slabs.count)"),
+      ("records", info.records.map { "\($0)" } ?? unknown),
+      ("bytes", "\(info.bytes) (\(HumanSize.text(info.bytes)))"),
+      ("first", info.first.map(\.description) ?? "none"),
+      ("next", info.next.description),
+      ("oldest", info.oldestStamp.map(Timestamp.text) ?? unknown),
+      ("newest", info.newestStamp.map(Timestamp.text) ?? unknown),
+    ]
+    if info.tailBytes > 0 {
+      lines.append(("tail", "\(Count.text(info.tailBytes, "byte")) behind the end"))
+    }
+    var text = lines.map { "\(padded($0.0, 9))\($0.1)\n" }.joined()
+    guard !info.slabs.isEmpty else { return text }
+    text += "\n\(row("slab", "bytes", "records", "ordinal", "made", ""))"
+    for slab in info.slabs {
+      text += row(
+        slab.file.base.description, "\(slab.file.bytes)", slab.records.map { "\($0)" } ?? "?",
+        slab.file.ordinal.map { "\($0)" } ?? "?", slab.file.stamp.map(Timestamp.text) ?? "?",
+        slab.file.remark)
+    }
+    return text
+  }
+
+  private func row(
+    _ slab: String, _ bytes: String, _ records: String, _ ordinal: String, _ made: String,
+    _ remark: String
+  ) -> String {
+    let columns =
+      "\(aligned(slab, 20)) \(aligned(bytes, 12)) \(aligned(records, 12))"
+      + " \(aligned(ordinal, 12))  "
+    return columns + (remark.isEmpty ? made : "\(padded(made, 30))  \(remark)") + "\n"
+  }
+
+  private func padded(_ text: String, _ width: Int) -> String {
+    text + String(repeating: " ", count: max(0, width - text.utf8.count))
+  }
+
+  private func aligned(_ text: String, _ width: Int) -> String {
+    String(repeating: " ", count: max(0, width - text.utf8.count)) + text
+  }
+
+  // MARK: JSON
+
+  private func object(_ info: TopicInfo) -> JSONValue {
+    .object([
+      "topic": .text(topic),
+      "state": .text(info.ending.word),
+      "records": .number(info.records),
+      "bytes": .number(info.bytes),
+      "first": .number(info.first?.rawValue),
+      "next": .number(info.next.rawValue),
+      "oldest": .text(info.oldestStamp.map(Timestamp.text)),
+      "newest": .text(info.newestStamp.map(Timestamp.text)),
+      "tailBytes": .number(info.tailBytes),
+      "slabs": .array(info.slabs.map(object)),
+    ])
+  }
+
+  private func object(_ slab: TopicInfo.Slab) -> JSONValue {
+    .object([
+      "base": .number(slab.file.base.rawValue),
+      "bytes": .number(slab.file.bytes),
+      "version": .number(slab.file.version.map(UInt64.init)),
+      "state": .text(slab.file.condition.word),
+      "passedOver": .bool(slab.file.isPassedOver),
+      "records": .number(slab.records),
+      "ordinal": .number(slab.file.ordinal),
+      "made": .text(slab.file.stamp.map(Timestamp.text)),
+    ])
+  }
+}

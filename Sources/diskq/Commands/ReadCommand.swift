@@ -1,0 +1,111 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import DiskQueue
+
+struct ReadCommand: ParsableCommand {
+  enum AtDamage: String, CaseIterable, ExpressibleByArgument {
+    case stop, skip
+  }
+
+  static let configuration = CommandConfiguration(
+    commandName: "read",
+    abstract: "Prints records.",
+    discussion: """
+      Every loss is told on standard error, and the exit status is then 1. A topic that is being \
+      written is read as far as it was flushed.
+      """)
+
+  @Argument(help: "The topic's directory.")
+  var topic: String
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      Where to begin: earliest, latest, an address, ordinal:N, a time (ISO 8601, UTC where it has \
+      no zone), or an age such as 2h. A time begins at the last mark before it, and so somewhat \
+      early. (default: earliest)
+      """, valueName: "start"))
+  var from: Start?
+
+  @Option(help: "Print so many records at the most.")
+  var limit: UInt64 = .max
+
+  @Option(
+    help: """
+      lines, json (one object a line: address, ordinal, length, and text or, where it is not UTF-8, \
+      payload in base64), hex, raw (nothing between records) or length-prefixed (u32, little-endian).
+      """)
+  var format: RecordFormat = .lines
+
+  @Option(help: "At damage: stop, or skip it and go on behind it.")
+  var damage: AtDamage = .skip
+
+  @Option(help: "Records with a larger payload are reported and passed.")
+  var maximumPayload = Size(QueueReader.Options().maximumPayload)
+
+  private var options: QueueReader.Options {
+    var options = QueueReader.Options()
+    options.maximumPayload = maximumPayload.count
+    return options
+  }
+
+  func validate() throws {
+    try checkUsage { () throws(QueueError) in try options.validate() }
+  }
+
+  func run() throws {
+    let topic = Topic(topic)
+    // Elsewhere the output itself shows how far it is.
+    let isShown = ProgressBar.isPossible && System.isPlainFile(System.standardOutput)
+    let extent = isShown ? try TopicExtent(of: topic) : nil
+    let progress = ProgressBar(total: extent?.bytes ?? 0)
+    let losses = Losses(of: self.topic, progress)
+    var reader = try QueueReader(
+      topic: topic, from: from?.position ?? .earliest, options: options,
+      onLoss: damage == .skip ? { losses.tell($0) } : nil)
+    var output = Output()
+    defer { progress.clear() }
+    do throws(QueueError) {
+      try print(&reader, to: &output, losses) { address in
+        if let extent { progress.update(extent.bytes(before: address)) }
+      }
+    } catch {
+      // What was read before it is printed.
+      try output.finish()
+      guard let loss = error.loss else { throw error }
+      losses.tell(loss)
+    }
+    try output.finish()
+    progress.clear()
+    if !losses.isEmpty { throw leaveDamaged() }
+  }
+
+  /// Prints up to the end, the limit, or a loss that nobody else takes.
+  private func print(
+    _ reader: inout QueueReader, to output: inout Output, _ losses: Losses,
+    onProgress: (Address) -> Void
+  ) throws(QueueError) {
+    // Once: asking the parser's wrapper for it takes longer than reading a record.
+    let format = format
+    let progressStep = 1 << 20
+    var left = limit
+    var sinceProgress = 0
+    while left > 0, output.isOpen {
+      do throws(QueueError) {
+        guard let record = try reader.next() else { return }
+        output.put(record, as: format)
+        sinceProgress &+= record.payload.count &+ 8
+        left &-= 1
+      } catch {
+        guard error.code == .payloadTooLarge else { throw error }
+        losses.tellPassed(error)
+      }
+      if sinceProgress >= progressStep {
+        sinceProgress = 0
+        onProgress(reader.position)
+      }
+    }
+  }
+}

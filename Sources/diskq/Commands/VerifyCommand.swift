@@ -1,0 +1,143 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import DiskQueue
+
+struct VerifyCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "verify",
+    abstract: "Reads everything, and names every damaged range and discarded tail.",
+    discussion: """
+      The exit status is 1 if there is damage. What a crash left behind the end of the log is \
+      described, and no damage: the next append recovers the topic. A slab whose header was written \
+      for another name counts as damage.
+      """)
+
+  @Argument(help: "The topic's directory.")
+  var topic: String
+
+  @Flag(help: "Print one JSON object a line: the findings, and then a summary.")
+  var json = false
+
+  func run() throws {
+    let topic = Topic(topic)
+    let extent = try TopicExtent(of: topic)
+    let progress = ProgressBar(total: extent.bytes)
+    defer { progress.clear() }
+    var output = Output()
+    let verification: TopicVerification
+    do throws(QueueError) {
+      verification = try TopicVerification(
+        of: topic, onProgress: { progress.update(extent.bytes(before: $0)) },
+        onFinding: { finding in
+          if json {
+            output.putLine(object(finding))
+          } else {
+            output.put(Messages.onOneLine(sentence(finding)) + "\n")
+          }
+        })
+    } catch {
+      // What was found before it is printed.
+      try output.finish()
+      throw error
+    }
+    progress.clear()
+    if json {
+      output.putLine(summary(verification))
+    } else {
+      output.put(sentence(verification) + "\n")
+    }
+    try output.finish()
+    if verification.isDamaged { throw leaveDamaged() }
+  }
+
+  // MARK: Text
+
+  private func sentence(_ finding: TopicVerification.Finding) -> String {
+    switch finding {
+    case .loss(let loss, let path): "\(loss) [\(path)]"
+    case .tail(let tail): "\(tail.sentence) [\(tail.path)]"
+    case .notClosed:
+      "the topic is not closed: a writer has it open, or ended without closing it; the next append"
+        + " recovers it [\(topic)]"
+    case .otherName(let path): "ignored: not a part of a topic [\(path)]"
+    case .misnamedSlab(let path, let stated):
+      "renamed or copied: the header of this slab states \(stated), and none of its records can be"
+        + " read under this name [\(path)]"
+    }
+  }
+
+  private func sentence(_ verification: TopicVerification) -> String {
+    let content =
+      "\(Count.text(verification.records, "record")) and"
+      + " \(Count.text(verification.payloadBytes, "payload byte")) in"
+      + " \(Count.text(UInt64(verification.slabs), "slab"))"
+    guard verification.isDamaged else { return "\(content): no damage" }
+    var damage: [String] = []
+    if verification.damagedRanges > 0 {
+      damage.append(
+        LossCount(
+          ranges: verification.damagedRanges, records: verification.damagedRecords,
+          isUncounted: verification.damageIsUncounted
+        ).description)
+    }
+    if verification.misnamedSlabs > 0 {
+      damage.append("\(Count.text(verification.misnamedSlabs, "slab")) under another name")
+    }
+    return "\(content): \(damage.joined(separator: ", "))"
+  }
+
+  // MARK: JSON
+
+  private func object(_ finding: TopicVerification.Finding) -> JSONValue {
+    switch finding {
+    case .loss(let loss, let path):
+      .object([
+        "kind": .text(word(loss.cause)), "slab": .text(path),
+        "from": .number(loss.addresses.lowerBound.rawValue),
+        "to": .number(loss.addresses.upperBound.rawValue), "records": .number(loss.records),
+      ])
+    case .tail(let tail):
+      .object([
+        "kind": .text(tail.cause == .discarded ? "discarded-tail" : "tail"),
+        "slab": .text(tail.path), "from": .number(tail.addresses.lowerBound.rawValue),
+        "to": .number(tail.addresses.upperBound.rawValue), "records": .number(tail.records),
+      ])
+    case .notClosed:
+      .object(["kind": .text("not-closed"), "topic": .text(topic)])
+    case .otherName(let path):
+      .object(["kind": .text("ignored"), "path": .text(path)])
+    case .misnamedSlab(let path, let stated):
+      .object([
+        "kind": .text("misnamed"), "slab": .text(path), "stated": .number(stated.rawValue),
+      ])
+    }
+  }
+
+  private func word(_ cause: Loss.Cause) -> String {
+    switch cause {
+    case .damaged: "damaged"
+    case .cleaned: "cleaned"
+    case .discarded: "discarded"
+    }
+  }
+
+  private func summary(_ verification: TopicVerification) -> JSONValue {
+    .object([
+      "kind": .text("summary"),
+      "topic": .text(topic),
+      "damaged": .bool(verification.isDamaged),
+      "state": .text(verification.ending.word),
+      "slabs": .number(UInt64(verification.slabs)),
+      "bytes": .number(verification.bytes),
+      "records": .number(verification.records),
+      "payloadBytes": .number(verification.payloadBytes),
+      "end": .number(verification.end.rawValue),
+      "damagedRanges": .number(verification.damagedRanges),
+      "damagedRecords": .number(verification.damagedRecords),
+      "damageIsUncounted": .bool(verification.damageIsUncounted),
+      "misnamedSlabs": .number(verification.misnamedSlabs),
+    ])
+  }
+}

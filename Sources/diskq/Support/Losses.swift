@@ -1,0 +1,61 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueue
+
+/// Tells losses on standard error as a reader meets them, and adds them up.
+final class Losses {
+  private let path: String
+  private let progress: ProgressBar
+  private(set) var ranges: UInt64 = 0
+  private(set) var records: UInt64 = 0
+  /// Whether some loss's number of records is not known.
+  private(set) var isUncounted = false
+
+  init(of path: String, _ progress: ProgressBar) {
+    self.path = path
+    self.progress = progress
+  }
+
+  var isEmpty: Bool { ranges == 0 }
+
+  func tell(_ loss: Loss) {
+    progress.say("\(loss) [\(path)]")
+    ranges += 1
+    if let count = loss.records { records += count } else { isUncounted = true }
+  }
+
+  /// Tells of a record that was passed for its length: lost to this reader alone.
+  func tellPassed(_ error: QueueError) {
+    progress.say(error.description)
+    ranges += 1
+    records += 1
+  }
+}
+
+extension LossCount {
+  init(_ losses: Losses) {
+    self.init(
+      ranges: losses.ranges, records: losses.records, isUncounted: losses.isUncounted)
+  }
+}
+
+/// How much was lost, in words.
+struct LossCount: CustomStringConvertible {
+  var ranges: UInt64
+  var records: UInt64
+  /// Whether there are more, of unknown number.
+  var isUncounted: Bool
+
+  var description: String {
+    let count =
+      if !isUncounted {
+        Count.text(records, "record")
+      } else if records == 0 {
+        "an unknown number of records"
+      } else {
+        "\(Count.text(records, "record")) and an unknown number more"
+      }
+    return "\(count) lost in \(Count.text(ranges, "damaged range"))"
+  }
+}

@@ -1,0 +1,34 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// What is said to people, on standard error.
+enum Messages {
+  /// Says one sentence, on a line of its own.
+  static func say(_ sentence: String) { write("diskq: \(onOneLine(sentence))\n") }
+
+  /// Writes text as it is. What cannot be said to standard error cannot be said.
+  static func write(_ text: String) {
+    var text = text
+    text.withUTF8 { bytes in
+      try? System.write(System.standardError, UnsafeRawBufferPointer(bytes), name: "standard error")
+    }
+  }
+
+  /// Text without control characters: a path may hold a newline.
+  static func onOneLine(_ text: String) -> String {
+    guard text.unicodeScalars.contains(where: isControl) else { return text }
+    var plain = ""
+    for scalar in text.unicodeScalars {
+      if isControl(scalar) {
+        plain += scalar.escaped(asASCII: true)
+      } else {
+        plain.unicodeScalars.append(scalar)
+      }
+    }
+    return plain
+  }
+
+  private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
+    scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value)
+  }
+}

@@ -1,0 +1,51 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueue
+
+/// A bar on the terminal for long work; nothing where standard error is no terminal.
+final class ProgressBar {
+  private static let width = 30
+  private static let interval = Duration.milliseconds(100)
+
+  /// Whether there is a terminal to draw on.
+  static var isPossible: Bool { System.isTerminal(System.standardError) }
+
+  private let total: UInt64
+  private let isShown: Bool
+  private var isDrawn = false
+  private var lastDrawn = ContinuousClock.now
+
+  /// - Parameter total: how many bytes there are to come through; 0 for no bar.
+  init(total: UInt64) {
+    self.total = total
+    isShown = total > 0 && ProgressBar.isPossible
+  }
+
+  /// Shows how many bytes were come through; at most ten times a second.
+  func update(_ done: UInt64) {
+    guard isShown, lastDrawn.duration(to: .now) >= ProgressBar.interval else { return }
+    lastDrawn = .now
+    isDrawn = true
+    let part = Double(min(done, total)) / Double(total)
+    let filled = Int(part * Double(ProgressBar.width))
+    let bar =
+      String(repeating: "#", count: filled)
+      + String(repeating: " ", count: ProgressBar.width - filled)
+    Messages.write(
+      "\r[\(bar)] \(Int(part * 100))% of \(HumanSize.text(total))\u{1B}[K")
+  }
+
+  /// Makes room for a message, or for the end.
+  func clear() {
+    guard isDrawn else { return }
+    isDrawn = false
+    Messages.write("\r\u{1B}[K")
+  }
+
+  /// Says a sentence where the bar was; the bar comes back with the next update.
+  func say(_ sentence: String) {
+    clear()
+    Messages.say(sentence)
+  }
+}

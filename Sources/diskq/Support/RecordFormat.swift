@@ -1,0 +1,67 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import DiskQueue
+
+/// How records are printed.
+enum RecordFormat: String, CaseIterable, ExpressibleByArgument {
+  case lines, json, hex, raw
+  case lengthPrefixed = "length-prefixed"
+}
+
+extension Output {
+  @inline(__always)
+  mutating func put(_ record: borrowing BorrowedRecord, as format: RecordFormat) {
+    let payload = record.payload
+    switch format {
+    case .lines:
+      put(payload)
+      put(UInt8(ascii: "\n"))
+    case .raw:
+      put(payload)
+    case .lengthPrefixed:
+      // A payload is shorter than 4 GiB.
+      let length = UInt32(truncatingIfNeeded: payload.count).littleEndian
+      withUnsafeBytes(of: length) { put($0) }
+      put(payload)
+    case .hex:
+      payload.withUnsafeBytes { putHex($0) }
+      put(UInt8(ascii: "\n"))
+    case .json:
+      putJSON(address: record.address, ordinal: record.ordinal, payload)
+    }
+  }
+
+  mutating func putHex(_ bytes: UnsafeRawBufferPointer) {
+    for byte in bytes {
+      put(Self.hexDigit(byte >> 4))
+      put(Self.hexDigit(byte & 15))
+    }
+  }
+
+  private static func hexDigit(_ value: UInt8) -> UInt8 {
+    value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + (value - 10)
+  }
+
+  /// One object, its keys in this order: address, ordinal, length, and then text, where the payload
+  /// is UTF-8, or else payload in base64.
+  private mutating func putJSON(address: Address, ordinal: UInt64, _ payload: Span<UInt8>) {
+    put("{\"address\":")
+    put(decimal: address.rawValue)
+    put(",\"ordinal\":")
+    put(decimal: ordinal)
+    put(",\"length\":")
+    put(decimal: UInt64(payload.count))
+    let isText = (try? UTF8Span(validating: payload)) != nil
+    if isText {
+      put(",\"text\":")
+      payload.withUnsafeBytes { putJSONText($0) }
+      put("}\n")
+    } else {
+      put(",\"payload\":\"")
+      payload.withUnsafeBytes { putBase64($0) }
+      put("\"}\n")
+    }
+  }
+}

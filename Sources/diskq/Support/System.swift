@@ -1,0 +1,284 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+// The only file of the command that imports the C library.
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// System calls of the command, each retried where a signal interrupted it.
+enum System {
+  static let standardInput: Int32 = 0
+  static let standardOutput: Int32 = 1
+  static let standardError: Int32 = 2
+
+  /// What is at a path.
+  enum Kind {
+    case nothing
+    case directory
+    case other
+  }
+
+  /// Puts something behind each standard descriptor that this process was started without. Else the
+  /// next file that is opened would get its number, and a slab be written to as standard output.
+  /// What stands in refuses to be used.
+  static func occupyStandardDescriptors() {
+    for descriptor in [standardInput, standardOutput, standardError]
+    where fcntl(descriptor, F_GETFD) == -1 {
+      // The lowest free number, which is this one.
+      _ = open("/dev/null", descriptor == standardInput ? O_WRONLY : O_RDONLY)
+    }
+  }
+
+  // MARK: Files
+
+  static func openForReading(_ path: String) throws(Failure) -> Int32 {
+    #if canImport(Darwin)
+      let flags = O_RDONLY | O_CLOEXEC
+    #else
+      // A named pipe that nobody writes to yet is waited for where a stop is waited for, too.
+      let flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK
+    #endif
+    while true {
+      let descriptor = open(path, flags)
+      if descriptor >= 0 { return descriptor }
+      guard errno == EINTR else { throw .system("opening the file", path) }
+    }
+  }
+
+  static func closeFile(_ descriptor: Int32) { close(descriptor) }
+
+  /// Says why a file cannot be read, before anything is done; opening it might wait, or take away
+  /// what a pipe holds.
+  static func checkReadable(_ path: String) throws(Failure) {
+    guard access(path, R_OK) == 0 else { throw .system("opening the file", path) }
+    guard kind(path) != .directory else {
+      throw Failure("this is a directory, and no file to take records from", path: path)
+    }
+  }
+
+  /// Follows links.
+  static func kind(_ path: String) -> Kind {
+    var status = stat()
+    guard stat(path, &status) == 0 else { return errno == ENOENT ? .nothing : .other }
+    return status.st_mode & S_IFMT == S_IFDIR ? .directory : .other
+  }
+
+  static func isPlainFile(_ descriptor: Int32) -> Bool {
+    var status = stat()
+    return fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+  }
+
+  static func isTerminal(_ descriptor: Int32) -> Bool { isatty(descriptor) == 1 }
+
+  static func isEmptyDirectory(_ path: String) throws(Failure) -> Bool {
+    guard let stream = opendir(path) else { throw .system("listing the directory", path) }
+    defer { closedir(stream) }
+    while true {
+      errno = 0
+      guard let entry = readdir(stream) else {
+        guard errno == 0 else { throw .system("listing the directory", path) }
+        return true
+      }
+      let name = withUnsafePointer(to: &entry.pointee.d_name) { name in
+        name.withMemoryRebound(
+          to: CChar.self, capacity: MemoryLayout.size(ofValue: name.pointee)
+        ) { String(cString: $0) }
+      }
+      if name != ".", name != ".." { return false }
+    }
+  }
+
+  /// The path without links, of what is there; nil where nothing is.
+  static func resolved(_ path: String) -> String? {
+    guard let text = realpath(path, nil) else { return nil }
+    defer { free(text) }
+    return String(cString: text)
+  }
+
+  // MARK: Bytes
+
+  /// Reads some bytes; 0 at the end. nil: interrupted.
+  static func read(
+    _ descriptor: Int32, into target: UnsafeMutableRawBufferPointer, name: String
+  ) throws(Failure) -> Int? {
+    #if canImport(Glibc)
+      let count = Glibc.read(descriptor, target.baseAddress, target.count)
+    #elseif canImport(Musl)
+      let count = Musl.read(descriptor, target.baseAddress, target.count)
+    #else
+      let count = Darwin.read(descriptor, target.baseAddress, target.count)
+    #endif
+    if count >= 0 { return count }
+    switch errno {
+    case EINTR, EAGAIN: return nil
+    default: throw .system("reading", name)
+    }
+  }
+
+  /// Writes all bytes.
+  static func write(
+    _ descriptor: Int32, _ bytes: UnsafeRawBufferPointer, name: String
+  ) throws(Failure) {
+    var bytes = bytes
+    while !bytes.isEmpty {
+      #if canImport(Glibc)
+        let count = Glibc.write(descriptor, bytes.baseAddress, bytes.count)
+      #elseif canImport(Musl)
+        let count = Musl.write(descriptor, bytes.baseAddress, bytes.count)
+      #else
+        let count = Darwin.write(descriptor, bytes.baseAddress, bytes.count)
+      #endif
+      if count >= 0 {
+        bytes = UnsafeRawBufferPointer(rebasing: bytes[count...])
+        continue
+      }
+      switch errno {
+      case EINTR: continue
+      case EAGAIN: _ = wait(for: descriptor, toWrite: true, orFor: nil, milliseconds: -1)
+      case EPIPE: throw .outputClosed
+      default: throw .system("writing", name)
+      }
+    }
+  }
+
+  /// Where the first of `bytes` stands that is `byte`.
+  static func firstIndex(of byte: UInt8, in bytes: UnsafeRawBufferPointer) -> Int? {
+    guard let start = bytes.baseAddress, let found = memchr(start, Int32(byte), bytes.count) else {
+      return nil
+    }
+    return UnsafeRawPointer(found) - start
+  }
+
+  // MARK: Waiting
+
+  struct Readiness {
+    var isReady: Bool
+    /// Whether the other descriptor has something to read.
+    var otherIsReady: Bool
+  }
+
+  /// Waits until a descriptor can be read (an end or an error can, too) or another one can.
+  ///
+  /// - Parameter milliseconds: how long; -1: as long as it takes.
+  static func wait(
+    for descriptor: Int32, toWrite: Bool = false, orFor other: Int32?, milliseconds: Int32
+  ) -> Readiness {
+    var polled = [
+      pollfd(fd: descriptor, events: Int16(toWrite ? POLLOUT : POLLIN), revents: 0),
+      // A negative descriptor is passed over.
+      pollfd(fd: other ?? -1, events: Int16(POLLIN), revents: 0),
+    ]
+    while true {
+      let count = poll(&polled, nfds_t(polled.count), milliseconds)
+      // A failed poll must not keep us from the read that says why.
+      if count >= 0 || errno != EINTR {
+        return Readiness(
+          isReady: count < 0 || polled[0].revents != 0, otherIsReady: polled[1].revents != 0)
+      }
+    }
+  }
+
+  // MARK: Signals and the end
+
+  /// Makes writing to a closed pipe an error, and not the end of the process.
+  static func ignoreClosedPipes() { signal(SIGPIPE, SIG_IGN) }
+
+  /// The stop signals that this process was not started to ignore, as jobs in the background of a
+  /// script are.
+  private static func stopSignals() -> sigset_t {
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    for number in [SIGINT, SIGTERM] {
+      var action = sigaction()
+      sigaction(number, nil, &action)
+      #if canImport(Darwin)
+        let handler = action.__sigaction_u.__sa_handler
+      #else
+        let handler = action.__sigaction_handler.sa_handler
+      #endif
+      if unsafeBitCast(handler, to: Int.self) != unsafeBitCast(SIG_IGN, to: Int.self) {
+        sigaddset(&signals, number)
+      }
+    }
+    return signals
+  }
+
+  /// Turns the first stop signal into a call of `body`, on a thread of its own; one that comes a
+  /// second later or more ends the process as it would have. To be called before any other thread
+  /// is started.
+  static func catchStopSignals(_ body: @escaping @Sendable () -> Void) throws(Failure) {
+    var signals = stopSignals()
+    pthread_sigmask(SIG_BLOCK, &signals, nil)
+    let context = Unmanaged.passRetained(Waiter(signals, body))
+    #if canImport(Darwin)
+      var thread: pthread_t?
+    #else
+      var thread = pthread_t()
+    #endif
+    let code = pthread_create(
+      &thread, nil,
+      { context in
+        #if canImport(Darwin)
+          Unmanaged<Waiter>.fromOpaque(context).takeRetainedValue().run()
+        #else
+          if let context { Unmanaged<Waiter>.fromOpaque(context).takeRetainedValue().run() }
+        #endif
+        return nil
+      }, context.toOpaque())
+    guard code == 0 else {
+      context.release()
+      throw Failure("starting a thread failed: \(describe(code))")
+    }
+  }
+
+  private final class Waiter: Sendable {
+    private let signals: sigset_t
+    private let body: @Sendable () -> Void
+
+    init(_ signals: sigset_t, _ body: @escaping @Sendable () -> Void) {
+      self.signals = signals
+      self.body = body
+    }
+
+    func run() {
+      var signals = signals
+      var number: Int32 = 0
+      guard sigwait(&signals, &number) == 0 else { return }
+      body()
+      // One wish may come as several signals: timeout(1) sends its own to the process, and to its
+      // group as well.
+      sleep(1)
+      var pending = sigset_t()
+      while sigpending(&pending) == 0,
+        [SIGINT, SIGTERM].contains(where: { sigismember(&pending, $0) == 1 })
+      {
+        guard sigwait(&signals, &number) == 0 else { return }
+      }
+      // From now on this thread takes them as the system does.
+      pthread_sigmask(SIG_UNBLOCK, &signals, nil)
+      while true { pause() }
+    }
+  }
+
+  /// Two ends of a pipe.
+  static func makePipe() throws(Failure) -> (reading: Int32, writing: Int32) {
+    var ends: [Int32] = [-1, -1]
+    guard pipe(&ends) == 0 else { throw .system("making a pipe", nil) }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    return (ends[0], ends[1])
+  }
+
+  static func describe(_ code: Int32) -> String {
+    strerror(code).map { String(cString: $0) } ?? "error \(code)"
+  }
+
+  static func lastError() -> String { describe(errno) }
+
+  static func leave(_ status: Int32) -> Never { exit(status) }
+}

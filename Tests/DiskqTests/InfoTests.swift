@@ -1,0 +1,139 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueueTestSupport
+import Foundation
+import Testing
+
+@Suite("diskq info")
+struct InfoTests {
+  @Test("a closed topic of several slabs is described, for people")
+  func text() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    let addresses = try makeTopic(topic, records: 1_000, options: ["--slab-size", "8KiB"])
+    let files = try slabs(of: topic)
+    let bytes = try files.map { try size(of: $0) }.reduce(0, +)
+    let info = try Diskq.run("info", topic)
+    #expect(info.status == 0)
+    #expect(info.errors.isEmpty)
+    #expect(
+      info.lines.prefix(4) == [
+        "topic    \(topic)", "state    closed", "slabs    \(files.count)", "records  1000",
+      ])
+    #expect(info.lines[4].hasPrefix("bytes    \(bytes) ("))
+    #expect(info.lines[5] == "first    \(addresses[0])")
+    #expect(info.lines[6] == "next     \(bytes)")
+    #expect(info.lines.count == 11 + files.count)
+  }
+
+  @Test("JSON is one line, and counts each slab's records")
+  func json() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    let addresses = try makeTopic(topic, records: 1_000, options: ["--slab-size", "8KiB"])
+    let files = try slabs(of: topic)
+    let lines = try Diskq.run("info", topic, "--json").lines
+    #expect(lines.count == 1)
+    #expect(lines[0].hasPrefix("{\"topic\":\""))
+    let info = try object(lines[0])
+    #expect(info["state"] as? String == "closed")
+    #expect(info["records"] as? Int == 1_000)
+    #expect(info["first"] as? Int == addresses[0])
+    #expect(info["tailBytes"] as? Int == 0)
+    let described = try #require(info["slabs"] as? [[String: Any]])
+    #expect(described.count == files.count)
+    let counts = described.compactMap { $0["records"] as? Int }
+    #expect(counts.reduce(0, +) == 1_000)
+    for (index, slab) in described.enumerated() {
+      let base = try #require(slab["base"] as? Int)
+      let end = base + (try size(of: files[index]))
+      #expect(counts[index] == addresses.count { $0 >= base && $0 < end })
+      #expect(slab["state"] as? String == "sound")
+      #expect(slab["version"] as? Int == 2)
+      #expect(slab["passedOver"] as? Bool == false)
+    }
+  }
+
+  @Test("what queuefka wrote is walked and counted")
+  func version1() throws {
+    let info = try object(try Diskq.run("info", Fixture.version1Topic, "--json").lines[0])
+    #expect(info["state"] as? String == "version-1")
+    #expect(info["records"] as? Int == 8_759)
+    #expect(info["first"] as? Int == 0)
+    #expect(info["next"] as? Int == 196_620 + 57_391)
+    #expect(info["oldest"] is NSNull)
+    let described = try #require(info["slabs"] as? [[String: Any]])
+    #expect(described.compactMap { $0["version"] as? Int } == [1, 1, 1, 1])
+    #expect(described.compactMap { $0["records"] as? Int }.reduce(0, +) == 8_759)
+  }
+
+  @Test("a version 2 slab behind version 1 ones adds to the count")
+  func migrated() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    try FileManager.default.copyItem(atPath: Fixture.version1Topic, toPath: topic)
+    #expect(try Diskq.run("append", topic, input: "one\ntwo\n").status == 0)
+    let info = try object(try Diskq.run("info", topic, "--json").lines[0])
+    #expect(info["records"] as? Int == 8_761)
+    #expect(info["state"] as? String == "closed")
+    let described = try #require(info["slabs"] as? [[String: Any]])
+    #expect(described.last?["records"] as? Int == 2)
+  }
+
+  @Test("an empty directory is an empty topic")
+  func empty() throws {
+    let directory = try TemporaryDirectory()
+    let info = try Diskq.run("info", directory.path)
+    #expect(info.status == 0)
+    #expect(info.lines[1...3] == ["state    empty", "slabs    0", "records  0"])
+    #expect(try contents(of: directory.path).isEmpty)
+  }
+
+  @Test("an end that a crash left is told, with the bytes behind it")
+  func tail() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    let addresses = try makeTopic(topic, records: 100)
+    try truncate(try slabs(of: topic)[0], to: addresses[99] + 12)
+    let before = try contents(of: topic)
+    let info = try object(try Diskq.run("info", topic, "--json").lines[0])
+    #expect(info["state"] as? String == "open")
+    #expect(info["records"] as? Int == 99)
+    #expect(info["next"] as? Int == addresses[99])
+    #expect(info["tailBytes"] as? Int == 12)
+    #expect(try contents(of: topic) == before)
+  }
+
+  @Test("damaged records are counted, and a damaged header is named")
+  func damaged() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    let addresses = try makeTopic(topic, records: 100)
+    try flipBit(in: try slabs(of: topic)[0], at: 20)
+    try flipBit(in: try slabs(of: topic)[0], at: addresses[50])
+    let info = try object(try Diskq.run("info", topic, "--json").lines[0])
+    #expect(info["records"] as? Int == 100)
+    let described = try #require(info["slabs"] as? [[String: Any]])
+    #expect(described[0]["state"] as? String == "header-damaged")
+    #expect(try Diskq.run("info", topic).text.contains("header damaged"))
+  }
+
+  @Test("slabs that recovery passed over are marked, and hold no record")
+  func passedOver() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    try makeTopic(topic, records: 1_000, options: ["--slab-size", "8KiB"])
+    let files = try slabs(of: topic)
+    // Nothing sound is left of the last two slabs: they might never have been written.
+    for file in files.suffix(2) { try truncate(file, to: 10) }
+    #expect(try Diskq.run("append", topic, input: "after\n").status == 0)
+    let info = try object(try Diskq.run("info", topic, "--json").lines[0])
+    let described = try #require(info["slabs"] as? [[String: Any]])
+    #expect(described.count == files.count + 1)
+    let passed = described.compactMap { $0["passedOver"] as? Bool }
+    #expect(passed == files.dropLast(2).map { _ in false } + [true, true, false])
+    let read = try Diskq.run("read", topic)
+    #expect(info["records"] as? Int == read.lines.count)
+  }
+}

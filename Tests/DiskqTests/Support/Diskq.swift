@@ -1,0 +1,140 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// What a run of the built program came to.
+struct Outcome {
+  var status: Int32
+  var output: [UInt8]
+  var errors: String
+
+  var text: String { String(decoding: output, as: UTF8.self) }
+  /// The lines of standard output.
+  var lines: [String] { lined(text) }
+  /// The lines of standard error.
+  var errorLines: [String] { lined(errors) }
+
+  private func lined(_ text: String) -> [String] {
+    text.split(separator: "\n", omittingEmptySubsequences: false).dropLast().map(String.init)
+  }
+}
+
+/// The program as a user runs it.
+enum Diskq {
+  /// The product stands beside the test bundle.
+  static let path: String = {
+    #if os(macOS)
+      let bundle = Bundle.allBundles.first { $0.bundlePath.hasSuffix(".xctest") }
+      let tests = bundle?.bundleURL ?? Bundle.main.bundleURL
+    #else
+      let tests = URL(fileURLWithPath: CommandLine.arguments[0])
+    #endif
+    return tests.deletingLastPathComponent().appendingPathComponent("diskq").path
+  }()
+
+  /// Runs it to its end.
+  ///
+  /// - Parameter input: what stands on standard input.
+  static func run(_ arguments: [String], input: [UInt8] = []) throws -> Outcome {
+    try run(program: path, arguments, input: input)
+  }
+
+  static func run(_ arguments: String..., input: String) throws -> Outcome {
+    try run(arguments, input: Array(input.utf8))
+  }
+
+  static func run(_ arguments: String...) throws -> Outcome { try run(arguments) }
+
+  /// Runs a line of shell, in which `$0` is the program and `$1` … are the arguments.
+  static func shell(_ script: String, _ arguments: String...) throws -> Outcome {
+    try run(program: "/bin/sh", ["-c", script, path] + arguments, input: [])
+  }
+
+  /// Files, not pipes: nobody need read while it runs, however much it writes.
+  private static func run(
+    program: String, _ arguments: [String], input: [UInt8]
+  ) throws -> Outcome {
+    let files = FileManager.default.temporaryDirectory
+      .appendingPathComponent("diskq-run-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: files, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: files) }
+    let (input_, output, errors) = (
+      files.appendingPathComponent("in"), files.appendingPathComponent("out"),
+      files.appendingPathComponent("err")
+    )
+    try Data(input).write(to: input_)
+    try Data().write(to: output)
+    try Data().write(to: errors)
+
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: program)
+    process.arguments = arguments
+    process.standardInput = try FileHandle(forReadingFrom: input_)
+    process.standardOutput = try FileHandle(forWritingTo: output)
+    process.standardError = try FileHandle(forWritingTo: errors)
+    try process.run()
+    process.waitUntilExit()
+    return Outcome(
+      status: process.terminationReason == .exit ? process.terminationStatus : -1,
+      output: Array(try Data(contentsOf: output)),
+      errors: String(decoding: try Data(contentsOf: errors), as: UTF8.self))
+  }
+}
+
+/// A run that is talked to while it lasts.
+final class RunningDiskq {
+  private let process = Process()
+  private let input = Pipe()
+  private let output = Pipe()
+  private let errors = Pipe()
+  private var unread: [UInt8] = []
+
+  init(_ arguments: String...) throws {
+    for pipe in [input, output, errors] {
+      // Not to be held open by what another test starts meanwhile.
+      for handle in [pipe.fileHandleForReading, pipe.fileHandleForWriting] {
+        _ = fcntl(handle.fileDescriptor, F_SETFD, FD_CLOEXEC)
+      }
+    }
+    process.executableURL = URL(fileURLWithPath: Diskq.path)
+    process.arguments = arguments
+    process.standardInput = input
+    process.standardOutput = output
+    process.standardError = errors
+    // Whoever runs the tests in the background of a script has it ignored, which is inherited.
+    signal(SIGINT, SIG_DFL)
+    try process.run()
+  }
+
+  func write(_ text: String) throws {
+    try input.fileHandleForWriting.write(contentsOf: Data(text.utf8))
+  }
+
+  /// Waits for a whole line; nil at the end.
+  func readLine() throws -> String? {
+    while true {
+      if let end = unread.firstIndex(of: UInt8(ascii: "\n")) {
+        defer { unread.removeFirst(end + 1) }
+        return String(decoding: unread[..<end], as: UTF8.self)
+      }
+      let more = output.fileHandleForReading.availableData
+      if more.isEmpty { return nil }
+      unread += more
+    }
+  }
+
+  func closeInput() throws { try input.fileHandleForWriting.close() }
+
+  func send(_ number: Int32) { kill(process.processIdentifier, number) }
+
+  /// Waits for its end.
+  func outcome() throws -> Outcome {
+    let rest = unread + (try output.fileHandleForReading.readToEnd() ?? Data())
+    let said = try errors.fileHandleForReading.readToEnd() ?? Data()
+    process.waitUntilExit()
+    return Outcome(
+      status: process.terminationReason == .exit ? process.terminationStatus : -1, output: rest,
+      errors: String(decoding: said, as: UTF8.self))
+  }
+}
