@@ -135,13 +135,3 @@ package struct TopicVerification: Sendable {
     }
   }
 }
-
-extension TopicIndex {
-  /// The slab in which a loss begins.
-  fileprivate func path(of loss: Loss) -> String {
-    guard case .inside(let base, _) = locate(loss.addresses.lowerBound.rawValue) else {
-      return storage.path
-    }
-    return storage.path + "/" + SlabName.string(base)
-  }
-}
