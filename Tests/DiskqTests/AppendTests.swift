@@ -118,7 +118,7 @@ struct AppendTests {
       outcome.errorLines == [
         "diskq: opening the file failed: No such file or directory [\(directory.at("missing"))]"
       ])
-    #expect(try contents(of: directory.path).isEmpty)
+    #expect(try snapshot(directory.path).isEmpty)
   }
 
   @Test(
@@ -212,9 +212,9 @@ struct AppendTests {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
     let addresses = try makeTopic(topic, records: 100)
-    let slab = try #require(try slabs(of: topic).first)
+    let slab = try #require(try slabPaths(topic).first)
     // In the middle of the last record.
-    try truncate(slab, to: addresses[99] + 12)
+    try truncateFile(slab, to: addresses[99] + 12)
     let appended = try Diskq.run("append", topic, input: "after\n")
     #expect(appended.status == 0)
     #expect(

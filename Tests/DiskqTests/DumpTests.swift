@@ -20,10 +20,10 @@ struct DumpTests {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
     let addresses = try makeTopic(topic, records: 3)
-    let slab = try slabs(of: topic)[0]
+    let slab = try slabPaths(topic)[0]
     let dumped = try Diskq.run("dump", slab)
     #expect(dumped.status == 0)
-    let bytes = try size(of: slab)
+    let bytes = try readFile(slab).count
     #expect(
       dumped.lines[0].hasPrefix(
         "slab 00000000000000000000.slab: version 2, \(bytes) bytes, topic "))
@@ -43,8 +43,8 @@ struct DumpTests {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
     let addresses = try makeTopic(topic, records: 5)
-    let slab = try slabs(of: topic)[0]
-    try flipBit(in: slab, at: addresses[2] + 10)
+    let slab = try slabPaths(topic)[0]
+    try flipBit(slab, byte: addresses[2] + 10)
     let dumped = try Diskq.run("dump", slab)
     #expect(dumped.status == 0)
     #expect(
@@ -60,8 +60,8 @@ struct DumpTests {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
     try makeTopic(topic, records: 2)
-    let slab = try slabs(of: topic)[0]
-    try flipBit(in: slab, at: 30)
+    let slab = try slabPaths(topic)[0]
+    try flipBit(slab, byte: 30)
     let dumped = try Diskq.run("dump", slab)
     #expect(dumped.lines[0].hasSuffix("; header damaged"))
     #expect(
@@ -85,7 +85,7 @@ struct DumpTests {
     let long = String(repeating: "é", count: 10_000)
     let input = Array("tab\there\n".utf8) + [0xFF, 0x01, 0x0A] + Array("x\(long)\n".utf8)
     #expect(try Diskq.run(["append", topic], input: input).status == 0)
-    let lines = try Diskq.run("dump", try slabs(of: topic)[0]).lines
+    let lines = try Diskq.run("dump", try slabPaths(topic)[0]).lines
     #expect(lines.contains { $0.hasSuffix(#"8 bytes: "tab\there""#) })
     #expect(lines.contains { $0.hasSuffix("2 bytes: ff01") })
     // Cut between two bytes of a character, of which neither is shown.

@@ -12,8 +12,8 @@ struct InfoTests {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
     let addresses = try makeTopic(topic, records: 1_000, options: ["--slab-size", "8KiB"])
-    let files = try slabs(of: topic)
-    let bytes = try files.map { try size(of: $0) }.reduce(0, +)
+    let files = try slabPaths(topic)
+    let bytes = try files.map { try readFile($0).count }.reduce(0, +)
     let info = try Diskq.run("info", topic)
     #expect(info.status == 0)
     #expect(info.errors.isEmpty)
@@ -32,7 +32,7 @@ struct InfoTests {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
     let addresses = try makeTopic(topic, records: 1_000, options: ["--slab-size", "8KiB"])
-    let files = try slabs(of: topic)
+    let files = try slabPaths(topic)
     let lines = try Diskq.run("info", topic, "--json").lines
     #expect(lines.count == 1)
     #expect(lines[0].hasPrefix("{\"topic\":\""))
@@ -47,7 +47,7 @@ struct InfoTests {
     #expect(counts.reduce(0, +) == 1_000)
     for (index, slab) in described.enumerated() {
       let base = try #require(slab["base"] as? Int)
-      let end = base + (try size(of: files[index]))
+      let end = base + (try readFile(files[index]).count)
       #expect(counts[index] == addresses.count { $0 >= base && $0 < end })
       #expect(slab["state"] as? String == "sound")
       #expect(slab["version"] as? Int == 2)
@@ -87,7 +87,7 @@ struct InfoTests {
     let info = try Diskq.run("info", directory.path)
     #expect(info.status == 0)
     #expect(info.lines[1...3] == ["state    empty", "slabs    0", "records  0"])
-    #expect(try contents(of: directory.path).isEmpty)
+    #expect(try snapshot(directory.path).isEmpty)
   }
 
   @Test("an end that a crash left is told, with the bytes behind it")
@@ -95,14 +95,14 @@ struct InfoTests {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
     let addresses = try makeTopic(topic, records: 100)
-    try truncate(try slabs(of: topic)[0], to: addresses[99] + 12)
-    let before = try contents(of: topic)
+    try truncateFile(try slabPaths(topic)[0], to: addresses[99] + 12)
+    let before = try snapshot(topic)
     let info = try object(try Diskq.run("info", topic, "--json").lines[0])
     #expect(info["state"] as? String == "open")
     #expect(info["records"] as? Int == 99)
     #expect(info["next"] as? Int == addresses[99])
     #expect(info["tailBytes"] as? Int == 12)
-    #expect(try contents(of: topic) == before)
+    #expect(try snapshot(topic) == before)
   }
 
   @Test("damaged records are counted, and a damaged header is named")
@@ -110,8 +110,8 @@ struct InfoTests {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
     let addresses = try makeTopic(topic, records: 100)
-    try flipBit(in: try slabs(of: topic)[0], at: 20)
-    try flipBit(in: try slabs(of: topic)[0], at: addresses[50])
+    try flipBit(try slabPaths(topic)[0], byte: 20)
+    try flipBit(try slabPaths(topic)[0], byte: addresses[50])
     let info = try object(try Diskq.run("info", topic, "--json").lines[0])
     #expect(info["records"] as? Int == 100)
     let described = try #require(info["slabs"] as? [[String: Any]])
@@ -124,9 +124,9 @@ struct InfoTests {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
     try makeTopic(topic, records: 1_000, options: ["--slab-size", "8KiB"])
-    let files = try slabs(of: topic)
+    let files = try slabPaths(topic)
     // Nothing sound is left of the last two slabs: they might never have been written.
-    for file in files.suffix(2) { try truncate(file, to: 10) }
+    for file in files.suffix(2) { try truncateFile(file, to: 10) }
     #expect(try Diskq.run("append", topic, input: "after\n").status == 0)
     let info = try object(try Diskq.run("info", topic, "--json").lines[0])
     let described = try #require(info["slabs"] as? [[String: Any]])

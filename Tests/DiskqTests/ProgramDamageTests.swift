@@ -28,12 +28,13 @@ struct ProgramDamageTests {
     var random = SeededGenerator(seed: 2026)
     let files = try slabs(topic)
     let bases = files.keys.sorted()
-    let closingMark = try #require(bases.last).advanced(by: 0) + UInt64(files[bases.last!]!.count) - 48
+    let last = try #require(bases.last)
+    let closingMark = last + UInt64(files[last]?.count ?? 0) - 48
     for _ in 0..<200 {
       let base = bases[random.below(bases.count)]
-      let bit = random.below(files[base]!.count * 8)
+      let bit = random.below((files[base]?.count ?? 0) * 8)
       let path = topic + "/" + SlabName.string(base)
-      try DiskQueueTestSupport.flipBit(path, byte: bit / 8, bit: bit % 8)
+      try flipBit(path, byte: bit / 8, bit: bit % 8)
       let read = try Diskq.run("read", topic)
       let verified = try Diskq.run("verify", topic, "--json")
       let place = "bit \(bit) of slab \(base)"
@@ -49,7 +50,7 @@ struct ProgramDamageTests {
         #expect(losses.count == 1, "\(place)")
         #expect(losses.first?.contains("\"records\":\(missing.count)") == true, "\(place)")
       }
-      try DiskQueueTestSupport.flipBit(path, byte: bit / 8, bit: bit % 8)
+      try flipBit(path, byte: bit / 8, bit: bit % 8)
     }
   }
 

@@ -9,12 +9,12 @@ import Testing
 struct ReadTests {
   @Test("what queuefka wrote is read, every line, and left as it is")
   func version1() throws {
-    let before = try contents(of: Fixture.version1Topic)
+    let before = try snapshot(Fixture.version1Topic)
     let read = try Diskq.run("read", Fixture.version1Topic)
     #expect(read.status == 0)
     #expect(read.lines.count == 8_759)
     #expect(read.lines == (try Fixture.readings()))
-    #expect(try contents(of: Fixture.version1Topic) == before)
+    #expect(try snapshot(Fixture.version1Topic) == before)
   }
 
   @Test("JSON has its keys in order, text where it is UTF-8, and base64 elsewhere")
@@ -121,8 +121,8 @@ struct ReadTests {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
     let addresses = try makeTopic(topic, records: 100)
-    let slab = try #require(try slabs(of: topic).first)
-    try flipBit(in: slab, at: addresses[40] + 10)
+    let slab = try #require(try slabPaths(topic).first)
+    try flipBit(slab, byte: addresses[40] + 10)
     let read = try Diskq.run("read", topic)
     #expect(read.status == 1)
     #expect(read.lines == (0..<100).filter { $0 != 40 }.map { "record \($0)" })
@@ -137,10 +137,10 @@ struct ReadTests {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
     let addresses = try makeTopic(topic, records: 3_000, options: ["--slab-size", "4KiB"])
-    let slab = try slabs(of: topic)[1]
+    let slab = try slabPaths(topic)[1]
     let base = try #require(Int((slab as NSString).lastPathComponent.dropLast(5)))
     let hit = try #require(addresses.firstIndex { $0 > base + 500 })
-    try flipBit(in: slab, at: addresses[hit] - base + 9)
+    try flipBit(slab, byte: addresses[hit] - base + 9)
     let read = try Diskq.run("read", topic, "--damage", "stop")
     #expect(read.status == 1)
     #expect(read.errorLines.count == 1)

@@ -12,8 +12,8 @@ struct RepairTests {
     let directory = try TemporaryDirectory()
     let (topic, new) = (directory.at("topic"), directory.at("new"))
     let addresses = try makeTopic(topic, records: 1_000)
-    try flipBit(in: try slabs(of: topic)[0], at: addresses[500] + 8)
-    let before = try contents(of: topic)
+    try flipBit(try slabPaths(topic)[0], byte: addresses[500] + 8)
+    let before = try snapshot(topic)
     let repaired = try Diskq.run("repair", topic, new)
     #expect(repaired.status == 1)
     #expect(repaired.output.isEmpty)
@@ -22,7 +22,7 @@ struct RepairTests {
         "diskq: \(addresses[500]) ..< \(addresses[501]): damaged, 1 record lost [\(topic)]",
         "diskq: 999 records copied, 1 record lost in 1 damaged range [\(new)]",
       ])
-    #expect(try contents(of: topic) == before)
+    #expect(try snapshot(topic) == before)
     let read = try Diskq.run("read", new)
     #expect(read.status == 0)
     #expect(read.lines == (0..<1_000).filter { $0 != 500 }.map { "record \($0)" })
@@ -77,7 +77,7 @@ struct RepairTests {
     try Data("mine".utf8).write(to: URL(fileURLWithPath: directory.at("full/file")))
     try FileManager.default.createSymbolicLink(
       atPath: directory.at("link"), withDestinationPath: topic)
-    let before = try contents(of: topic)
+    let before = try snapshot(topic)
     for new in [
       "topic", "topic/", "topic/new", "link/new/er", "topic/../topic", "full", "full/file",
     ] {
@@ -86,8 +86,8 @@ struct RepairTests {
       #expect(repaired.errorLines.count == 1)
       #expect(repaired.errors.hasSuffix(" [\(directory.at(new))]\n"))
     }
-    #expect(try contents(of: topic) == before)
-    #expect(try contents(of: directory.at("full")) == ["file": Data("mine".utf8)])
+    #expect(try snapshot(topic) == before)
+    #expect(try snapshot(directory.at("full")) == ["file": Array("mine".utf8)])
   }
 
   @Test("an empty topic cannot be repaired onto itself")
@@ -96,6 +96,6 @@ struct RepairTests {
     let repaired = try Diskq.run("repair", directory.path, directory.path)
     #expect(repaired.status == 2)
     #expect(repaired.errors.contains("the new topic lies in the old one"))
-    #expect(try contents(of: directory.path).isEmpty)
+    #expect(try snapshot(directory.path).isEmpty)
   }
 }

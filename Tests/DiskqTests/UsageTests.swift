@@ -53,7 +53,7 @@ struct UsageTests {
         "diskq: there is no topic at this path: check it, or append to make one"
           + " [\(directory.at("topic"))]"
       ])
-    #expect(try contents(of: directory.path).isEmpty)
+    #expect(try snapshot(directory.path).isEmpty)
   }
 
   @Test(
@@ -67,7 +67,7 @@ struct UsageTests {
     #expect(outcome.status == 2)
     #expect(outcome.errorLines.count == 1)
     #expect(outcome.errors.hasPrefix("diskq: a topic is a directory"))
-    #expect(try contents(of: directory.path) == ["file": Data("mine".utf8)])
+    #expect(try snapshot(directory.path) == ["file": Array("mine".utf8)])
   }
 
   @Test(
@@ -84,6 +84,6 @@ struct UsageTests {
       outcome.errorLines == [
         "diskq: the directory holds other files and no topic: check the path [\(others.path)]"
       ])
-    #expect(try contents(of: others.path) == ["notes.txt": Data("mine".utf8)])
+    #expect(try snapshot(others.path) == ["notes.txt": Array("mine".utf8)])
   }
 }

@@ -28,11 +28,11 @@ struct VerifyTests {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
     let addresses = try makeTopic(topic, records: 2_000, options: ["--slab-size", "8KiB"])
-    let slab = try slabs(of: topic)[2]
+    let slab = try slabPaths(topic)[2]
     let base = try #require(Int((slab as NSString).lastPathComponent.dropLast(5)))
     let hit = try #require(addresses.firstIndex { $0 > base + 1_000 })
-    try flipBit(in: slab, at: addresses[hit] - base + 11)
-    let before = try contents(of: topic)
+    try flipBit(slab, byte: addresses[hit] - base + 11)
+    let before = try snapshot(topic)
 
     let verified = try Diskq.run("verify", topic)
     #expect(verified.status == 1)
@@ -54,7 +54,7 @@ struct VerifyTests {
     #expect(summary["damagedRanges"] as? Int == 1)
     #expect(summary["damagedRecords"] as? Int == 1)
     #expect(summary["damageIsUncounted"] as? Bool == false)
-    #expect(try contents(of: topic) == before)
+    #expect(try snapshot(topic) == before)
   }
 
   @Test("a slab that is missing is damage, with its count")
@@ -62,7 +62,7 @@ struct VerifyTests {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
     let addresses = try makeTopic(topic, records: 2_000, options: ["--slab-size", "8KiB"])
-    let files = try slabs(of: topic)
+    let files = try slabPaths(topic)
     let bases = try files.map { try #require(Int(($0 as NSString).lastPathComponent.dropLast(5))) }
     try FileManager.default.removeItem(atPath: files[2])
     let gone = addresses.count { $0 >= bases[2] && $0 < bases[3] }
@@ -78,8 +78,8 @@ struct VerifyTests {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
     let addresses = try makeTopic(topic, records: 100)
-    let slab = try slabs(of: topic)[0]
-    try truncate(slab, to: addresses[99] + 12)
+    let slab = try slabPaths(topic)[0]
+    try truncateFile(slab, to: addresses[99] + 12)
     let verified = try Diskq.run("verify", topic)
     #expect(verified.status == 0)
     let payload = (0..<99).map { "record \($0)".utf8.count }.reduce(0, +)
@@ -102,10 +102,10 @@ struct VerifyTests {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
     let addresses = try makeTopic(topic, records: 100)
-    let slab = try slabs(of: topic)[0]
+    let slab = try slabPaths(topic)[0]
     // A hole, as a power cut leaves it, and sound records behind it that nothing proves.
-    try flipBit(in: slab, at: addresses[90] + 9)
-    try truncate(slab, to: addresses[99] + 12)
+    try flipBit(slab, byte: addresses[90] + 9)
+    try truncateFile(slab, to: addresses[99] + 12)
     #expect(try Diskq.run("append", topic, input: "after\n").status == 0)
     let verified = try Diskq.run("verify", topic)
     #expect(verified.status == 0)
@@ -138,7 +138,7 @@ struct VerifyTests {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
     try makeTopic(topic, records: 1_000, options: ["--slab-size", "8KiB"])
-    let last = try #require(try slabs(of: topic).last)
+    let last = try #require(try slabPaths(topic).last)
     let base = try #require(Int((last as NSString).lastPathComponent.dropLast(5)))
     let renamed = topic + "/00000000000000999999.slab"
     try FileManager.default.moveItem(atPath: last, toPath: renamed)
@@ -157,8 +157,8 @@ struct VerifyTests {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
     try FileManager.default.copyItem(atPath: Fixture.version1Topic, toPath: topic)
-    let slab = try slabs(of: topic)[1]
-    try flipBit(in: slab, at: 40_000)
+    let slab = try slabPaths(topic)[1]
+    try flipBit(slab, byte: 40_000)
     let verified = try Diskq.run("verify", topic)
     #expect(verified.status == 1)
     #expect(verified.lines.first?.hasPrefix("ignored") == true)
