@@ -152,6 +152,14 @@ enum Recovery {
     let durable = try index.durableEnd().synced
     var walker = LogWalker(index, payloadLimit: UInt32(bufferSize), bufferSize: bufferSize)
     walker.start(at: start)
+    // Known from the first mark as well: a damaged header that nothing proves to have been durable
+    // ends the log here, and the next epoch still counts on from it.
+    if let topicID = index.topicID, let slab = try SlabFile.open(start, in: index.storage),
+      let ordinal = try slab.head().of(topicID: topicID).ordinal
+    {
+      walker.ordinal = ordinal
+      walker.ordinalIsCounted = true
+    }
     var kept: UInt64 = 0
     var losses: [Loss] = []
     walking: while true {
