@@ -123,15 +123,16 @@ extension LogWalker {
     let content = min(limit, fileEnd)
     let mark = try marks.first(from: position, limit: content)
 
-    // The end of the content counts as a mark with the next readable slab's ordinal.
+    // The end of the content counts as a mark with the next readable slab's ordinal: exactly that,
+    // where the very next one is readable, and else the most it can be.
     let end = mark?.address ?? content
-    let known: UInt64?
-    if let mark {
-      known = mark.mark.ordinal
-    } else if limit == .max {
-      known = nil
-    } else {
-      known = try index.ordinal(ofSlabFrom: nextStart)
+    var atEnd: UInt64? = mark?.mark.ordinal
+    var known = atEnd
+    if mark == nil, limit != .max {
+      let next = nextStart
+      atEnd = try index.ordinal(ofSlabAt: next)
+      known = atEnd
+      if known == nil { known = try index.ordinal(ofSlabFrom: next) }
     }
 
     // The header is the frame at the base, and where it is damaged nothing but the file's size
@@ -144,8 +145,13 @@ extension LogWalker {
     let to = found ?? (mark == nil && limit != .max ? limit : end)
 
     note(damageFrom: from, to: to)
-    if let found, found < end, let known {
-      try countBack(&frames, from: found, to: end, known: known)
+    if let atEnd {
+      if let found, found < end {
+        try countBack(&frames, from: found, to: end, known: atEnd)
+      } else if to == limit {
+        // The log may end here: then the next epoch counts on from what is known.
+        advance(to: atEnd)
+      }
     }
     if to == limit {
       move(to: to)
@@ -195,11 +201,15 @@ extension LogWalker {
   private mutating func countBack(
     _ frames: inout FrameSearch, from: UInt64, to end: UInt64, known: UInt64
   ) throws(QueueError) {
-    guard let count = try frames.countRecords(from: from, to: end), count <= known,
-      known - count >= ordinal
-    else { return }
-    pending?.advanced += known - count - ordinal
+    guard let count = try frames.countRecords(from: from, to: end), count <= known else { return }
+    advance(to: known - count)
+  }
+
+  /// Sets the ordinal forward over a damaged place, to what it is known to be behind it.
+  private mutating func advance(to known: UInt64) {
+    guard known >= ordinal else { return }
+    pending?.advanced += known - ordinal
     pending?.isExactBehind = true
-    ordinal = known - count
+    ordinal = known
   }
 }

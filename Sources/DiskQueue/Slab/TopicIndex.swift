@@ -278,6 +278,12 @@ package final class TopicIndex {
     return bases[start...].first { !isPassedOver($0) }
   }
 
+  /// The ordinal that the slab of this base begins with, if it is readable.
+  func ordinal(ofSlabAt base: UInt64) throws(QueueError) -> UInt64? {
+    guard let topicID, contains(base), !isPassedOver(base) else { return nil }
+    return try head(base)?.of(topicID: topicID).ordinal
+  }
+
   /// The ordinal that the next readable slab at or behind an address begins with.
   func ordinal(ofSlabFrom address: UInt64) throws(QueueError) -> UInt64? {
     guard let topicID else { return nil }
