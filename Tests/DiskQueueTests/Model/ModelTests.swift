@@ -7,8 +7,8 @@ import Testing
 
 /// Random programs against a plain array.
 ///
-/// `DISKQUEUE_SEEDS=20000` runs more of them; `DISKQUEUE_SEED=4711` runs that one alone and prints
-/// what it did.
+/// `DISKQUEUE_SEEDS=20000` runs more of them, and `DISKQUEUE_FIRST=1001` others; with
+/// `DISKQUEUE_SEED=4711` that one runs alone and prints what it did.
 @Suite("Random programs keep every promise")
 struct ModelTests {
   private static func number(_ name: String) -> UInt64? {
@@ -20,7 +20,9 @@ struct ModelTests {
 
   @Test("G1-G7: appending, crashing, damaging, cleaning and reading in any order")
   func programs() {
-    var seeds = Array(1...(Self.number("DISKQUEUE_SEEDS") ?? 300)) + Self.remembered
+    let first = Self.number("DISKQUEUE_FIRST") ?? 1
+    let count = Self.number("DISKQUEUE_SEEDS") ?? 300
+    var seeds = Self.remembered + Array(first..<first + count)
     let single = Self.number("DISKQUEUE_SEED")
     if let single { seeds = [single] }
     var tally = Tally()
