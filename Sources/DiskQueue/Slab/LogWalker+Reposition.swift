@@ -128,8 +128,8 @@ extension LogWalker {
     let end = mark?.address ?? content
     var atEnd: UInt64? = mark?.mark.ordinal
     var known = atEnd
-    if mark == nil, limit != .max {
-      let next = nextStart
+    let next = mark == nil ? index.slab(behind: slab.base, limit: limit) : nil
+    if let next {
       atEnd = try index.ordinal(ofSlabAt: next)
       known = atEnd
       if known == nil { known = try index.ordinal(ofSlabFrom: next) }
@@ -142,29 +142,24 @@ extension LogWalker {
     let from = position
     let found = try resumption(&frames, end: end, known: known)
     // Behind the last frame of a file that is too short, the next slab's base or epoch is next.
-    let to = found ?? (mark == nil && limit != .max ? limit : end)
+    let to = found ?? next.map { min($0, limit) } ?? end
 
     note(damageFrom: from, to: to)
     if let atEnd {
       if let found, found < end {
         try countBack(&frames, from: found, to: end, known: atEnd)
-      } else if to == limit {
+      } else if next != nil {
         // The log may end here: then the next epoch counts on from what is known.
         advance(to: atEnd)
       }
     }
-    if to == limit {
+    if found == nil, next != nil {
       move(to: to)
     } else {
       if maximumPayload < 0 { maximumPayload = Int(clamping: largest) }
       position = to
       window.clear(at: to)
     }
-  }
-
-  /// Where the slab goes on whose base or epoch begins at the content's end.
-  private var nextStart: UInt64 {
-    if case .nextEpoch(let base) = index.locate(limit) { base } else { limit }
   }
 
   /// The first sound record between `position` and the mark, or the content's end, at `end`.
