@@ -58,7 +58,7 @@ final class LiveReader {
   private func atEnd(_ program: Program) throws {
     if program.flips.isEmpty { try checkSkipped(upTo: reader.position.rawValue, program) }
     takeLosses()
-    let visible = program.log.last { $0.level >= .flushed && !$0.isCleaned }
+    let visible = program.log.last { $0.level >= .flushed && !$0.isExcused }
     guard let visible, program.flips.isEmpty, program.needed < .synced else { return }
     guard let last, last >= visible.address else {
       throw Violation("G1: a live reader ends before \(visible.address), which was flushed")
@@ -70,7 +70,7 @@ final class LiveReader {
     takeLosses()
     let from = last.map { $0 + 1 } ?? 0
     for record in program.log where record.address >= from && record.address < address {
-      guard record.isCleaned || !program.flips.isEmpty else {
+      guard record.isExcused || !program.flips.isEmpty else {
         throw Violation("G3: a live reader was not given \(record.address)")
       }
     }

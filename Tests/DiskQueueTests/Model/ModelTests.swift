@@ -36,7 +36,9 @@ struct ModelTests {
         failures.append("seed \(seed): \(error)")
         print("seed \(seed): \(error)\n  \(program.trace.suffix(30).joined(separator: "\n  "))")
       }
-      if single != nil { print(program.trace.joined(separator: "\n")) }
+      if single != nil {
+        print(program.trace.joined(separator: "\n"), sketch(of: program.storage.slabs))
+      }
       tally.add(program.tally)
       let events = ["kills", "power cuts", "rolls", "flips"]
       if events.allSatisfy({ program.tally[$0] > 0 }) { complete += 1 }

@@ -17,7 +17,8 @@ struct ModelRecord {
   var payload: [UInt8]
   /// The highest level at which it was acknowledged.
   var level: Durability
-  var isCleaned = false
+  /// Whether it may be missing: it was cleaned, or not yet durable where damage ended a crash.
+  var isExcused = false
 
   var end: UInt64 { address + 8 + UInt64(payload.count) }
 
@@ -66,8 +67,6 @@ final class Program {
   var syncFault = false
   /// The lowest level that survives what happened since the topic was opened.
   var needed = Durability.buffered
-  /// Whether damage hid from the engine how many records the log took.
-  var isCountLoose = false
   var nextOrdinal: UInt64 = 0
   var readers: [LiveReader] = []
 

@@ -49,24 +49,56 @@ extension Program {
       }
       guard isKnown else { throw Violation("recovery reports \(loss), a reader does not") }
     }
-    try cut(at: end)
+    try cut(at: end, after: after, naive: naive)
     try checkOrdinal(after, isClean: isClean)
     needed = .buffered
   }
 
   /// G1, G3: what lies behind the end was not acknowledged at a level that survives, or a bit of it
   /// was flipped where nothing proves that it was ever whole.
-  private func cut(at end: UInt64) throws {
-    let cut = log.firstIndex { $0.address >= end } ?? log.endIndex
-    for record in log[cut...] where record.level >= needed && !record.isCleaned {
-      guard isCut(record, at: end) else {
+  private func cut(
+    at end: UInt64, after slabs: [UInt64: [UInt8]], naive: NaiveResult
+  ) throws {
+    let ends = try endsOfEpochs(slabs, end)
+    var kept: [ModelRecord] = []
+    let delivered = Set(naive.records.map(\.address))
+    for var record in log {
+      let end = ends(record.address)
+      if record.address < end {
+        if !delivered.contains(record.address), !record.isExcused { try excuse(&record) }
+        record.level = .synced
+        kept.append(record)
+      } else if record.level >= needed, !record.isExcused, !isCut(record, at: end) {
         throw Violation(
           "G1: record \(record.address), \(record.level), was lost; the log ends at \(end)")
       }
     }
-    tally.count("discarded records", log.count - cut)
-    log.removeSubrange(cut...)
-    for index in log.indices { log[index].level = .synced }
+    tally.count("discarded records", log.count - kept.count)
+    log = kept
+  }
+
+  /// A record before the end that is not there: hit, or not durable yet and behind damage.
+  private func excuse(_ record: inout ModelRecord) throws {
+    if flips.contains(where: record.contains) { return }
+    guard !flips.isEmpty, record.level < needed else { return }
+    record.isExcused = true
+    tally.count("records not yet durable, lost behind damage")
+  }
+
+  /// Where the records of an epoch end: by what later ones say, also those of a recovery that died.
+  private func endsOfEpochs(
+    _ slabs: [UInt64: [UInt8]], _ end: UInt64
+  ) throws -> (UInt64) -> UInt64 {
+    var kept: [(epoch: UInt64, kept: UInt64)] = []
+    for base in slabs.keys {
+      guard let head = try SlabFile.open(base, in: storage)?.head(),
+        let stated = head.soundHeader?.kept ?? head.firstMark?.kept
+      else { continue }
+      kept.append((base >> 40, stated))
+    }
+    return { address in
+      kept.filter { $0.epoch > address >> 40 }.map(\.kept).min().map { min($0, end) } ?? end
+    }
   }
 
   /// Whether damage without proof ends the log before a record.
@@ -116,9 +148,16 @@ extension Program {
         missing.append(next)
         remaining = remaining.dropFirst()
       }
-      guard let expected = remaining.popFirst(), expected.address == record.address else {
-        throw Violation("G3: record \(record.address) is no part of the log, or out of order")
+      guard let expected = remaining.first, expected.address == record.address else {
+        // Where the header and the first mark of an epoch are both hit, nothing says any more which
+        // records before it were discarded.
+        guard flips.count > 1 else {
+          throw Violation("G3: record \(record.address) is no part of the log, or out of order")
+        }
+        tally.count("discarded records that came back")
+        continue
       }
+      remaining.removeFirst()
       guard other.ordinal == nil || record.ordinal == expected.ordinal else {
         throw Violation(
           "G5: record \(record.address) has ordinal \(record.ordinal ?? 0), not \(expected.ordinal)"
@@ -132,13 +171,13 @@ extension Program {
 
   private func check(missing: [ModelRecord], end: UInt64) throws {
     var collateral: [UInt64] = []
-    for record in missing where !record.isCleaned {
+    for record in missing where !record.isExcused {
       if flips.contains(where: record.contains) { continue }
       if record.address >= end {
         guard record.level < max(needed, .flushed) || isCut(record, at: end) else {
           throw Violation("G1: record \(record.address), \(record.level), is behind the end \(end)")
         }
-      } else {
+      } else if flips.isEmpty || record.level >= needed {
         collateral.append(record.address)
       }
     }

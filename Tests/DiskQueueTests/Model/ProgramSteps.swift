@@ -156,7 +156,7 @@ extension Program {
     }
     note("cleaned \(bases[0])")
     tally.count("cleaned slabs")
-    for index in log.indices where log[index].address < bases[1] { log[index].isCleaned = true }
+    for index in log.indices where log[index].address < bases[1] { log[index].isExcused = true }
   }
 
   private func fill() {
@@ -174,7 +174,7 @@ extension Program {
 
   /// Without damage, a record is found by its address and by its ordinal.
   private func seek() throws {
-    let known = log.filter { $0.level >= .flushed && !$0.isCleaned }
+    let known = log.filter { $0.level >= .flushed && !$0.isExcused }
     guard flips.isEmpty, !storage.isDead, let record = known.randomElement(using: &random) else {
       return
     }
