@@ -432,7 +432,11 @@ private struct NaiveTopic {
     if let ordinal, let goalOrdinal, goalOrdinal >= ordinal, goalOrdinal - ordinal <= 1 {
       // At most one record can stand here. If it is whole, only one or two marks before it were
       // hit; otherwise it was hit itself, and nothing is left before the goal.
-      for distance in [naiveMarkSize, 2 * naiveMarkSize] where distance < goal - address {
+      // At a slab's base these are the header and the first mark.
+      let distances =
+        address == slab.base
+        ? [naiveHeaderSize + naiveMarkSize] : [naiveMarkSize, 2 * naiveMarkSize]
+      for distance in distances where distance < goal - address {
         if frame(at: address + distance, in: slab) != nil { return (address + distance, false) }
       }
     } else {

@@ -57,8 +57,8 @@ enum Recovery {
   /// Looks at what may not be durable, whatever the size of the topic. nil: there is no slab.
   ///
   /// Order: find the last slab that is certainly durable; sync the directory and the slabs from
-  /// there on; forget what is cached of them, so that what is judged is what the disk holds; walk
-  /// to the end by the reader's rules.
+  /// there on; forget what is cached of them, so that what is judged is what the disk holds; see
+  /// that the disk, too, holds the slab to start at; walk to the end by the reader's rules.
   private static func find(_ storage: any TopicStorage) throws(QueueError) -> Found? {
     while true {
       let index = TopicIndex(storage)
@@ -90,7 +90,10 @@ enum Recovery {
   ) throws(QueueError) -> Found? {
     let index = TopicIndex(storage)
     try index.refresh()
+    // What a failed sync left in the cache is gone by now, and the slab to start at may be among it:
+    // then that one was not certainly durable. Each time around it is an earlier one.
     guard index.contains(start), index.bases.last == last,
+      try index.durableEnd().slab ?? index.bases.first == start,
       let lastSlab = try SlabFile.open(last, in: storage)
     else { return nil }
     let fileEnd = try lastSlab.end()
@@ -149,6 +152,14 @@ enum Recovery {
     let durable = try index.durableEnd().synced
     var walker = LogWalker(index, payloadLimit: UInt32(bufferSize), bufferSize: bufferSize)
     walker.start(at: start)
+    // Known from the first mark as well: a damaged header that nothing proves to have been durable
+    // ends the log here, and the next epoch still counts on from it.
+    if let topicID = index.topicID, let slab = try SlabFile.open(start, in: index.storage),
+      let ordinal = try slab.head().of(topicID: topicID).ordinal
+    {
+      walker.ordinal = ordinal
+      walker.ordinalIsCounted = true
+    }
     var kept: UInt64 = 0
     var losses: [Loss] = []
     walking: while true {

@@ -124,15 +124,16 @@ extension LogWalker {
     let content = min(limit, fileEnd)
     let mark = try marks.first(from: position, limit: content)
 
-    // The end of the content counts as a mark with the next readable slab's ordinal.
+    // The end of the content counts as a mark with the next readable slab's ordinal: exactly that,
+    // where the very next one is readable, and else the most it can be.
     let end = mark?.address ?? content
-    let known: UInt64?
-    if let mark {
-      known = mark.mark.ordinal
-    } else if limit == .max {
-      known = nil
-    } else {
-      known = try index.ordinal(ofSlabFrom: nextStart)
+    var atEnd: UInt64? = mark?.mark.ordinal
+    var known = atEnd
+    let next = mark == nil ? index.slab(behind: slab.base, limit: limit) : nil
+    if let next {
+      atEnd = try index.ordinal(ofSlabAt: next)
+      known = atEnd
+      if known == nil { known = try index.ordinal(ofSlabFrom: next) }
     }
 
     // The header is the frame at the base, and where it is damaged nothing but the file's size
@@ -142,14 +143,19 @@ extension LogWalker {
     let from = position
     let found = try resumption(&frames, end: end, known: known)
     // Behind the last frame of a file that is too short, the next slab's base or epoch is next.
-    let to = found ?? (mark == nil && limit != .max ? limit : end)
+    let to = found ?? next.map { min($0, limit) } ?? end
 
     guard to > from else { return false }
     note(damageFrom: from, to: to)
-    if let found, found < end, let known {
-      try countBack(&frames, from: found, to: end, known: known)
+    if let atEnd {
+      if let found, found < end {
+        try countBack(&frames, from: found, to: end, known: atEnd)
+      } else if next != nil {
+        // The log may end here: then the next epoch counts on from what is known.
+        advance(to: atEnd)
+      }
     }
-    if to == limit {
+    if found == nil, next != nil {
       move(to: to)
     } else {
       if maximumPayload < 0 { maximumPayload = Int(clamping: largest) }
@@ -157,11 +163,6 @@ extension LogWalker {
       window.clear(at: to)
     }
     return true
-  }
-
-  /// Where the slab goes on whose base or epoch begins at the content's end.
-  private var nextStart: UInt64 {
-    if case .nextEpoch(let base) = index.locate(limit) { base } else { limit }
   }
 
   /// The first sound record between `position` and the mark, or the content's end, at `end`.
@@ -198,11 +199,15 @@ extension LogWalker {
   private mutating func countBack(
     _ frames: inout FrameSearch, from: UInt64, to end: UInt64, known: UInt64
   ) throws(QueueError) {
-    guard let count = try frames.countRecords(from: from, to: end), count <= known,
-      known - count >= ordinal
-    else { return }
-    pending?.advanced += known - count - ordinal
+    guard let count = try frames.countRecords(from: from, to: end), count <= known else { return }
+    advance(to: known - count)
+  }
+
+  /// Sets the ordinal forward over a damaged place, to what it is known to be behind it.
+  private mutating func advance(to known: UInt64) {
+    guard known >= ordinal else { return }
+    pending?.advanced += known - ordinal
     pending?.isExactBehind = true
-    ordinal = known - count
+    ordinal = known
   }
 }

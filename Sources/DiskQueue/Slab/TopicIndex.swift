@@ -285,6 +285,28 @@ package final class TopicIndex {
     return bases[start...].first { !isPassedOver($0) }
   }
 
+  /// Where the log goes on behind the content of a slab that ends at `limit`; nil: nowhere.
+  ///
+  /// That is the next slab, or the next epoch's first one, or a slab of an epoch that hides where it
+  /// begins: its header and all its marks are damaged, and only a later one says that it counts.
+  func slab(behind base: UInt64, limit: UInt64) -> UInt64? {
+    guard limit != .max else { return nil }
+    if let hidden = firstSlab(behind: base), hidden < limit { return hidden }
+    var next = limit
+    // An epoch may hold nothing that a later one kept.
+    while case .nextEpoch(let first) = locate(next) {
+      next = first
+      if !isPassedOver(first) { break }
+    }
+    return next
+  }
+
+  /// The ordinal that the slab of this base begins with, if it is readable.
+  func ordinal(ofSlabAt base: UInt64) throws(QueueError) -> UInt64? {
+    guard let topicID, contains(base), !isPassedOver(base) else { return nil }
+    return try head(base)?.of(topicID: topicID).ordinal
+  }
+
   /// The ordinal that the next readable slab at or behind an address begins with.
   func ordinal(ofSlabFrom address: UInt64) throws(QueueError) -> UInt64? {
     guard let topicID else { return nil }

@@ -1,0 +1,89 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueue
+import DiskQueueTestSupport
+
+/// A reader that stays open while the topic is written, killed, damaged and cleaned.
+final class LiveReader {
+  private var reader: QueueReader
+  private let losses: Losses
+  /// The address of the record given last.
+  private var last: UInt64?
+  /// What the next ordinal would be, by what was given and what was said to be lost.
+  private var count: UInt64
+  private var isCountKnown = true
+
+  private final class Losses { var list: [Loss] = [] }
+
+  init(_ program: Program) throws {
+    var options = QueueReader.Options()
+    options.bufferSize = program.random.chance(50) ? .kibibytes(4) : .kibibytes(256)
+    let losses = Losses()
+    self.losses = losses
+    reader = try QueueReader(topic: program.topic, options: options) { losses.list.append($0) }
+    let first = program.storage.slabs.keys.min() ?? 0
+    count = program.log.first { $0.address >= first }?.ordinal ?? program.nextOrdinal
+  }
+
+  /// Reads some records and checks each.
+  func read(_ most: Int, _ program: Program) throws {
+    for _ in 0..<most {
+      guard let record = try reader.nextCopy() else { return try atEnd(program) }
+      program.tally.count("live records")
+      let address = record.address.rawValue
+      guard program.payloads[address] == record.payload else {
+        throw Violation("G2: a live reader was given \(address), which was never appended")
+      }
+      if let last, address <= last {
+        throw Violation("G3: a live reader was given \(address) behind \(last)")
+      }
+      try checkSkipped(upTo: address, program)
+      last = address
+      count += 1
+    }
+  }
+
+  /// Reads to the end.
+  func drain(_ program: Program, isLast: Bool) throws {
+    try read(.max, program)
+    guard isLast, program.flips.isEmpty else { return }
+    guard !isCountKnown || count == program.nextOrdinal else {
+      throw Violation(
+        "G5: a live reader counts \(count) records, and the log \(program.nextOrdinal);"
+          + " losses \(losses.list)")
+    }
+  }
+
+  private func atEnd(_ program: Program) throws {
+    if program.flips.isEmpty { try checkSkipped(upTo: reader.position.rawValue, program) }
+    takeLosses()
+    let visible = program.log.last { $0.level >= .flushed && !$0.isExcused }
+    guard let visible, program.flips.isEmpty, program.needed < .synced else { return }
+    guard let last, last >= visible.address else {
+      throw Violation("G1: a live reader ends before \(visible.address), which was flushed")
+    }
+  }
+
+  /// No record between the last one and this was left out unless it was hit or cleaned.
+  private func checkSkipped(upTo address: UInt64, _ program: Program) throws {
+    takeLosses()
+    let from = last.map { $0 + 1 } ?? 0
+    for record in program.log where record.address >= from && record.address < address {
+      guard record.isExcused || !program.flips.isEmpty else {
+        throw Violation("G3: a live reader was not given \(record.address)")
+      }
+    }
+  }
+
+  private func takeLosses() {
+    for loss in losses.list {
+      guard let records = loss.records else {
+        isCountKnown = false
+        continue
+      }
+      if loss.cause == .discarded { count -= min(count, records) } else { count += records }
+    }
+    losses.list = []
+  }
+}

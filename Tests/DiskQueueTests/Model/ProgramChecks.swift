@@ -1,0 +1,210 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueue
+import DiskQueueTestSupport
+
+// What a program checks after each opening and in each pass.
+
+extension Program {
+  // MARK: Recovery
+
+  /// G6: opening for writing changes no byte that was there.
+  func checkUntouched(
+    _ before: [UInt64: [UInt8]], after: [UInt64: [UInt8]], isClean: Bool
+  ) throws {
+    let last = before.keys.max()
+    for (base, bytes) in before {
+      guard let now = after[base] else { throw Violation("G6: slab \(base) was removed") }
+      if now == bytes { continue }
+      guard isClean, base == last, now.starts(with: bytes), now.count - bytes.count <= 48 else {
+        throw Violation("G6: slab \(base) was changed")
+      }
+    }
+    let made = after.keys.filter { before[$0] == nil }
+    guard made.count <= 1, made.allSatisfy({ $0 == 0 || $0 > (last ?? 0) }) else {
+      throw Violation("G6: slabs \(made) appeared")
+    }
+  }
+
+  /// Compares what recovery made of the topic with what was there, and takes it over.
+  func checkRecovery(
+    _ report: RecoveryReport, before: [UInt64: [UInt8]], naive: NaiveResult
+  ) throws {
+    let after = storage.slabs
+    let isClean = naive.isClean
+    try checkUntouched(before, after: after, isClean: isClean)
+    guard report.wasClean == (isClean || before.isEmpty) else {
+      throw Violation("the topic was clean: \(isClean); recovery says \(report.state)")
+    }
+    let end = report.end.rawValue
+    guard end == naive.end else {
+      throw Violation("recovery ends at \(end), the naive reader at \(naive.end)")
+    }
+    for loss in report.losses {
+      let isKnown = naive.events.contains {
+        guard case .loss(let other) = $0 else { return false }
+        return other.from < loss.addresses.upperBound.rawValue
+          && loss.addresses.lowerBound.rawValue < other.to
+      }
+      guard isKnown else { throw Violation("recovery reports \(loss), a reader does not") }
+    }
+    try cut(at: end, after: after, naive: naive)
+    try checkOrdinal(after, isClean: isClean)
+    needed = .buffered
+  }
+
+  /// G1, G3: what lies behind the end was not acknowledged at a level that survives, or a bit of it
+  /// was flipped where nothing proves that it was ever whole.
+  private func cut(
+    at end: UInt64, after slabs: [UInt64: [UInt8]], naive: NaiveResult
+  ) throws {
+    let ends = try endsOfEpochs(slabs, end)
+    var kept: [ModelRecord] = []
+    let delivered = Set(naive.records.map(\.address))
+    for var record in log {
+      let end = ends(record.address)
+      if record.address < end {
+        if !delivered.contains(record.address), !record.isExcused { try excuse(&record) }
+        record.level = .synced
+        kept.append(record)
+      } else if record.level >= needed, !record.isExcused, !isCut(record, at: end) {
+        throw Violation(
+          "G1: record \(record.address), \(record.level), was lost; the log ends at \(end)")
+      }
+    }
+    tally.count("discarded records", log.count - kept.count)
+    log = kept
+  }
+
+  /// A record before the end that is not there: hit, or not durable yet and behind damage.
+  private func excuse(_ record: inout ModelRecord) throws {
+    if flips.contains(where: record.contains) { return }
+    guard !flips.isEmpty, record.level < needed else { return }
+    record.isExcused = true
+    tally.count("records not yet durable, lost behind damage")
+  }
+
+  /// Where the records of an epoch end: by what later ones say, also those of a recovery that died.
+  private func endsOfEpochs(
+    _ slabs: [UInt64: [UInt8]], _ end: UInt64
+  ) throws -> (UInt64) -> UInt64 {
+    var kept: [(epoch: UInt64, kept: UInt64)] = []
+    for base in slabs.keys {
+      guard let head = try SlabFile.open(base, in: storage)?.head(),
+        let stated = head.soundHeader?.kept ?? head.firstMark?.kept
+      else { continue }
+      kept.append((base >> 40, stated))
+    }
+    return { address in
+      kept.filter { $0.epoch > address >> 40 }.map(\.kept).min().map { min($0, end) } ?? end
+    }
+  }
+
+  /// Whether damage without proof ends the log before a record.
+  private func isCut(_ record: ModelRecord, at end: UInt64) -> Bool {
+    flips.contains { $0 >= end && $0 < record.end }
+  }
+
+  private func checkOrdinal(_ slabs: [UInt64: [UInt8]], isClean: Bool) throws {
+    guard let last = slabs.max(by: { $0.key < $1.key })?.value else { return }
+    // The opening mark ends the file; or the new slab's header begins it.
+    let offset = isClean ? last.count - 48 + 16 : 24
+    let stated = (0..<8).reduce(0) { $0 | UInt64(last[offset + $1]) << UInt64(8 * $1) }
+    let expected = log.last.map { $0.ordinal + 1 } ?? 0
+    guard stated == expected || !flips.isEmpty else {
+      throw Violation("G5: the next ordinal is \(expected), and recovery says \(stated)")
+    }
+    nextOrdinal = stated
+  }
+
+  // MARK: Reading
+
+  /// Reads all there is, and compares it with the naive reader and with the model.
+  func verify(_ moment: String) throws {
+    note("verify \(moment)")
+    tally.count("passes")
+    let slabs = storage.slabs
+    let naive = naiveRead(slabs: slabs)
+    var options = QueueReader.Options()
+    if random.chance(50) { options.bufferSize = .kibibytes(4) }
+    let pass = EnginePass(topic, options: options)
+    if slabs.isEmpty, let error = pass.error { throw Violation("an empty topic: \(error)") }
+    if let difference = pass.difference(from: naive) {
+      throw Violation("\(moment): \(difference)")
+    }
+    guard storage.slabs == slabs else { throw Violation("G6: reading changed a slab") }
+    try check(pass, naive: naive, first: slabs.keys.min() ?? 0)
+  }
+
+  private func check(_ pass: EnginePass, naive: NaiveResult, first: UInt64) throws {
+    var remaining = log[...]
+    var missing: [ModelRecord] = []
+    for (record, other) in zip(pass.records, naive.records) {
+      guard payloads[record.address] == record.payload else {
+        throw Violation("G2: a record at \(record.address) was never appended")
+      }
+      while let next = remaining.first, next.address < record.address {
+        missing.append(next)
+        remaining = remaining.dropFirst()
+      }
+      guard let expected = remaining.first, expected.address == record.address else {
+        // Where the header and the first mark of an epoch are both hit, nothing says any more which
+        // records before it were discarded.
+        guard flips.count > 1 else {
+          throw Violation("G3: record \(record.address) is no part of the log, or out of order")
+        }
+        tally.count("discarded records that came back")
+        continue
+      }
+      remaining.removeFirst()
+      guard other.ordinal == nil || record.ordinal == expected.ordinal else {
+        throw Violation(
+          "G5: record \(record.address) has ordinal \(record.ordinal ?? 0), not \(expected.ordinal)"
+        )
+      }
+    }
+    missing += remaining
+    try check(missing: missing, end: pass.end)
+    try check(pass.losses, missing.filter { $0.address >= first && $0.address < pass.end })
+  }
+
+  private func check(missing: [ModelRecord], end: UInt64) throws {
+    var collateral: [UInt64] = []
+    for record in missing where !record.isExcused {
+      if flips.contains(where: record.contains) { continue }
+      if record.address >= end {
+        guard record.level < max(needed, .flushed) || isCut(record, at: end) else {
+          throw Violation("G1: record \(record.address), \(record.level), is behind the end \(end)")
+        }
+      } else if flips.isEmpty || record.level >= needed {
+        collateral.append(record.address)
+      }
+    }
+    // Two flips may cost a third record where both hit what leads to it; one alone may not.
+    let others = flips.count { flip in !log.contains { $0.contains(flip) } }
+    guard collateral.count <= (flips.count > 1 ? others : 0) else {
+      throw Violation("G5: not hit, but missing: \(collateral); the log ends at \(end)")
+    }
+    tally.count("records lost beside those hit", collateral.count)
+  }
+
+  /// The counts of all losses are those of the records that are missing.
+  private func check(_ losses: [NaiveLoss], _ missing: [ModelRecord]) throws {
+    var total: UInt64 = 0
+    for loss in losses {
+      tally.count("losses \(loss.cause)")
+      guard let records = loss.records else { return tally.count("losses of unknown size") }
+      if loss.cause == .damaged { total += records }
+    }
+    guard total == UInt64(missing.count) || losses.contains(where: { $0.cause != .damaged }) else {
+      throw Violation("G5: \(missing.count) records are missing, and \(total) reported lost")
+    }
+  }
+}
+
+extension NaiveResult {
+  var records: [NaiveRecord] {
+    events.compactMap { if case .record(let record) = $0 { record } else { nil } }
+  }
+}
