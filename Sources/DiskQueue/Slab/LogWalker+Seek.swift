@@ -111,7 +111,9 @@ extension LogWalker {
       case .tooLarge(let start, _):
         try passed(start, ordinal &- 1, before: address)
       case .loss(let loss):
-        if loss.addresses.upperBound.rawValue > address { owedLoss = loss }
+        guard loss.addresses.upperBound.rawValue > address else { continue }
+        owedLoss = loss
+        return
       case .end:
         guard position >= address else {
           throw beyondLatest("address \(address)", end: position)
@@ -179,7 +181,9 @@ extension LogWalker {
       case .tooLarge(let start, _):
         if self.ordinal > ordinal { return goBack(to: start, self.ordinal - 1) }
       case .loss(let loss):
-        if self.ordinal > ordinal { owedLoss = loss }
+        guard self.ordinal > ordinal else { continue }
+        owedLoss = loss
+        return
       case .end:
         guard self.ordinal >= ordinal else {
           throw beyondLatest("ordinal \(ordinal)", end: position)
