@@ -187,7 +187,7 @@ extension LogWalker {
       pending = PendingLoss(from: from, to: to, isCounted: ordinalIsCounted)
     } else {
       pending?.to = to
-      pending?.isExactBehind = false
+      pending?.uncountedPlaces += 1
     }
   }
 
@@ -204,7 +204,7 @@ extension LogWalker {
   private mutating func advance(to known: UInt64) {
     guard known >= ordinal else { return }
     pending?.advanced += known - ordinal
-    pending?.isExactBehind = true
+    pending?.uncountedPlaces = 0
     ordinal = known
   }
 }

@@ -67,6 +67,8 @@ final class Program {
   var syncFault = false
   /// The lowest level that survives what happened since the topic was opened.
   var needed = Durability.buffered
+  /// Whether damage hid from recovery how many records the log took.
+  var isCountLoose = false
   var nextOrdinal: UInt64 = 0
   var readers: [LiveReader] = []
 
