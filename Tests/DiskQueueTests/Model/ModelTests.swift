@@ -21,7 +21,7 @@ struct ModelTests {
   @Test("G1-G7: appending, crashing, damaging, cleaning and reading in any order")
   func programs() {
     let first = Self.number("DISKQUEUE_FIRST") ?? 1
-    let count = Self.number("DISKQUEUE_SEEDS") ?? 300
+    let count = Self.number("DISKQUEUE_SEEDS") ?? 200
     var seeds = Self.remembered + Array(first..<first + count)
     let single = Self.number("DISKQUEUE_SEED")
     if let single { seeds = [single] }

@@ -170,28 +170,23 @@ extension Program {
       }
     }
     missing += remaining
-    try check(missing: missing, end: pass.end)
-    try check(pass.losses, missing.filter { $0.address >= first && $0.address < pass.end })
+    let ends = try endsOfEpochs(storage.slabs, pass.end)
+    try check(missing: missing, ends: ends)
+    try check(
+      pass.losses, missing.filter { $0.address >= first && $0.address < ends($0.address) })
   }
 
-  private func check(missing: [ModelRecord], end: UInt64) throws {
-    var collateral: [UInt64] = []
-    for record in missing where !record.isExcused {
-      if flips.contains(where: record.contains) { continue }
+  private func check(missing: [ModelRecord], ends: (UInt64) -> UInt64) throws {
+    for record in missing where !record.isExcused && !flips.contains(where: record.contains) {
+      let end = ends(record.address)
       if record.address >= end {
         guard record.level < max(needed, .flushed) || isCut(record, at: end) else {
           throw Violation("G1: record \(record.address), \(record.level), is behind the end \(end)")
         }
       } else if flips.isEmpty || record.level >= needed {
-        collateral.append(record.address)
+        throw Violation("G5: \(record.address) was not hit, and is missing before the end \(end)")
       }
     }
-    // Two flips may cost a third record where both hit what leads to it; one alone may not.
-    let others = flips.count { flip in !log.contains { $0.contains(flip) } }
-    guard collateral.count <= (flips.count > 1 ? others : 0) else {
-      throw Violation("G5: not hit, but missing: \(collateral); the log ends at \(end)")
-    }
-    tally.count("records lost beside those hit", collateral.count)
   }
 
   /// The counts of all losses are those of the records that are missing.
