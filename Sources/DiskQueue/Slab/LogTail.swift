@@ -112,7 +112,10 @@ struct LogTail: ~Copyable, Sendable {
   @inline(__always)
   mutating func append(_ payload: RawSpan) throws(QueueError) -> UInt64 {
     let frame = FrameHeader.byteCount &+ payload.byteCount
-    guard payload.byteCount <= plainPayload, position &+ UInt64(frame) <= plainEnd else {
+    // Not as a sum: at the end of the last epoch it would wrap around.
+    guard payload.byteCount <= plainPayload, position < plainEnd,
+      UInt64(frame) <= plainEnd &- position
+    else {
       return try appendCarefully(payload)
     }
     return put(payload)
