@@ -177,6 +177,7 @@ package final class SimulatedStorage: TopicStorage {
       let file = state.disk.names[name] ?? state.disk.create(name)
       state.disk[file].replaceAll(bytes)
       state.disk.syncDirectory()
+      state.disk.syncParent()
     }
   }
 

@@ -5,61 +5,6 @@ import DiskQueue
 import DiskQueueTestSupport
 import Testing
 
-/// A topic of several slabs and two epochs, closed, and what is in it.
-struct SmallTopic {
-  let storage = SimulatedStorage()
-  private(set) var records: [NaiveRecord] = []
-
-  static let options = {
-    var options = QueueWriter.Options()
-    options.slabSize = .kibibytes(4)
-    options.bufferSize = .kibibytes(4)
-    return options
-  }()
-
-  static let readerOptions = {
-    var options = QueueReader.Options()
-    options.bufferSize = .kibibytes(4)
-    return options
-  }()
-
-  var topic: Topic { Topic(storage: storage) }
-
-  /// Two slabs and a kill; a slab and a half, closed; opened again, up to the next slab; closed.
-  init() throws {
-    let environment = Environment.simulated()
-    let first = try QueueWriter(topic: topic, options: Self.options, environment: environment)
-    try append(30, to: first, syncingEvery: 9)
-    try first.flush()
-    first.dieForTesting()
-    let second = try QueueWriter(topic: topic, options: Self.options, environment: environment)
-    try append(20, to: second, syncingEvery: 7)
-    try second.close()
-    let third = try QueueWriter(topic: topic, options: Self.options, environment: environment)
-    try append(14, to: third, syncingEvery: 5)
-    try third.close()
-  }
-
-  private mutating func append(
-    _ count: Int, to writer: QueueWriter, syncingEvery interval: Int
-  ) throws {
-    for number in 0..<count {
-      let ordinal = UInt64(records.count)
-      let length = number % 11 == 5 ? 0 : 30 + (records.count * 37) % 250
-      let payload = Self.payload(ordinal, length: length)
-      let address = try writer.append(payload)
-      records.append(NaiveRecord(address.rawValue, ordinal: ordinal, payload: payload))
-      if number % interval == interval - 1 { try writer.sync() }
-    }
-  }
-
-  /// Bytes that no other record has, unless they are none.
-  static func payload(_ number: UInt64, length: Int) -> [UInt8] {
-    var random = SeededGenerator(seed: number)
-    return (0..<length).map { _ in UInt8(truncatingIfNeeded: random.next()) }
-  }
-}
-
 @Suite("Damage costs what it hits")
 struct DamageTests {
   @Test("G5: any single flipped bit costs at most the record it hits, and is told once")

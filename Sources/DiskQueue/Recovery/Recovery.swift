@@ -173,9 +173,12 @@ enum Recovery {
       }
     }
     let end = walker.position
+    // One too many does no harm. One too few, and a reader would take the sound record behind a
+    // damaged one for the one that was damaged, and not look for it.
+    let ordinal = walker.ordinal &+ walker.placesInTail
     return Found(
       findings: RecoveryPlan.Findings(
-        highestEpoch: Epoch.of(last), closingMark: nil, end: end, ordinal: walker.ordinal,
+        highestEpoch: Epoch.of(last), closingMark: nil, end: end, ordinal: ordinal,
         topicID: index.topicID, highestStamp: walker.highestStamp),
       report: RecoveryReport(
         state: index.topicID == nil ? .migrated : .recovered, keptRecords: kept, losses: losses,

@@ -111,8 +111,9 @@ struct LogTail: ~Copyable, Sendable {
   @inline(__always)
   mutating func appendPlainly(_ payload: RawSpan) -> UInt64? {
     let frame = FrameHeader.byteCount &+ payload.byteCount
-    guard payload.byteCount <= plainPayload,
-      position &+ UInt64(truncatingIfNeeded: frame) <= plainEnd
+    // Not as a sum: at the end of the last epoch it would wrap around.
+    guard payload.byteCount <= plainPayload, position < plainEnd,
+      UInt64(truncatingIfNeeded: frame) <= plainEnd &- position
     else { return nil }
     return put(payload)
   }

@@ -190,7 +190,7 @@ extension LogWalker {
       pending = PendingLoss(from: from, to: to, isCounted: ordinalIsCounted)
     } else {
       pending?.to = to
-      pending?.isExactBehind = false
+      pending?.uncountedPlaces += 1
     }
   }
 
@@ -207,7 +207,7 @@ extension LogWalker {
   private mutating func advance(to known: UInt64) {
     guard known >= ordinal else { return }
     pending?.advanced += known - ordinal
-    pending?.isExactBehind = true
+    pending?.uncountedPlaces = 0
     ordinal = known
   }
 }

@@ -46,6 +46,9 @@ struct LogWalker: ~Copyable {
   var version1: Version1Length?
   var topicID: UInt64 = 0
 
+  /// Damaged places before the end of the log that nothing counts: each cost a record, or a mark.
+  private(set) var placesInTail: UInt64 = 0
+
   /// The mark last walked over.
   private(set) var lastMark: MarkAt?
   /// The highest stamp walked over.
@@ -59,8 +62,10 @@ struct LogWalker: ~Copyable {
     var isCounted: Bool
     /// By how much `ordinal` was already set forward for it.
     var advanced: UInt64 = 0
+    /// How many of the damaged places `ordinal` was not set forward for.
+    var uncountedPlaces: UInt64 = 1
     /// Whether `ordinal` is exact behind it.
-    var isExactBehind = false
+    var isExactBehind: Bool { uncountedPlaces == 0 }
   }
 
   /// A way to a slab that may have left something out.
@@ -177,6 +182,7 @@ struct LogWalker: ~Copyable {
         // A loss whose end nothing behind it tells is told here rather than never.
         if let pending = pending.take() {
           ordinalIsCounted = false
+          placesInTail = pending.uncountedPlaces
           return .loss(Loss(.damaged, from: pending.from, to: pending.to, records: nil))
         }
         return .end

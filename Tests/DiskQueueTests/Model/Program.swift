@@ -67,6 +67,8 @@ final class Program {
   var syncFault = false
   /// The lowest level that survives what happened since the topic was opened.
   var needed = Durability.buffered
+  /// Whether damage hid from recovery how many records the log took.
+  var isCountLoose = false
   var nextOrdinal: UInt64 = 0
   var readers: [LiveReader] = []
 
@@ -98,24 +100,49 @@ final class Program {
 
   func run() throws {
     if random.chance(40) { storage.setShortWrites(percent: 10 + random.below(60)) }
-    try open()
+    storage.logCalls()
+    try settle()
     for step in steps() {
-      note("\(step)")
-      try run(step)
-      countRolls()
+      try take(step) { try random.chance(50) ? kill() : powerCut() }
+    }
+    try finish()
+  }
+
+  /// Takes one step; if the process dies in it, `fate` says how, and another one opens the topic.
+  func take(_ step: ProgramStep, fate: () throws -> Void) throws {
+    note("\(step)")
+    try run(step)
+    countRolls()
+    try meet(fate)
+  }
+
+  /// Lets `fate` strike if the process is dying, and sees to it that a writer is open again.
+  func meet(_ fate: () throws -> Void) throws {
+    for _ in 0..<3 {
       if storage.isDead {
-        if random.chance(50) { try kill() } else { try powerCut() }
+        tally.count("deaths")
+        try fate()
         try verify("after dying")
       }
-      try settle()
+      try open()
     }
-    // The end: everything comes to rest, and every reader to its end.
+    guard writer != nil else { throw Violation("no writer can be opened") }
+  }
+
+  /// The end: everything comes to rest, and every reader to its end.
+  func finish() throws {
     storage.setFault(nil)
     storage.setCapacity(nil)
     try settle()
     try close()
     try verify("at the end")
     for reader in readers { try reader.drain(self, isLast: true) }
+    try checkOrder()
+  }
+
+  /// Every sync came in its order.
+  private func checkOrder() throws {
+    if let fault = orderFault(in: storage.calls) { throw Violation("order: \(fault)") }
   }
 
   private func countRolls() {
@@ -295,12 +322,7 @@ final class Program {
   // MARK: Crashes
 
   /// Brings the topic into a state from which a writer is open and well.
-  func settle() throws {
-    for _ in 0..<3 where writer == nil {
-      if storage.isDead { try kill() }
-      try open()
-    }
-  }
+  func settle() throws { try meet(kill) }
 
   func kill() throws {
     note("kill")
@@ -331,7 +353,9 @@ final class Program {
     readers = []
     needed = .synced
     syncFault = false
+    try checkOrder()
     storage = storage.powerCut(using: &random)
+    storage.logCalls()
   }
 }
 
