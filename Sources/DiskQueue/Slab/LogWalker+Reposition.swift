@@ -203,10 +203,9 @@ extension LogWalker {
     advance(to: known - count)
   }
 
-  /// Sets the ordinal forward over a damaged place, to what it is known to be behind it.
+  /// Sets the ordinal over a damaged place to what it is known to be behind it.
   private mutating func advance(to known: UInt64) {
-    guard known >= ordinal else { return }
-    pending?.advanced += known - ordinal
+    pending?.advanced &+= known &- ordinal
     pending?.uncountedPlaces = 0
     ordinal = known
   }

@@ -60,7 +60,8 @@ struct LogWalker: ~Copyable {
     var to: UInt64
     /// Whether the ordinal was known where the damage began.
     var isCounted: Bool
-    /// By how much `ordinal` was already set forward for it.
+    /// By how much `ordinal` was already set forward for it; wraps around where it was set back,
+    /// behind records that were discarded.
     var advanced: UInt64 = 0
     /// How many of the damaged places `ordinal` was not set forward for.
     var uncountedPlaces: UInt64 = 1

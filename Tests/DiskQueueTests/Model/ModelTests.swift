@@ -16,7 +16,7 @@ struct ModelTests {
   }
 
   /// Seeds that once showed a fault.
-  static let remembered: [UInt64] = [3, 67, 103, 327, 681, 1314, 1662, 4390]
+  static let remembered: [UInt64] = [3, 67, 103, 327, 681, 1314, 1662, 4390, 216_104]
 
   @Test("G1-G7: appending, crashing, damaging, cleaning and reading in any order")
   func programs() {
