@@ -211,7 +211,7 @@ public final class QueueWriter: Sendable {
   public func sync() throws(QueueError) { try core.sync() }
 
   /// Puts everything on stable storage, marks the topic as cleanly closed, and gives up the lock.
-  /// Level reached: `synced`. Closing again does nothing.
+  /// Level reached: `synced`. Closing a closed writer does nothing, or throws again what ended it.
   ///
   /// - Throws: `noSpace` and `system` where the end could not be written: the writer stays open, and
   ///   `close` may be asked again when there is room. `syncFailed`: the writer is closed, and the

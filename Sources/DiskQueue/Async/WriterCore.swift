@@ -9,6 +9,8 @@ final class WriterCore: Sendable {
   private let tail: Mutex<LogTail>
   /// Held while the disk syncs; never while `tail`'s lock is held, so that appending goes on.
   private let syncing = Mutex<Void>(())
+  /// Held by the one call that closes, or tries to.
+  private let closing = Mutex<Void>(())
   private let storageLock: any StorageLock
   private let path: String
   private let background: Environment.Background
@@ -101,13 +103,26 @@ final class WriterCore: Sendable {
 
   @inline(__always)
   func append(_ payload: RawSpan) throws(QueueError) -> Address {
-    let (address, leftSlabs) = try withTail {
-      (tail: inout LogTail) throws(QueueError) -> (UInt64, Int) in
-      if let address = tail.appendPlainly(payload) { return (address, 0) }
-      return try tail.appendAndCount(payload)
+    let appended: (address: UInt64, leftSlabs: Int)
+    do throws(QueueError) {
+      appended = try withTail {
+        (tail: inout LogTail) throws(QueueError) -> (UInt64, Int) in
+        if let address = tail.appendPlainly(payload) { return (address, 0) }
+        return try tail.appendAndCount(payload)
+      }
+    } catch {
+      syncWhatARefusedRecordLeft()
+      throw error
     }
-    if leftSlabs > 0 { startSyncing(leftSlabs) }
-    return Address(rawValue: address)
+    if appended.leftSlabs > 0 { startSyncing(appended.leftSlabs) }
+    return Address(rawValue: appended.address)
+  }
+
+  /// A record may be refused behind a roll that succeeded: the slab left is synced all the same.
+  @inline(never)
+  private func syncWhatARefusedRecordLeft() {
+    let waiting = updateTail { $0.failure == nil ? $0.leftSlabs.count : 0 }
+    if waiting > 0 { startSyncing(waiting) }
   }
 
   /// Appends a batch, under one lock as far as no record needs a second look: 64 KiB at most, which
@@ -133,6 +148,7 @@ final class WriterCore: Sendable {
           return leftSlabs
         }
       } catch {
+        syncWhatARefusedRecordLeft()
         var error = error
         error.appended = count
         throw error
@@ -224,12 +240,20 @@ final class WriterCore: Sendable {
 
   // MARK: Ending
 
-  /// Order: take no more; write all; sync all; write the closing mark; sync it; give up the lock.
+  /// One call at a time: a second one finds out what became of the first.
   func close() throws(QueueError) {
+    try closing.withLock { _ throws(QueueError) in try closeAlone() }
+  }
+
+  /// Order: take no more; write all; sync all; write the closing mark; sync it; give up the lock.
+  private func closeAlone() throws(QueueError) {
     let target = try withTail { (tail: inout LogTail) throws(QueueError) -> UInt64? in
-      guard !tail.isClosed else { return nil }
-      guard tail.failure == nil else { return tail.position }
+      if tail.isClosed {
+        if let failure = tail.failure { throw failure }
+        return nil
+      }
       tail.stopTaking()
+      guard tail.failure == nil else { return tail.position }
       do throws(QueueError) {
         try tail.flush()
       } catch {
@@ -238,10 +262,7 @@ final class WriterCore: Sendable {
       }
       return tail.position
     }
-    guard let target else {
-      // Another call closes it: it is closed when that one is done.
-      return syncing.withLock { _ in }
-    }
+    guard let target else { return }
     do throws(QueueError) {
       try sync(upTo: target)
       try syncing.withLock { _ throws(QueueError) in
@@ -249,7 +270,7 @@ final class WriterCore: Sendable {
       }
     } catch {
       let isFinal = updateTail { tail in
-        if tail.failure == nil { tail.resumeTaking() } else { tail.stopTaking() }
+        if tail.failure == nil { tail.resumeTaking() }
         return tail.failure != nil
       }
       if isFinal { storageLock.release() }

@@ -80,7 +80,8 @@ package struct TopicInfo: Sendable {
     // The ordinal of address 0 is known without its header.
     let ordinal = first.base.rawValue == 0 ? 0 : first.ordinal
     guard let ordinal, let end, end >= ordinal else { return nil }
-    return before + (end - ordinal)
+    let (sum, overflow) = before.addingReportingOverflow(end - ordinal)
+    return overflow ? nil : sum
   }
 
   /// A slab's records are those between its ordinal and that of the next readable slab beside it.

@@ -149,7 +149,7 @@ enum Recovery {
   private static func walk(
     _ index: TopicIndex, from start: UInt64, last: UInt64
   ) throws(QueueError) -> Found {
-    let durable = try index.durableEnd().synced
+    let durable = try index.durableEnd()
     var walker = LogWalker(index, payloadLimit: UInt32(bufferSize), bufferSize: bufferSize)
     walker.start(at: start)
     // Known from the first mark as well: a damaged header that nothing proves to have been durable
@@ -165,7 +165,7 @@ enum Recovery {
     walking: while true {
       switch try walker.step() {
       case .record(let address, _, _), .tooLarge(let address, _):
-        if address >= durable { kept += 1 }
+        if address >= durable.synced { kept += 1 }
       case .loss(let loss):
         losses.append(loss)
       case .end:
@@ -179,7 +179,9 @@ enum Recovery {
     return Found(
       findings: RecoveryPlan.Findings(
         highestEpoch: Epoch.of(last), closingMark: nil, end: end, ordinal: ordinal,
-        topicID: index.topicID, highestStamp: walker.highestStamp),
+        topicID: index.topicID,
+        // Also of what the walk did not come to: a stamp never goes back.
+        highestStamp: max(walker.highestStamp, durable.stamp)),
       report: RecoveryReport(
         state: index.topicID == nil ? .migrated : .recovered, keptRecords: kept, losses: losses,
         end: Address(rawValue: end), discardedBytes: try bytes(behind: end, in: index)))

@@ -159,13 +159,15 @@ struct LogTail: ~Copyable, Sendable {
     let frame = UInt64(FrameHeader.byteCount + payload.byteCount)
     let isLong = payload.byteCount > Int(SlabFormat.markSpacing)
     let wantsMark =
-      position != lastMarkEnd
-      && (markIsDue || isLong || position - lastMarkEnd >= SlabFormat.markSpacing)
+      markIsDue
+      || position != lastMarkEnd
+        && (isLong || position - lastMarkEnd >= SlabFormat.markSpacing)
     let needed = frame + (wantsMark ? UInt64(Mark.byteCount) : 0)
     // A slab's first record may reach beyond its size, but none into the next epoch.
     if slabHasRecord, !fits(needed) { try roll() }
     if needed > Epoch.end(Epoch.of(slab.base)) - position { try rollEpoch() }
-    if wantsMark, position != lastMarkEnd { try putMark() }
+    // A roll counts as the mark.
+    if markIsDue || wantsMark && position != lastMarkEnd { try putMark() }
 
     let room = Int(frame) + (isLong ? Mark.byteCount : 0)
     let address: UInt64
@@ -199,7 +201,7 @@ struct LogTail: ~Copyable, Sendable {
     written = 0
     try slab.write(payload, at: address + UInt64(FrameHeader.byteCount), written: &written)
     position += UInt64(FrameHeader.byteCount + payload.byteCount)
-    ordinal += 1
+    ordinal &+= 1
     return address
   }
 
@@ -351,8 +353,9 @@ struct LogTail: ~Copyable, Sendable {
     leftSlabs.removeAll { $0.end <= work.end }
     guard work.end > synced else { return }
     synced = work.end
-    // The first record from now on has the proof before it.
-    markIsDue = position != lastMarkEnd
+    // The first record from now on has the proof before it: a mark that stands there already does
+    // not know of this sync.
+    markIsDue = true
     plainEnd = 0
   }
 

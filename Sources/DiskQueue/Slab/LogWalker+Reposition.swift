@@ -63,7 +63,7 @@ extension LogWalker {
     } else if position > base {
       switch try opened.head().header {
       case .sound(let header):
-        try opened.refuse(header, unlessOf: index.topicID ?? header.topicID)
+        try refuse(header, of: opened)
         maximumPayload = Int(header.largestPayload)
       case .unsupported(let version, let flags):
         throw opened.unsupported(version: version, flags: flags)

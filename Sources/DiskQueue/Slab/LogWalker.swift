@@ -224,13 +224,23 @@ struct LogWalker: ~Copyable {
     _ = try load(SlabHeader.byteCount)
     switch SlabHeader.read(frameBytes, base: slab.base) {
     case .sound(let header):
-      try slab.refuse(header, unlessOf: topicID)
+      try refuse(header, of: slab)
       return .header(header)
     case .unsupported(let version, let flags):
       throw slab.unsupported(version: version, flags: flags)
     case .unsound:
       return nil
     }
+  }
+
+  /// Throws where a sound header is another topic's than the newest slab says.
+  mutating func refuse(_ header: SlabHeader, of slab: SlabFile) throws(QueueError) {
+    if header.topicID != index.topicID {
+      // A slab that could not be finished may have been made anew under the same name.
+      try index.refreshAll()
+    }
+    try slab.refuse(header, unlessOf: index.topicID ?? header.topicID)
+    topicID = header.topicID
   }
 
   private mutating func judgeVersion1(_ length: Version1Length) throws(QueueError) -> Frame? {

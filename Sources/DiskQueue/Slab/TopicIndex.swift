@@ -78,6 +78,14 @@ package final class TopicIndex {
     try settleBoundaries()
   }
 
+  /// Lists the topic anew, and believes nothing that was found out about it before.
+  func refreshAll() throws(QueueError) {
+    isSettled = false
+    keptOfEpoch = [:]
+    highestSynced = 0
+    try refresh()
+  }
+
   private func head(_ base: UInt64) throws(QueueError) -> SlabFile.Head? {
     try SlabFile.open(base, in: storage)?.head()
   }
@@ -348,26 +356,34 @@ extension TopicIndex {
   /// What is certainly on stable storage, by the word of the newest slabs.
   struct DurableEnd {
     /// All below it is durable.
-    var synced: UInt64
+    var synced: UInt64 = 0
+    /// The highest stamp in the slabs that were looked at.
+    var stamp: UInt64 = 0
     /// The last slab with a sound beginning whose base is not above `synced`; else the first slab.
     var slab: UInt64?
   }
 
   /// Looks at the newest slabs only, however many there are: a slab left behind is soon synced.
   func durableEnd() throws(QueueError) -> DurableEnd {
-    var synced: UInt64 = 0
-    guard let topicID else { return DurableEnd(synced: 0, slab: first) }
+    var end = DurableEnd()
+    guard let topicID else {
+      end.slab = first
+      return end
+    }
     for base in bases.reversed() {
       guard let slab = try SlabFile.open(base, in: storage) else { continue }
       let head = try slab.head().of(topicID: topicID)
       var marks = MarkSearch(slab, topicID: topicID)
-      let last = try marks.last(from: base, limit: .max)?.mark.synced
-      synced = max(synced, head.synced ?? 0, last ?? 0)
-      if head.topicID != nil, base <= synced, !isPassedOver(base) {
-        return DurableEnd(synced: synced, slab: base)
+      let last = try marks.last(from: base, limit: .max)?.mark
+      end.synced = max(end.synced, head.synced ?? 0, last?.synced ?? 0)
+      end.stamp = max(end.stamp, head.stamp ?? 0, last?.stamp ?? 0)
+      if head.topicID != nil, base <= end.synced, !isPassedOver(base) {
+        end.slab = base
+        return end
       }
     }
-    return DurableEnd(synced: synced, slab: first)
+    end.slab = first
+    return end
   }
 }
 

@@ -22,7 +22,7 @@ final class Losses {
   func tell(_ loss: Loss) {
     progress.say("\(loss) [\(path)]")
     ranges += 1
-    if let count = loss.records { records += count } else { isUncounted = true }
+    if let count = loss.records { records &+= count } else { isUncounted = true }
   }
 
   /// Tells of a record that was passed for its length: lost to this reader alone.
