@@ -3,6 +3,7 @@
 
 /// A number of bytes. Arithmetic saturates; it never traps.
 public struct ByteCount: Sendable, Hashable, Comparable, CustomStringConvertible {
+  /// In bytes. Negative where a difference is.
   public var bytes: Int64
 
   private init(_ count: Int64, _ unit: Int64) {
@@ -10,6 +11,7 @@ public struct ByteCount: Sendable, Hashable, Comparable, CustomStringConvertible
     bytes = overflow ? (count < 0 ? .min : .max) : product
   }
 
+  /// So many bytes; the others, so many times 1024, 1024², 1024³ and 1024⁴ bytes.
   public static func bytes(_ n: Int64) -> ByteCount { ByteCount(n, 1) }
   public static func kibibytes(_ n: Int64) -> ByteCount { ByteCount(n, 1 << 10) }
   public static func mebibytes(_ n: Int64) -> ByteCount { ByteCount(n, 1 << 20) }

@@ -14,6 +14,7 @@
 /// while let record = try reader.next() { parse(record.payload) }
 /// ```
 public struct QueueReader: ~Copyable {
+  /// Bounds of memory; a value out of its own bounds is refused by `init` with `invalidOption`.
   public struct Options: Sendable {
     /// Records with a larger payload are verified, reported once with `payloadTooLarge`, and
     /// passed. It bounds the buffer. 0 bytes to 4 GiB less 17 bytes; 16 MiB by default, as the
@@ -33,6 +34,7 @@ public struct QueueReader: ~Copyable {
     }
   }
 
+  /// What it was opened with.
   public let topic: Topic
   private var walker: LogWalker
   private let onLoss: ((Loss) -> Void)?

@@ -16,6 +16,8 @@
 /// A writer that is dropped without `close` flushes, and cannot say whether that succeeded; the next
 /// one recovers the topic.
 public final class QueueWriter: Sendable {
+  /// Bounds and permissions. Each default says why it is one; `init(topic:options:)` refuses a value
+  /// out of its bounds with `invalidOption`.
   public struct Options: Sendable {
     /// A slab is left for a new one before a record that would end beyond this; a larger record
     /// gets a slab to itself. 4 KiB to 1 TiB. 64 MiB by default: few files, and still a grain that
@@ -49,6 +51,7 @@ public final class QueueWriter: Sendable {
     }
   }
 
+  /// What it was opened with.
   public let topic: Topic
 
   /// What opening the topic found, and what became of it.

@@ -10,6 +10,7 @@ public struct QueueRecord: Sendable, Hashable {
   /// of one stretch, and behind damage in version 1 slabs, where it is the least it can be.
   public var ordinal: UInt64
 
+  /// The bytes that were appended, verified against their checksum.
   public var payload: [UInt8]
 
   public init(address: Address, ordinal: UInt64, payload: [UInt8]) {

@@ -17,6 +17,7 @@ public struct RecoveryReport: Sendable, Hashable {
     case migrated
   }
 
+  /// How the topic was found.
   public var state: State
 
   /// Sound records behind the last proof of durability: those that the end of the last writer had

@@ -148,8 +148,10 @@ extension Topic {
 extension Duration {
   /// Whole nanoseconds, from 0 to `UInt64.max`.
   var clampedNanoseconds: UInt64 {
+    // Asked before the components are: those of the longest durations are beyond their type.
+    guard self > .zero else { return 0 }
+    guard self < .seconds(Int64(UInt64.max / 1_000_000_000)) else { return .max }
     let (seconds, attoseconds) = components
-    guard seconds >= 0, attoseconds >= 0 else { return 0 }
     let (product, overflow) = UInt64(seconds).multipliedReportingOverflow(by: 1_000_000_000)
     let (sum, carry) = product.addingReportingOverflow(UInt64(attoseconds) / 1_000_000_000)
     return overflow || carry ? .max : sum

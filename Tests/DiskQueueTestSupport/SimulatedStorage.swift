@@ -387,6 +387,11 @@ package final class SimulatedStorage: TopicStorage {
       try storage.perform(.size(name)) { [file] in .success(UInt64($0.disk[file].size)) }
     }
 
+    /// Not simulated: what was refused then stays until it is written over, which is the harder way.
+    func truncate(to count: UInt64) throws(SystemError) {
+      throw SystemError(errno: Errno.notSupported, call: "ftruncate")
+    }
+
     func dropCache() {
       storage.state.withLock { [file] state in
         if state.logsCalls { state.calls.append(.dropCache(name)) }

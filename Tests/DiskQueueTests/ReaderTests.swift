@@ -74,8 +74,11 @@ struct ReaderTests {
     }
     let all = try readAll(sample.topic, from: .time(since1970: .seconds(0)))
     #expect(all.records == sample.records)
-    let future = try readAll(sample.topic, from: .time(since1970: .seconds(9_000_000_000)))
-    #expect(future.records.count <= 100)
+    for future in [Duration.seconds(9_000_000_000), .seconds(Int64.max) * 2, .seconds(Int64.max)] {
+      #expect(try readAll(sample.topic, from: .time(since1970: future)).records.count <= 100)
+      let all = try readAll(sample.topic, from: .ago(Age(future)))
+      #expect(all.records == sample.records)
+    }
   }
 
   @Test("an age counts back from now")

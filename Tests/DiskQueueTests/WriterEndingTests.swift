@@ -42,6 +42,69 @@ struct WriterEndingTests {
     #expect(read.records.map { $0.payload[0] } == [1, 3])
   }
 
+  @Test("a refused long record leaves nothing behind: the topic closes cleanly, and has its room")
+  func refusedLongRecord() throws {
+    let topic = Topic.memory(capacity: .mebibytes(1))
+    var options = QueueWriter.Options()
+    options.bufferSize = .kibibytes(4)
+    let writer = try QueueWriter(topic: topic, options: options, environment: fixedEnvironment())
+    try writer.append("one")
+    let error = queueError { try writer.append([UInt8](repeating: 1, count: 2 << 20)) }
+    #expect(error?.code == .noSpace)
+    try writer.append("two")
+    try writer.append([UInt8](repeating: 2, count: 1 << 19))
+    try writer.close()
+    let next = try QueueWriter(topic: topic, options: options, environment: fixedEnvironment())
+    #expect(next.recovery.state == .clean)
+    try next.close()
+    let read = try readAll(topic)
+    #expect(read.records.map(\.payload.count) == [3, 3, 1 << 19])
+  }
+
+  @Test("a reader that saw the first slab before its header reads on when it is there")
+  func headerStillToCome() throws {
+    let storage = MemoryStorage(capacity: 1 << 20)
+    let slab = try SlabFile.create(0, in: storage)
+    var reader = try QueueReader(topic: Topic(storage: storage))
+    #expect(try reader.nextCopy() == nil)
+    let header = SlabHeader(
+      largestPayload: 16 << 20, base: 0, ordinal: 0, stamp: 5, synced: 0, kept: 0, topicID: 9)
+    var buffer = WriteBuffer(capacity: 256)
+    buffer.put(header)
+    buffer.put(header.copy, at: 80)
+    let payload: [UInt8] = [1, 2, 3]
+    buffer.putRecord(
+      payload.span.bytes, checksum: Checksum.frame(payload.span.bytes, seed: 9 ^ 128))
+    var written = 0
+    try slab.write(buffer.bytes, at: 0, written: &written)
+    let found = try reader.nextCopy()
+    #expect(found?.payload == payload)
+  }
+
+  @Test("a closing mark with the highest ordinal of all, and a long record behind it, trap nothing")
+  func highestOrdinal() throws {
+    let storage = MemoryStorage(capacity: 1 << 20)
+    let slab = try SlabFile.create(0, in: storage)
+    let header = SlabHeader(
+      largestPayload: 16 << 20, base: 0, ordinal: 0, stamp: 5, synced: 0, kept: 0, topicID: 9)
+    var buffer = WriteBuffer(capacity: 256)
+    buffer.put(header)
+    buffer.put(header.copy, at: 80)
+    buffer.put(Mark(stamp: 5, ordinal: .max, synced: 176, kept: 0, topicID: 9), at: 128)
+    var written = 0
+    try slab.write(buffer.bytes, at: 0, written: &written)
+    var options = QueueWriter.Options()
+    options.bufferSize = .kibibytes(4)
+    let writer = try QueueWriter(
+      topic: Topic(storage: storage), options: options, environment: fixedEnvironment())
+    #expect(writer.recovery.state == .clean)
+    let address = try writer.append([UInt8](repeating: 1, count: 10_000))
+    try writer.close()
+    var reader = try QueueReader(topic: Topic(storage: storage))
+    let found = try reader.record(at: address).payload.count
+    #expect(found == 10_000)
+  }
+
   @Test("G5: a long record that was synced is known to be, though a mark stood behind it already")
   func proofBehindLongRecord() throws {
     let storage = SimulatedStorage()

@@ -18,7 +18,7 @@ final class WriterCore: Sendable {
 
   /// Slabs that may wait for their sync at a time: each holds a file open. An appender that leaves
   /// one more syncs them itself.
-  private static let mostLeftSlabs = 64
+  private static let mostLeftSlabs = 16
 
   /// A lock that is held is held for some ten nanoseconds, or for a write. `Mutex` goes to sleep in
   /// the kernel at once, and its futex hands the lock over thread by thread: beyond as many threads
@@ -135,15 +135,20 @@ final class WriterCore: Sendable {
       let leftSlabs: Int
       do throws(QueueError) {
         leftSlabs = try withTail { (tail: inout LogTail) throws(QueueError) -> Int in
-          if count == 0 { first = tail.position }
-          defer { end = tail.position }
-          count += tail.appendPlainly(payloads.extracting(droppingFirst: count))
+          if count == 0 {
+            first = tail.position
+            end = first
+          }
+          let plain = tail.appendPlainly(payloads.extracting(droppingFirst: count))
+          if plain > 0 { end = tail.position }
+          count += plain
           guard count < payloads.count else { return 0 }
           // Safe: a span of bytes is its bytes.
           let payload = unsafe payloads[count].span.bytes
           let (address, leftSlabs) = try tail.appendAndCount(payload)
           // A mark or a slab's header may have come before it.
           if count == 0 { first = address }
+          end = address + UInt64(FrameHeader.byteCount + payload.byteCount)
           count += 1
           return leftSlabs
         }

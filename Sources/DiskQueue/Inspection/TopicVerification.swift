@@ -128,10 +128,8 @@ package struct TopicVerification: Sendable {
   private mutating func note(_ loss: Loss) {
     guard loss.cause == .damaged else { return }
     damagedRanges += 1
-    if let count = loss.records {
-      damagedRecords &+= count
-    } else {
-      damageIsUncounted = true
-    }
+    let (sum, overflow) = damagedRecords.addingReportingOverflow(loss.records ?? 0)
+    if !overflow { damagedRecords = sum }
+    if overflow || loss.records == nil { damageIsUncounted = true }
   }
 }

@@ -187,8 +187,7 @@ struct LogTail: ~Copyable, Sendable {
     position <= slabLimit && slabLimit - position >= count
   }
 
-  /// A record that the buffer cannot hold goes straight to the file. Less than all of it is no
-  /// record: the next frame takes its place.
+  /// A record that the buffer cannot hold goes straight to the file.
   private mutating func writeThrough(_ payload: RawSpan) throws(QueueError) -> UInt64 {
     try flush()
     let address = position
@@ -197,12 +196,27 @@ struct LogTail: ~Copyable, Sendable {
       length: payload.byteCount,
       checksum: Checksum.frame(payload, seed: settings.topicID ^ address))
     var written = 0
-    try slab.write(header.bytes, at: address, written: &written)
-    written = 0
-    try slab.write(payload, at: address + UInt64(FrameHeader.byteCount), written: &written)
+    do throws(QueueError) {
+      try slab.write(header.bytes, at: address, written: &written)
+      written = 0
+      try slab.write(payload, at: address + UInt64(FrameHeader.byteCount), written: &written)
+    } catch {
+      leaveRefusedBytes()
+      throw error
+    }
     position += UInt64(FrameHeader.byteCount + payload.byteCount)
     ordinal &+= 1
     return address
+  }
+
+  /// Bytes of a refused frame may stand behind `position`: gives them and their room up, so that a
+  /// closing mark is the end of its file.
+  private func leaveRefusedBytes() {
+    do throws(SystemError) {
+      try slab.file.truncate(to: position - slab.base)
+    } catch {
+      // They stay until the next frames take their place; they are no record.
+    }
   }
 
   private mutating func makeRoom(_ count: Int) throws(QueueError) {
@@ -394,7 +408,9 @@ struct LogTail: ~Copyable, Sendable {
   /// make an unclean end look clean.
   mutating func writeClosingMark() throws(QueueError) {
     try flush()
-    if slabHasRecord, !fits(UInt64(Mark.byteCount)) {
+    if !fits(UInt64(Mark.byteCount)),
+      slabHasRecord || Epoch.end(Epoch.of(slab.base)) - position <= UInt64(Mark.byteCount)
+    {
       try roll()
       try flush()
     }

@@ -10,12 +10,7 @@ extension LogWalker {
 
   /// Finds out where the log goes on from `position`. False: nowhere, for now.
   mutating func reposition() throws(QueueError) -> Bool {
-    // The ordinary roll needs no new listing.
-    if slab != nil, case .inside(let base, let limit) = index.locate(position), base == position,
-      slab?.base != base, try open(base, limit)
-    {
-      return true
-    }
+    if let slab, position == limit, slab.base < position, try goOnAsListed() { return true }
     for _ in 0..<Self.mostAttempts {
       try index.refresh()
       let place = index.locate(position)
@@ -52,6 +47,18 @@ extension LogWalker {
     throw .system(
       SystemError(errno: Errno.noEntry, call: "openat"), doing: "finding a slab",
       path: index.storage.path, address: position)
+  }
+
+  /// The ordinary roll, and the next epoch where it was known when this slab was opened, need no new
+  /// listing. False: they do.
+  private mutating func goOnAsListed() throws(QueueError) -> Bool {
+    if case .nextEpoch(let base) = index.locate(position) {
+      arrive(at: base, cause: .damaged, leavesOut: false)
+    }
+    guard case .inside(let base, let limit) = index.locate(position), base == position else {
+      return false
+    }
+    return try open(base, limit)
   }
 
   /// Opens the slab that `position` lies in. False: it is gone.

@@ -65,7 +65,7 @@ extension LogWalker {
   private mutating func seek(address: UInt64) throws(QueueError) {
     switch index.locate(address) {
     case .nowhere:
-      throw beyondLatest("address \(address)", end: 0)
+      throw beyondLatest("address \(address)", end: nil)
     case .gone, .nextEpoch:
       // The first step finds the way, and says what lies between.
       start(at: address)
@@ -149,9 +149,10 @@ extension LogWalker {
     ordinalIsCounted = dropped.isExactBehind
   }
 
-  private func beyondLatest(_ what: String, end: UInt64) -> QueueError {
-    QueueError(
-      .beyondLatest, "\(what) lies behind the end of the topic, which is at address \(end)",
+  private func beyondLatest(_ what: String, end: UInt64?) -> QueueError {
+    let place = end.map { ", which is at address \($0)" } ?? ""
+    return QueueError(
+      .beyondLatest, "\(what) lies behind the end of the topic\(place)",
       path: index.storage.path, address: end)
   }
 

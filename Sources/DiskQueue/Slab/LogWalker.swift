@@ -356,7 +356,7 @@ extension SlabFile {
       version == SlabFormat.version
         ? "this slab uses flags (\(flags)) that this version does not know: use a newer one"
         : "this slab has version \(version) of the format, and this program reads version"
-          + " \(SlabFormat.version): use a newer one",
+          + " \(SlabFormat.version): use the program that wrote it",
       path: path, address: base)
   }
 }

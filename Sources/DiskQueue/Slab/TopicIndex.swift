@@ -50,9 +50,9 @@ package final class TopicIndex {
       try storage.forEachName { name in
         if let base = SlabName.parse(name) {
           listed.append(base)
-        } else if name == TopicLayout.lockName || name == TopicLayout.consumersName {
+        } else if name == TopicLayout.lockName {
           isTopic = true
-        } else {
+        } else if name != TopicLayout.consumersName {
           hasOthers = true
         }
       }

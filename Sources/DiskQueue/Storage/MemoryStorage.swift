@@ -61,8 +61,15 @@ final class MemoryStorage: TopicStorage {
 
   private final class MemoryLock: StorageLock {
     private let storage: MemoryStorage
+    private let isHeld = Mutex(true)
     init(_ storage: MemoryStorage) { self.storage = storage }
-    func release() { storage.contents.withLock { $0.isLocked = false } }
+    func release() {
+      let wasHeld = isHeld.withLock { isHeld in
+        defer { isHeld = false }
+        return isHeld
+      }
+      if wasHeld { storage.contents.withLock { $0.isLocked = false } }
+    }
   }
 }
 
@@ -119,6 +126,15 @@ private final class MemoryFile: StorageFile {
   }
 
   func sync() throws(SystemError) {}
+
+  func truncate(to count: UInt64) throws(SystemError) {
+    let removed = bytes.withLock { bytes -> Int in
+      let removed = max(0, bytes.count - Int(clamping: count))
+      bytes.removeLast(removed)
+      return removed
+    }
+    budget.giveBack(removed)
+  }
 
   func size() throws(SystemError) -> UInt64 { UInt64(bytes.withLock { $0.count }) }
 

@@ -1,6 +1,8 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Synchronization
+
 /// A topic in a directory of the file system.
 final class PosixStorage: TopicStorage {
   let path: String
@@ -56,13 +58,17 @@ final class PosixStorage: TopicStorage {
         guard error.errno == Errno.exists else { throw error }
       }
     }
-    try syncAncestor(parent(of: path))
+    try syncIfReadable { () throws(SystemError) in
+      try Syscalls.openAncestor(parent(of: path))
+    }
   }
 
-  private static func syncAncestor(_ path: String) throws(SystemError) {
+  private static func syncIfReadable(
+    _ open: () throws(SystemError) -> Int32
+  ) throws(SystemError) {
     let descriptor: Int32
     do throws(SystemError) {
-      descriptor = try Syscalls.openAncestor(path)
+      descriptor = try open()
     } catch {
       // A directory that this user may not read is one that others made and answer for.
       guard error.errno == Errno.access else { throw error }
@@ -104,7 +110,9 @@ final class PosixStorage: TopicStorage {
   }
 
   func syncParent() throws(SystemError) {
-    try PosixStorage.syncAncestor(PosixStorage.parent(of: path))
+    try PosixStorage.syncIfReadable { () throws(SystemError) in
+      try Syscalls.openParent(ofDirectory: directory.number)
+    }
   }
 
   func lock() throws(SystemError) -> any StorageLock {
@@ -115,7 +123,7 @@ final class PosixStorage: TopicStorage {
     try Syscalls.lock(file.number)
     let note = Array("\(Syscalls.processID)\n".utf8)
     do throws(SystemError) {
-      try Syscalls.truncate(file.number)
+      try Syscalls.truncate(file.number, to: 0)
       // Safe: the array outlives the call.
       _ = unsafe try Syscalls.write(file.number, note.span.bytes, at: 0)
     } catch {
@@ -168,16 +176,19 @@ private final class PosixFile: StorageFile {
 
   func sync() throws(SystemError) { try Syscalls.syncData(descriptor.number) }
 
+  func truncate(to count: UInt64) throws(SystemError) {
+    try Syscalls.truncate(descriptor.number, to: count)
+  }
+
   func size() throws(SystemError) -> UInt64 { try Syscalls.size(descriptor.number) }
 
   func dropCache() { Syscalls.dropCache(descriptor.number) }
 }
 
-private final class PosixLock: StorageLock, @unchecked Sendable {
-  // Guarded by whoever holds the lock: there is one, and it releases once.
-  private var descriptor: Descriptor?
+private final class PosixLock: StorageLock {
+  private let descriptor: Mutex<Descriptor?>
 
-  init(_ descriptor: Descriptor) { self.descriptor = descriptor }
+  init(_ descriptor: Descriptor) { self.descriptor = Mutex(descriptor) }
 
-  func release() { descriptor = nil }
+  func release() { descriptor.withLock { $0 = nil } }
 }

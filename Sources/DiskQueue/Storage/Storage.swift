@@ -68,6 +68,10 @@ package protocol StorageFile: AnyObject, Sendable {
   /// may be lost, and asking again would say it is not.
   func sync() throws(SystemError)
 
+  /// Gives up what lies at `count` and behind. Durable after `sync`. A storage that cannot says
+  /// ENOTSUP.
+  func truncate(to count: UInt64) throws(SystemError)
+
   /// The size in bytes.
   func size() throws(SystemError) -> UInt64
 
@@ -75,7 +79,7 @@ package protocol StorageFile: AnyObject, Sendable {
   func dropCache()
 }
 
-/// A held lock; `release` gives it up, and so does the end of the process.
+/// A held lock; `release` gives it up, once, and so does the end of the process.
 package protocol StorageLock: AnyObject, Sendable {
   func release()
 }

@@ -66,6 +66,13 @@ enum Syscalls {
     return try check("open") { unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
   }
 
+  /// The directory that holds an open one, whatever path led to it.
+  static func openParent(ofDirectory descriptor: Int32) throws(SystemError) -> Int32 {
+    try check("openat") {
+      unsafe openat(descriptor, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    }
+  }
+
   static func makeDirectory(_ path: String, permissions: UInt16) throws(SystemError) {
     try checkPath(path, "mkdir")
     _ = try check("mkdir") { unsafe mkdir(path, mode_t(permissions)) }
@@ -234,8 +241,11 @@ enum Syscalls {
     #endif
   }
 
-  static func truncate(_ descriptor: Int32) throws(SystemError) {
-    _ = try check("ftruncate") { ftruncate(descriptor, 0) }
+  static func truncate(_ descriptor: Int32, to count: UInt64) throws(SystemError) {
+    guard let count = off_t(exactly: count) else {
+      throw SystemError(errno: EFBIG, call: "ftruncate")
+    }
+    _ = try check("ftruncate") { ftruncate(descriptor, count) }
   }
 
   // MARK: Clock, process, threads

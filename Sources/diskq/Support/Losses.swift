@@ -22,7 +22,9 @@ final class Losses {
   func tell(_ loss: Loss) {
     progress.say("\(loss) [\(path)]")
     ranges += 1
-    if let count = loss.records { records &+= count } else { isUncounted = true }
+    let (sum, overflow) = records.addingReportingOverflow(loss.records ?? 0)
+    if !overflow { records = sum }
+    if overflow || loss.records == nil { isUncounted = true }
   }
 
   /// Tells of a record that was passed for its length: lost to this reader alone.
