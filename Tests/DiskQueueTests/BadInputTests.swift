@@ -277,6 +277,25 @@ struct BadInputTests {
     #expect(try readAll(Topic(path)).records == records)
   }
 
+  @Test(
+    "a topic that this user may not read: the error says whose it may be",
+    .enabled(if: geteuid() == 0))
+  func unreadable() async throws {
+    try makeTopic()
+    try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: path)
+    await #expect(processExitsWith: .success) { [path = path as String] in
+      #expect(seteuid(65534) == 0)
+      for body: () throws -> Void in [
+        { _ = try QueueReader(topic: Topic(path)) }, { _ = try QueueWriter(topic: Topic(path)) },
+      ] {
+        let error = queueError(body)
+        #expect(error?.code == .system(errno: EACCES))
+        #expect(error?.path == path)
+        #expect(error?.message.contains("permissions") == true)
+      }
+    }
+  }
+
   @Test("a path with a zero byte, and an empty one, are refused")
   func oddPaths() throws {
     for path in ["", "a\0b"] {
