@@ -76,7 +76,8 @@ public final class QueueWriter: Sendable {
     try options.validate()
     self.topic = topic
     let storage = try topic.openForWriting(
-      permissions: options.directoryPermissions, filePermissions: options.filePermissions)
+      permissions: FilePermissions(
+        directories: options.directoryPermissions, files: options.filePermissions))
     (core, recovery) = try WriterCore.open(storage, options: options, environment: environment)
   }
 

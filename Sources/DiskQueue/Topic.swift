@@ -55,13 +55,17 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
 
   // MARK: Opening
 
-  /// Opens the topic's files for reading; nothing is made or changed.
-  package func openForReading() throws(QueueError) -> any TopicStorage {
+  /// Opens the topic's files; nothing is made or changed.
+  ///
+  /// - Parameter permissions: of what is made in the topic later.
+  package func openForReading(
+    permissions: FilePermissions = .init()
+  ) throws(QueueError) -> any TopicStorage {
     switch place {
     case .storage(let storage): return storage
     case .directory(let path):
       do throws(SystemError) {
-        return try PosixStorage(path: path)
+        return try PosixStorage(path: path, permissions: permissions)
       } catch {
         throw Topic.openingFailed(error, path)
       }
@@ -69,19 +73,21 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
   }
 
   /// Opens the topic's files for writing; the directory is made if need be, and durable.
-  func openForWriting(
-    permissions: UInt16, filePermissions: UInt16
-  ) throws(QueueError) -> any TopicStorage {
+  func openForWriting(permissions: FilePermissions) throws(QueueError) -> any TopicStorage {
     switch place {
     case .storage(let storage): return storage
     case .directory(let path):
       do throws(SystemError) {
-        return try PosixStorage(
-          creating: path, permissions: permissions, filePermissions: filePermissions)
+        return try PosixStorage(creating: path, permissions: permissions)
       } catch {
         throw Topic.openingFailed(error, path)
       }
     }
+  }
+
+  /// The directory's path, if it is one.
+  var directoryPath: String? {
+    if case .directory(let path) = place { path } else { nil }
   }
 
   private static func openingFailed(_ error: SystemError, _ path: String) -> QueueError {

@@ -154,7 +154,12 @@ package struct SimulatedDisk: Sendable {
     names[name] = file
   }
 
-  mutating func syncDirectory() { changes = [:] }
+  /// Makes the names of the topic durable, or those of a directory in it.
+  mutating func syncDirectory(below prefix: String = "") {
+    changes = changes.filter { name, _ in
+      prefix.isEmpty ? name.contains("/") : !name.hasPrefix(prefix)
+    }
+  }
 
   mutating func syncParent() { isNamed = true }
 
@@ -171,6 +176,14 @@ package struct SimulatedDisk: Sendable {
       guard let file else { continue }
       disk.names[name] = file
       disk.files[file] = self[file].afterPowerCut(using: &random)
+    }
+    // What lies in a directory goes with it.
+    for (name, file) in disk.names {
+      guard let slash = name.firstIndex(of: "/"), disk.names[String(name[..<slash])] == nil else {
+        continue
+      }
+      disk.names[name] = nil
+      disk.files[file] = nil
     }
     return disk
   }

@@ -25,11 +25,18 @@ package final class SimulatedStorage: TopicStorage {
     case syncParent
     case lock
     case unlock
+    /// The directory of the consumers was asked for.
+    case consumers
+    case lockFile(String)
+    case unlockFile(String)
+    case syncConsumers
 
     /// Whether it may change what is on the disk.
     package var changes: Bool {
       switch self {
-      case .create, .remove, .write, .sync, .syncDirectory, .syncParent: true
+      case .create, .remove, .write, .sync, .syncDirectory, .syncParent, .consumers, .lockFile,
+        .syncConsumers:
+        true
       default: false
       }
     }
@@ -77,11 +84,13 @@ package final class SimulatedStorage: TopicStorage {
     /// Counts the processes; what an earlier one opened no longer writes.
     var process = 0
     var isDead = false
-    var lockHolder: Int?
+    /// Which process holds the lock on which file.
+    var lockHolders: [String: Int] = [:]
     var capacity = Int.max
     var shortWrites = 0
   }
   private let state: Mutex<State>
+  private let watchers = Watchers()
 
   package convenience init(seed: UInt64 = 1) {
     self.init(disk: SimulatedDisk(), random: SeededGenerator(seed: seed))
@@ -110,7 +119,7 @@ package final class SimulatedStorage: TopicStorage {
     state.withLock {
       $0.process += 1
       $0.isDead = false
-      $0.lockHolder = nil
+      $0.lockHolders = [:]
       $0.fault = nil
     }
   }
@@ -224,7 +233,9 @@ package final class SimulatedStorage: TopicStorage {
   }
 
   package func forEachName(_ body: (String) -> Void) throws(SystemError) {
-    let names: [String] = try perform(.list) { .success($0.disk.names.keys.sorted()) }
+    let names: [String] = try perform(.list) { state in
+      .success(state.disk.names.keys.filter { !$0.contains("/") }.sorted())
+    }
     for name in names { body(name) }
   }
 
@@ -238,7 +249,8 @@ package final class SimulatedStorage: TopicStorage {
   }
 
   package func create(_ name: String) throws(SystemError) -> any StorageFile {
-    try perform(
+    defer { watchers.tell() }
+    return try perform(
       .create(name),
       half: { state, isDying in
         guard isDying, state.disk.names[name] == nil, state.random.chance(50) else { return }
@@ -253,6 +265,7 @@ package final class SimulatedStorage: TopicStorage {
   }
 
   package func remove(_ name: String) throws(SystemError) {
+    defer { watchers.tell() }
     try perform(.remove(name)) { state -> Result<Void, SystemError> in
       guard state.disk.names[name] != nil else {
         return .failure(SystemError(errno: Errno.noEntry, call: "unlinkat"))
@@ -274,38 +287,123 @@ package final class SimulatedStorage: TopicStorage {
       body: { .success($0.disk.syncParent()) })
   }
 
+  package func watch(
+    _ onChange: @escaping @Sendable () -> Void
+  ) throws(SystemError) -> any StorageWatch { watchers.add(onChange) }
+
+  // MARK: Locks
+
   package func lock() throws(SystemError) -> any StorageLock {
-    try perform(.lock) { state -> Result<Lock, SystemError> in
-      guard state.lockHolder == nil else {
+    try lock(TopicLayout.lockName, creating: true, .lock, unlocking: .unlock)
+  }
+
+  package func lock(_ name: String, creating: Bool) throws(SystemError) -> any StorageLock {
+    try lock(name, creating: creating, .lockFile(name), unlocking: .unlockFile(name))
+  }
+
+  private func lock(
+    _ name: String, creating: Bool, _ call: Call, unlocking: Call
+  ) throws(SystemError) -> any StorageLock {
+    try perform(call) { state -> Result<Lock, SystemError> in
+      guard let file = state.disk.names[name] ?? (creating ? state.disk.create(name) : nil) else {
+        return .failure(SystemError(errno: Errno.noEntry, call: "openat"))
+      }
+      guard state.lockHolders[name] == nil else {
         return .failure(SystemError(errno: Errno.again, call: "lock"))
       }
-      if state.disk.names[TopicLayout.lockName] == nil {
-        _ = state.disk.create(TopicLayout.lockName)
-      }
-      state.lockHolder = state.process
-      return .success(Lock(self, state.process))
+      state.lockHolders[name] = state.process
+      let opened = File(self, name, file, state.process)
+      return .success(Lock(self, name, state.process, unlocking, opened))
     }
   }
 
-  package func lockHolder() -> Int32? { state.withLock { $0.lockHolder.map(Int32.init) } }
+  package func lockHolder() -> Int32? {
+    state.withLock { $0.lockHolders[TopicLayout.lockName].map(Int32.init) }
+  }
 
   private final class Lock: StorageLock {
+    let file: any StorageFile
     private let storage: SimulatedStorage
+    private let name: String
     private let process: Int
+    private let unlocking: Call
 
-    init(_ storage: SimulatedStorage, _ process: Int) {
+    init(
+      _ storage: SimulatedStorage, _ name: String, _ process: Int, _ unlocking: Call, _ file: File
+    ) {
       self.storage = storage
+      self.name = name
       self.process = process
+      self.unlocking = unlocking
+      self.file = file
     }
 
     func release() {
       storage.state.withLock { state in
-        guard state.process == process else { return }
-        if state.logsCalls { state.calls.append(.unlock) }
-        state.lockHolder = nil
+        guard state.process == process, state.lockHolders[name] != nil else { return }
+        if state.logsCalls { state.calls.append(unlocking) }
+        state.lockHolders[name] = nil
       }
     }
   }
+
+  // MARK: Consumers
+
+  package func consumers(creating: Bool) throws(SystemError) -> any StorageDirectory {
+    try perform(.consumers) { state -> Result<Consumers, SystemError> in
+      if state.disk.names[TopicLayout.consumersName] == nil {
+        guard creating else {
+          return .failure(SystemError(errno: Errno.noEntry, call: "openat"))
+        }
+        _ = state.disk.create(TopicLayout.consumersName)
+      }
+      return .success(Consumers(self))
+    }
+  }
+
+  /// The directory of the consumers: files whose names go on behind its own.
+  private final class Consumers: StorageDirectory {
+    private let storage: SimulatedStorage
+    private static let prefix = TopicLayout.consumersName + "/"
+
+    init(_ storage: SimulatedStorage) { self.storage = storage }
+
+    var path: String { storage.path + "/" + TopicLayout.consumersName }
+
+    func forEachName(_ body: (String) -> Void) throws(SystemError) {
+      let names: [String] = try storage.perform(.list) { state in
+        .success(state.disk.names.keys.filter { $0.hasPrefix(Self.prefix) }.sorted())
+      }
+      for name in names { body(String(name.dropFirst(Self.prefix.count))) }
+    }
+
+    func open(_ name: String, writable: Bool) throws(SystemError) -> any StorageFile {
+      try storage.open(Self.prefix + name, writable: writable)
+    }
+
+    func create(_ name: String) throws(SystemError) -> any StorageFile {
+      try storage.create(Self.prefix + name)
+    }
+
+    func remove(_ name: String) throws(SystemError) { try storage.remove(Self.prefix + name) }
+
+    func lock(_ name: String, creating: Bool) throws(SystemError) -> any StorageLock {
+      try storage.lock(Self.prefix + name, creating: creating)
+    }
+
+    func syncDirectory() throws(SystemError) {
+      try storage.perform(
+        .syncConsumers,
+        half: { state, _ in
+          if state.random.chance(50) { state.disk.syncDirectory(below: Self.prefix) }
+        },
+        body: { .success($0.disk.syncDirectory(below: Self.prefix)) })
+    }
+
+    func syncParent() throws(SystemError) { try storage.syncDirectory() }
+  }
+
+  // MARK: Files
 
   private final class File: StorageFile {
     private let storage: SimulatedStorage
@@ -351,6 +449,7 @@ package final class SimulatedStorage: TopicStorage {
       _ bytes: UnsafeRawBufferPointer, at offset: Int
     ) throws(SystemError) -> Int {
       nonisolated(unsafe) let bytes = bytes
+      defer { storage.watchers.tell() }
       return try storage.perform(
         .write(name, offset: UInt64(offset), count: bytes.count), process: process,
         half: { [file] state, isDying in

@@ -11,19 +11,33 @@ final class BackgroundThread: Sendable {
   /// The running thread's jobs; nil while there is no thread.
   private let queue = Mutex<JobQueue?>(nil)
 
+  /// Queues a job for when a time has passed, on the monotonic clock. It is dropped where the thread
+  /// is stopped before. Fails as `submit`.
+  func submit(
+    after nanoseconds: UInt64, _ job: @escaping @Sendable () -> Void
+  ) throws(SystemError) {
+    let now = Syscalls.monotonicClock()
+    let (deadline, overflow) = now.addingReportingOverflow(nanoseconds)
+    try running { $0.add(job, at: overflow ? .max : deadline) }
+  }
+
   /// Queues a job. Fails where the system has no thread to give; the job is then not queued.
   func submit(_ job: @escaping @Sendable () -> Void) throws(SystemError) {
+    try running { $0.add(job) }
+  }
+
+  private func running(_ body: (JobQueue) -> Void) throws(SystemError) {
     try queue.withLock { queue throws(SystemError) in
-      if let running = queue { return running.add(job) }
+      if let running = queue { return body(running) }
       let new = JobQueue()
       try new.start()
-      new.add(job)
+      body(new)
       queue = new
     }
   }
 
-  /// Runs what is queued, then ends the thread and waits for it. Not from one of its own jobs. A
-  /// later job starts another thread.
+  /// Runs what is queued, drops what waits for its time, then ends the thread and waits for it; from
+  /// one of its own jobs, it ends behind that one. A later job starts another thread.
   func stop() {
     let running = queue.withLock { queue in
       defer { queue = nil }
@@ -38,6 +52,8 @@ private final class JobQueue: @unchecked Sendable {
   // All that follows is guarded by the monitor.
   private let monitor = Syscalls.Monitor()
   private var jobs: [@Sendable () -> Void] = []
+  /// In no order: they are few.
+  private var timed: [(deadline: UInt64, job: @Sendable () -> Void)] = []
   private var isFinishing = false
   private var thread: Syscalls.Thread?
 
@@ -55,19 +71,38 @@ private final class JobQueue: @unchecked Sendable {
     }
   }
 
+  func add(_ job: @escaping @Sendable () -> Void, at deadline: UInt64) {
+    monitor.withLock {
+      timed.append((deadline, job))
+      monitor.wakeAll()
+    }
+  }
+
   func finish() {
-    let running = monitor.withLock {
+    let (running, dropped) = monitor.withLock {
       isFinishing = true
       monitor.wakeAll()
-      return thread
+      defer { timed = [] }
+      return (thread, timed)
     }
-    running?.join()
+    // Dropped outside the lock: a job may hold the last reference to something that ends a thread.
+    _ = dropped
+    guard let running else { return }
+    if running.isCurrent { running.detach() } else { running.join() }
   }
 
   private func next() -> (@Sendable () -> Void)? {
     monitor.withLock {
-      while jobs.isEmpty, !isFinishing { monitor.wait() }
-      return jobs.isEmpty ? nil : jobs.removeFirst()
+      while true {
+        if !jobs.isEmpty { return jobs.removeFirst() }
+        if isFinishing { return nil }
+        guard let first = timed.indices.min(by: { timed[$0].deadline < timed[$1].deadline }) else {
+          monitor.wait()
+          continue
+        }
+        if timed[first].deadline <= Syscalls.monotonicClock() { return timed.remove(at: first).job }
+        monitor.wait(until: timed[first].deadline)
+      }
     }
   }
 }

@@ -3,22 +3,24 @@
 
 internal import Synchronization
 
-/// A topic in a directory of the file system.
+/// A topic, or its consumers, in a directory of the file system.
 final class PosixStorage: TopicStorage {
   let path: String
   private let directory: Descriptor
-  private let filePermissions: UInt16
+  private let permissions: FilePermissions
 
-  private init(path: String, directory: Descriptor, filePermissions: UInt16) {
+  private init(path: String, directory: Descriptor, permissions: FilePermissions) {
     self.path = path
     self.directory = directory
-    self.filePermissions = filePermissions
+    self.permissions = permissions
   }
 
   /// Opens an existing directory. ENOENT: there is none; ENOTDIR: it is a file, or a link.
-  convenience init(path: String) throws(SystemError) {
+  ///
+  /// - Parameter permissions: of what is made in it.
+  convenience init(path: String, permissions: FilePermissions = .init()) throws(SystemError) {
     let directory = Descriptor(try Syscalls.openDirectory(path))
-    self.init(path: path, directory: directory, filePermissions: 0)
+    self.init(path: path, directory: directory, permissions: permissions)
   }
 
   /// Opens a directory, made if need be together with those on the way to it.
@@ -26,23 +28,21 @@ final class PosixStorage: TopicStorage {
   /// Order: each new directory is made in one that is durable itself, and made durable there
   /// before anything is put into it. A directory that was found may be what a crash left between
   /// its making and its sync; so the one that holds it is synced as well.
-  convenience init(
-    creating path: String, permissions: UInt16, filePermissions: UInt16
-  ) throws(SystemError) {
+  convenience init(creating path: String, permissions: FilePermissions) throws(SystemError) {
     let directory: Descriptor
     do throws(SystemError) {
       directory = Descriptor(try Syscalls.openDirectory(path))
     } catch  where error.errno == Errno.noEntry && !path.isEmpty {
       try PosixStorage.makeDirectories(to: PosixStorage.parent(of: path))
       do throws(SystemError) {
-        try Syscalls.makeDirectory(path, permissions: permissions)
+        try Syscalls.makeDirectory(path, permissions: permissions.directories)
       } catch {
         // Another writer was faster; which of us goes on is the lock's to say.
         guard error.errno == Errno.exists else { throw error }
       }
       directory = Descriptor(try Syscalls.openDirectory(path))
     }
-    self.init(path: path, directory: directory, filePermissions: filePermissions)
+    self.init(path: path, directory: directory, permissions: permissions)
   }
 
   private static func makeDirectories(to path: String) throws(SystemError) {
@@ -98,7 +98,7 @@ final class PosixStorage: TopicStorage {
   func create(_ name: String) throws(SystemError) -> any StorageFile {
     PosixFile(
       try Syscalls.createFile(
-        inDirectory: directory.number, name, exclusive: true, permissions: filePermissions))
+        inDirectory: directory.number, name, exclusive: true, permissions: permissions.files))
   }
 
   func remove(_ name: String) throws(SystemError) {
@@ -115,21 +115,63 @@ final class PosixStorage: TopicStorage {
     }
   }
 
+  /// How often a name that leads elsewhere again and again is tried.
+  private static let mostAttempts = 1000
+
+  func lock(_ name: String, creating: Bool) throws(SystemError) -> any StorageLock {
+    for _ in 0..<Self.mostAttempts {
+      let file = Descriptor(
+        creating
+          ? try Syscalls.createFile(
+            inDirectory: directory.number, name, exclusive: false, permissions: permissions.files)
+          : try Syscalls.openFile(inDirectory: directory.number, name, writable: true))
+      try Syscalls.lock(file.number)
+      // Between opening and locking, whoever held the lock may have removed the file.
+      if try Syscalls.leads(name, inDirectory: directory.number, to: file.number) {
+        return PosixLock(file)
+      }
+    }
+    throw SystemError(errno: Errno.again, call: "openat")
+  }
+
   func lock() throws(SystemError) -> any StorageLock {
-    let file = Descriptor(
-      try Syscalls.createFile(
-        inDirectory: directory.number, TopicLayout.lockName, exclusive: false,
-        permissions: filePermissions))
-    try Syscalls.lock(file.number)
+    let lock = try lock(TopicLayout.lockName, creating: true)
     let note = Array("\(Syscalls.processID)\n".utf8)
     do throws(SystemError) {
-      try Syscalls.truncate(file.number, to: 0)
+      try lock.file.truncate(to: 0)
       // Safe: the array outlives the call.
-      _ = unsafe try Syscalls.write(file.number, note.span.bytes, at: 0)
+      _ = unsafe try lock.file.write(note.span.bytes, at: 0)
     } catch {
       // The process id is for people; a full disk must not keep a writer from opening.
     }
-    return PosixLock(file)
+    return lock
+  }
+
+  func consumers(creating: Bool) throws(SystemError) -> any StorageDirectory {
+    let name = TopicLayout.consumersName
+    func open() throws(SystemError) -> any StorageDirectory {
+      PosixStorage(
+        path: path + "/" + name,
+        directory: Descriptor(
+          try Syscalls.openDirectory(inDirectory: directory.number, name)),
+        permissions: permissions)
+    }
+    do throws(SystemError) {
+      return try open()
+    } catch {
+      guard error.errno == Errno.noEntry, creating else { throw error }
+    }
+    do throws(SystemError) {
+      try Syscalls.makeDirectory(
+        inDirectory: directory.number, name, permissions: permissions.directories)
+    } catch {
+      guard error.errno == Errno.exists else { throw error }
+    }
+    return try open()
+  }
+
+  func watch(_ onChange: @escaping @Sendable () -> Void) throws(SystemError) -> any StorageWatch {
+    throw SystemError(errno: Errno.notSupported, call: "inotify_add_watch")
   }
 
   func lockHolder() -> Int32? {
@@ -162,7 +204,9 @@ private final class Descriptor: Sendable {
 private final class PosixFile: StorageFile {
   private let descriptor: Descriptor
 
-  init(_ number: Int32) { descriptor = Descriptor(number) }
+  convenience init(_ number: Int32) { self.init(Descriptor(number)) }
+
+  init(_ descriptor: Descriptor) { self.descriptor = descriptor }
 
   func read(
     into target: UnsafeMutableRawBufferPointer, at offset: UInt64
@@ -185,10 +229,15 @@ private final class PosixFile: StorageFile {
   func dropCache() { Syscalls.dropCache(descriptor.number) }
 }
 
+/// The lock lives as long as the open file description: its file goes with it.
 private final class PosixLock: StorageLock {
-  private let descriptor: Mutex<Descriptor?>
+  let file: any StorageFile
+  private let descriptor: Descriptor
 
-  init(_ descriptor: Descriptor) { self.descriptor = Mutex(descriptor) }
+  init(_ descriptor: Descriptor) {
+    self.descriptor = descriptor
+    file = PosixFile(descriptor)
+  }
 
-  func release() { descriptor.withLock { $0 = nil } }
+  func release() { Syscalls.unlock(descriptor.number) }
 }

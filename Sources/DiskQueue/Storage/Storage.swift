@@ -17,16 +17,16 @@ package struct SystemError: Error, Equatable {
   }
 }
 
-/// The files of one topic: the seam between the queue and the system that keeps its bytes.
+/// A directory of plain files.
 ///
-/// Names are plain file names inside the topic. All verbs may be called from any thread at once.
-/// What is durable is said with each verb; nothing else is.
-package protocol TopicStorage: AnyObject, Sendable {
-  /// Where the topic lies, for messages.
+/// Names are plain file names inside it. All verbs may be called from any thread at once. What is
+/// durable is said with each verb; nothing else is.
+package protocol StorageDirectory: AnyObject, Sendable {
+  /// Where it lies, for messages.
   var path: String { get }
 
-  /// Calls `body` with every name in the topic, in no order. A name made or removed meanwhile may
-  /// be left out or not.
+  /// Calls `body` with every name in it, in no order. A name made or removed meanwhile may be left
+  /// out or not.
   func forEachName(_ body: (String) -> Void) throws(SystemError)
 
   /// Opens an existing file. ENOENT: there is none. Follows no link; anything that is not a plain
@@ -40,18 +40,34 @@ package protocol TopicStorage: AnyObject, Sendable {
   /// Removes a name. Files that are open stay readable. Durable after the next `syncDirectory`.
   func remove(_ name: String) throws(SystemError)
 
-  /// Makes the names in the topic durable: those made, and those removed.
+  /// Makes the names in it durable: those made, and those removed.
   func syncDirectory() throws(SystemError)
 
-  /// Makes the topic itself durable under its own name, in the directory that holds it.
+  /// Makes the directory itself durable under its own name, in the one that holds it.
   func syncParent() throws(SystemError)
 
-  /// Takes the one writer's lock, or fails with EAGAIN while another holds it, in this process or
-  /// in any other. The kernel gives it up when the holder is gone.
+  /// Opens a file, made if need be and `creating`, and takes its lock, or fails with EAGAIN while
+  /// another holds it, in this process or in any other. The name led to the file when the lock was
+  /// had: whoever removes the file holds its lock. The kernel gives it up when the holder is gone.
+  func lock(_ name: String, creating: Bool) throws(SystemError) -> any StorageLock
+}
+
+/// The files of one topic: the seam between the queue and the system that keeps its bytes.
+package protocol TopicStorage: StorageDirectory {
+  /// Takes the one writer's lock; as `lock(_:creating:)` in all else.
   func lock() throws(SystemError) -> any StorageLock
 
   /// The process that last took the writer's lock, for messages.
   func lockHolder() -> Int32?
+
+  /// The directory of the consumers' cursors, made if need be and `creating`; else ENOENT. Its name
+  /// is durable after `syncDirectory`.
+  func consumers(creating: Bool) throws(SystemError) -> any StorageDirectory
+
+  /// Calls `onChange` after bytes or names of the topic may have changed, by whatever process, from
+  /// now on until the watch goes. Several changes may share a call, and a call may come without any.
+  /// It is called on a thread that others wait for: it takes note, wakes somebody, and returns.
+  func watch(_ onChange: @escaping @Sendable () -> Void) throws(SystemError) -> any StorageWatch
 }
 
 /// A file of a topic. Closed when the last reference goes.
@@ -81,5 +97,10 @@ package protocol StorageFile: AnyObject, Sendable {
 
 /// A held lock; `release` gives it up, once, and so does the end of the process.
 package protocol StorageLock: AnyObject, Sendable {
+  /// The file that is locked, to read and write.
+  var file: any StorageFile { get }
   func release()
 }
+
+/// A watch on a topic; it ends with its last reference.
+package protocol StorageWatch: AnyObject, Sendable {}

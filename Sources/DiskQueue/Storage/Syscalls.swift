@@ -73,6 +73,22 @@ enum Syscalls {
     }
   }
 
+  static func openDirectory(
+    inDirectory descriptor: Int32, _ name: String
+  ) throws(SystemError) -> Int32 {
+    try checkPath(name, "openat")
+    return try check("openat") {
+      unsafe openat(descriptor, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+    }
+  }
+
+  static func makeDirectory(
+    inDirectory descriptor: Int32, _ name: String, permissions: UInt16
+  ) throws(SystemError) {
+    try checkPath(name, "mkdirat")
+    _ = try check("mkdirat") { unsafe mkdirat(descriptor, name, mode_t(permissions)) }
+  }
+
   static func makeDirectory(_ path: String, permissions: UInt16) throws(SystemError) {
     try checkPath(path, "mkdir")
     _ = try check("mkdir") { unsafe mkdir(path, mode_t(permissions)) }
@@ -227,18 +243,51 @@ enum Syscalls {
     #if canImport(Darwin)
       _ = try check("flock") { flock(descriptor, LOCK_EX | LOCK_NB) }
     #else
-      var request = flock()
-      request.l_type = Int16(F_WRLCK)
-      request.l_whence = Int16(SEEK_SET)
       do throws(SystemError) {
-        _ = try check("fcntl(F_OFD_SETLK)") {
-          unsafe fcntl(descriptor, DISKQUEUE_F_OFD_SETLK, &request)
-        }
+        try setLock(descriptor, Int16(F_WRLCK))
       } catch {
         // POSIX lets a system say either.
         throw error.errno == EACCES ? SystemError(errno: EAGAIN, call: error.call) : error
       }
     #endif
+  }
+
+  /// Gives up the lock, before the descriptor is closed.
+  static func unlock(_ descriptor: Int32) {
+    #if canImport(Darwin)
+      _ = flock(descriptor, LOCK_UN)
+    #else
+      // A lock that is held can be given up.
+      try? setLock(descriptor, Int16(F_UNLCK))
+    #endif
+  }
+
+  #if !canImport(Darwin)
+    private static func setLock(_ descriptor: Int32, _ type: Int16) throws(SystemError) {
+      var request = flock()
+      request.l_type = type
+      request.l_whence = Int16(SEEK_SET)
+      _ = try check("fcntl(F_OFD_SETLK)") {
+        unsafe fcntl(descriptor, DISKQUEUE_F_OFD_SETLK, &request)
+      }
+    }
+  #endif
+
+  /// Whether a name of a directory still leads to an open file.
+  static func leads(
+    _ name: String, inDirectory descriptor: Int32, to file: Int32
+  ) throws(SystemError) -> Bool {
+    let own = try status(file)
+    var named = stat()
+    do throws(SystemError) {
+      _ = try check("fstatat") {
+        unsafe fstatat(descriptor, name, &named, AT_SYMLINK_NOFOLLOW)
+      }
+    } catch {
+      guard error.errno == ENOENT else { throw error }
+      return false
+    }
+    return own.st_dev == named.st_dev && own.st_ino == named.st_ino
   }
 
   static func truncate(_ descriptor: Int32, to count: UInt64) throws(SystemError) {
@@ -252,9 +301,13 @@ enum Syscalls {
 
   static var processID: Int32 { getpid() }
 
-  static func wallClock() -> UInt64 {
+  static func wallClock() -> UInt64 { read(CLOCK_REALTIME) }
+
+  static func monotonicClock() -> UInt64 { read(CLOCK_MONOTONIC) }
+
+  private static func read(_ clock: clockid_t) -> UInt64 {
     var time = timespec()
-    unsafe clock_gettime(CLOCK_REALTIME, &time)
+    unsafe clock_gettime(clock, &time)
     // A clock before 1970 reads as 1970: stamps only order.
     let seconds = UInt64(max(0, time.tv_sec))
     return seconds.multipliedReportingOverflow(by: 1_000_000_000).partialValue
@@ -305,6 +358,11 @@ enum Syscalls {
     fileprivate let handle: pthread_t
 
     func join() { _ = pthread_join(handle, nil) }
+
+    /// Lets it end on its own; instead of `join`, where the thread itself would have to wait.
+    func detach() { _ = pthread_detach(handle) }
+
+    var isCurrent: Bool { pthread_equal(handle, pthread_self()) != 0 }
   }
 
   private final class ThreadBody: Sendable {
@@ -320,7 +378,16 @@ enum Syscalls {
 
     init() {
       unsafe pthread_mutex_init(mutex, nil)
-      unsafe pthread_cond_init(condition, nil)
+      #if canImport(Darwin)
+        unsafe pthread_cond_init(condition, nil)
+      #else
+        // Waiting is measured on the clock that nobody sets.
+        var attributes = pthread_condattr_t()
+        unsafe pthread_condattr_init(&attributes)
+        unsafe pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+        unsafe pthread_cond_init(condition, &attributes)
+        unsafe pthread_condattr_destroy(&attributes)
+      #endif
     }
 
     deinit {
@@ -338,6 +405,23 @@ enum Syscalls {
 
     /// Waits to be woken. Only inside `withLock`, and in a loop over what is waited for.
     func wait() { unsafe pthread_cond_wait(condition, mutex) }
+
+    /// As `wait`, until a moment of the monotonic clock at the latest, in nanoseconds.
+    func wait(until deadline: UInt64) {
+      #if canImport(Darwin)
+        let now = Syscalls.monotonicClock()
+        let left = deadline > now ? deadline - now : 0
+        var time = timespec()
+        time.tv_sec = Int(clamping: left / 1_000_000_000)
+        time.tv_nsec = Int(left % 1_000_000_000)
+        _ = unsafe pthread_cond_timedwait_relative_np(condition, mutex, &time)
+      #else
+        var time = timespec()
+        time.tv_sec = Int(clamping: deadline / 1_000_000_000)
+        time.tv_nsec = Int(deadline % 1_000_000_000)
+        _ = unsafe pthread_cond_timedwait(condition, mutex, &time)
+      #endif
+    }
 
     func wakeAll() { unsafe pthread_cond_broadcast(condition) }
   }

@@ -8,3 +8,14 @@ package enum TopicLayout {
   /// The directory of the consumers' cursors.
   package static let consumersName = "consumers"
 }
+
+/// Permission bits of what is made.
+package struct FilePermissions: Sendable {
+  package var directories: UInt16
+  package var files: UInt16
+
+  package init(directories: UInt16 = 0o700, files: UInt16 = 0o600) {
+    self.directories = directories
+    self.files = files
+  }
+}

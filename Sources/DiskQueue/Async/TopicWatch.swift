@@ -1,0 +1,45 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// Wakes whoever waits for a change of a topic's files, made by whatever process.
+///
+/// None is missed by whoever asks for `generation` first, then looks, and then waits for a change
+/// since:
+///
+///     let seen = watch.generation
+///     guard !(try look()) else { return }
+///     try await watch.change(since: seen)
+final class TopicWatch: Sendable {
+  private let changes = Progress()
+  private let watch: any StorageWatch
+
+  /// - Throws: `system`, where the system has no more watches to give.
+  init(_ storage: any TopicStorage) throws(QueueError) {
+    do throws(SystemError) {
+      watch = try storage.watch { [changes] in changes.advance() }
+    } catch {
+      throw .system(error, doing: "watching the topic", path: storage.path)
+    }
+  }
+
+  /// Counts the changes so far.
+  var generation: UInt64 { changes.value }
+
+  /// Suspends the task until there was a change since; also when something else said `wake`.
+  ///
+  /// - Throws: `cancelled` at once where the task is; what `end` says.
+  func change(since generation: UInt64) async throws(QueueError) {
+    try await changes.wait(for: generation + 1)
+  }
+
+  /// As `change`, and blocks the thread.
+  func changeBlocking(since generation: UInt64) throws(QueueError) {
+    try changes.waitBlocking(for: generation + 1)
+  }
+
+  /// Wakes whoever waits, to look again.
+  func wake() { changes.advance() }
+
+  /// Wakes whoever waits, and whoever will, with an error.
+  func end(_ error: QueueError) { changes.end(error) }
+}

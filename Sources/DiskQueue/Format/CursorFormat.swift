@@ -1,0 +1,121 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+// A consumer's durable position on disk: consumers/NAME.cursor, 8,192 bytes.
+//
+//   two slots, at 0 and at 4,096; generation g stands in slot g mod 2; the valid slot with the
+//   higher generation holds
+//
+//   slot, 64 bytes                            (all integers unsigned, little-endian)
+//   +0   magic      89 44 51 43 55 52 53 0A ("\x89DQCURS\n")
+//   +8   u16        version, 1
+//   +10             6 zero bytes
+//   +16  u64        generation, from 1
+//   +24  u64        topic id; 0 while the topic had none
+//   +32  u64        address of the next record to deliver: it decides
+//   +40  u64        the ordinal of that record: it only counts
+//   +48  u64        0
+//   +56  u64        XXH3-64 of bytes 0 ..< 56, seed 0
+
+/// One durable position of a consumer.
+package struct CursorSlot: Equatable, Sendable {
+  package static let byteCount = 64
+
+  package var generation: UInt64
+  package var topicID: UInt64
+  package var address: UInt64
+  package var ordinal: UInt64
+
+  private static let magic: UInt64 = 0x0A53_5255_4351_4489
+  private static let version: UInt16 = 1
+
+  private enum Offset {
+    static let magic = 0
+    static let version = 8
+    static let zero = 10
+    static let generation = 16
+    static let topicID = 24
+    static let address = 32
+    static let ordinal = 40
+    static let reserved = 48
+    static let hash = 56
+  }
+
+  /// What stands in a slot.
+  enum Reading: Equatable {
+    case sound(CursorSlot)
+    /// Nothing but zeros: it was not written yet.
+    case empty
+    /// Written by something newer.
+    case unsupported(version: UInt16)
+    case damaged
+  }
+
+  /// - Precondition: `bytes` holds at least 64 bytes.
+  func encode(into bytes: inout MutableRawSpan) {
+    bytes.store(Self.magic, at: Offset.magic)
+    bytes.store(Self.version, at: Offset.version)
+    bytes.store(0 as UInt16, at: Offset.zero)
+    bytes.store(0 as UInt32, at: Offset.zero + 2)
+    bytes.store(generation, at: Offset.generation)
+    bytes.store(topicID, at: Offset.topicID)
+    bytes.store(address, at: Offset.address)
+    bytes.store(ordinal, at: Offset.ordinal)
+    bytes.store(0 as UInt64, at: Offset.reserved)
+    bytes.store(
+      Checksum.xxh3(bytes.bytes.extracting(first: Offset.hash), seed: 0), at: Offset.hash)
+  }
+
+  /// Judges a slot; fewer than 64 bytes that are not all zero are damaged.
+  static func read(_ bytes: RawSpan) -> Reading {
+    let slot = bytes.extracting(first: byteCount)
+    guard (0..<slot.byteCount).contains(where: { slot.byte($0) != 0 }) else { return .empty }
+    guard slot.byteCount == byteCount, slot.u64(Offset.magic) == magic,
+      Checksum.xxh3(slot.extracting(first: Offset.hash), seed: 0) == slot.u64(Offset.hash)
+    else { return .damaged }
+    let version = slot.u16(Offset.version)
+    guard version == Self.version else { return .unsupported(version: version) }
+    let cursor = CursorSlot(
+      generation: slot.u64(Offset.generation), topicID: slot.u64(Offset.topicID),
+      address: slot.u64(Offset.address), ordinal: slot.u64(Offset.ordinal))
+    return cursor.generation > 0 ? .sound(cursor) : .damaged
+  }
+}
+
+/// Both slots of a cursor file.
+package struct CursorSlots: Equatable, Sendable {
+  package static let byteCount = 8192
+  /// How far apart they are: a torn write cannot hit both.
+  static let spacing: UInt64 = 4096
+
+  /// What the file holds.
+  package enum Content: Equatable, Sendable {
+    /// It was never written.
+    case never
+    /// - Parameters:
+    ///   - holds: the sound slot with the higher generation.
+    ///   - lowest: the lower address of the sound slots: what a crash may fall back to.
+    ///   - count: how many are sound.
+    case sound(holds: CursorSlot, lowest: UInt64, count: Int)
+    case unsupported(version: UInt16)
+    case damaged
+  }
+
+  /// Where the slot of a generation stands in the file.
+  static func offset(ofGeneration generation: UInt64) -> UInt64 { generation % 2 * spacing }
+
+  /// Judges a whole file; what is missing at its end counts as zeros.
+  static func read(_ bytes: RawSpan) -> Content {
+    let readings = [0, Int(spacing)].map {
+      CursorSlot.read(bytes.extracting(droppingFirst: min($0, bytes.byteCount)))
+    }
+    for case .unsupported(let version) in readings { return .unsupported(version: version) }
+    let sound = readings.compactMap { if case .sound(let slot) = $0 { slot } else { nil } }
+    if let holds = sound.max(by: { $0.generation < $1.generation }),
+      let lowest = sound.map(\.address).min()
+    {
+      return .sound(holds: holds, lowest: lowest, count: sound.count)
+    }
+    return readings.allSatisfy { $0 == .empty } ? .never : .damaged
+  }
+}
