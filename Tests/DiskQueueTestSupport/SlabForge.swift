@@ -10,25 +10,25 @@ public struct SlabForge {
   public private(set) var bytes: [UInt8] = []
   private let kept: UInt64
   private let topicID: UInt64
+  private let stamp: UInt64
   private var ordinal: UInt64
 
   /// Begins a slab with its header and first mark.
   public init(
     base: UInt64, ordinal: UInt64 = 0, synced: UInt64, kept: UInt64 = 0, topicID: UInt64 = 77,
-    largestPayload: UInt32 = 16 << 20
+    largestPayload: UInt32 = 16 << 20, stamp: UInt64 = 1_600_000_000_000_000_000
   ) {
     self.base = base
+    self.stamp = stamp
     self.kept = kept
     self.topicID = topicID
     self.ordinal = ordinal
     bytes = [0x89, 0x44, 0x51, 0x53, 0x4C, 0x41, 0x42, 0x0A, 2, 0, 0, 0]
     put(largestPayload)
-    for field in [base, ordinal, Self.stamp, synced, kept, 0, topicID] { put(field) }
+    for field in [base, ordinal, stamp, synced, kept, 0, topicID] { put(field) }
     put(hash(bytes[...], seed: 0))
     putMark(synced: synced)
   }
-
-  private static let stamp: UInt64 = 1_600_000_000_000_000_000
 
   public var end: UInt64 { base &+ UInt64(bytes.count) }
 
@@ -54,7 +54,7 @@ public struct SlabForge {
 
   public mutating func putMark(synced: UInt64) {
     var body: [UInt8] = []
-    for field in [Self.stamp, ordinal, synced, kept, topicID] {
+    for field in [stamp, ordinal, synced, kept, topicID] {
       withUnsafeBytes(of: field.littleEndian) { body.append(contentsOf: $0) }
     }
     putFrame(0xFFFF_FFFF, body, seed: ~(topicID ^ end))

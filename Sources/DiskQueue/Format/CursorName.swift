@@ -1,0 +1,31 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// File names of cursors: the consumer's name and `.cursor`.
+package enum CursorName {
+  private static let suffix = ".cursor"
+
+  package static func string(_ consumer: String) -> String { consumer + suffix }
+
+  /// The consumer that a file name is of, or nil where it is not the name of a cursor.
+  package static func parse(_ name: String) -> String? {
+    guard name.hasSuffix(suffix) else { return nil }
+    let consumer = String(name.dropLast(suffix.count))
+    return isValid(consumer) ? consumer : nil
+  }
+
+  /// `[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}`: no name leads out of the directory, or is hidden.
+  package static func isValid(_ consumer: String) -> Bool {
+    let bytes = consumer.utf8
+    guard (1...64).contains(bytes.count), bytes.first != UInt8(ascii: ".") else { return false }
+    return bytes.allSatisfy {
+      switch $0 {
+      case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "_"),
+        UInt8(ascii: "-"):
+        true
+      default: false
+      }
+    }
+  }
+}

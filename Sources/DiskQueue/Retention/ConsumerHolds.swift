@@ -1,0 +1,176 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// From where on protected consumers hold a topic's slabs.
+struct ConsumerHolds: Sendable, Equatable {
+  /// One consumer's.
+  struct Hold: Sendable, Equatable {
+    var consumer: String
+    /// What lies at it and behind it stays; 0: everything.
+    var address: UInt64
+    var cause: Cause
+  }
+
+  /// Why a consumer holds what it holds.
+  enum Cause: Sendable, Equatable {
+    /// It acknowledged all before.
+    case position
+    /// It acknowledged nothing yet.
+    case neverWritten
+    /// Where it stands cannot be read.
+    case damaged
+    /// Its cursor was written by something newer.
+    case unsupported(version: UInt16)
+    /// Its cursor belongs to another topic.
+    case otherTopic
+  }
+
+  /// How many protected consumers there are.
+  private(set) var consumers = 0
+  /// The one that holds most; nil: nothing is held.
+  private(set) var lowest: Hold?
+
+  /// Who holds something below an address; nil: nobody.
+  func hold(below address: UInt64) -> Hold? { lowest.flatMap { $0.address < address ? $0 : nil } }
+
+  /// Nobody is protected.
+  init() {}
+
+  /// Reads the cursors of the consumers that are protected.
+  ///
+  /// A cursor holds everything from the lower of its two slots on: a crash may fall back to that one.
+  /// One with a single slot is synced before it is believed: nothing else says that it will be there
+  /// after a power cut. One that was never written, is damaged, was written by something newer or
+  /// belongs to another topic holds everything. Files that are not named as cursors are none.
+  ///
+  /// - Parameters:
+  ///   - topicID: the topic's; nil where it has none.
+  ///   - beginsWithVersion1: whether a cursor without an id passes: it was written before a writer of
+  ///     version 2 gave the topic one.
+  /// - Throws: `invalidOption` where a consumer that is to be protected does not exist; `syncFailed`
+  ///   where a cursor could not be synced; `system`: what cannot be read holds nothing, and nothing
+  ///   may go.
+  init(
+    of storage: any TopicStorage, protecting protected: Retention.Consumers, topicID: UInt64?,
+    beginsWithVersion1: Bool
+  ) throws(QueueError) {
+    if case .ignored = protected { return }
+    let directory = try ConsumerHolds.directory(of: storage)
+    var names: [String] = []
+    if let directory { names = try ConsumerHolds.consumers(in: directory) }
+    if case .only(let wanted) = protected,
+      let missing = wanted.subtracting(names).min()
+    {
+      throw QueueError(
+        .invalidOption,
+        "there is no consumer named \"\(missing)\" to protect: check the name, or leave it out",
+        path: storage.path)
+    }
+    guard let directory else { return }
+    for name in names where protected.protects(name) {
+      guard let content = try ConsumerHolds.read(name, in: directory) else { continue }
+      consumers += 1
+      let hold = ConsumerHolds.hold(name, content) { stated in
+        stated == topicID || stated == 0 && beginsWithVersion1
+      }
+      if lowest.map({ hold.address < $0.address }) ?? true { lowest = hold }
+    }
+  }
+
+  private static func hold(
+    _ name: String, _ content: CursorSlots.Content, isOfTopic: (UInt64) -> Bool
+  ) -> Hold {
+    switch content {
+    case .never: Hold(consumer: name, address: 0, cause: .neverWritten)
+    case .damaged: Hold(consumer: name, address: 0, cause: .damaged)
+    case .unsupported(let version):
+      Hold(consumer: name, address: 0, cause: .unsupported(version: version))
+    case .sound(let slot, let lowest, _):
+      isOfTopic(slot.topicID)
+        ? Hold(consumer: name, address: lowest, cause: .position)
+        : Hold(consumer: name, address: 0, cause: .otherTopic)
+    }
+  }
+
+  /// nil: there is none.
+  private static func directory(
+    of storage: any TopicStorage
+  ) throws(QueueError) -> (any StorageDirectory)? {
+    do throws(SystemError) {
+      return try storage.consumers(creating: false)
+    } catch {
+      guard error.errno != Errno.noEntry else { return nil }
+      throw .system(
+        error, doing: "opening the consumers' directory",
+        path: storage.path + "/" + TopicLayout.consumersName)
+    }
+  }
+
+  /// The names of all consumers, sorted.
+  private static func consumers(
+    in directory: any StorageDirectory
+  ) throws(QueueError) -> [String] {
+    var names: [String] = []
+    do throws(SystemError) {
+      try directory.forEachName { if let name = CursorName.parse($0) { names.append(name) } }
+    } catch {
+      throw .system(error, doing: "listing the consumers", path: directory.path)
+    }
+    return names.sorted()
+  }
+
+  /// A consumer that goes on acknowledging while it is looked at soon writes both its slots; a cursor
+  /// that is another one this often is none.
+  private static let mostAttempts = 1000
+
+  /// What a cursor holds; nil: it is gone.
+  private static func read(
+    _ name: String, in directory: any StorageDirectory
+  ) throws(QueueError) -> CursorSlots.Content? {
+    let path = directory.path + "/" + CursorName.string(name)
+    var isOpening = true
+    var isSyncing = false
+    do throws(SystemError) {
+      let file = try directory.open(CursorName.string(name), writable: false)
+      isOpening = false
+      var content = try read(file)
+      for _ in 0..<mostAttempts {
+        guard case .sound(_, _, count: 1) = content else { return content }
+        isSyncing = true
+        // As its holder does: nothing in it is synced before its name is.
+        try directory.syncDirectory()
+        try file.sync()
+        isSyncing = false
+        let synced = content
+        content = try read(file)
+        if content == synced { return content }
+      }
+      return .damaged
+    } catch {
+      if isOpening, error.errno == Errno.noEntry { return nil }
+      guard !isSyncing else {
+        throw QueueError(
+          .syncFailed,
+          "stable storage refused a consumer's position (\(error.call):"
+            + " \(Syscalls.describe(error.errno))): nothing is removed until it is known",
+          path: path, errno: error.errno)
+      }
+      throw .system(error, doing: "reading a consumer's position", path: path)
+    }
+  }
+
+  private static func read(_ file: any StorageFile) throws(SystemError) -> CursorSlots.Content {
+    var bytes = [UInt8](repeating: 0, count: CursorSlots.byteCount)
+    let result: Result<Int, SystemError> = unsafe bytes.withUnsafeMutableBytes { target in
+      do throws(SystemError) {
+        // Safe: the array outlives the call.
+        return .success(unsafe try file.read(into: target, at: 0))
+      } catch {
+        return .failure(error)
+      }
+    }
+    _ = try result.get()
+    // Safe: a span of bytes is its bytes.
+    return CursorSlots.read(unsafe bytes.span.bytes)
+  }
+}

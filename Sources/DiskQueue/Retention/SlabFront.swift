@@ -1,0 +1,78 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// The slabs of a topic at one moment, with their sizes, and what keeps the first of them: what a cap
+/// on a topic's size is held against.
+///
+/// Room is counted by what was removed: what the file system reports goes up only when the last
+/// reader has closed the slab. Holds 24 bytes a slab.
+struct SlabFront: Sendable {
+  struct Slab: Sendable, Equatable {
+    var base: UInt64
+    /// The size of its file.
+    var bytes: UInt64
+    /// Where its records end at the latest: at the base of the next slab of its epoch, or at the
+    /// `kept` of a later one; `UInt64.max` where only its file's size says.
+    var contentEnd: UInt64
+  }
+
+  /// By address.
+  private(set) var slabs: ArraySlice<Slab> = []
+  /// The bytes of all files.
+  private(set) var bytes: UInt64 = 0
+  /// The topic's id, for `ConsumerHolds`; nil where no slab tells one.
+  let topicID: UInt64?
+  /// Whether the topic begins with slabs written by queuefka; also for `ConsumerHolds`.
+  let beginsWithVersion1: Bool
+
+  /// Opens every slab once. One that is cleaned meanwhile is left out.
+  init(of storage: any TopicStorage) throws(QueueError) {
+    let index = TopicIndex(storage)
+    try index.refresh()
+    topicID = index.topicID
+    beginsWithVersion1 = index.beginsWithVersion1
+    var slabs: [Slab] = []
+    slabs.reserveCapacity(index.bases.count)
+    for (place, base) in index.bases.enumerated() {
+      guard let size = try SlabFile.open(base, in: storage)?.size() else { continue }
+      slabs.append(Slab(base: base, bytes: size, contentEnd: index.limit(ofSlabAt: place)))
+      bytes = bytes.addingSaturating(size)
+    }
+    self.slabs = slabs[...]
+  }
+
+  /// What keeps the first slab; nil: it may go.
+  ///
+  /// - Parameter synced: as for `SlabRemoval.removeFirst`.
+  func obstacle(synced: UInt64, holds: ConsumerHolds) -> SlabRemoval.Obstacle? {
+    guard let first = slabs.first else { return .lastSlab }
+    let next = slabs.dropFirst().first?.base
+    if let obstacle = SlabRemoval.obstacle(before: next, synced: synced) { return obstacle }
+    return holds.hold(below: min(first.contentEnd, next ?? .max)).map { .held($0) }
+  }
+
+  /// Removes the first slab, unless something but a consumer keeps it, and counts its room as had;
+  /// also where a second cleaner was faster.
+  mutating func removeFirst(
+    of storage: any TopicStorage, synced: UInt64
+  ) throws(QueueError) -> SlabRemoval.Outcome {
+    guard let first = slabs.first else { return .kept(.lastSlab) }
+    let outcome = try SlabRemoval.removeFirst(first.base, of: storage, synced: synced)
+    if case .kept = outcome { return outcome }
+    slabs.removeFirst()
+    bytes -= min(bytes, first.bytes)
+    return outcome
+  }
+}
+
+extension UInt64 {
+  func addingSaturating(_ other: UInt64) -> UInt64 {
+    let (sum, overflow) = addingReportingOverflow(other)
+    return overflow ? .max : sum
+  }
+}
+
+extension TopicIndex {
+  /// Whether the first slab was written by queuefka.
+  var beginsWithVersion1: Bool { bases.first.map { holdsVersion1($0) } ?? false }
+}
