@@ -16,6 +16,9 @@ enum Limits {
   /// 4 KiB holds a header, its mark and a closing mark; above 1 GiB nothing is gained.
   static let bufferSize: ClosedRange<Int64> = 1 << 12...1 << 30
 
+  /// 64 KiB: four slabs of a few marks and records each. No bound above.
+  static let maximumBytes: ClosedRange<Int64> = 1 << 16...Int64.max
+
   static func check(
     _ value: ByteCount, _ bounds: ClosedRange<Int64>, _ name: String
   ) throws(QueueError) {

@@ -10,54 +10,22 @@
 /// ```
 ///
 /// A record that was appended is ``Durability/buffered``; `flush` makes all before it
-/// ``Durability/flushed``, and `sync` and `close` ``Durability/synced``. A full buffer is flushed by
-/// the append that finds it full. A slab that is left behind is synced in the background.
+/// ``Durability/flushed``, and `sync` and `close` ``Durability/synced``. `append(_:ensuring:)` waits
+/// for a level, and shares what is done for it with all that wait at the same time. A full buffer is
+/// flushed by the append that finds it full; ``Options-swift.struct/flushEvery`` and
+/// ``Options-swift.struct/syncEvery`` say what happens without being asked for. A slab that is left
+/// behind is synced in the background.
 ///
 /// A writer that is dropped without `close` flushes, and cannot say whether that succeeded; the next
 /// one recovers the topic.
 public final class QueueWriter: Sendable {
-  /// Bounds and permissions. Each default says why it is one; `init(topic:options:)` refuses a value
-  /// out of its bounds with `invalidOption`.
-  public struct Options: Sendable {
-    /// A slab is left for a new one before a record that would end beyond this; a larger record
-    /// gets a slab to itself. 4 KiB to 1 TiB. 64 MiB by default: few files, and still a grain that
-    /// cleaning can give back on a small device.
-    public var slabSize: ByteCount = .mebibytes(64)
-
-    /// A larger payload is refused before anything is written. 0 bytes to 4 GiB less 17 bytes;
-    /// 16 MiB by default, as the reader's.
-    public var maximumPayload: ByteCount = .bytes(Int64(Limits.defaultMaximumPayload))
-
-    /// Records gather here before they are handed to the system. 4 KiB to 1 GiB; 256 KiB by
-    /// default, above which writing to the page cache gains nothing.
-    public var bufferSize: ByteCount = .kibibytes(256)
-
-    /// Permission bits of a topic's directory that is made. 0700 by default: payloads are private.
-    public var directoryPermissions: UInt16 = 0o700
-
-    /// Permission bits of files that are made. 0600 by default.
-    public var filePermissions: UInt16 = 0o600
-
-    public init() {}
-
-    /// - Throws: `invalidOption`, with the bounds.
-    public func validate() throws(QueueError) {
-      try Limits.check(slabSize, Limits.slabSize, "slabSize")
-      try Limits.check(maximumPayload, Limits.maximumPayload, "maximumPayload")
-      try Limits.check(bufferSize, Limits.bufferSize, "bufferSize")
-      guard directoryPermissions <= 0o777, filePermissions <= 0o777 else {
-        throw .invalidOption("permissions are bits from 0 to 0o777")
-      }
-    }
-  }
-
   /// What it was opened with.
   public let topic: Topic
 
   /// What opening the topic found, and what became of it.
   public let recovery: RecoveryReport
 
-  private let core: WriterCore
+  let core: WriterCore
 
   /// Opens a topic for writing; makes it if there is none, with the directories on the way to it.
   /// Recovers it if it was not closed.
@@ -90,8 +58,11 @@ public final class QueueWriter: Sendable {
   /// - Returns: the record's address, its name for ever.
   /// - Throws: `payloadTooLarge`, before anything is written; `noSpace` and `system`, where the
   ///   buffer was full and could not be written: this record is then not in the log, those before
-  ///   it are, and appending goes on when there is room; `syncFailed` and `closed` for good.
-  /// - Complexity: O(payload), no allocation; once in a buffer a write.
+  ///   it are, and appending goes on when there is room; `syncFailed` and `closed` for good. Where
+  ///   ``Options-swift.struct/syncEvery`` was due and failed, ``QueueError/appended`` is 1: the record
+  ///   is in the log, at ``QueueError/address``.
+  /// - Complexity: O(payload), no allocation; once in a buffer a write, and where
+  ///   ``Options-swift.struct/syncEvery`` is due, a sync.
   @discardableResult
   public func append(_ payload: RawSpan) throws(QueueError) -> Address {
     try core.append(payload)
@@ -225,14 +196,15 @@ public final class QueueWriter: Sendable {
     core.stopThread()
   }
 
-  /// As the other `flush`, without blocking the caller's thread.
-  public func flush() async throws(QueueError) {
-    try await core.onThread { core throws(QueueError) in try core.flush() }
-  }
+  /// As the other `flush`: a write to the system's cache is not waited for.
+  public func flush() async throws(QueueError) { try core.flush() }
 
-  /// As the other `sync`, without blocking the caller's thread.
+  /// As the other `sync`, without blocking the caller's thread. Calls at the same time, also of
+  /// `append(_:ensuring:)`, share a sync.
+  ///
+  /// - Throws: also `cancelled`, at once where the task is; what it waited for may still be done.
   public func sync() async throws(QueueError) {
-    try await core.onThread { core throws(QueueError) in try core.sync() }
+    try await core.reach(.synced, at: core.openPosition())
   }
 
   /// As the other `close`, without blocking the caller's thread.
@@ -246,6 +218,9 @@ public final class QueueWriter: Sendable {
   /// Does what the background thread would do now.
   package func syncSlabsLeftBehind() throws(QueueError) { try core.syncSlabsLeftBehind() }
 
+  /// Does what times were set for that have come, by the environment's clock.
+  package func doWhatIsTimed() { core.doWhatIsTimed() }
+
   /// Ends as the death of the process would: nothing more is written, the lock is gone.
   package func dieForTesting() { core.die() }
 }
@@ -253,9 +228,12 @@ public final class QueueWriter: Sendable {
 extension QueueError {
   /// This error, where it ended a batch.
   @usableFromInline
-  func after(_ batch: QueueWriter.Batch) -> QueueError {
+  func after(_ batch: QueueWriter.Batch) -> QueueError { after(batch.count) }
+
+  /// This error, behind so many records of a batch that landed.
+  func after(_ appended: Int) -> QueueError {
     var error = self
-    error.appended = batch.count
+    error.appended = appended
     return error
   }
 }

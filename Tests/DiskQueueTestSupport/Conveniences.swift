@@ -22,7 +22,8 @@ package func fixedEnvironment(
   _ clock: ManualClock = ManualClock(), topicID: UInt64 = 0x1122_3344_5566_7788,
   background: Environment.Background = .inline
 ) -> Environment {
-  Environment(now: { clock.now }, randomID: { topicID }, background: background)
+  Environment(
+    now: { clock.now }, monotonic: { clock.now }, randomID: { topicID }, background: background)
 }
 
 /// Everything a reader gives, in order.

@@ -6,33 +6,55 @@ internal import Synchronization
 /// What a `QueueWriter` and its background thread share: the tail of the log under one lock, and
 /// the order in which it is synced under another.
 final class WriterCore: Sendable {
+  let storage: any TopicStorage
+  let policies: Policies
   private let tail: Mutex<LogTail>
   /// Held while the disk syncs; never while `tail`'s lock is held, so that appending goes on.
-  private let syncing = Mutex<Void>(())
+  let syncing = Mutex<Void>(())
   /// Held by the one call that closes, or tries to.
   private let closing = Mutex<Void>(())
+  /// Held by the one call that looks for room at a time.
+  let makingRoom = Mutex<Void>(())
+  /// Made when somebody first waits for room.
+  let roomWatch = Mutex<TopicWatch?>(nil)
   private let storageLock: any StorageLock
-  private let path: String
-  private let background: Environment.Background
-  private let thread = BackgroundThread()
+  let environment: Environment
+  let thread = BackgroundThread()
 
-  /// Slabs that may wait for their sync at a time: each holds a file open. An appender that leaves
-  /// one more syncs them itself.
-  private static let mostLeftSlabs = 16
+  /// The address below which all is synced: what tasks wait for.
+  let synced = Progress()
+  let groupCommit = Mutex(GroupCommit())
+  /// Times that are set, where a test decides when they have come.
+  let times = Mutex<[(moment: UInt64, what: Timed)]>([])
 
   /// A lock that is held is held for some ten nanoseconds, or for a write. `Mutex` goes to sleep in
   /// the kernel at once, and its futex hands the lock over thread by thread: beyond as many threads
   /// as cores that costs thousands of nanoseconds an append. So yield some times first.
   private static let yields = 40
 
+  /// What the options say of times and of room.
+  struct Policies: Sendable {
+    /// In nanoseconds.
+    var flushTime: UInt64
+    var syncTime: UInt64
+    var whenFull: QueueWriter.Options.WhenFull
+
+    init(_ options: QueueWriter.Options) {
+      flushTime = options.flushEvery.time?.clampedNanoseconds ?? .max
+      syncTime = options.syncEvery.time?.clampedNanoseconds ?? .max
+      whenFull = options.whenFull
+    }
+  }
+
   private init(
-    tail: consuming LogTail, storageLock: any StorageLock, path: String,
-    background: Environment.Background
+    tail: consuming LogTail, _ storage: any TopicStorage, storageLock: any StorageLock,
+    policies: Policies, environment: Environment
   ) {
     self.tail = Mutex(tail)
+    self.storage = storage
     self.storageLock = storageLock
-    self.path = path
-    self.background = background
+    self.policies = policies
+    self.environment = environment
   }
 
   /// Locks a topic, recovers it, and stands behind its last record.
@@ -51,15 +73,15 @@ final class WriterCore: Sendable {
       let opened = try Recovery.open(
         storage, maximumPayload: UInt32(clamping: options.maximumPayload.bytes),
         environment: environment)
-      let tail = LogTail(
+      var tail = LogTail(
         opened.start, storage: storage,
-        settings: LogTail.Settings(
-          slabSize: UInt64(options.slabSize.bytes),
-          maximumPayload: UInt32(clamping: options.maximumPayload.bytes),
-          bufferSize: Int(options.bufferSize.bytes), topicID: opened.topicID,
-          now: environment.now))
+        settings: LogTail.Settings(options, topicID: opened.topicID, now: environment.now))
+      if options.maximumBytes != nil {
+        tail.otherBytes = try SlabFront(of: storage).bytes(before: opened.start.slab.base)
+      }
       let core = WriterCore(
-        tail: tail, storageLock: lock, path: storage.path, background: environment.background)
+        tail: tail, storage, storageLock: lock, policies: Policies(options),
+        environment: environment)
       return (core, opened.report)
     } catch {
       lock.release()
@@ -80,7 +102,7 @@ final class WriterCore: Sendable {
   }
 
   @inline(__always)
-  private func withTail<R: Sendable>(
+  func withTail<R: Sendable>(
     _ body: (inout LogTail) throws(QueueError) -> R
   ) throws(QueueError) -> R {
     for _ in 0..<Self.yields {
@@ -95,27 +117,83 @@ final class WriterCore: Sendable {
   }
 
   /// As `withTail`, for what cannot fail.
-  private func updateTail<R: Sendable>(_ body: (inout LogTail) -> R) -> R {
-    tail.withLock { body(&$0) }
+  func updateTail<R: Sendable>(_ body: (inout LogTail) -> R) -> R { tail.withLock { body(&$0) } }
+
+  var position: UInt64 { updateTail { $0.position } }
+
+  /// Where the log ends, if the writer is open.
+  func openPosition() throws(QueueError) -> UInt64 {
+    try withTail { (tail: inout LogTail) throws(QueueError) -> UInt64 in
+      try tail.checkOpen()
+      return tail.position
+    }
   }
 
   // MARK: Appending
 
+  /// What became of a record.
+  enum Attempt: Sendable {
+    case appended(LogTail.Appended)
+    /// The cap is too low for it.
+    case noRoom
+  }
+
+  /// Appends a record; blocks the thread where there is no room, and room is waited for.
   @inline(__always)
   func append(_ payload: RawSpan) throws(QueueError) -> Address {
-    let appended: (address: UInt64, leftSlabs: Int)
+    guard let address = try appendPlainly(payload) else { return try appendSlowly(payload) }
+    return Address(rawValue: address)
+  }
+
+  /// Most records come this way. nil: see `appendSlowly`.
+  @inline(__always)
+  func appendPlainly(_ payload: RawSpan) throws(QueueError) -> UInt64? {
+    try withTail { (tail: inout LogTail) throws(QueueError) -> UInt64? in
+      tail.appendPlainly(payload)
+    }
+  }
+
+  @inline(never)
+  private func appendSlowly(_ payload: RawSpan) throws(QueueError) -> Address {
+    while true {
+      switch try attempt(payload) {
+      case .appended(let appended):
+        let address = Address(rawValue: appended.address)
+        if followUp(appended) {
+          do throws(QueueError) {
+            try sync()
+          } catch {
+            throw error.behind(1, at: address)
+          }
+        }
+        return address
+      case .noRoom:
+        if let wait = try findRoom(forPayload: payload.byteCount) { try wait.block() }
+      }
+    }
+  }
+
+  /// Tries to append a record that needs a second look.
+  func attempt(_ payload: RawSpan) throws(QueueError) -> Attempt {
     do throws(QueueError) {
-      appended = try withTail {
-        (tail: inout LogTail) throws(QueueError) -> (UInt64, Int) in
-        if let address = tail.appendPlainly(payload) { return (address, 0) }
-        return try tail.appendAndCount(payload)
+      return try withRoomOnDisk(payload.byteCount) { () throws(QueueError) in
+        try withTail { (tail: inout LogTail) throws(QueueError) -> Attempt in
+          try tail.attempt(payload)
+        }
       }
     } catch {
       syncWhatARefusedRecordLeft()
       throw error
     }
+  }
+
+  /// Sees to what a record that was put leaves to be done. True: so much waits that the caller is to
+  /// sync.
+  func followUp(_ appended: LogTail.Appended) -> Bool {
     if appended.leftSlabs > 0 { startSyncing(appended.leftSlabs) }
-    return Address(rawValue: appended.address)
+    if appended.startsFlushTime { start(.flush) }
+    if appended.startsSyncTime { start(.sync) }
+    return appended.wantsSync
   }
 
   /// A record may be refused behind a roll that succeeded: the slab left is synced all the same.
@@ -125,122 +203,76 @@ final class WriterCore: Sendable {
     if waiting > 0 { startSyncing(waiting) }
   }
 
-  /// Appends a batch, under one lock as far as no record needs a second look: 64 KiB at most, which
-  /// keeps others waiting for less than the write of a full buffer does.
-  func append(_ payloads: Span<[UInt8]>) throws(QueueError) -> Range<Address> {
-    var first: UInt64 = 0
+  /// How far a batch has come.
+  struct BatchProgress: Sendable {
+    var first: UInt64?
     var end: UInt64 = 0
     var count = 0
-    repeat {
-      let leftSlabs: Int
+    /// Whether so much waits that the caller is to sync.
+    var wantsSync = false
+
+    var addresses: Range<Address> {
+      Address(rawValue: first ?? end)..<Address(rawValue: end)
+    }
+
+    fileprivate mutating func add(_ count: Int, from start: UInt64, to end: UInt64) {
+      if first == nil { first = start }
+      self.end = end
+      self.count += count
+    }
+  }
+
+  /// Appends a batch, under one lock as far as no record needs a second look: 64 KiB at most, which
+  /// keeps others waiting for less than the write of a full buffer does. Ends where a record finds
+  /// no room, or where so much waits that it is to be synced.
+  ///
+  /// - Throws: `appended` of the error is what landed of the batch.
+  func append(
+    _ payloads: Span<[UInt8]>, _ batch: inout BatchProgress
+  ) throws(QueueError) {
+    do throws(QueueError) {
+      while batch.count < payloads.count {
+        try withTail { (tail: inout LogTail) throws(QueueError) in
+          let start = tail.position
+          let plain = tail.appendPlainly(payloads.extracting(droppingFirst: batch.count))
+          if plain > 0 { batch.add(plain, from: start, to: tail.position) }
+        }
+        guard batch.count < payloads.count else { return }
+        // Safe: a span of bytes is its bytes.
+        let payload = unsafe payloads[batch.count].span.bytes
+        guard case .appended(let appended) = try attempt(payload) else { return }
+        let frame = UInt64(FrameHeader.byteCount + payload.byteCount)
+        batch.add(1, from: appended.address, to: appended.address + frame)
+        if followUp(appended) {
+          batch.wantsSync = true
+          return
+        }
+      }
+    } catch {
+      throw error.after(batch.count)
+    }
+  }
+
+  /// As the other, to the batch's end; blocks the thread as `append` of one record does.
+  func append(_ payloads: Span<[UInt8]>) throws(QueueError) -> Range<Address> {
+    var batch = BatchProgress()
+    if payloads.isEmpty { batch.end = position }
+    while batch.count < payloads.count {
+      try append(payloads, &batch)
       do throws(QueueError) {
-        leftSlabs = try withTail { (tail: inout LogTail) throws(QueueError) -> Int in
-          if count == 0 {
-            first = tail.position
-            end = first
-          }
-          let plain = tail.appendPlainly(payloads.extracting(droppingFirst: count))
-          if plain > 0 { end = tail.position }
-          count += plain
-          guard count < payloads.count else { return 0 }
-          // Safe: a span of bytes is its bytes.
-          let payload = unsafe payloads[count].span.bytes
-          let (address, leftSlabs) = try tail.appendAndCount(payload)
-          // A mark or a slab's header may have come before it.
-          if count == 0 { first = address }
-          end = address + UInt64(FrameHeader.byteCount + payload.byteCount)
-          count += 1
-          return leftSlabs
+        if batch.wantsSync {
+          batch.wantsSync = false
+          try sync()
+        } else if batch.count < payloads.count,
+          let wait = try findRoom(forPayload: payloads[batch.count].count)
+        {
+          try wait.block()
         }
       } catch {
-        syncWhatARefusedRecordLeft()
-        var error = error
-        error.appended = count
-        throw error
+        throw error.after(batch.count)
       }
-      if leftSlabs > 0 { startSyncing(leftSlabs) }
-    } while count < payloads.count
-    return Address(rawValue: first)..<Address(rawValue: end)
-  }
-
-  var position: UInt64 { updateTail { $0.position } }
-
-  func flush() throws(QueueError) {
-    try withTail { (tail: inout LogTail) throws(QueueError) in
-      try tail.checkOpen()
-      try tail.flush()
     }
-  }
-
-  // MARK: Syncing
-
-  func sync() throws(QueueError) {
-    let target = try withTail { (tail: inout LogTail) throws(QueueError) -> UInt64 in
-      try tail.checkOpen()
-      try tail.flush()
-      return tail.position
-    }
-    try sync(upTo: target)
-  }
-
-  /// Syncs everything written, unless another call did meanwhile.
-  private func sync(upTo target: UInt64) throws(QueueError) {
-    try syncing.withLock { _ throws(QueueError) in
-      let work = try withTail { (tail: inout LogTail) throws(QueueError) -> LogTail.SyncWork? in
-        if let failure = tail.failure { throw failure }
-        return tail.synced >= target ? nil : tail.syncWork(includingCurrent: true)
-      }
-      if let work { try carryOut(work) }
-    }
-  }
-
-  /// Syncs the slabs that were left behind.
-  func syncSlabsLeftBehind() throws(QueueError) {
-    try syncing.withLock { _ throws(QueueError) in
-      let work = try withTail { (tail: inout LogTail) throws(QueueError) -> LogTail.SyncWork? in
-        if let failure = tail.failure { throw failure }
-        return tail.leftSlabs.isEmpty ? nil : tail.syncWork(includingCurrent: false)
-      }
-      if let work { try carryOut(work) }
-    }
-  }
-
-  /// With `syncing` held: one sync at a time, oldest slab first. A failure ends the writer.
-  private func carryOut(_ work: LogTail.SyncWork) throws(QueueError) {
-    do throws(QueueError) {
-      try work.run()
-    } catch {
-      updateTail { $0.poison(error) }
-      throw error
-    }
-    updateTail { $0.didSync(work) }
-  }
-
-  /// A slab was left: sees to it that it gets synced. A failure ends the writer, and every later
-  /// call says so; the append that came by has not failed.
-  private func startSyncing(_ leftSlabs: Int) {
-    switch background {
-    case .manual:
-      return
-    case .thread where leftSlabs < Self.mostLeftSlabs:
-      do throws(SystemError) {
-        try thread.submit { [self] in syncAndLatch() }
-        return
-      } catch {
-        // No thread is to be had: the appender does it.
-      }
-    case .thread, .inline:
-      break
-    }
-    syncAndLatch()
-  }
-
-  private func syncAndLatch() {
-    do throws(QueueError) {
-      try syncSlabsLeftBehind()
-    } catch {
-      // Latched by `carryOut`.
-    }
+    return batch.addresses
   }
 
   // MARK: Ending
@@ -252,22 +284,10 @@ final class WriterCore: Sendable {
 
   /// Order: take no more; write all; sync all; write the closing mark; sync it; give up the lock.
   private func closeAlone() throws(QueueError) {
-    let target = try withTail { (tail: inout LogTail) throws(QueueError) -> UInt64? in
-      if tail.isClosed {
-        if let failure = tail.failure { throw failure }
-        return nil
-      }
-      tail.stopTaking()
-      guard tail.failure == nil else { return tail.position }
-      do throws(QueueError) {
-        try tail.flush()
-      } catch {
-        tail.resumeTaking()
-        throw error
-      }
-      return tail.position
-    }
+    let target = try withRoomOnDisk { () throws(QueueError) in try stopTaking() }
     guard let target else { return }
+    // Whoever waits for room finds it closed.
+    wakeRoomSeekers()
     do throws(QueueError) {
       try sync(upTo: target)
       try syncing.withLock { _ throws(QueueError) in
@@ -282,6 +302,26 @@ final class WriterCore: Sendable {
       throw error
     }
     storageLock.release()
+  }
+
+  /// Takes no more, and writes all; takes more again where that fails for want of room. nil: it was
+  /// closed before.
+  private func stopTaking() throws(QueueError) -> UInt64? {
+    try withTail { (tail: inout LogTail) throws(QueueError) -> UInt64? in
+      if tail.isClosed {
+        if let failure = tail.failure { throw failure }
+        return nil
+      }
+      tail.stopTaking()
+      guard tail.failure == nil else { return tail.position }
+      do throws(QueueError) {
+        try tail.flush()
+      } catch {
+        tail.resumeTaking()
+        throw error
+      }
+      return tail.position
+    }
   }
 
   /// The writer was dropped: flushes if it was not closed. What fails now has nobody to be told.
@@ -301,29 +341,8 @@ final class WriterCore: Sendable {
     updateTail { $0.stopTaking() }
     thread.stop()
     storageLock.release()
-  }
-
-  // MARK: The thread
-
-  /// Runs blocking work on the writer's own thread, and waits for it without blocking.
-  func onThread(
-    _ body: @escaping @Sendable (WriterCore) throws(QueueError) -> Void
-  ) async throws(QueueError) {
-    let result: Result<Void, QueueError> = await withCheckedContinuation { continuation in
-      do throws(SystemError) {
-        try thread.submit { [self] in
-          do throws(QueueError) {
-            continuation.resume(returning: .success(try body(self)))
-          } catch {
-            continuation.resume(returning: .failure(error))
-          }
-        }
-      } catch {
-        continuation.resume(
-          returning: .failure(.system(error, doing: "starting a thread", path: path)))
-      }
-    }
-    try result.get()
+    synced.end(.closed(path: storage.path))
+    wakeRoomSeekers()
   }
 
   /// Ends the thread; a later job starts another one.
@@ -331,14 +350,37 @@ final class WriterCore: Sendable {
 }
 
 extension LogTail {
-  /// Appends a record that needs a second look; also returns how many slabs wait for their sync, if
-  /// it left one, or else 0.
-  fileprivate mutating func appendAndCount(
+  /// Appends a record that needs a second look, if the cap lets it.
+  fileprivate mutating func attempt(
     _ payload: RawSpan
-  ) throws(QueueError) -> (UInt64, Int) {
-    let before = leftSlabs.count
-    let address = try appendCarefully(payload)
-    let now = leftSlabs.count
-    return (address, now == before ? 0 : now)
+  ) throws(QueueError) -> WriterCore.Attempt {
+    // Another thread may have made the second look unnecessary meanwhile.
+    if let address = appendPlainly(payload) { return .appended(Appended(address: address)) }
+    try checkOpen()
+    try check(payload.byteCount)
+    guard shortage(forPayload: payload.byteCount) == 0 else { return .noRoom }
+    return .appended(try appendCarefully(payload))
+  }
+}
+
+extension LogTail.Settings {
+  fileprivate init(
+    _ options: QueueWriter.Options, topicID: UInt64, now: @escaping @Sendable () -> UInt64
+  ) {
+    self.init(
+      slabSize: UInt64(options.slabSize.bytes),
+      maximumPayload: UInt32(clamping: options.maximumPayload.bytes),
+      bufferSize: Int(options.bufferSize.bytes),
+      maximumBytes: options.maximumBytes.map { UInt64($0.bytes) } ?? .max,
+      flushEvery: LogTail.Threshold(options.flushEvery),
+      syncEvery: LogTail.Threshold(options.syncEvery), topicID: topicID, now: now)
+  }
+}
+
+extension LogTail.Threshold {
+  fileprivate init(_ interval: QueueWriter.Options.Interval) {
+    self.init(
+      records: interval.records ?? .max, bytes: interval.bytes.map { UInt64($0.bytes) } ?? .max,
+      hasTime: interval.time != nil)
   }
 }

@@ -9,7 +9,7 @@
 struct SlabFront: Sendable {
   struct Slab: Sendable, Equatable {
     var base: UInt64
-    /// The size of its file.
+    /// The size of its file, but for bytes of a refused record.
     var bytes: UInt64
     /// Where its records end at the latest: at the base of the next slab of its epoch, or at the
     /// `kept` of a later one; `UInt64.max` where only its file's size says.
@@ -25,7 +25,8 @@ struct SlabFront: Sendable {
   /// Whether the topic begins with slabs written by queuefka; also for `ConsumerHolds`.
   let beginsWithVersion1: Bool
 
-  /// Opens every slab once. One that is cleaned meanwhile is left out.
+  /// Opens the last slab of every epoch to ask for its size, and those that an index asks: any other
+  /// one ends where the next begins. One that is cleaned meanwhile is left out.
   init(of storage: any TopicStorage) throws(QueueError) {
     let index = TopicIndex(storage)
     try index.refresh()
@@ -34,11 +35,23 @@ struct SlabFront: Sendable {
     var slabs: [Slab] = []
     slabs.reserveCapacity(index.bases.count)
     for (place, base) in index.bases.enumerated() {
-      guard let size = try SlabFile.open(base, in: storage)?.size() else { continue }
+      let next = place + 1 < index.bases.count ? index.bases[place + 1] : .max
+      let size: UInt64
+      if Epoch.of(next) == Epoch.of(base) {
+        size = next - base
+      } else {
+        guard let asked = try SlabFile.open(base, in: storage)?.size() else { continue }
+        size = asked
+      }
       slabs.append(Slab(base: base, bytes: size, contentEnd: index.limit(ofSlabAt: place)))
       bytes = bytes.addingSaturating(size)
     }
     self.slabs = slabs[...]
+  }
+
+  /// The bytes of the slabs before one.
+  func bytes(before base: UInt64) -> UInt64 {
+    slabs.lazy.filter { $0.base < base }.reduce(0) { $0.addingSaturating($1.bytes) }
   }
 
   /// What keeps the first slab; nil: it may go.

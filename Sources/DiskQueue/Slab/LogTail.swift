@@ -13,48 +13,80 @@ struct LogTail: ~Copyable, Sendable {
     var slabSize: UInt64
     var maximumPayload: UInt32
     var bufferSize: Int
+    /// What all slabs may hold together.
+    var maximumBytes: UInt64 = .max
+    var flushEvery = Threshold()
+    var syncEvery = Threshold()
     var topicID: UInt64
     var now: @Sendable () -> UInt64
+  }
+
+  /// How much may wait before something is done about it.
+  struct Threshold: Sendable {
+    var records: UInt64 = .max
+    var bytes: UInt64 = .max
+    /// Whether a time is set as well.
+    var hasTime = false
+
+    func isReached(records: UInt64, bytes: UInt64) -> Bool {
+      records >= self.records || bytes >= self.bytes
+    }
   }
 
   /// A slab that was left, and where it ends.
   struct LeftSlab: Sendable {
     var slab: SlabFile
     var end: UInt64
+    /// Of the first record behind it.
+    var ordinal: UInt64
   }
 
-  private let storage: any TopicStorage
-  private let settings: Settings
-  private var buffer: WriteBuffer
+  let storage: any TopicStorage
+  let settings: Settings
+  var buffer: WriteBuffer
 
-  private(set) var slab: SlabFile
+  var slab: SlabFile
   /// Where a frame of this slab ends at the latest, unless it is the slab's first record.
-  private var slabLimit: UInt64
-  private var slabHasRecord: Bool
+  var slabLimit: UInt64
+  var slabHasRecord: Bool
+  /// The size of all slabs but this one, as far as they are known to be there.
+  var otherBytes: UInt64 = 0
 
   /// The address of the next frame.
-  private(set) var position: UInt64
-  private(set) var ordinal: UInt64
-  private var stamp: UInt64
-  private var kept: UInt64
+  var position: UInt64
+  var ordinal: UInt64
+  var stamp: UInt64
+  var kept: UInt64
   /// Where the last mark ends: as good a place as its beginning to count from.
-  private var lastMarkEnd: UInt64
-  private var lastMarkStamp: UInt64
+  var lastMarkEnd: UInt64
+  var lastMarkStamp: UInt64
   /// Whether the next record wants a mark before it, whatever the distance.
-  private var markIsDue = false
+  var markIsDue = false
 
-  /// A record that ends at or before it, and is no longer than `plainPayload`, needs no second
-  /// look: it fits the buffer and the slab, no mark is due, and the writer is open. 0: look.
-  private var plainEnd: UInt64 = 0
+  /// A record that ends at or before it, that is no longer than `plainPayload`, and whose ordinal is
+  /// below `plainOrdinal`, needs no second look: it fits the buffer, the slab and the cap, no mark
+  /// and no flush or sync is due, and the writer is open. 0: look.
+  var plainEnd: UInt64 = 0
+  private var plainOrdinal: UInt64 = 0
   private let plainPayload: Int
 
+  /// The ordinal of the first record that was not flushed, at the most.
+  var flushedOrdinal: UInt64
   /// All below it is on stable storage.
-  private(set) var synced: UInt64
+  var synced: UInt64
+  /// The ordinal of the first record that was not synced, at the most.
+  var syncedOrdinal: UInt64
+  /// What `syncedOrdinal` was when the last mark or header was put.
+  var statedOrdinal: UInt64
   /// Slabs left and not synced yet, oldest first.
-  private(set) var leftSlabs: [LeftSlab] = []
+  var leftSlabs: [LeftSlab] = []
   /// How many slabs were made, and how many of those had their names synced.
-  private var slabsMade = 0
-  private var slabsNamed = 0
+  var slabsMade = 0
+  var slabsNamed = 0
+
+  /// Whether a time to flush, or to sync, is set.
+  var flushIsTimed = false
+  var syncIsTimed = false
 
   /// What ended this writer, if something did.
   private(set) var failure: QueueError?
@@ -79,6 +111,9 @@ struct LogTail: ~Copyable, Sendable {
     lastMarkEnd = start.position
     lastMarkStamp = start.stamp
     synced = start.position
+    flushedOrdinal = start.ordinal
+    syncedOrdinal = start.ordinal
+    statedOrdinal = start.ordinal
     slabLimit =
       start.slabIsFull
       ? start.position : Self.limit(ofSlab: start.slab.base, size: settings.slabSize)
@@ -97,12 +132,13 @@ struct LogTail: ~Copyable, Sendable {
   }
 
   /// A slab never reaches into the next epoch.
-  private static func limit(ofSlab base: UInt64, size: UInt64) -> UInt64 {
+  static func limit(ofSlab base: UInt64, size: UInt64) -> UInt64 {
     let (end, overflow) = base.addingReportingOverflow(size)
     return min(overflow ? .max : end, Epoch.end(Epoch.of(base)))
   }
 
-  private var bufferStart: UInt64 { position - UInt64(buffer.count) }
+  /// All below it was written.
+  var bufferStart: UInt64 { position - UInt64(buffer.count) }
 
   // MARK: Appending
 
@@ -112,7 +148,7 @@ struct LogTail: ~Copyable, Sendable {
   mutating func appendPlainly(_ payload: RawSpan) -> UInt64? {
     let frame = FrameHeader.byteCount &+ payload.byteCount
     // Not as a sum: at the end of the last epoch it would wrap around.
-    guard payload.byteCount <= plainPayload, position < plainEnd,
+    guard payload.byteCount <= plainPayload, position < plainEnd, ordinal < plainOrdinal,
       UInt64(truncatingIfNeeded: frame) <= plainEnd &- position
     else { return nil }
     return put(payload)
@@ -138,38 +174,31 @@ struct LogTail: ~Copyable, Sendable {
     return address
   }
 
-  /// Puts any record behind the last one and returns its address.
+  /// What a record that was put leaves to be done.
+  struct Appended {
+    var address: UInt64
+    /// How many slabs wait for their sync, if one was left; else 0.
+    var leftSlabs = 0
+    /// Whether a time to flush, or to sync, begins to run.
+    var startsFlushTime = false
+    var startsSyncTime = false
+    /// Whether so much waits that it is to be synced.
+    var wantsSync = false
+  }
+
+  /// Puts any record behind the last one. What is due to be flushed by then is.
   ///
   /// On an error nothing of it is in the log.
+  ///
+  /// - Precondition: the tail is open, and `check` passed.
   @inline(never)
-  mutating func appendCarefully(_ payload: RawSpan) throws(QueueError) -> UInt64 {
-    try checkOpen()
-    guard payload.byteCount <= Int(settings.maximumPayload) else {
-      throw QueueError(
-        .payloadTooLarge,
-        "a payload of \(payload.byteCount) bytes is above the limit of \(settings.maximumPayload):"
-          + " raise maximumPayload, or split it",
-        path: slab.path, address: position)
-    }
+  mutating func appendCarefully(_ payload: RawSpan) throws(QueueError) -> Appended {
+    let leftBefore = leftSlabs.count
     defer { settlePlainEnd() }
-    if buffer.isEmpty, position != lastMarkEnd {
-      let now = settings.now()
-      if now >= lastMarkStamp, now - lastMarkStamp >= Self.markInterval { markIsDue = true }
-    }
-    let frame = UInt64(FrameHeader.byteCount + payload.byteCount)
+    let frame = try makeWay(payload.byteCount)
+    let before = Before(self)
     let isLong = payload.byteCount > Int(SlabFormat.markSpacing)
-    let wantsMark =
-      markIsDue
-      || position != lastMarkEnd
-        && (isLong || position - lastMarkEnd >= SlabFormat.markSpacing)
-    let needed = frame + (wantsMark ? UInt64(Mark.byteCount) : 0)
-    // A slab's first record may reach beyond its size, but none into the next epoch.
-    if slabHasRecord, !fits(needed) { try roll() }
-    if needed > Epoch.end(Epoch.of(slab.base)) - position { try rollEpoch() }
-    // A roll counts as the mark.
-    if markIsDue || wantsMark && position != lastMarkEnd { try putMark() }
-
-    let room = Int(frame) + (isLong ? Mark.byteCount : 0)
+    let room = frame + (isLong ? Mark.byteCount : 0)
     let address: UInt64
     if room <= buffer.capacity {
       try makeRoom(room)
@@ -180,10 +209,108 @@ struct LogTail: ~Copyable, Sendable {
     slabHasRecord = true
     // Directly behind a long payload; a roll counts as the mark. There is room: nothing can fail.
     if isLong, fits(UInt64(Mark.byteCount)) { try putMark() }
-    return address
+    let wantsSync = settings.syncEvery.isReached(
+      records: ordinal &- syncedOrdinal, bytes: position &- synced)
+    if wantsSync
+      || settings.flushEvery.isReached(
+        records: ordinal &- flushedOrdinal, bytes: UInt64(buffer.count))
+    {
+      try flush(orTakeBack: frame, to: before)
+    }
+    var appended = Appended(address: address, wantsSync: wantsSync)
+    if leftSlabs.count != leftBefore { appended.leftSlabs = leftSlabs.count }
+    if settings.flushEvery.hasTime, !flushIsTimed, !buffer.isEmpty {
+      flushIsTimed = true
+      appended.startsFlushTime = true
+    }
+    if settings.syncEvery.hasTime, !syncIsTimed, !wantsSync {
+      syncIsTimed = true
+      appended.startsSyncTime = true
+    }
+    return appended
   }
 
-  private func fits(_ count: UInt64) -> Bool {
+  /// Refuses what no topic of these settings can take.
+  func check(_ payload: Int) throws(QueueError) {
+    guard payload <= Int(settings.maximumPayload) else {
+      throw QueueError(
+        .payloadTooLarge,
+        "a payload of \(payload) bytes is above the limit of \(settings.maximumPayload):"
+          + " raise maximumPayload, or split it",
+        path: slab.path, address: position)
+    }
+    guard UInt64(payload) + Self.reserve + Self.mostOverhead <= settings.maximumBytes else {
+      throw QueueError(
+        .payloadTooLarge,
+        "a payload of \(payload) bytes does not fit a topic of"
+          + " \(ByteCount.bytes(Int64(clamping: settings.maximumBytes))): raise maximumBytes, or"
+          + " split it",
+        path: slab.path, address: position)
+    }
+  }
+
+  /// Does what must come before a record: leaves a slab that has no room for it, puts a mark that is
+  /// due. Returns the frame's size.
+  private mutating func makeWay(_ payload: Int) throws(QueueError) -> Int {
+    if buffer.isEmpty, position != lastMarkEnd {
+      let now = settings.now()
+      if now >= lastMarkStamp, now - lastMarkStamp >= Self.markInterval { markIsDue = true }
+    }
+    let frame = UInt64(FrameHeader.byteCount + payload)
+    let wantsMark =
+      markIsDue
+      || position != lastMarkEnd
+        && (payload > Int(SlabFormat.markSpacing)
+          || position - lastMarkEnd >= SlabFormat.markSpacing)
+    let needed = frame + (wantsMark ? UInt64(Mark.byteCount) : 0)
+    // A slab's first record may reach beyond its size, but none into the next epoch.
+    if slabHasRecord, !fits(needed) { try roll() }
+    if needed > Epoch.end(Epoch.of(slab.base)) - position { try rollEpoch() }
+    // A roll counts as the mark.
+    if markIsDue || wantsMark && position != lastMarkEnd { try putMark() }
+    return Int(frame)
+  }
+
+  /// Where the tail stood before a record.
+  private struct Before {
+    var position: UInt64
+    var ordinal: UInt64
+    var lastMarkEnd: UInt64
+    var lastMarkStamp: UInt64
+    var slabHasRecord: Bool
+
+    init(_ tail: borrowing LogTail) {
+      position = tail.position
+      ordinal = tail.ordinal
+      lastMarkEnd = tail.lastMarkEnd
+      lastMarkStamp = tail.lastMarkStamp
+      slabHasRecord = tail.slabHasRecord
+    }
+  }
+
+  /// Flushes; where that fails before the last record, of this frame's size, was written whole, the
+  /// record is refused.
+  private mutating func flush(
+    orTakeBack frame: Int, to before: Before
+  ) throws(QueueError) {
+    do throws(QueueError) {
+      try flush()
+    } catch {
+      guard bufferStart < before.position + UInt64(frame) else { return }
+      let isPartlyWritten = bufferStart > before.position
+      buffer.removeLast(
+        isPartlyWritten ? buffer.count : buffer.count - Int(before.position - bufferStart))
+      position = before.position
+      ordinal = before.ordinal
+      lastMarkEnd = before.lastMarkEnd
+      lastMarkStamp = before.lastMarkStamp
+      slabHasRecord = before.slabHasRecord
+      if isPartlyWritten { leaveRefusedBytes() }
+      throw error
+    }
+  }
+
+  func fits(_ count: UInt64) -> Bool {
     position <= slabLimit && slabLimit - position >= count
   }
 
@@ -206,6 +333,7 @@ struct LogTail: ~Copyable, Sendable {
     }
     position += UInt64(FrameHeader.byteCount + payload.byteCount)
     ordinal &+= 1
+    flushedOrdinal = ordinal
     return address
   }
 
@@ -219,165 +347,26 @@ struct LogTail: ~Copyable, Sendable {
     }
   }
 
-  private mutating func makeRoom(_ count: Int) throws(QueueError) {
-    if buffer.free < count { try flush() }
-  }
-
-  private mutating func settlePlainEnd() {
+  mutating func settlePlainEnd() {
     guard failure == nil, !isClosed, !markIsDue, !buffer.isEmpty else {
       plainEnd = 0
       return
     }
+    func sum(_ a: UInt64, _ b: UInt64) -> UInt64 {
+      let (sum, overflow) = a.addingReportingOverflow(b)
+      return overflow ? .max : sum
+    }
     let full = bufferStart.addingReportingOverflow(UInt64(buffer.capacity))
     let mark = lastMarkEnd.addingReportingOverflow(SlabFormat.markSpacing)
+    let cap = settings.maximumBytes - min(settings.maximumBytes, sum(otherBytes, Self.reserve))
     plainEnd = min(
-      full.overflow ? 0 : full.partialValue, mark.overflow ? 0 : mark.partialValue, slabLimit)
-  }
-
-  // MARK: Marks
-
-  private mutating func putMark() throws(QueueError) {
-    try makeRoom(Mark.byteCount)
-    buffer.put(nextMark(synced: synced), at: position)
-    passMark()
-  }
-
-  private mutating func nextMark(synced: UInt64) -> Mark {
-    stamp = max(stamp, settings.now())
-    return Mark(
-      stamp: stamp, ordinal: ordinal, synced: synced, kept: kept, topicID: settings.topicID)
-  }
-
-  private mutating func passMark() {
-    position += UInt64(Mark.byteCount)
-    lastMarkEnd = position
-    lastMarkStamp = stamp
-    markIsDue = false
-  }
-
-  // MARK: Flushing
-
-  /// Hands what is in the buffer to the system. What could not be written stays, and is finished
-  /// where the write stopped when `flush` is asked again.
-  mutating func flush() throws(QueueError) {
-    guard !buffer.isEmpty else { return }
-    plainEnd = 0
-    var written = 0
-    do throws(QueueError) {
-      try slab.write(buffer.bytes, at: bufferStart, written: &written)
-    } catch {
-      buffer.removeFirst(written)
-      throw error
-    }
-    buffer.removeFirst(written)
-  }
-
-  // MARK: Rolling
-
-  /// Leaves the slab for a new one, whose base is the end of this one.
-  ///
-  /// Nothing is synced here: the slab left behind is, in the background, after the directory. A
-  /// slab that could not be finished is not gone back from: its header waits in the buffer.
-  private mutating func roll() throws(QueueError) {
-    try flush()
-    let beginning = UInt64(SlabHeader.byteCount + Mark.byteCount)
-    guard Epoch.end(Epoch.of(position)) - position > beginning,
-      Epoch.of(position) == Epoch.of(slab.base)
-    else { return try rollEpoch() }
-    let next = try SlabFile.create(position, in: storage)
-    leaveSlab(for: next)
-    slabsMade += 1
-    stamp = max(stamp, settings.now())
-    let header = nextHeader(base: position)
-    buffer.put(header)
-    position += UInt64(SlabHeader.byteCount)
-    buffer.put(header.copy, at: position)
-    passMark()
-  }
-
-  /// Goes on in the next epoch, at its first address, as recovery does: everything before it is
-  /// synced, then the slab and the directory. Once in 2^40 bytes.
-  private mutating func rollEpoch() throws(QueueError) {
-    try flush()
-    let epoch = Epoch.of(slab.base) + 1
-    guard epoch <= Epoch.last else { throw .addressesExhausted(path: storage.path) }
-    stamp = max(stamp, settings.now())
-    var header = nextHeader(base: Epoch.firstAddress(epoch))
-    header.kept = position
-    let next: SlabFile
-    do throws(QueueError) {
-      try syncNow()
-      header.synced = position
-      next = try SlabFile.createFirst(header, in: storage)
-    } catch {
-      if error.code == .syncFailed { poison(error) }
-      throw error
-    }
-    leaveSlab(for: next)
-    leftSlabs = []
-    kept = header.kept
-    position = header.base + UInt64(SlabHeader.byteCount)
-    passMark()
-    synced = position
-  }
-
-  private func nextHeader(base: UInt64) -> SlabHeader {
-    SlabHeader(
-      largestPayload: settings.maximumPayload, base: base, ordinal: ordinal, stamp: stamp,
-      synced: synced, kept: kept, topicID: settings.topicID)
-  }
-
-  private mutating func leaveSlab(for next: SlabFile) {
-    leftSlabs.append(LeftSlab(slab: slab, end: position))
-    slab = next
-    slabLimit = Self.limit(ofSlab: next.base, size: settings.slabSize)
-    slabHasRecord = false
-  }
-
-  // MARK: Syncing
-
-  /// What has to be synced, and in which order, for everything below `end` to be durable.
-  struct SyncWork {
-    var storage: any TopicStorage
-    var namesUpTo: Int
-    var includesNames: Bool
-    /// Oldest first: nothing is synced before what lies below it.
-    var slabs: [LeftSlab]
-    var end: UInt64
-
-    /// Does it. Nothing in a slab is synced before the directory was since the slab was made.
-    func run() throws(QueueError) {
-      if includesNames { try storage.syncNames() }
-      for left in slabs { try left.slab.sync() }
-    }
-  }
-
-  /// The work for all that is written, or for the slabs left behind only.
-  func syncWork(includingCurrent: Bool) -> SyncWork {
-    var slabs = leftSlabs
-    if includingCurrent { slabs.append(LeftSlab(slab: slab, end: bufferStart)) }
-    return SyncWork(
-      storage: storage, namesUpTo: slabsMade, includesNames: slabsMade > slabsNamed,
-      slabs: slabs, end: slabs.last?.end ?? synced)
-  }
-
-  /// Takes note that `work` was done. A slab made meanwhile still needs its name synced.
-  mutating func didSync(_ work: SyncWork) {
-    slabsNamed = max(slabsNamed, work.namesUpTo)
-    leftSlabs.removeAll { $0.end <= work.end }
-    guard work.end > synced else { return }
-    synced = work.end
-    // The first record from now on has the proof before it: a mark that stands there already does
-    // not know of this sync.
-    markIsDue = true
-    plainEnd = 0
-  }
-
-  /// Syncs under the lock: only where nobody else may go on before.
-  private mutating func syncNow() throws(QueueError) {
-    let work = syncWork(includingCurrent: true)
-    try work.run()
-    didSync(work)
+      full.overflow ? 0 : full.partialValue, mark.overflow ? 0 : mark.partialValue, slabLimit,
+      min(
+        sum(slab.base, cap), sum(bufferStart, settings.flushEvery.bytes - 1),
+        sum(synced, settings.syncEvery.bytes - 1)))
+    plainOrdinal = min(
+      sum(flushedOrdinal, settings.flushEvery.records - 1),
+      sum(syncedOrdinal, settings.syncEvery.records - 1))
   }
 
   // MARK: Ending
@@ -401,38 +390,4 @@ struct LogTail: ~Copyable, Sendable {
 
   /// Takes records again, where closing failed for want of room.
   mutating func resumeTaking() { isClosed = false }
-
-  /// Writes the closing mark, and syncs it. Everything before it must be synced.
-  ///
-  /// It goes straight to the file: left in the buffer, it might come to stand before a record and
-  /// make an unclean end look clean.
-  mutating func writeClosingMark() throws(QueueError) {
-    try flush()
-    if !fits(UInt64(Mark.byteCount)),
-      slabHasRecord || Epoch.end(Epoch.of(slab.base)) - position <= UInt64(Mark.byteCount)
-    {
-      try roll()
-      try flush()
-    }
-    var mark = WriteBuffer(capacity: Mark.byteCount)
-    mark.put(nextMark(synced: position + UInt64(Mark.byteCount)), at: position)
-    var written = 0
-    try slab.write(mark.bytes, at: position, written: &written)
-    passMark()
-    do throws(QueueError) {
-      try syncNow()
-    } catch {
-      poison(error)
-      throw error
-    }
-  }
-}
-
-extension QueueError {
-  static func addressesExhausted(path: String) -> QueueError {
-    QueueError(
-      .addressesExhausted,
-      "all 2^24 epochs of this topic were used: start a new topic, and keep this one for readers",
-      path: path)
-  }
 }

@@ -98,4 +98,10 @@ struct WriteBuffer: ~Copyable, @unchecked Sendable {
     // Safe: both stretches lie inside the memory.
     unsafe memory.copyMemory(from: memory + byteCount, byteCount: count)
   }
+
+  /// Takes away the last bytes: they are not to be written.
+  mutating func removeLast(_ byteCount: Int) {
+    precondition(byteCount >= 0 && byteCount <= count, "more than there is")
+    count -= byteCount
+  }
 }

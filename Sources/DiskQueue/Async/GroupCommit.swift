@@ -1,0 +1,24 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// Who syncs for all that wait: one at a time, and whoever comes while it is at work shares the next
+/// turn.
+struct GroupCommit {
+  /// Whether somebody waits that no turn was begun for since.
+  private var isWanted = false
+  private var isRunning = false
+
+  /// Somebody waits. True: the caller sees to it that turns are taken.
+  mutating func want() -> Bool {
+    isWanted = true
+    defer { isRunning = true }
+    return !isRunning
+  }
+
+  /// Whether there is to be another turn; else nobody waits, and no more are taken.
+  mutating func nextTurn() -> Bool {
+    defer { isWanted = false }
+    isRunning = isWanted
+    return isWanted
+  }
+}

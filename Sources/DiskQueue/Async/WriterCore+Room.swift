@@ -1,0 +1,212 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Synchronization
+
+// Room: what an append does that finds none, at the cap or on a full disk.
+
+/// A wait for room.
+struct RoomWait: Sendable {
+  fileprivate let watch: TopicWatch
+  fileprivate let seen: UInt64
+
+  /// Blocks the thread until there may be room.
+  func block() throws(QueueError) { try watch.changeBlocking(since: seen) }
+
+  /// Suspends the task until there may be room.
+  func suspend() async throws(QueueError) { try await watch.change(since: seen) }
+}
+
+extension WriterCore {
+  /// What to do about a record that the cap has no room for: try again, where nil is returned, or
+  /// wait first.
+  ///
+  /// - Throws: `noSpace`, where the policy is not to wait and nothing may be removed.
+  func findRoom(forPayload payload: Int) throws(QueueError) -> RoomWait? {
+    // Somebody may have cleaned since we counted.
+    guard try recount(forPayload: payload) > 0 else { return nil }
+    switch policies.whenFull {
+    case .dropOldest, .dropOldestAcknowledged:
+      do throws(QueueError) {
+        try dropOldest { [self] in updateTail { $0.shortage(forPayload: payload) } }
+        return nil
+      } catch {
+        if error.code == .noSpace { try proveAll() }
+        throw error
+      }
+    case .fail:
+      try proveAll()
+      throw capReached
+    case .wait:
+      try proveAll()
+      let watch = try watchForRoom()
+      let seen = watch.generation
+      // Looked at behind the watch: what is removed from now on wakes.
+      try withTail { (tail: inout LogTail) throws(QueueError) in try tail.checkOpen() }
+      guard try recount(forPayload: payload) > 0 else { return nil }
+      return RoomWait(watch: watch, seen: seen)
+    }
+  }
+
+  private var capReached: QueueError {
+    QueueError(
+      .noSpace,
+      "the topic is at its maximumBytes: clean it, or raise it; nothing before this record is"
+        + " harmed, and appending goes on when there is room",
+      path: storage.path)
+  }
+
+  /// Hands over, syncs, and states as durable all that was appended: consumers see it, and a cleaner
+  /// may remove what they have done with. Costs nothing where no record came since the last time.
+  private func proveAll() throws(QueueError) {
+    if updateTail({ $0.ordinal != $0.syncedOrdinal }) { try sync() }
+    let leftSlabs = try withTail { (tail: inout LogTail) throws(QueueError) -> Int in
+      let before = tail.leftSlabs.count
+      try tail.stateProof()
+      return tail.leftSlabs.count == before ? 0 : tail.leftSlabs.count
+    }
+    if leftSlabs > 0 { startSyncing(leftSlabs) }
+  }
+
+  // MARK: Counting
+
+  /// Counts the other slabs anew, and returns what is still lacking.
+  private func recount(forPayload payload: Int) throws(QueueError) -> UInt64 {
+    while true {
+      let base = updateTail { $0.slab.base }
+      let bytes = try SlabFront(of: storage).bytes(before: base)
+      let shortage = updateTail { tail -> UInt64? in
+        guard tail.slab.base == base else { return nil }
+        tail.otherBytes = bytes
+        tail.settlePlainEnd()
+        return tail.shortage(forPayload: payload)
+      }
+      if let shortage { return shortage }
+    }
+  }
+
+  // MARK: Dropping the oldest
+
+  private var dropsOldest: Bool {
+    switch policies.whenFull {
+    case .dropOldest, .dropOldestAcknowledged: true
+    case .fail, .wait: false
+    }
+  }
+
+  /// Runs what writes. On a full disk, where the policy is to drop the oldest, makes room and runs
+  /// it once more.
+  func withRoomOnDisk<R: Sendable>(
+    _ payload: Int = 0, _ body: () throws(QueueError) -> R
+  ) throws(QueueError) -> R {
+    do throws(QueueError) {
+      return try body()
+    } catch {
+      guard error.code == .noSpace, dropsOldest else { throw error }
+      // Counted by what is removed: the file system may keep the room while readers hold a slab.
+      let waiting = updateTail { $0.buffer.count }
+      let needed = UInt64(waiting + payload) + LogTail.mostOverhead + Self.blockSize
+      var removed: UInt64 = 0
+      try dropOldest(onRemoval: { removed = removed.addingSaturating($0) }) {
+        needed > removed ? needed - removed : 0
+      }
+      return try body()
+    }
+  }
+
+  /// What a file system hands out at a time, mostly.
+  private static let blockSize: UInt64 = 4096
+
+  /// Removes slabs from the front until `lacking` says 0. Nothing is removed where that could not be
+  /// enough.
+  ///
+  /// - Throws: `noSpace`, where the slabs that may go are not enough.
+  private func dropOldest(
+    onRemoval: (UInt64) -> Void = { _ in }, until lacking: () -> UInt64
+  ) throws(QueueError) {
+    try makingRoom.withLock { _ throws(QueueError) in
+      var left = lacking()
+      guard left > 0 else { return }
+      var front = try SlabFront(of: storage)
+      let holds = try consumersThatHold(front)
+      let current = updateTail { $0.slab.base }
+      let droppable = front.slabs.prefix { $0.base < current && holds.allow($0) }
+      let most = droppable.reduce(0 as UInt64) { $0.addingSaturating($1.bytes) }
+      guard most >= left else { throw nothingToDrop(holds) }
+      for slab in droppable where left > 0 {
+        try prove(front)
+        let outcome: SlabRemoval.Outcome
+        do throws(QueueError) {
+          outcome = try front.removeFirst(of: storage, synced: updateTail { $0.synced })
+        } catch {
+          if error.code == .syncFailed { end(error) }
+          throw error
+        }
+        if case .kept = outcome { throw nothingToDrop(holds) }
+        updateTail { $0.otherBytes -= min($0.otherBytes, slab.bytes) }
+        if case .removed(let bytes) = outcome { onRemoval(bytes) }
+        left = lacking()
+      }
+    }
+  }
+
+  /// The first slab goes only when the beginning of the one behind it is known to be durable.
+  private func prove(_ front: SlabFront) throws(QueueError) {
+    guard let next = front.slabs.dropFirst().first?.base, updateTail({ $0.synced <= next }) else {
+      return
+    }
+    try sync(upTo: next + 1)
+  }
+
+  /// What the policy lets go.
+  private enum Holds {
+    case nothing
+    case consumers(ConsumerHolds)
+
+    func allow(_ slab: SlabFront.Slab) -> Bool {
+      switch self {
+      case .nothing: true
+      // Without a consumer, nothing was acknowledged.
+      case .consumers(let holds):
+        holds.consumers > 0 && holds.hold(below: slab.contentEnd) == nil
+      }
+    }
+  }
+
+  private func consumersThatHold(_ front: SlabFront) throws(QueueError) -> Holds {
+    guard case .dropOldestAcknowledged = policies.whenFull else { return .nothing }
+    return .consumers(
+      try ConsumerHolds(
+        of: storage, protecting: .protected, topicID: front.topicID,
+        beginsWithVersion1: front.beginsWithVersion1))
+  }
+
+  private func nothingToDrop(_ holds: Holds) -> QueueError {
+    let why =
+      switch holds {
+      case .nothing: "the slabs before the last one are not enough"
+      case .consumers(let holds):
+        holds.lowest.map { "consumer \($0.consumer) has not acknowledged enough" }
+          ?? "no consumer has acknowledged anything"
+      }
+    return QueueError(
+      .noSpace,
+      "there is no room, and none can be made: \(why); nothing before this record is harmed, and"
+        + " appending goes on when there is room",
+      path: storage.path)
+  }
+
+  // MARK: Waiting
+
+  private func watchForRoom() throws(QueueError) -> TopicWatch {
+    try roomWatch.withLock { watch throws(QueueError) in
+      if let watch { return watch }
+      let new = try TopicWatch(storage)
+      watch = new
+      return new
+    }
+  }
+
+  /// Has everybody who waits for room look again, or find out that the writer has ended.
+  func wakeRoomSeekers() { roomWatch.withLock { $0 }?.wake() }
+}

@@ -1,0 +1,229 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Synchronization
+
+// Making things durable: who syncs, who shares a sync, and what is done when a time has come.
+
+extension WriterCore {
+  /// Slabs that may wait for their sync at a time: each holds a file open. An appender that leaves
+  /// one more syncs them itself.
+  private static let mostLeftSlabs = 16
+
+  func flush() throws(QueueError) { _ = try flushed() }
+
+  /// Flushes, and returns the address below which all was.
+  private func flushed() throws(QueueError) -> UInt64 {
+    try withRoomOnDisk { () throws(QueueError) in
+      try withTail { (tail: inout LogTail) throws(QueueError) -> UInt64 in
+        try tail.checkOpen()
+        try tail.flush()
+        return tail.position
+      }
+    }
+  }
+
+  func sync() throws(QueueError) { try sync(upTo: try flushed()) }
+
+  /// Syncs everything written, unless another call did meanwhile.
+  func sync(upTo target: UInt64) throws(QueueError) {
+    try syncing.withLock { _ throws(QueueError) in
+      let work = try withTail { (tail: inout LogTail) throws(QueueError) -> LogTail.SyncWork? in
+        if let failure = tail.failure { throw failure }
+        return tail.synced >= target ? nil : tail.syncWork(includingCurrent: true)
+      }
+      if let work { try carryOut(work) }
+    }
+    // Also where another call did it, under the appenders' lock.
+    synced.advance(to: updateTail { $0.synced })
+  }
+
+  /// Syncs the slabs that were left behind.
+  func syncSlabsLeftBehind() throws(QueueError) {
+    try syncing.withLock { _ throws(QueueError) in
+      let work = try withTail { (tail: inout LogTail) throws(QueueError) -> LogTail.SyncWork? in
+        if let failure = tail.failure { throw failure }
+        return tail.leftSlabs.isEmpty ? nil : tail.syncWork(includingCurrent: false)
+      }
+      if let work { try carryOut(work) }
+    }
+  }
+
+  /// With `syncing` held: one sync at a time, oldest slab first. A failure ends the writer.
+  private func carryOut(_ work: LogTail.SyncWork) throws(QueueError) {
+    do throws(QueueError) {
+      try work.run()
+    } catch {
+      end(error)
+      throw error
+    }
+    updateTail { $0.didSync(work) }
+  }
+
+  /// A failure ends the writer for good: whoever waits and whoever comes is told.
+  func end(_ error: QueueError) {
+    updateTail { $0.poison(error) }
+    synced.end(error)
+    wakeRoomSeekers()
+  }
+
+  /// A slab was left: sees to it that it gets synced. A failure ends the writer, and every later
+  /// call says so; the append that came by has not failed.
+  func startSyncing(_ leftSlabs: Int) {
+    switch environment.background {
+    case .manual:
+      return
+    case .thread where leftSlabs < Self.mostLeftSlabs:
+      do throws(SystemError) {
+        try thread.submit { [self] in syncAndLatch() }
+        return
+      } catch {
+        // No thread is to be had: the appender does it.
+      }
+    case .thread, .inline:
+      break
+    }
+    syncAndLatch()
+  }
+
+  private func syncAndLatch() {
+    do throws(QueueError) {
+      try syncSlabsLeftBehind()
+    } catch {
+      // Latched by `carryOut`.
+    }
+  }
+
+  // MARK: Group commit
+
+  /// Brings all below an address to a level; suspends the task for a sync, which all that wait at the
+  /// same time share. A flush is a write to the system's cache, and needs no thread of its own.
+  func reach(_ level: Durability, at target: UInt64) async throws(QueueError) {
+    switch level {
+    case .buffered: break
+    case .flushed: try flush()
+    case .synced: try await synced.wait(for: target) { startTurns() }
+    }
+  }
+
+  private func startTurns() {
+    guard groupCommit.withLock({ $0.want() }) else { return }
+    do throws(SystemError) {
+      try thread.submit { [self] in takeTurns() }
+    } catch {
+      // No thread is to be had: one of those who wait does it for all.
+      takeTurns()
+    }
+  }
+
+  /// Syncs until nobody waits. What fails is told to all who do.
+  private func takeTurns() {
+    while groupCommit.withLock({ $0.nextTurn() }) {
+      do throws(QueueError) {
+        try sync()
+      } catch {
+        synced.reject(error)
+      }
+    }
+  }
+
+  // MARK: Times
+
+  /// What is done when a time has passed.
+  enum Timed: Sendable {
+    case flush
+    case sync
+  }
+
+  /// Lets the time begin to run.
+  func start(_ what: Timed) {
+    let time = what == .flush ? policies.flushTime : policies.syncTime
+    guard case .thread = environment.background else {
+      let (moment, overflow) = environment.monotonic().addingReportingOverflow(time)
+      return times.withLock { $0.append((overflow ? .max : moment, what)) }
+    }
+    do throws(SystemError) {
+      try thread.submit(after: time) { [self] in timeHasCome(what) }
+    } catch {
+      // No thread is to be had: rather now than never.
+      doTimed(what)
+    }
+  }
+
+  /// Does what a time was set for. A failed sync is latched; anything else leaves the records in the
+  /// buffer, where the next call meets it.
+  private func doTimed(_ what: Timed) {
+    let isDue = updateTail { tail in
+      defer { if what == .flush { tail.flushIsTimed = false } else { tail.syncIsTimed = false } }
+      guard !tail.isClosed, tail.failure == nil else { return false }
+      return what == .flush ? !tail.buffer.isEmpty : tail.ordinal != tail.syncedOrdinal
+    }
+    guard isDue else { return }
+    do throws(QueueError) {
+      if what == .flush { try flush() } else { try sync() }
+    } catch {
+      // As said above.
+    }
+  }
+
+  /// Does what a time was set for, and sets another one where that left something to be done.
+  private func timeHasCome(_ what: Timed) {
+    doTimed(what)
+    // Records may have come meanwhile that set no time.
+    let isSetAgain = updateTail { tail in
+      guard !tail.isClosed, tail.failure == nil else { return false }
+      switch what {
+      case .flush:
+        guard !tail.buffer.isEmpty, !tail.flushIsTimed else { return false }
+        tail.flushIsTimed = true
+      case .sync:
+        guard tail.ordinal != tail.syncedOrdinal, !tail.syncIsTimed else { return false }
+        tail.syncIsTimed = true
+      }
+      return true
+    }
+    if isSetAgain { start(what) }
+  }
+
+  /// Does what times were set for that have come, where a test decides about them.
+  func doWhatIsTimed() {
+    let now = environment.monotonic()
+    let due = times.withLock { times in
+      defer { times.removeAll { $0.moment <= now } }
+      return times.filter { $0.moment <= now }
+    }
+    for (_, what) in due { timeHasCome(what) }
+  }
+
+  // MARK: The thread
+
+  /// Runs blocking work on the writer's own thread, and waits for it without blocking.
+  func onThread<R: Sendable>(
+    _ body: @escaping @Sendable (WriterCore) throws(QueueError) -> R
+  ) async throws(QueueError) -> R {
+    try await thread.run(path: storage.path) { [self] () throws(QueueError) in try body(self) }
+  }
+}
+
+extension BackgroundThread {
+  /// Runs blocking work on the thread, and suspends the task until it is done.
+  func run<R: Sendable>(
+    path: String, _ body: @escaping @Sendable () throws(QueueError) -> R
+  ) async throws(QueueError) -> R {
+    let result: Result<R, QueueError> = await withCheckedContinuation { continuation in
+      do throws(SystemError) {
+        try submit {
+          do throws(QueueError) {
+            continuation.resume(returning: .success(try body()))
+          } catch {
+            continuation.resume(returning: .failure(error))
+          }
+        }
+      } catch {
+        continuation.resume(
+          returning: .failure(.system(error, doing: "starting a thread", path: path)))
+      }
+    }
+    return try result.get()
+  }
+}

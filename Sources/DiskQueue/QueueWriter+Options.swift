@@ -1,0 +1,122 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+extension QueueWriter {
+  /// Bounds, policies and permissions. Each default says why it is one; `init(topic:options:)`
+  /// refuses a value out of its bounds with `invalidOption`.
+  public struct Options: Sendable {
+    /// A slab is left for a new one before a record that would end beyond this; a larger record
+    /// gets a slab to itself. 4 KiB to 1 TiB, and at most a quarter of ``maximumBytes``. 64 MiB by
+    /// default: few files, and still a grain that cleaning can give back on a small device.
+    public var slabSize: ByteCount = .mebibytes(64)
+
+    /// A larger payload is refused before anything is written. 0 bytes to 4 GiB less 17 bytes;
+    /// 16 MiB by default, as the reader's.
+    public var maximumPayload: ByteCount = .bytes(Int64(Limits.defaultMaximumPayload))
+
+    /// Records gather here before they are handed to the system. 4 KiB to 1 GiB; 256 KiB by
+    /// default, above which writing to the page cache gains nothing.
+    public var bufferSize: ByteCount = .kibibytes(256)
+
+    /// When what was appended is flushed without being asked for. Every 100 ms by default: whoever
+    /// follows the topic sees a record within a tenth of a second, for ten writes a second at most.
+    /// A full buffer is flushed whatever this says.
+    public var flushEvery: Interval = .milliseconds(100)
+
+    /// When what was appended is synced without being asked for. Never by default: a sync is what
+    /// wears flash and takes time, so it is yours to ask for, by `sync`, by `append(_:ensuring:)`
+    /// or here. A slab that is left behind is synced in the background whatever this says.
+    public var syncEvery: Interval = .never
+
+    /// What the slabs of the topic may hold together, in bytes; 64 KiB or more. No bound but the
+    /// disk by default. Opening and closing write what they must, some 300 bytes, beyond it.
+    public var maximumBytes: ByteCount?
+
+    /// What happens at ``maximumBytes``, and on a full disk. `fail` by default: whoever appends
+    /// knows best what to do.
+    public var whenFull: WhenFull = .fail
+
+    /// Permission bits of a topic's directory that is made. 0700 by default: payloads are private.
+    public var directoryPermissions: UInt16 = 0o700
+
+    /// Permission bits of files that are made. 0600 by default.
+    public var filePermissions: UInt16 = 0o600
+
+    public init() {}
+
+    /// After how much something is done of its own accord: records, bytes or time since it was last
+    /// done, whichever comes first.
+    ///
+    /// The append with which the number is reached does it before it returns. A time counts from the
+    /// first record that waits; when it has passed, the writer's own thread does it, also when
+    /// nothing more is appended.
+    public struct Interval: Sendable, Hashable {
+      /// From 1.
+      public var records: UInt64?
+      /// Of the log, so with 8 bytes a record and the marks; from 1.
+      public var bytes: ByteCount?
+      /// From a microsecond.
+      public var time: Duration?
+
+      public init(records: UInt64? = nil, bytes: ByteCount? = nil, time: Duration? = nil) {
+        self.records = records
+        self.bytes = bytes
+        self.time = time
+      }
+
+      public static let never = Interval()
+      public static func records(_ n: UInt64) -> Interval { Interval(records: n) }
+      public static func bytes(_ n: ByteCount) -> Interval { Interval(bytes: n) }
+      public static func time(_ time: Duration) -> Interval { Interval(time: time) }
+      public static func seconds(_ n: Int64) -> Interval { Interval(time: .seconds(n)) }
+      public static func milliseconds(_ n: Int64) -> Interval { Interval(time: .milliseconds(n)) }
+
+      fileprivate func validate(_ name: String) throws(QueueError) {
+        guard records ?? 1 >= 1, bytes?.bytes ?? 1 >= 1, time ?? .seconds(1) >= .microseconds(1)
+        else {
+          throw .invalidOption(
+            "\(name) counts from 1 record, 1 byte or a microsecond; say never to leave it out")
+        }
+      }
+    }
+
+    /// What becomes of an append that finds no room.
+    @nonexhaustive
+    public enum WhenFull: Sendable {
+      /// It fails with `noSpace`, and nothing of it is in the log; it goes on when there is room.
+      case fail
+      /// It waits until a cleaner has made room below `maximumBytes`. `append` blocks its thread,
+      /// `append(_:ensuring:)` suspends its task. A full disk cannot be waited for: it fails.
+      case wait
+      /// The oldest slabs are removed until there is room. Readers and consumers behind them are
+      /// told how many records they missed.
+      case dropOldest
+      /// The oldest slabs are removed as far as every consumer has acknowledged them; then, and
+      /// where the topic has no consumer, it fails with `noSpace`.
+      case dropOldestAcknowledged
+    }
+
+    /// - Throws: `invalidOption`, with the bounds.
+    public func validate() throws(QueueError) {
+      try Limits.check(slabSize, Limits.slabSize, "slabSize")
+      try Limits.check(maximumPayload, Limits.maximumPayload, "maximumPayload")
+      try Limits.check(bufferSize, Limits.bufferSize, "bufferSize")
+      try flushEvery.validate("flushEvery")
+      try syncEvery.validate("syncEvery")
+      if let maximumBytes {
+        try Limits.check(maximumBytes, Limits.maximumBytes, "maximumBytes")
+        guard slabSize.bytes <= maximumBytes.bytes / 4 else {
+          throw .invalidOption(
+            "slabSize is \(slabSize), and must be at most a quarter of maximumBytes"
+              + " (\(maximumBytes)): room is made a whole slab at a time")
+        }
+      } else if case .wait = whenFull {
+        throw .invalidOption(
+          "whenFull is wait, and needs maximumBytes: a full disk cannot be waited for")
+      }
+      guard directoryPermissions <= 0o777, filePermissions <= 0o777 else {
+        throw .invalidOption("permissions are bits from 0 to 0o777")
+      }
+    }
+  }
+}

@@ -1,0 +1,134 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+// What is written, what is durable, and what is stated of it.
+
+extension LogTail {
+  mutating func putMark() throws(QueueError) {
+    try makeRoom(Mark.byteCount)
+    buffer.put(nextMark(synced: synced), at: position)
+    passMark()
+  }
+
+  mutating func nextMark(synced: UInt64) -> Mark {
+    stamp = max(stamp, settings.now())
+    return Mark(
+      stamp: stamp, ordinal: ordinal, synced: synced, kept: kept, topicID: settings.topicID)
+  }
+
+  mutating func passMark() {
+    position += UInt64(Mark.byteCount)
+    lastMarkEnd = position
+    lastMarkStamp = stamp
+    markIsDue = false
+    statedOrdinal = syncedOrdinal
+  }
+
+  // MARK: Flushing
+
+  /// Hands what is in the buffer to the system. What could not be written stays, and is finished
+  /// where the write stopped when `flush` is asked again.
+  mutating func flush() throws(QueueError) {
+    defer { if buffer.isEmpty { flushedOrdinal = ordinal } }
+    guard !buffer.isEmpty else { return }
+    plainEnd = 0
+    var written = 0
+    do throws(QueueError) {
+      try slab.write(buffer.bytes, at: bufferStart, written: &written)
+    } catch {
+      buffer.removeFirst(written)
+      throw error
+    }
+    buffer.removeFirst(written)
+  }
+
+  mutating func makeRoom(_ count: Int) throws(QueueError) {
+    if buffer.free < count { try flush() }
+  }
+
+  // MARK: Syncing
+
+  /// What has to be synced, and in which order, for everything below `end` to be durable.
+  struct SyncWork {
+    var storage: any TopicStorage
+    var namesUpTo: Int
+    var includesNames: Bool
+    /// Oldest first: nothing is synced before what lies below it.
+    var slabs: [LeftSlab]
+    var end: UInt64
+    /// Of the first record behind `end`, at the most.
+    var ordinal: UInt64
+
+    /// Does it. Nothing in a slab is synced before the directory was since the slab was made.
+    func run() throws(QueueError) {
+      if includesNames { try storage.syncNames() }
+      for left in slabs { try left.slab.sync() }
+    }
+  }
+
+  /// The work for all that is written, or for the slabs left behind only.
+  func syncWork(includingCurrent: Bool) -> SyncWork {
+    var slabs = leftSlabs
+    if includingCurrent {
+      slabs.append(LeftSlab(slab: slab, end: bufferStart, ordinal: flushedOrdinal))
+    }
+    return SyncWork(
+      storage: storage, namesUpTo: slabsMade, includesNames: slabsMade > slabsNamed,
+      slabs: slabs, end: slabs.last?.end ?? synced,
+      ordinal: slabs.last?.ordinal ?? syncedOrdinal)
+  }
+
+  /// Takes note that `work` was done. A slab made meanwhile still needs its name synced.
+  mutating func didSync(_ work: SyncWork) {
+    slabsNamed = max(slabsNamed, work.namesUpTo)
+    leftSlabs.removeAll { $0.end <= work.end }
+    guard work.end > synced else { return }
+    synced = work.end
+    syncedOrdinal = work.ordinal
+    // The first record from now on has the proof before it: a mark that stands there already does
+    // not know of this sync.
+    markIsDue = true
+    plainEnd = 0
+  }
+
+  /// Syncs under the lock: only where nobody else may go on before.
+  mutating func syncNow() throws(QueueError) {
+    let work = syncWork(includingCurrent: true)
+    try work.run()
+    didSync(work)
+  }
+
+  // MARK: The cap
+
+  /// What opening, closing and stating what is durable may still write at the cap: a slab's header
+  /// and mark, an opening and a closing mark, and another of each.
+  static let reserve: UInt64 = 320
+
+  /// What may come with a record: a header and a mark or a mark before it, and a mark behind it.
+  static let mostOverhead = UInt64(
+    FrameHeader.byteCount + SlabHeader.byteCount + 2 * Mark.byteCount)
+
+  /// By how many bytes the cap is too low for a record; 0: there is room.
+  func shortage(forPayload payload: Int) -> UInt64 {
+    guard settings.maximumBytes < .max else { return 0 }
+    let used = otherBytes.addingReportingOverflow(position - slab.base)
+    let needed = UInt64(payload) + Self.mostOverhead + Self.reserve
+    let (sum, overflow) = used.partialValue.addingReportingOverflow(needed)
+    if used.overflow || overflow { return .max }
+    return sum > settings.maximumBytes ? sum - settings.maximumBytes : 0
+  }
+
+  /// States what is durable where no record is coming to bring the mark with it: a cleaner goes by
+  /// it, and the writer may be waiting for the cleaner.
+  mutating func stateProof() throws(QueueError) {
+    try checkOpen()
+    if syncedOrdinal != statedOrdinal {
+      if fits(UInt64(Mark.byteCount)) {
+        try putMark()
+      } else if slabHasRecord {
+        try roll()
+      }
+    }
+    try flush()
+  }
+}

@@ -1,0 +1,211 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueue
+import DiskQueueTestSupport
+import Synchronization
+import Testing
+
+@testable import DiskQueue
+
+@Suite("Group commit")
+struct GroupCommitTests {
+  private func gated() throws -> (GatedStorage, QueueWriter) {
+    let storage = GatedStorage(try Topic.memory().openForReading())
+    let writer = try QueueWriter(topic: Topic(storage: storage))
+    return (storage, writer)
+  }
+
+  @Test("whoever comes first takes turns, and whoever comes meanwhile shares the next")
+  func turns() {
+    var commit = GroupCommit()
+    let starts = [commit.want(), commit.want()]
+    let first = commit.nextTurn()
+    let startsAgain = commit.want()
+    let others = [commit.nextTurn(), commit.nextTurn()]
+    let startsAnew = commit.want()
+    #expect(starts == [true, false])
+    #expect(first)
+    #expect(!startsAgain)
+    #expect(others == [true, false])
+    #expect(startsAnew)
+  }
+
+  @Test("64 tasks that append while one sync runs share the next one")
+  func sharing() async throws {
+    let (storage, writer) = try gated()
+    try writer.append("first")
+    let before = storage.gate.syncs
+    storage.gate.close()
+    async let first: Void = writer.sync()
+    await storage.gate.waitForSyncs(before + 1)
+    try await withThrowingTaskGroup(of: Address.self) { group in
+      let appended = Progress()
+      for number in 0..<64 {
+        group.addTask {
+          let payload = "record \(number)"
+          async let address = writer.append(payload, ensuring: .synced)
+          appended.advance()
+          return try await address
+        }
+      }
+      try await appended.wait(for: 64)
+      storage.gate.open()
+      var addresses: Set<Address> = []
+      for try await address in group { addresses.insert(address) }
+      #expect(addresses.count == 64)
+    }
+    try await first
+    // All were on their way before the gate opened; a few may have appended behind the second sync.
+    #expect(storage.gate.syncs - before <= 8)
+    try await writer.close()
+  }
+
+  @Test("64 tasks with 100 records each need less than a sync for ten records")
+  func manyTasks() async throws {
+    let (storage, writer) = try gated()
+    let before = storage.gate.syncs
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for task in 0..<64 {
+        group.addTask {
+          for number in 0..<100 { try await writer.append("\(task)/\(number)", ensuring: .synced) }
+        }
+      }
+      try await group.waitForAll()
+    }
+    let syncs = storage.gate.syncs - before
+    #expect(syncs < 640, "\(syncs) syncs for 6,400 records")
+    try await writer.close()
+  }
+
+  @Test("one task needs one sync a record, and no more")
+  func oneTask() async throws {
+    let (storage, writer) = try gated()
+    let before = storage.gate.syncs
+    for number in 0..<50 { try await writer.append("record \(number)", ensuring: .synced) }
+    #expect(storage.gate.syncs - before == 50)
+    try await writer.close()
+  }
+
+  @Test("appending goes on while a sync runs")
+  func appendingGoesOn() async throws {
+    let (storage, writer) = try gated()
+    try writer.append("first")
+    let before = storage.gate.syncs
+    storage.gate.close()
+    async let synced: Void = writer.sync()
+    await storage.gate.waitForSyncs(before + 1)
+    for number in 0..<10_000 { try writer.append("meanwhile \(number)") }
+    try await writer.flush()
+    #expect(try readAll(writer.topic).records.count == 10_001)
+    storage.gate.open()
+    try await synced
+    try await writer.close()
+  }
+
+  @Test("a waiter that is cancelled leaves at once, the record stays, and the error says so")
+  func cancellation() async throws {
+    let (storage, writer) = try gated()
+    let before = storage.gate.syncs
+    storage.gate.close()
+    let task = Task { try await writer.append("kept", ensuring: .synced) }
+    await storage.gate.waitForSyncs(before + 1)
+    task.cancel()
+    let error = await #expect(throws: QueueError.self) { try await task.value }
+    #expect(error?.code == .cancelled)
+    #expect(error?.appended == 1)
+    let record = try readAll(writer.topic).records.first
+    #expect(record?.text == "kept")
+    #expect(error?.address == record?.address)
+    storage.gate.open()
+    try await writer.close()
+    #expect(try readAll(writer.topic).texts == ["kept"])
+  }
+
+  @Test("a task that was cancelled before appends, and says so")
+  func cancelledBefore() async throws {
+    let (_, writer) = try gated()
+    let task = Task {
+      withUnsafeCurrentTask { $0?.cancel() }
+      return try await writer.append("kept all the same", ensuring: .synced)
+    }
+    let error = await #expect(throws: QueueError.self) { try await task.value }
+    #expect(error?.code == .cancelled)
+    #expect(error?.appended == 1)
+    try await writer.close()
+    #expect(try readAll(writer.topic).texts == ["kept all the same"])
+  }
+
+  @Test("a level below synced needs no sync, and flushed is seen by a reader")
+  func flushedOnly() async throws {
+    let (storage, writer) = try gated()
+    let before = storage.gate.syncs
+    try await writer.append("a buffered one", ensuring: .buffered)
+    try await writer.append("a flushed one", ensuring: .flushed)
+    #expect(storage.gate.syncs == before)
+    #expect(try readAll(writer.topic).texts == ["a buffered one", "a flushed one"])
+    try await writer.close()
+  }
+
+  @Test("a failed sync fails all who wait, and all who come")
+  func failedSync() async throws {
+    let (storage, writer) = try gated()
+    let before = storage.gate.syncs
+    storage.gate.close()
+    let tasks = (0..<10).map { number in
+      Task { try await writer.append("doomed \(number)", ensuring: .synced) }
+    }
+    await storage.gate.waitForSyncs(before + 1)
+    storage.gate.fail(SystemError(errno: Errno.io, call: "fdatasync"))
+    storage.gate.open()
+    for task in tasks {
+      let error = await #expect(throws: QueueError.self) { try await task.value }
+      #expect(error?.code == .syncFailed)
+    }
+    let later = await #expect(throws: QueueError.self) {
+      try await writer.append("later", ensuring: .flushed)
+    }
+    #expect(later?.code == .syncFailed)
+    #expect(later?.appended == 0)
+    #expect(storage.gate.syncs == before + 1)
+  }
+
+  @Test("a batch is waited for as a whole, and its addresses are right")
+  func batch() async throws {
+    let (storage, writer) = try gated()
+    let before = storage.gate.syncs
+    let texts = (0..<5000).map { "record \($0)" }
+    let addresses = try await writer.append(contentsOf: texts, ensuring: .synced)
+    #expect(storage.gate.syncs - before == 1)
+    let read = try readAll(writer.topic)
+    #expect(read.texts == texts)
+    #expect(read.records.first?.address == addresses.lowerBound)
+    #expect(read.end == addresses.upperBound)
+    try await writer.close()
+  }
+
+  @Test("closing while tasks wait brings all of them to their level")
+  func closing() async throws {
+    let (storage, writer) = try gated()
+    let before = storage.gate.syncs
+    storage.gate.close()
+    let tasks = (0..<20).map { number in
+      Task { try await writer.append("record \(number)", ensuring: .synced) }
+    }
+    await storage.gate.waitForSyncs(before + 1)
+    async let closed: Void = writer.close()
+    storage.gate.open()
+    try await closed
+    var landed = 0
+    for task in tasks {
+      do {
+        _ = try await task.value
+        landed += 1
+      } catch let error as QueueError {
+        // It came when the writer was closed already.
+        #expect(error.code == .closed && error.appended == 0)
+      }
+    }
+    #expect(try readAll(writer.topic).records.count == landed)
+  }
+}
