@@ -119,9 +119,11 @@ struct ProgressTests {
   @Test("of a hundred tasks, the cancelled half ends at once, and the other when it is its turn")
   func cancelsHalf() async {
     let progress = Progress()
-    let codes = await hundredTasks(on: progress, cancelling: { $0 % 2 == 0 }) {
-      for value in UInt64(1)...100 { progress.advance(to: value) }
-    }
+    let codes = await hundredTasks(
+      on: progress, cancelling: { $0 % 2 == 0 },
+      then: {
+        for value in UInt64(1)...100 { progress.advance(to: value) }
+      })
     #expect(codes == (0..<100).map { $0 % 2 == 0 ? .cancelled : nil })
     #expect(progress.value == 100)
   }
@@ -129,13 +131,17 @@ struct ProgressTests {
   @Test("a rejection reaches all who wait, an end also those who come")
   func rejectsAndEnds() async {
     let progress = Progress()
-    let rejected = await hundredTasks(on: progress, cancelling: { _ in false }) {
-      progress.reject(Self.refusal)
-    }
+    let rejected = await hundredTasks(
+      on: progress, cancelling: { _ in false },
+      then: {
+        progress.reject(Self.refusal)
+      })
     #expect(rejected == Array(repeating: .syncFailed, count: 100))
-    let ended = await hundredTasks(on: progress, cancelling: { _ in false }) {
-      progress.end(Self.failure)
-    }
+    let ended = await hundredTasks(
+      on: progress, cancelling: { _ in false },
+      then: {
+        progress.end(Self.failure)
+      })
     #expect(ended == Array(repeating: .closed, count: 100))
     await #expect(throws: QueueError.self) { try await progress.wait(for: 1) }
     #expect(queueError { try progress.waitBlocking(for: 1) }?.code == .closed)

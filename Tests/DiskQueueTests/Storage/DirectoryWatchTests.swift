@@ -175,6 +175,45 @@ struct DirectoryWatchTests {
         changes(bytes) == DirectoryChanges(directories: [1, 2], areIncomplete: true))
     }
 
+    @Test("an event that was dropped, since the queue ran over, still wakes")
+    func dropsEvents() async throws {
+      let limit = String(
+        decoding: try readFile("/proc/sys/fs/inotify/max_queued_events"), as: UTF8.self)
+      let most = try #require(Int(limit.filter(\.isNumber)))
+      // Its own, as its thread is held up.
+      let watcher = DirectoryWatcher()
+      let noisy = try Place()
+      let quiet = try Place()
+      let held = Progress()
+      let release = Progress()
+      let changes = Progress()
+      let descriptors = [
+        try Syscalls.openDirectory(noisy.directory.path),
+        try Syscalls.openDirectory(quiet.directory.path),
+      ]
+      defer { for descriptor in descriptors { Syscalls.closeFile(descriptor) } }
+      let first = try watcher.watch(descriptors[0], path: noisy.directory.path) {
+        held.advance()
+        try? release.waitBlocking(for: 1)
+      }
+      let second = try watcher.watch(descriptors[1], path: quiet.directory.path) {
+        changes.advance()
+      }
+      try noisy.write()
+      try await held.wait(for: 1)
+      let another = try noisy.storage.create("another")
+      // Alternating, as the kernel makes one event of two alike in a row.
+      for _ in 0...most / 2 {
+        try noisy.write()
+        _ = try another.write([1].span.bytes, at: 0)
+      }
+      try quiet.write()
+      #expect(changes.value == 0)
+      release.advance()
+      try await changes.wait(for: 1)
+      withExtendedLifetime((first, second)) {}
+    }
+
     @Test("bytes that make no sense mean that anything may have changed, and never a trap")
     func hostile() {
       #expect(changes(event(1, 2, says: .max)).areIncomplete)
