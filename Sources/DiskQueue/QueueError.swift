@@ -150,6 +150,27 @@ extension QueueError {
       code, what, path: path, address: address, errno: error.errno, fileID: fileID, line: line)
   }
 
+  /// A watch that the system does not give.
+  static func watchFailed(
+    _ error: SystemError, path: String, fileID: StaticString = #fileID, line: UInt = #line
+  ) -> QueueError {
+    let advice =
+      switch error.errno {
+      // Not the disk: inotify_add_watch(2) means its own limit.
+      case Errno.noSpace:
+        ": this user watches as many directories as the system allows: raise the sysctl"
+          + " fs.inotify.max_user_watches, or follow fewer topics"
+      case Errno.tooManyFiles:
+        ": raise the sysctl fs.inotify.max_user_instances, or the number of files that this process"
+          + " may open (ulimit -n)"
+      default: ""
+      }
+    return QueueError(
+      .system(errno: error.errno),
+      "watching the topic failed in \(error.call): \(Syscalls.describe(error.errno))\(advice)",
+      path: path, errno: error.errno, fileID: fileID, line: line)
+  }
+
   static func syncFailed(
     _ error: SystemError, path: String, fileID: StaticString = #fileID, line: UInt = #line
   ) -> QueueError {

@@ -36,12 +36,14 @@ public struct QueueReader: ~Copyable {
 
   /// What it was opened with.
   public let topic: Topic
-  private var walker: LogWalker
-  private let onLoss: ((Loss) -> Void)?
+  var walker: LogWalker
+  var onLoss: ((Loss) -> Void)?
   private let options: Options
   private let environment: Environment
   /// For `record(at:)`, which leaves the position alone.
   private var lookup: LogWalker?
+  /// For who waits at the end.
+  let follower: Follower
 
   /// Opens a topic for reading.
   ///
@@ -72,6 +74,7 @@ public struct QueueReader: ~Copyable {
       payloadLimit: UInt32(clamping: options.maximumPayload.bytes),
       bufferSize: Int(options.bufferSize.bytes))
     try walker.seek(to: start, now: environment.now)
+    follower = Follower(walker.index)
     self.walker = walker
     self.topic = topic
     self.options = options
@@ -101,6 +104,7 @@ public struct QueueReader: ~Copyable {
   @_lifetime(&self)
   @inline(never)
   private mutating func nextSlowly() throws(QueueError) -> BorrowedRecord? {
+    let changes = follower.changes
     while true {
       switch try walker.slowStep() {
       case .record(let address, let ordinal, let payload):
@@ -110,6 +114,7 @@ public struct QueueReader: ~Copyable {
       case .loss(let loss):
         try report(loss)
       case .end:
+        follower.foundNothing(at: changes)
         return nil
       }
     }

@@ -52,6 +52,10 @@ public func writeFile(_ path: String, _ bytes: [UInt8]) throws {
 
 public func removeFile(_ path: String) throws { try FileManager.default.removeItem(atPath: path) }
 
+public func moveFile(_ source: String, to target: String) throws {
+  try FileManager.default.moveItem(atPath: source, toPath: target)
+}
+
 public func copyDirectory(_ source: String, to target: String) throws {
   try FileManager.default.copyItem(atPath: source, toPath: target)
 }

@@ -13,12 +13,13 @@ final class TopicWatch: Sendable {
   private let changes = Progress()
   private let watch: any StorageWatch
 
-  /// - Throws: `system`, where the system has no more watches to give.
+  /// - Throws: `system`, where the system has no more watches to give; the message says which limit
+  ///   to raise.
   init(_ storage: any TopicStorage) throws(QueueError) {
     do throws(SystemError) {
       watch = try storage.watch { [changes] in changes.advance() }
     } catch {
-      throw .system(error, doing: "watching the topic", path: storage.path)
+      throw .watchFailed(error, path: storage.path)
     }
   }
 

@@ -35,6 +35,10 @@ package final class TopicIndex {
   /// Settled once a slab of epoch 0 could be judged; it never changes.
   private var isVersion1Settled = false
 
+  /// Whether a topic that had slabs has neither slabs nor a lock any more: somebody removed it. What
+  /// a cleaner leaves is the newest slab at least, and the lock goes with the directory only.
+  private(set) var isRemoved = false
+
   package init(_ storage: any TopicStorage) { self.storage = storage }
 
   // MARK: Listing
@@ -43,15 +47,21 @@ package final class TopicIndex {
   ///
   /// - Throws: `notATopic` where it holds neither a slab nor the lock, but other files.
   package static func slabs(in storage: any TopicStorage) throws(QueueError) -> [UInt64] {
+    try list(storage).slabs
+  }
+
+  private static func list(
+    _ storage: any TopicStorage
+  ) throws(QueueError) -> (slabs: [UInt64], hasLock: Bool) {
     var listed: [UInt64] = []
-    var isTopic = false
+    var hasLock = false
     var hasOthers = false
     do throws(SystemError) {
       try storage.forEachName { name in
         if let base = SlabName.parse(name) {
           listed.append(base)
         } else if name == TopicLayout.lockName {
-          isTopic = true
+          hasLock = true
         } else if name != TopicLayout.consumersName {
           hasOthers = true
         }
@@ -59,17 +69,18 @@ package final class TopicIndex {
     } catch {
       throw .system(error, doing: "listing the topic", path: storage.path)
     }
-    if listed.isEmpty, hasOthers, !isTopic {
+    if listed.isEmpty, hasOthers, !hasLock {
       throw QueueError(
         .notATopic, "the directory holds other files and no topic: check the path",
         path: storage.path)
     }
-    return listed.sorted()
+    return (listed.sorted(), hasLock)
   }
 
   /// Lists the topic anew.
   package func refresh() throws(QueueError) {
-    let listed = try TopicIndex.slabs(in: storage)
+    let (listed, hasLock) = try TopicIndex.list(storage)
+    isRemoved = listed.isEmpty && !hasLock && (isRemoved || !bases.isEmpty)
     guard listed != bases || !isSettled else { return }
     bases = listed
     isSettled = true

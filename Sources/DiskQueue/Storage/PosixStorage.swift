@@ -171,7 +171,7 @@ final class PosixStorage: TopicStorage {
   }
 
   func watch(_ onChange: @escaping @Sendable () -> Void) throws(SystemError) -> any StorageWatch {
-    throw SystemError(errno: Errno.notSupported, call: "inotify_add_watch")
+    try DirectoryWatcher.shared.watch(directory.number, path: path, onChange)
   }
 
   func lockHolder() -> Int32? {

@@ -30,6 +30,8 @@ package enum Errno {
   package static let notSupported = ENOTSUP
   package static let readOnly = EROFS
   package static let noMemory = ENOMEM
+  package static let badDescriptor = EBADF
+  package static let tooManyFiles = EMFILE
 }
 
 enum Syscalls {
@@ -296,6 +298,88 @@ enum Syscalls {
     }
     _ = try check("ftruncate") { ftruncate(descriptor, count) }
   }
+
+  // MARK: Changes of directories
+
+  #if canImport(Darwin)
+    /// kqueue(2). Close-on-exec: no child inherits it.
+    static func makeChangeQueue() throws(SystemError) -> Int32 {
+      try check("kqueue") { kqueue() }
+    }
+
+    /// Opens a name of a directory for its events alone, which keeps no volume from being ejected.
+    static func openForEvents(
+      inDirectory descriptor: Int32, _ name: String
+    ) throws(SystemError) -> Int32 {
+      try checkPath(name, "openat")
+      return try check("openat") {
+        unsafe openat(descriptor, name, O_EVTONLY | O_NOFOLLOW | O_CLOEXEC)
+      }
+    }
+
+    /// Reports writes to an open file, or names made and removed in an open directory, until it is
+    /// closed.
+    static func watch(_ descriptor: Int32, in queue: Int32) throws(SystemError) {
+      let events = NOTE_WRITE | NOTE_EXTEND | NOTE_DELETE | NOTE_RENAME | NOTE_REVOKE
+      var change = unsafe kevent(
+        ident: UInt(descriptor), filter: Int16(EVFILT_VNODE), flags: UInt16(EV_ADD | EV_CLEAR),
+        fflags: UInt32(events), data: 0, udata: nil)
+      _ = try check("kevent") { unsafe kevent(queue, &change, 1, nil, 0, nil) }
+    }
+
+    /// Waits for the next event, and returns the descriptor that it is about.
+    static func nextChange(in queue: Int32) throws(SystemError) -> Int32 {
+      var event = unsafe kevent(ident: 0, filter: 0, flags: 0, fflags: 0, data: 0, udata: nil)
+      _ = try check("kevent") { unsafe kevent(queue, nil, 0, &event, 1, nil) }
+      return unsafe Int32(truncatingIfNeeded: event.ident)
+    }
+  #else
+    /// inotify(7).
+    static func makeChangeQueue() throws(SystemError) -> Int32 {
+      try check("inotify_init1") { inotify_init1(Int32(IN_CLOEXEC)) }
+    }
+
+    /// Reports writes to the files of a directory, and names made, removed and renamed in it. The
+    /// same directory gives the same number, for as long as it is watched.
+    static func addWatch(_ path: String, to queue: Int32) throws(SystemError) -> Int32 {
+      try checkPath(path, "inotify_add_watch")
+      let events =
+        IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE_SELF
+        | IN_MOVE_SELF | IN_ONLYDIR
+      return try check("inotify_add_watch") {
+        unsafe inotify_add_watch(queue, path, UInt32(events))
+      }
+    }
+
+    /// Fails only where the directory is gone, and the watch with it.
+    static func removeWatch(_ watch: Int32, from queue: Int32) {
+      _ = inotify_rm_watch(queue, watch)
+    }
+
+    /// Waits for events, and returns how many bytes of them there are.
+    static func readChanges(
+      in queue: Int32, into target: UnsafeMutableRawBufferPointer
+    ) throws(SystemError) -> Int {
+      try check("read") {
+        #if canImport(Musl)
+          unsafe Musl.read(queue, target.baseAddress, target.count)
+        #else
+          unsafe Glibc.read(queue, target.baseAddress, target.count)
+        #endif
+      }
+    }
+
+    /// What stands in a `struct inotify_event`: an i32, three u32, and as many bytes of name as the
+    /// last one says; all in the machine's byte order.
+    enum ChangeEvent {
+      static let watch = 0
+      static let mask = 4
+      static let nameByteCount = 12
+      static let byteCount = 16
+      /// In the mask: events were dropped.
+      static let overflow = UInt32(IN_Q_OVERFLOW)
+    }
+  #endif
 
   // MARK: Clock, process, threads
 

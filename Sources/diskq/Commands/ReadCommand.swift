@@ -15,6 +15,9 @@ struct ReadCommand: ParsableCommand {
     discussion: """
       Every loss is told on standard error, and the exit status is then 1. A topic that is being \
       written is read as far as it was flushed.
+
+      With --follow, Ctrl-C and SIGTERM end it in order: what was printed is handed over. A second \
+      signal, a second later or more, ends it at once.
       """)
 
   @Argument(help: "The topic's directory.")
@@ -28,6 +31,9 @@ struct ReadCommand: ParsableCommand {
       early. (default: earliest)
       """, valueName: "start"))
   var from: Start?
+
+  @Flag(help: "Print what there is, and then what is appended, as soon as it is flushed.")
+  var follow = false
 
   @Option(help: "Print so many records at the most.")
   var limit: UInt64 = .max
@@ -56,19 +62,23 @@ struct ReadCommand: ParsableCommand {
   }
 
   func run() throws {
+    // Before any thread.
+    let stop = follow ? try StopSignals.caught() : nil
     let topic = Topic(topic)
     // Elsewhere the output itself shows how far it is.
-    let isShown = ProgressBar.isPossible && System.isPlainFile(System.standardOutput)
+    let isShown =
+      !follow && ProgressBar.isPossible && System.isPlainFile(System.standardOutput)
     let extent = isShown ? try TopicExtent(of: topic) : nil
     let progress = ProgressBar(total: extent?.bytes ?? 0)
     let losses = Losses(of: self.topic, progress)
     var reader = try QueueReader(
       topic: topic, from: from?.position ?? .earliest, options: options,
       onLoss: damage == .skip ? { losses.tell($0) } : nil)
+    if let stop { stop.onStop(try reader.makeWaitEnder()) }
     var output = Output()
     defer { progress.clear() }
     do throws(QueueError) {
-      try print(&reader, to: &output, losses) { address in
+      try print(&reader, to: &output, losses, until: stop) { address in
         if let extent { progress.update(extent.bytes(before: address)) }
       }
     } catch {
@@ -82,17 +92,38 @@ struct ReadCommand: ParsableCommand {
     if !losses.isEmpty { throw leaveDamaged() }
   }
 
-  /// Prints up to the end, the limit, or a loss that nobody else takes.
+  /// Prints up to the end, the limit, or a loss that nobody else takes; with `stop`, beyond the end,
+  /// until that is asked for.
   private func print(
     _ reader: inout QueueReader, to output: inout Output, _ losses: Losses,
-    onProgress: (Address) -> Void
+    until stop: StopSignals?, onProgress: (Address) -> Void
+  ) throws(QueueError) {
+    var left = limit
+    while true {
+      try printToEnd(&reader, to: &output, &left, losses, until: stop, onProgress: onProgress)
+      guard let stop, left > 0 else { return }
+      // Nobody is to wait for a record that we have while we wait.
+      output.drain()
+      guard output.isOpen else { return }
+      do throws(QueueError) {
+        try reader.waitForMoreBlocking()
+      } catch {
+        guard error.code != .cancelled else { return }
+        throw error
+      }
+      guard !stop.isStopped else { return }
+    }
+  }
+
+  private func printToEnd(
+    _ reader: inout QueueReader, to output: inout Output, _ left: inout UInt64, _ losses: Losses,
+    until stop: StopSignals?, onProgress: (Address) -> Void
   ) throws(QueueError) {
     // Once: asking the parser's wrapper for it takes longer than reading a record.
     let format = format
     let progressStep = 1 << 20
-    var left = limit
     var sinceProgress = 0
-    while left > 0, output.isOpen {
+    while left > 0, output.isOpen, stop?.isStopped != true {
       do throws(QueueError) {
         guard let record = try reader.next() else { return }
         output.put(record, as: format)

@@ -62,7 +62,7 @@ struct Output: ~Copyable {
   }
 
   /// Writes what is held. A failure is remembered.
-  private mutating func drain() {
+  mutating func drain() {
     write(UnsafeRawBufferPointer(start: memory, count: count))
     count = 0
   }

@@ -10,6 +10,7 @@ final class StopSignals: Sendable {
   let descriptor: Int32
   private let writingEnd: Int32
   private let stopped = Atomic(false)
+  private let wake = Mutex<(@Sendable () -> Void)?>(nil)
 
   /// Catches the signals from now on, to the end of the process. To be made before any thread.
   static func caught() throws(Failure) -> StopSignals {
@@ -26,11 +27,20 @@ final class StopSignals: Sendable {
 
   var isStopped: Bool { stopped.load(ordering: .relaxed) }
 
+  /// Calls `wake` once a stop is asked for, at once if it was; for who waits for something else than
+  /// the descriptor.
+  func onStop(_ wake: @escaping @Sendable () -> Void) {
+    // In this order, and the other way round in `stop`: one of the two sees the other.
+    self.wake.withLock { $0 = wake }
+    if isStopped { wake() }
+  }
+
   private func stop() {
     stopped.store(true, ordering: .relaxed)
     withUnsafeBytes(of: UInt8(0)) {
       // A pipe that was just made takes a byte.
       try? System.write(writingEnd, $0, name: "a pipe")
     }
+    wake.withLock { $0 }?()
   }
 }

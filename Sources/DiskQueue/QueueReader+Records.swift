@@ -1,0 +1,209 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Synchronization
+
+extension QueueReader {
+  /// The records from ``position`` on, as an asynchronous sequence.
+  ///
+  /// ```swift
+  /// for try await record in try QueueReader(topic: "sensors").records(following: true) {
+  ///   print(record.address, record.text ?? "")
+  /// }
+  /// ```
+  ///
+  /// - Parameter following: whether to wait at the end of the log for what is appended, by
+  ///   wake-up; false by default, which ends the sequence there.
+  public consuming func records(following: Bool = false) -> Records {
+    let onLoss = onLoss
+    var reader = self
+    reader.onLoss = nil
+    return Records(RecordFeed(reader, isFollowing: following), onLoss)
+  }
+
+  /// The records of a reader, read in batches of up to 512 records or 256 KiB (one record at
+  /// least), on a thread of its own, which ends with the sequence and its iterators.
+  ///
+  /// Single pass: a second loop goes on where the first one ended, also after an error, and after
+  /// the end of the log. One loop at a time.
+  ///
+  /// A cancelled task is told so by the error `cancelled`, before the next record and at once where
+  /// it waits; nil would read as the end of the log. No record is lost by that: the next loop goes
+  /// on behind the last one that was given.
+  ///
+  /// Losses go to the reader's `onLoss`, called by the task that asks for the next record, in order
+  /// with the records; without it they are thrown, once each.
+  public struct Records: AsyncSequence {
+    public typealias Element = QueueRecord
+    public typealias Failure = QueueError
+
+    private let source: Source
+
+    fileprivate init(_ feed: RecordFeed, _ onLoss: ((Loss) -> Void)?) {
+      source = Source(feed, onLoss)
+    }
+
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(source: source) }
+
+    public struct AsyncIterator: AsyncIteratorProtocol {
+      fileprivate let source: Source
+
+      /// The next record, or nil at the end of the log where that is not followed.
+      ///
+      /// - Throws: as ``QueueReader/next()``; `cancelled`; where the end is followed as
+      ///   ``QueueReader/waitForMore()``; `system` where the system has no thread to give.
+      public mutating func next(
+        isolation actor: isolated (any Actor)? = #isolation
+      ) async throws(QueueError) -> QueueRecord? {
+        guard !Task.isCancelled else { throw .cancelled() }
+        if let record = source.batch.records.popLast() { return record }
+        return try await source.nextBatch(isolation: actor)
+      }
+    }
+
+    /// What all iterators share.
+    fileprivate final class Source {
+      var batch = RecordFeed.Batch()
+      private let feed: RecordFeed
+      private let onLoss: ((Loss) -> Void)?
+
+      init(_ feed: RecordFeed, _ onLoss: ((Loss) -> Void)?) {
+        self.feed = feed
+        self.onLoss = onLoss
+      }
+
+      /// The first record of the next batch that has one.
+      func nextBatch(
+        isolation actor: isolated (any Actor)?
+      ) async throws(QueueError) -> QueueRecord? {
+        while true {
+          switch batch.ending.take() {
+          case .error(let error):
+            guard let loss = error.loss, let onLoss else { throw error }
+            onLoss(loss)
+          case .end(nil):
+            return nil
+          case .end(let wait?):
+            try await wait.change()
+          case nil:
+            break
+          }
+          batch = try await feed.next()
+          if let record = batch.records.popLast() { return record }
+        }
+      }
+    }
+  }
+}
+
+/// Reads records for a task, many at a time, on a thread of its own: the cooperative pool has a
+/// thread a core, and none of them may wait for a disk.
+///
+/// The thread starts with the first batch and ends with the last reference to this.
+private final class RecordFeed: @unchecked Sendable {
+  struct Batch {
+    /// The last one comes first: they are taken from behind.
+    var records: [QueueRecord] = []
+    var ending: Ending?
+  }
+
+  /// Why a batch ended where it did; nil: it was full.
+  enum Ending {
+    case error(QueueError)
+    /// The end of the log. To follow it is to wait for that, if for anything.
+    case end(Follower.Wait?)
+  }
+
+  /// So much is read at a time, whatever the payloads' size: it bounds the memory, and how often a
+  /// task is suspended.
+  static let mostRecords = 512
+  static let mostBytes = 256 << 10
+
+  private let thread = BackgroundThread()
+  private let isFollowing: Bool
+  /// Of the thread's jobs alone, of which there is one at a time.
+  private var reader: QueueReader
+
+  private struct Order {
+    /// How many batches were asked for.
+    var asked: UInt64 = 0
+    /// Read, and not taken yet.
+    var batch: Batch?
+    var isUnderWay = false
+  }
+  private let order = Mutex(Order())
+  /// How many batches were read.
+  private let read = Progress()
+
+  /// - Parameter reader: one that throws its losses.
+  init(_ reader: consuming QueueReader, isFollowing: Bool) {
+    self.reader = reader
+    self.isFollowing = isFollowing
+  }
+
+  deinit { thread.stop() }
+
+  /// The next batch. One task asks at a time.
+  ///
+  /// - Throws: `cancelled` at once where the task is; the batch is the next one's then.
+  func next() async throws(QueueError) -> Batch {
+    while true {
+      let (number, isNew, batch) = order.withLock { order in
+        if let batch = order.batch.take() { return (order.asked, false, Optional(batch)) }
+        let isNew = !order.isUnderWay
+        if isNew {
+          order.asked += 1
+          order.isUnderWay = true
+        }
+        return (order.asked, isNew, nil)
+      }
+      if let batch { return batch }
+      if isNew { try start() }
+      try await read.wait(for: number)
+    }
+  }
+
+  private func start() throws(QueueError) {
+    do throws(SystemError) {
+      try thread.submit { self.readOne() }
+    } catch {
+      order.withLock {
+        $0.asked -= 1
+        $0.isUnderWay = false
+      }
+      throw .system(error, doing: "starting a thread to read on", path: reader.topic.description)
+    }
+  }
+
+  private func readOne() {
+    let batch = readBatch()
+    order.withLock {
+      $0.batch = batch
+      $0.isUnderWay = false
+    }
+    read.advance()
+  }
+
+  private func readBatch() -> Batch {
+    var batch = Batch()
+    var bytes = 0
+    do throws(QueueError) {
+      while batch.records.count < Self.mostRecords, bytes < Self.mostBytes {
+        if let record = try reader.nextCopy() {
+          bytes += record.payload.count
+          batch.records.append(record)
+        } else if !isFollowing {
+          batch.ending = .end(nil)
+          break
+        } else if let wait = try reader.follower.wait() {
+          batch.ending = .end(wait)
+          break
+        }
+      }
+    } catch {
+      batch.ending = .error(error)
+    }
+    batch.records.reverse()
+    return batch
+  }
+}

@@ -1,0 +1,70 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+#if canImport(Darwin)
+  /// The kernel's side of the watches: kqueue.
+  ///
+  /// A directory reports the names made and removed in it, and not what is written to its files: so
+  /// the newest slab is watched as well, the only one that is written to. Its place is taken by the
+  /// next one when the directory reports a change.
+  struct ChangeSource {
+    let queue: Int32
+    /// By the number of a directory's own descriptor: its newest slab's.
+    private var slabs: [Int32: Int32] = [:]
+
+    init() throws(SystemError) { queue = try Syscalls.makeChangeQueue() }
+
+    /// Each watch opens the directory for itself, and the number of that is its key.
+    mutating func add(_ directory: Int32, path: String) throws(SystemError) -> Int32 {
+      let own = try Syscalls.openForEvents(inDirectory: directory, ".")
+      do throws(SystemError) {
+        try Syscalls.watch(own, in: queue)
+      } catch {
+        Syscalls.closeFile(own)
+        throw error
+      }
+      settle(own)
+      return own
+    }
+
+    mutating func remove(_ key: Int32) {
+      // Closing a descriptor takes it from the queue.
+      if let slab = slabs.removeValue(forKey: key) { Syscalls.closeFile(slab) }
+      Syscalls.closeFile(key)
+    }
+
+    /// Watches what is the newest slab now. Where that fails, as for one that is gone again, names
+    /// are reported all the same.
+    mutating func settle(_ key: Int32) {
+      var newest: (base: UInt64, name: String)?
+      try? Syscalls.forEachName(inDirectory: key) { name in
+        guard let base = SlabName.parse(name), base >= newest?.base ?? 0 else { return }
+        newest = (base, name)
+      }
+      guard let newest, let slab = try? Syscalls.openForEvents(inDirectory: key, newest.name) else {
+        return
+      }
+      guard (try? Syscalls.watch(slab, in: queue)) != nil else {
+        Syscalls.closeFile(slab)
+        return
+      }
+      if let old = slabs.updateValue(slab, forKey: key) { Syscalls.closeFile(old) }
+    }
+
+    /// The directory of what an event is about: its own descriptor, or its slab's.
+    func directory(of changed: Int32) -> Int32 {
+      slabs.first { $0.value == changed }?.key ?? changed
+    }
+  }
+
+  /// Waits for events, one at a time.
+  struct ChangeReader {
+    private let queue: Int32
+
+    init(_ queue: Int32) { self.queue = queue }
+
+    func next() throws(SystemError) -> DirectoryChanges {
+      DirectoryChanges(directories: [try Syscalls.nextChange(in: queue)])
+    }
+  }
+#endif

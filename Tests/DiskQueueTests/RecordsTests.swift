@@ -1,0 +1,285 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueueTestSupport
+import Testing
+
+@testable import DiskQueue
+
+@Suite("Records as an asynchronous sequence")
+struct RecordsTests {
+  private static func texts(_ numbers: Range<Int>) -> [String] { numbers.map { "record \($0)" } }
+
+  private func memory(_ numbers: Range<Int>) throws -> (Topic, QueueWriter) {
+    let topic = Topic.memory()
+    let writer = try QueueWriter(topic: topic)
+    try append(numbers, to: writer)
+    return (topic, writer)
+  }
+
+  private func append(_ numbers: Range<Int>, to writer: QueueWriter) throws {
+    for text in Self.texts(numbers) { try writer.append(text) }
+    try writer.flush()
+  }
+
+  @Test("it gives what the reader gives, and ends at the end; a second loop goes on behind it")
+  func readsToTheEnd() async throws {
+    let (topic, writer) = try memory(0..<1_300)
+    var reader = try QueueReader(topic: topic)
+    #expect(try reader.nextCopy()?.text == "record 0")
+    let records = reader.records()
+    var read: [QueueRecord] = []
+    for try await record in records { read.append(record) }
+    let all = try readAll(topic)
+    #expect(read == Array(all.records.dropFirst()))
+    try append(1_300..<1_310, to: writer)
+    var more: [String?] = []
+    for try await record in records { more.append(record.text) }
+    #expect(more == Self.texts(1_300..<1_310))
+  }
+
+  @Test("a loop that is left, and iterators side by side, share one pass")
+  func singlePass() async throws {
+    let (topic, _) = try memory(0..<1_000)
+    let records = try QueueReader(topic: topic).records()
+    var read: [String?] = []
+    for try await record in records {
+      read.append(record.text)
+      if read.count == 600 { break }
+    }
+    var first = records.makeAsyncIterator()
+    var second = records.makeAsyncIterator()
+    for _ in 0..<100 {
+      read.append(try await first.next()?.text)
+      read.append(try await second.next()?.text)
+    }
+    for try await record in records { read.append(record.text) }
+    #expect(read == Self.texts(0..<1_000))
+  }
+
+  @Test("large records come one by one, and all of them")
+  func largeRecords() async throws {
+    let topic = Topic.memory()
+    let writer = try QueueWriter(topic: topic)
+    for number in 0..<20 {
+      try writer.append([UInt8](repeating: UInt8(number), count: number * 60_000))
+    }
+    try await writer.flush()
+    var counts: [Int] = []
+    for try await record in try QueueReader(topic: topic).records() {
+      #expect(record.payload.allSatisfy { $0 == UInt8(counts.count) })
+      counts.append(record.payload.count)
+    }
+    #expect(counts == (0..<20).map { $0 * 60_000 })
+  }
+
+  /// A topic with damage and a record above the limit of the reader of `readers`.
+  private func damaged() throws -> (Topic, addresses: [Address], options: QueueReader.Options) {
+    let storage = SimulatedStorage()
+    let topic = Topic(storage: storage)
+    let writer = try QueueWriter(topic: topic, options: .init(), environment: .simulated())
+    var addresses: [Address] = []
+    for number in 0..<100 {
+      addresses.append(
+        try writer.append(
+          number == 70 ? String(repeating: "x", count: 5_000) : "record \(number)"))
+      if number % 10 == 9 { try writer.sync() }
+    }
+    try writer.close()
+    for number in [33, 55] { storage.flip(bit: Int(addresses[number].rawValue + 9) * 8, ofSlab: 0) }
+    var options = QueueReader.Options()
+    options.maximumPayload = .bytes(1_000)
+    return (topic, addresses, options)
+  }
+
+  /// What a reader without a thread does, in words.
+  private func words(_ record: QueueRecord) -> String { "record \(record.ordinal)" }
+
+  private func words(_ error: QueueError, _ addresses: [Address]) -> String {
+    let number = addresses.firstIndex { $0 == error.address } ?? -1
+    return (error.loss == nil ? "passed" : "lost") + " at \(number)"
+  }
+
+  @Test("errors come where the reader throws them, once, and the next loop goes on")
+  func errors() async throws {
+    let (topic, addresses, options) = try damaged()
+    var expected: [String] = []
+    var reader = try QueueReader(topic: topic, options: options)
+    var isAtEnd = false
+    while !isAtEnd {
+      do throws(QueueError) {
+        if let record = try reader.nextCopy() {
+          expected.append(words(record))
+        } else {
+          isAtEnd = true
+        }
+      } catch {
+        expected.append(words(error, addresses))
+      }
+    }
+    #expect(expected.count { $0.hasPrefix("lost") } == 2 && expected.contains("passed at 70"))
+
+    let records = try QueueReader(topic: topic, options: options).records()
+    var seen: [String] = []
+    isAtEnd = false
+    while !isAtEnd {
+      do throws(QueueError) {
+        for try await record in records { seen.append(words(record)) }
+        isAtEnd = true
+      } catch {
+        seen.append(words(error, addresses))
+      }
+    }
+    #expect(seen == expected)
+  }
+
+  @Test("with a closure losses go to it, where the reader would hand them to it")
+  func losses() async throws {
+    let (topic, _, _) = try damaged()
+    var expected: [String] = []
+    var reader = try QueueReader(topic: topic) { expected.append("\($0)") }
+    while let record = try reader.nextCopy() { expected.append(words(record)) }
+    #expect(expected.count == 100)
+
+    var seen: [String] = []
+    let records = try QueueReader(topic: topic, onLoss: { seen.append("\($0)") }).records()
+    for try await record in records { seen.append(words(record)) }
+    #expect(seen == expected)
+  }
+
+  /// An iterator that tasks hand on, one after the other.
+  private struct Carried: @unchecked Sendable {
+    let iterator: QueueReader.Records.AsyncIterator
+
+    init(_ records: QueueReader.Records) { iterator = records.makeAsyncIterator() }
+  }
+
+  /// Reads some records, cancels the task, and asks for one more.
+  private static func readThenCancel(
+    _ records: Carried, _ count: Int
+  ) async throws(QueueError) -> (QueueError.Code?, [String?]) {
+    var iterator = records.iterator
+    var read: [String?] = []
+    while read.count < count { read.append(try await iterator.next()?.text) }
+    withUnsafeCurrentTask { $0?.cancel() }
+    do throws(QueueError) {
+      _ = try await iterator.next()
+    } catch {
+      return (error.code, read)
+    }
+    return (nil, read)
+  }
+
+  @Test("a cancelled loop says so, and loses nothing", arguments: [false, true])
+  func cancelled(following: Bool) async throws {
+    let (topic, writer) = try memory(0..<700)
+    // Cancelled between two records, where the batch is at its end, and where it waits.
+    for count in [0, 1, 300, 511, 512, 513, 699, following ? 700 : 698] {
+      let records = Carried(try QueueReader(topic: topic).records(following: following))
+      // A task of its own: the mark of a cancelled one does not come off again.
+      var (code, read) = try await Task { try await Self.readThenCancel(records, count) }.value
+      var iterator = records.iterator
+      while read.count < 700 { read.append(try await iterator.next()?.text) }
+      #expect(code == .cancelled, "behind \(count)")
+      #expect(read == Self.texts(0..<700), "behind \(count)")
+    }
+    try await writer.close()
+  }
+
+  @Test("a task that waits at the end is woken by cancellation, whenever that comes")
+  func cancelledWhileWaiting() async throws {
+    let (topic, _) = try memory(0..<3)
+    for _ in 0..<100 {
+      let reached = Progress()
+      let task = Task { () -> QueueError.Code? in
+        do throws(QueueError) {
+          for try await _ in try QueueReader(topic: topic).records(following: true) {
+            reached.advance()
+          }
+          return nil
+        } catch {
+          return error.code
+        }
+      }
+      try await reached.wait(for: 3)
+      task.cancel()
+      #expect(await task.value == .cancelled)
+    }
+  }
+
+  @Test("a sequence may be dropped at any moment, also while its thread reads")
+  func dropped() async throws {
+    let (topic, _) = try memory(0..<2_000)
+    var first: [String?] = []
+    for count in 0..<300 {
+      let records = Carried(try QueueReader(topic: topic).records(following: true))
+      let task = Task {
+        var iterator = records.iterator
+        for _ in 0..<count % 3 { _ = try await iterator.next() }
+        return try await iterator.next()
+      }
+      // Leaves the thread alone with the batch that it is reading, now and then.
+      if count % 2 == 0 { task.cancel() }
+      first.append((try? await task.value)?.text ?? "cancelled")
+    }
+    #expect(first.count { $0 == "cancelled" } <= 150)
+    #expect(first.allSatisfy { $0?.hasPrefix("record") ?? false || $0 == "cancelled" })
+  }
+
+  @Test("a follower sees every record across rolls and epochs", arguments: [0, 1, 7])
+  func followsTheWriter(flushEvery: Int) async throws {
+    let directory = try TemporaryDirectory()
+    let topic = Topic(directory.path)
+    let count = 600
+    let following = Task { () throws(QueueError) -> [String?] in
+      var read: [String?] = []
+      for try await record in try QueueReader(topic: topic).records(following: true) {
+        read.append(record.text)
+        if read.count == count { break }
+      }
+      return read
+    }
+    for epoch in 0..<3 {
+      let writer = try QueueWriter(topic: topic, options: SmallTopic.options)
+      for number in epoch * 200..<(epoch + 1) * 200 {
+        try writer.append("record \(number)")
+        if flushEvery > 0, number % flushEvery == 0 { try await writer.flush() }
+      }
+      try await writer.flush()
+      // Some ends are clean, and some make the next writer begin an epoch.
+      if epoch == 1 { try await writer.close() } else { writer.dieForTesting() }
+    }
+    #expect(try await following.value == Self.texts(0..<count))
+  }
+
+  @Test("a follower that the cleaner overtakes is told of each record, or gets it")
+  func followsTheCleaner() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = Topic(directory.path)
+    let writer = try QueueWriter(topic: topic, options: SmallTopic.options)
+    try append(0..<5_000, to: writer)
+    var ordinals: [UInt64] = []
+    var lost: [Loss] = []
+    let records = try QueueReader(topic: topic, options: SmallTopic.readerOptions) {
+      lost.append($0)
+    }.records(following: true)
+    var iterator = records.makeAsyncIterator()
+    for _ in 0..<10 { ordinals.append(try #require(try await iterator.next()).ordinal) }
+    let all = try slabPaths(directory.path)
+    #expect(all.count > 5)
+    for path in all.dropLast(2) { try removeFile(path) }
+    try append(5_000..<5_200, to: writer)
+    while ordinals.last != 5_199 {
+      ordinals.append(try #require(try await iterator.next()).ordinal)
+    }
+    #expect(zip(ordinals, ordinals.dropFirst()).allSatisfy { $0 < $1 })
+    #expect(lost.allSatisfy { $0.cause == .cleaned })
+    let told = lost.reduce(0) { $0 + ($1.records ?? 0) }
+    #expect(told > 0 && told + UInt64(ordinals.count) == 5_200)
+  }
+
+  /// The slabs of a directory by their names, in order.
+  private func slabPaths(_ directory: String) throws -> [String] {
+    try slabs(directory).keys.sorted().map { directory + "/" + SlabName.string($0) }
+  }
+}
