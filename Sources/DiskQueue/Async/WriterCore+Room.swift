@@ -28,7 +28,7 @@ extension WriterCore {
     switch policies.whenFull {
     case .dropOldest, .dropOldestAcknowledged:
       do throws(QueueError) {
-        try dropOldest { [self] in updateTail { $0.shortage(forPayload: payload) } }
+        try dropOldest { [self] _ in updateTail { $0.shortage(forPayload: payload) } }
         return nil
       } catch {
         if error.code == .noSpace { try proveAll() }
@@ -106,10 +106,7 @@ extension WriterCore {
       // Counted by what is removed: the file system may keep the room while readers hold a slab.
       let waiting = updateTail { $0.buffer.count }
       let needed = UInt64(waiting + payload) + LogTail.mostOverhead + Self.blockSize
-      var removed: UInt64 = 0
-      try dropOldest(onRemoval: { removed = removed.addingSaturating($0) }) {
-        needed > removed ? needed - removed : 0
-      }
+      try dropOldest { removed in needed > removed ? needed - removed : 0 }
       return try body()
     }
   }
@@ -117,15 +114,16 @@ extension WriterCore {
   /// What a file system hands out at a time, mostly.
   private static let blockSize: UInt64 = 4096
 
-  /// Removes slabs from the front until `lacking` says 0. Nothing is removed where that could not be
+  /// Removes slabs from the front until `lacking` says 0, told what was removed so far. Nothing is removed where that could not be
   /// enough.
   ///
   /// - Throws: `noSpace`, where the slabs that may go are not enough.
   private func dropOldest(
-    onRemoval: (UInt64) -> Void = { _ in }, until lacking: () -> UInt64
+    until lacking: (_ removedBytes: UInt64) -> UInt64
   ) throws(QueueError) {
     try makingRoom.withLock { _ throws(QueueError) in
-      var left = lacking()
+      var removed: UInt64 = 0
+      var left = lacking(removed)
       guard left > 0 else { return }
       var front = try SlabFront(of: storage)
       let holds = try consumersThatHold(front)
@@ -144,8 +142,8 @@ extension WriterCore {
         }
         if case .kept = outcome { throw nothingToDrop(holds) }
         updateTail { $0.otherBytes -= min($0.otherBytes, slab.bytes) }
-        if case .removed(let bytes) = outcome { onRemoval(bytes) }
-        left = lacking()
+        if case .removed(let bytes) = outcome { removed = removed.addingSaturating(bytes) }
+        left = lacking(removed)
       }
     }
   }
