@@ -76,6 +76,9 @@ final class Progress: @unchecked Sendable {
 
   var value: UInt64 { monitor.withLock { state.value } }
 
+  /// How many wait.
+  var waiterCount: Int { monitor.withLock { state.waiterCount } }
+
   /// Sets it forward, and wakes who waited for it.
   func advance(to value: UInt64) { update(.success(())) { $0.advance(to: value) } }
 

@@ -118,12 +118,26 @@ extension WriterCore {
 
   /// Syncs until nobody waits. What fails is told to all who do.
   private func takeTurns() {
+    var served = 0
     while groupCommit.withLock({ $0.nextTurn() }) {
+      letThemGather(served)
+      served = synced.waiterCount
       do throws(QueueError) {
         try sync()
       } catch {
         synced.reject(error)
       }
+    }
+  }
+
+  /// How often those who shared a sync are given way to come back.
+  private static let gatheringYields = 100
+
+  /// Tasks that shared the last sync are mostly on their way to the next one: where the disk is fast,
+  /// the first to come back would have it to itself. One task alone is not kept waiting.
+  private func letThemGather(_ served: Int) {
+    for _ in 0..<Self.gatheringYields where synced.waiterCount < served / 2 {
+      Syscalls.yieldThread()
     }
   }
 
