@@ -16,6 +16,12 @@ enum Limits {
   /// 4 KiB holds a header, its mark and a closing mark; above 1 GiB nothing is gained.
   static let bufferSize: ClosedRange<Int64> = 1 << 12...1 << 30
 
+  /// Above 1 GiB nothing is gained.
+  static let batchBytes: ClosedRange<Int64> = 1...1 << 30
+
+  /// Each takes 24 bytes.
+  static let outOfOrder = 1...1 << 20
+
   static func check(
     _ value: ByteCount, _ bounds: ClosedRange<Int64>, _ name: String
   ) throws(QueueError) {
