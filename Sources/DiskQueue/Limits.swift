@@ -19,6 +19,12 @@ enum Limits {
   /// 64 KiB: four slabs of a few marks and records each. No bound above.
   static let maximumBytes: ClosedRange<Int64> = 1 << 16...Int64.max
 
+  /// Above 1 GiB nothing is gained.
+  static let batchBytes: ClosedRange<Int64> = 1...1 << 30
+
+  /// Each takes 24 bytes.
+  static let outOfOrder = 1...1 << 20
+
   static func check(
     _ value: ByteCount, _ bounds: ClosedRange<Int64>, _ name: String
   ) throws(QueueError) {

@@ -8,7 +8,7 @@
 public struct QueueError: Error, Sendable {
   @nonexhaustive
   public enum Code: Sendable, Hashable {
-    /// Another writer has the topic open.
+    /// Another writer has the topic open, or another consumer the name.
     case locked
     /// There is something else at the path: a file, a link, or a directory of other files.
     case notATopic
@@ -20,7 +20,7 @@ public struct QueueError: Error, Sendable {
     case invalidOption
     /// The payload is above the topic's, the writer's or the reader's limit. Nothing was written.
     case payloadTooLarge
-    /// The writer was closed.
+    /// The writer, or the consumer, was closed.
     case closed
     /// The task that waited was cancelled.
     case cancelled
@@ -39,8 +39,12 @@ public struct QueueError: Error, Sendable {
     /// The disk, the quota or the memory is full. What was appended before is sound, and appending
     /// goes on when there is room.
     case noSpace
-    /// Stable storage refused data. Final for this writer; a new one recovers.
+    /// Stable storage refused data. Final for this writer or consumer; a new one recovers.
     case syncFailed
+    /// A consumer's cursor is damaged: reset the consumer to a position, or delete it.
+    case damagedCursor
+    /// The topic has no consumer of this name.
+    case noSuchConsumer
     /// Another failure of a system call.
     case system(errno: Int32)
   }
@@ -195,11 +199,13 @@ extension QueueError {
       address: loss.addresses.lowerBound.rawValue, fileID: fileID, line: line)
   }
 
+  /// - Parameter what: was closed.
   static func closed(
-    path: String, fileID: StaticString = #fileID, line: UInt = #line
+    _ what: StaticString = "writer", path: String, fileID: StaticString = #fileID,
+    line: UInt = #line
   ) -> QueueError {
     QueueError(
-      .closed, "the writer was closed: open a new one", path: path, fileID: fileID, line: line)
+      .closed, "the \(what) was closed: open a new one", path: path, fileID: fileID, line: line)
   }
 
   static func invalidOption(

@@ -90,7 +90,7 @@ package struct CursorSlots: Equatable, Sendable {
 
   /// What the file holds.
   package enum Content: Equatable, Sendable {
-    /// It was never written.
+    /// It was never written, or never whole.
     case never
     /// - Parameters:
     ///   - holds: the sound slot with the higher generation.
@@ -105,9 +105,17 @@ package struct CursorSlots: Equatable, Sendable {
   static func offset(ofGeneration generation: UInt64) -> UInt64 { generation % 2 * spacing }
 
   /// Judges a whole file; what is missing at its end counts as zeros.
+  ///
+  /// A slot whose generation belongs to the other one is damaged. A file that is too short, and
+  /// holds nothing but a part of the first generation, is one whose making was cut short: it was
+  /// never written.
   static func read(_ bytes: RawSpan) -> Content {
-    let readings = [0, Int(spacing)].map {
-      CursorSlot.read(bytes.extracting(droppingFirst: min($0, bytes.byteCount)))
+    let readings = [0, Int(spacing)].map { start -> CursorSlot.Reading in
+      let reading = CursorSlot.read(bytes.extracting(droppingFirst: min(start, bytes.byteCount)))
+      if case .sound(let slot) = reading, offset(ofGeneration: slot.generation) != UInt64(start) {
+        return .damaged
+      }
+      return reading
     }
     for case .unsupported(let version) in readings { return .unsupported(version: version) }
     let sound = readings.compactMap { if case .sound(let slot) = $0 { slot } else { nil } }
@@ -116,6 +124,27 @@ package struct CursorSlots: Equatable, Sendable {
     {
       return .sound(holds: holds, lowest: lowest, count: sound.count)
     }
-    return readings.allSatisfy { $0 == .empty } ? .never : .damaged
+    let isCutShort = bytes.byteCount < byteCount && readings[0] == .empty
+    return isCutShort || readings[1] == .empty && readings[0] == .empty ? .never : .damaged
+  }
+
+  /// The bytes of a whole file that holds the first generation.
+  static func first(_ slot: CursorSlot) -> [UInt8] {
+    let start = Int(offset(ofGeneration: slot.generation))
+    var bytes = [UInt8](repeating: 0, count: byteCount)
+    bytes.replaceSubrange(start..<start + CursorSlot.byteCount, with: slot.bytes)
+    return bytes
+  }
+}
+
+extension CursorSlot {
+  /// As it stands in the file.
+  var bytes: [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: CursorSlot.byteCount)
+    var elements = bytes.mutableSpan
+    // Safe: bytes are bytes.
+    var raw = unsafe elements.mutableBytes
+    encode(into: &raw)
+    return bytes
   }
 }

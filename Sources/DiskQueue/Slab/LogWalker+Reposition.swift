@@ -23,7 +23,7 @@ extension LogWalker {
         guard try open(base, limit) else { continue }
         if try judge() != nil { return true }
         if version1 != nil { return try endVersion1Slab() }
-        guard try index.isProven(position) else { return false }
+        if position >= provenBelow, try !index.isProven(position) { return false }
         // The proof was written after all that lies below it, but perhaps after our look: forget
         // what was read and listed, and look again.
         try index.refresh()

@@ -77,7 +77,7 @@ extension LogWalker {
   }
 
   /// Begins at the last mark that starts at or before an address, or else at the slab's base.
-  private mutating func startBefore(
+  mutating func startBefore(
     _ address: UInt64, in base: UInt64, limit: UInt64
   ) throws(QueueError) {
     if isVersion1(base) {
@@ -137,7 +137,8 @@ extension LogWalker {
     }
   }
 
-  private mutating func goBack(to start: UInt64, _ ordinal: UInt64) {
+  /// Stands before a record that was just passed.
+  mutating func goBack(to start: UInt64, _ ordinal: UInt64) {
     if start < window.start { window.clear(at: start) }
     position = start
     self.ordinal = ordinal

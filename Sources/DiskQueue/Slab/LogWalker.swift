@@ -26,6 +26,8 @@ struct LogWalker: ~Copyable {
   var pending: PendingLoss?
   /// How the walk came to the slab whose beginning it has not read yet, if not from the one before.
   var arrival: Arrival?
+  /// Everything below it was durable by the word of a consumer's cursor; for the way to it alone.
+  var provenBelow: UInt64 = 0
   /// A loss to be told first of all.
   var owedLoss: Loss? {
     didSet { settleBufferedPayloadLimit() }

@@ -1,0 +1,72 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// A place in the log that a cursor may stand at.
+struct CursorPosition: Equatable, Sendable {
+  /// Of the next record to deliver, or of a mark or a gap before it: it decides.
+  var address: UInt64
+  /// Of that record: it only counts.
+  var ordinal: UInt64
+}
+
+/// What a consumer has acknowledged: everything below a cursor, and stretches above it.
+///
+/// A delivered record is the stretch from the end of the one delivered before it to its own end, so
+/// that those of two deliveries in a row touch, whatever lies between: marks, slabs, epochs, losses.
+/// Memory grows with the number of stretches that do not touch, and with nothing else.
+struct AcknowledgementLedger: Sendable {
+  private struct Stretch: Sendable {
+    var start: UInt64
+    var end: CursorPosition
+  }
+
+  /// Everything below it was acknowledged.
+  private(set) var cursor: CursorPosition
+  /// Ascending; none touches another, nor the cursor.
+  private var stretches: [Stretch] = []
+
+  init(cursor: CursorPosition) { self.cursor = cursor }
+
+  /// How many stretches above the cursor are held.
+  var count: Int { stretches.count }
+
+  /// Acknowledges everything up to an end. Returns whether the cursor moved.
+  mutating func acknowledge(through end: CursorPosition) -> Bool {
+    acknowledge(from: cursor.address, to: end)
+  }
+
+  /// Acknowledges one stretch, which may be known already, as a whole or in part. Returns whether
+  /// the cursor moved.
+  ///
+  /// - Complexity: O(log n) to find its place among n stretches, and a move of those behind it.
+  mutating func acknowledge(from start: UInt64, to end: CursorPosition) -> Bool {
+    guard end.address > cursor.address else { return false }
+    // Those that it touches or overlaps.
+    let first = firstIndex { $0.end.address >= start }
+    let behind = firstIndex { $0.start > end.address }
+    var joined = Stretch(start: start, end: end)
+    if first < behind {
+      joined.start = min(start, stretches[first].start)
+      let last = stretches[behind - 1].end
+      if last.address > end.address { joined.end = last }
+    }
+    guard joined.start <= cursor.address else {
+      stretches.replaceSubrange(first..<max(first, behind), with: CollectionOfOne(joined))
+      return false
+    }
+    cursor = joined.end
+    stretches.removeFirst(max(first, behind))
+    return true
+  }
+
+  /// The first stretch of which `holds` is true; it is of all behind that one.
+  private func firstIndex(where holds: (Stretch) -> Bool) -> Int {
+    var low = 0
+    var high = stretches.count
+    while low < high {
+      let middle = (low + high) / 2
+      if holds(stretches[middle]) { high = middle } else { low = middle + 1 }
+    }
+    return low
+  }
+}

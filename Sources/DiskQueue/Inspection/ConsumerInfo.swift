@@ -1,0 +1,49 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// A consumer of a topic, and how far it is behind the end of the log.
+package struct ConsumerInfo: Sendable {
+  package var consumer: QueueConsumer.Description
+  /// Records that the log took behind its position, damaged and cleaned ones included; nil where
+  /// that is not known.
+  package var records: UInt64?
+  /// Bytes of the slabs between its position and the end of the log; nil where the position is not
+  /// known.
+  package var bytes: UInt64?
+
+  /// All consumers of a topic, by name. One that was never written begins at the earliest record.
+  package static func all(of topic: Topic) throws(QueueError) -> [ConsumerInfo] {
+    let consumers = try QueueConsumer.consumers(of: topic)
+    guard !consumers.isEmpty else { return [] }
+    let index = TopicIndex(try topic.openForReading())
+    try index.refresh()
+    var walker = LogWalker(index, payloadLimit: 0, bufferSize: 1 << 18)
+    try walker.seek(to: .latest, now: { 0 })
+    let end = walker.position
+    let ordinal = walker.ordinalIsCounted ? walker.ordinal : nil
+    let extent = try TopicExtent(index.bases, in: index.storage)
+    let bytesBeforeEnd = extent.bytes(before: Address(rawValue: end))
+    let first = index.first ?? 0
+    let firstOrdinal = first == 0 ? 0 : try index.ordinal(ofSlabAt: first)
+    return consumers.map { consumer in
+      let isNew = consumer.state == .neverWritten
+      guard let position = isNew ? Address(rawValue: first) : consumer.position else {
+        return ConsumerInfo(consumer: consumer, records: nil, bytes: nil)
+      }
+      let before = isNew ? firstOrdinal : consumer.ordinal
+      let bytesBefore = extent.bytes(before: position)
+      return ConsumerInfo(
+        consumer: consumer,
+        records: behind(before, position.rawValue, end: end, ordinal),
+        bytes: bytesBeforeEnd > bytesBefore ? bytesBeforeEnd - bytesBefore : 0)
+    }
+  }
+
+  private static func behind(
+    _ before: UInt64?, _ position: UInt64, end: UInt64, _ ordinal: UInt64?
+  ) -> UInt64? {
+    guard position < end else { return 0 }
+    guard let before, let ordinal, ordinal >= before else { return nil }
+    return ordinal - before
+  }
+}

@@ -1,0 +1,87 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueue
+import DiskQueueTestSupport
+import Synchronization
+
+/// Losses, as they are told.
+final class Told: Sendable {
+  private let state = Mutex<[Loss]>([])
+  var losses: [Loss] { state.withLock { $0 } }
+  func take(_ loss: Loss) { state.withLock { $0.append(loss) } }
+}
+
+/// Small topics with records whose payloads tell their ordinals.
+enum ConsumerTopic {
+  static func text(_ ordinal: Int) -> String {
+    "record \(ordinal) " + String(repeating: "·", count: ordinal % 23)
+  }
+
+  static func open(_ topic: Topic) throws -> QueueWriter {
+    try QueueWriter(topic: topic, options: SmallTopic.options, environment: .simulated())
+  }
+
+  /// Appends records and closes, or dies unsynced.
+  @discardableResult
+  static func append(_ range: Range<Int>, to topic: Topic, closing: Bool = true) throws
+    -> [Address]
+  {
+    let writer = try open(topic)
+    let addresses = try range.map { try writer.append(text($0)) }
+    if closing {
+      try writer.close()
+    } else {
+      try writer.flush()
+      writer.dieForTesting()
+    }
+    return addresses
+  }
+
+  static func memory(_ count: Int) throws -> Topic {
+    let topic = Topic.memory()
+    try append(0..<count, to: topic)
+    return topic
+  }
+
+  static let options = {
+    var options = QueueConsumer.Options()
+    options.bufferSize = .kibibytes(4)
+    return options
+  }()
+
+  static func consumer(
+    _ topic: Topic, _ name: String = "reader", from start: Topic.Position = .earliest,
+    options: QueueConsumer.Options = ConsumerTopic.options, told: Told? = nil,
+    background: Environment.Background = .manual
+  ) throws -> QueueConsumer {
+    var onLoss: (@Sendable (Loss) -> Void)?
+    if let told { onLoss = { told.take($0) } }
+    return try QueueConsumer(
+      topic: topic, name: name, from: start, options: options,
+      environment: .simulated(background: background), onLoss: onLoss)
+  }
+
+  /// The records up to the end, in batches, unacknowledged.
+  static func drain(_ consumer: QueueConsumer, upTo count: Int = 7) async throws -> [QueueRecord] {
+    var records: [QueueRecord] = []
+    for try await batch in consumer.batches(upTo: count, following: false) { records += batch }
+    return records
+  }
+
+  static func texts(_ range: Range<Int>) -> [String] { range.map(text) }
+}
+
+extension [QueueRecord] {
+  var texts: [String] { map { $0.text ?? "?" } }
+}
+
+/// The error that an asynchronous `body` throws, if it is one of the queue's.
+func queueError(_ body: () async throws -> Void) async -> QueueError? {
+  do {
+    try await body()
+    return nil
+  } catch {
+    return error as? QueueError
+  }
+}
