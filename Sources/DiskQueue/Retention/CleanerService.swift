@@ -1,0 +1,90 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Synchronization
+
+extension SlabCleaner {
+  /// Cleans the topic now, and again each time an interval has passed since, until the task is
+  /// cancelled; it then returns, between two removals at the latest.
+  ///
+  /// The disk is cleaned on a thread of its own. The closures are called one at a time.
+  ///
+  /// - Parameters:
+  ///   - interval: how long to wait between two rounds; above 0.
+  ///   - retention: how much to keep.
+  ///   - clock: what the waiting is measured with.
+  ///   - onClean: called after each round, also if nothing was removed, and before `onError`.
+  ///   - onError: with it, the error of a round is handed to it, and the next round tries again;
+  ///     without, it is thrown. A failed sync is thrown in any case: it is reported once, and a later
+  ///     round would go on as if nothing had happened.
+  /// - Throws: `invalidOption`, before the first round; else as `clean`.
+  public func run(
+    every interval: Duration, keeping retention: Retention,
+    clock: some Clock<Duration> = ContinuousClock(),
+    onClean: @escaping @Sendable (Report) -> Void,
+    onError: (@Sendable (QueueError) -> Void)? = nil
+  ) async throws(QueueError) {
+    try retention.validate()
+    guard interval > .zero else {
+      throw .invalidOption("the interval is \(interval), and must be above 0")
+    }
+    let thread = BackgroundThread()
+    defer { thread.stop() }
+    while !Task.isCancelled {
+      let (report, error) = await round(retention, on: thread)
+      onClean(report)
+      if let error {
+        guard let onError, error.code != .syncFailed else { throw error }
+        onError(error)
+      }
+      do {
+        try await clock.sleep(for: interval)
+      } catch {
+        guard !Task.isCancelled else { return }
+        throw QueueError(.cancelled, "the clock that was to be waited for gave up: \(error)")
+      }
+    }
+  }
+
+  /// What a round came to, with the error that ended it, if one did.
+  private func round(
+    _ retention: Retention, on thread: BackgroundThread
+  ) async -> (Report, QueueError?) {
+    let cancellation = Cancellation()
+    let round = CleaningRound(
+      storage: storage, retention: retention, now: environment.now, isDryRun: false,
+      isCancelled: { cancellation.isCancelled.load(ordering: .relaxed) })
+    return await withTaskCancellationHandler {
+      await withCheckedContinuation { continuation in
+        do throws(SystemError) {
+          try thread.submit { continuation.resume(returning: round.outcome()) }
+        } catch {
+          continuation.resume(
+            returning: (
+              Report(removals: [], kept: .interrupted),
+              .system(error, doing: "starting a thread", path: storage.path)
+            ))
+        }
+      }
+    } onCancel: {
+      cancellation.isCancelled.store(true, ordering: .relaxed)
+    }
+  }
+
+  private final class Cancellation: Sendable {
+    let isCancelled = Atomic(false)
+  }
+}
+
+extension CleaningRound {
+  /// What was removed, also where an error ended it.
+  fileprivate func outcome() -> (SlabCleaner.Report, QueueError?) {
+    var removals: [SlabCleaner.Removal] = []
+    do throws(QueueError) {
+      let kept = try run { removals.append($0) }
+      return (SlabCleaner.Report(removals: removals, kept: kept), nil)
+    } catch {
+      return (SlabCleaner.Report(removals: removals, kept: .interrupted), error)
+    }
+  }
+}

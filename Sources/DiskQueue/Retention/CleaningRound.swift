@@ -1,0 +1,76 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// Cleans a topic once, or only says what would be cleaned.
+struct CleaningRound {
+  var storage: any TopicStorage
+  var retention: Retention
+  /// The wall clock, in nanoseconds since 1970.
+  var now: @Sendable () -> UInt64
+  var isDryRun: Bool
+  /// Asked before each removal.
+  var isCancelled: @Sendable () -> Bool = { false }
+
+  /// A slab that appears before the first one, this often, is nobody's mistake any more.
+  private static let mostAttempts = 100
+
+  /// - Parameter onRemoval: called with each removal once it is done, or would be.
+  /// - Returns: why no more was removed.
+  func run(
+    _ onRemoval: (SlabCleaner.Removal) -> Void
+  ) throws(QueueError) -> SlabCleaner.Kept {
+    try retention.validate()
+    for _ in 0..<Self.mostAttempts {
+      var survey = try CleaningSurvey(storage, retention, now: now())
+      if let kept = try clean(&survey, onRemoval) { return kept }
+    }
+    throw QueueError(
+      .system(errno: Errno.again),
+      "slabs appear before the first one again and again: stop whoever puts them there",
+      path: storage.path)
+  }
+
+  /// Order: what consumers hold is asked before each removal, and each removal syncs the directory
+  /// before; the last one is made durable behind the loop.
+  ///
+  /// - Returns: nil where a slab appeared before the first one: look again.
+  private func clean(
+    _ survey: inout CleaningSurvey, _ onRemoval: (SlabCleaner.Removal) -> Void
+  ) throws(QueueError) -> SlabCleaner.Kept? {
+    var hasRemoved = false
+    var kept: SlabCleaner.Kept? = survey.bases.isEmpty ? .empty : .lastSlab
+    walking: for place in survey.bases.indices {
+      guard !isCancelled() else {
+        kept = .interrupted
+        break
+      }
+      guard let found = try survey.slab(at: place) else { continue }
+      let cause: SlabCleaner.Removal.Cause
+      switch survey.plan.judge(found.slab, try survey.holds()) {
+      case .remove(let because): cause = because
+      case .keep(let because):
+        kept = because
+        break walking
+      }
+      var removal = SlabCleaner.Removal(
+        slab: Address(rawValue: found.slab.base), records: found.records,
+        bytes: .bytes(Int64(clamping: found.bytes)), cause: cause)
+      if !isDryRun {
+        switch try SlabRemoval.removeFirst(
+          found.slab.base, of: storage, synced: survey.plan.synced)
+        {
+        case .removed(let bytes):
+          hasRemoved = true
+          removal.bytes = .bytes(Int64(clamping: bytes))
+        case .gone: continue
+        case .kept:
+          kept = nil
+          break walking
+        }
+      }
+      onRemoval(removal)
+    }
+    if hasRemoved { try SlabRemoval.syncDirectory(of: storage) }
+    return kept
+  }
+}

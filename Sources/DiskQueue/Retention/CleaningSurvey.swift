@@ -1,0 +1,167 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// What a cleaner finds out about a topic: from its end as far as its bounds reach, and from its
+/// front as far as slabs are to go.
+///
+/// Holds 8 bytes a slab, and a buffer.
+struct CleaningSurvey {
+  let plan: CleaningPlan
+  private let index: TopicIndex
+  /// The next slab behind the one looked at last that is readable and not passed over.
+  private var ahead: Ahead?
+  /// The highest stamp of the slabs looked at.
+  private var highestStamp: UInt64 = 0
+
+  private struct Ahead {
+    var place: Int
+    /// Its beginning; nil: no readable slab is there.
+    var head: SlabFile.Head?
+    /// Whether a slab that is not readable lies before it.
+    var hidesRecords: Bool
+  }
+
+  /// What is known of one slab.
+  struct Found {
+    var slab: CleaningPlan.Slab
+    var bytes: UInt64
+    /// How many records the log took in it; nil where nothing tells.
+    var records: UInt64?
+  }
+
+  /// The slabs, by address.
+  var bases: [UInt64] { index.bases }
+
+  /// - Throws: `unsupportedFormat` where the newest slab was written by something newer: who knows
+  ///   what it says.
+  init(
+    _ storage: any TopicStorage, _ retention: Retention, now: UInt64
+  ) throws(QueueError) {
+    index = TopicIndex(storage)
+    try index.refresh()
+    var plan = CleaningPlan(
+      retention: retention, present: 0, synced: 0, endOrdinal: 0, bytesFrom: nil, minimumFrom: nil)
+    if let newest = index.bases.last { _ = try CleaningSurvey.head(newest, index) }
+    // Where nothing can go, nothing more needs to be known.
+    if index.bases.count > 1, retention.isBounded {
+      let durable = try index.durableEnd()
+      plan.present = min(now, durable.stamp)
+      plan.synced = durable.synced
+      try CleaningSurvey.measure(&plan, index)
+      if retention.records != nil, index.topicID != nil {
+        plan.endOrdinal = try CleaningSurvey.endOrdinal(storage)
+      }
+    }
+    self.plan = plan
+  }
+
+  /// What the consumers hold now.
+  func holds() throws(QueueError) -> ConsumerHolds {
+    try ConsumerHolds(
+      of: index.storage, protecting: plan.retention.consumers, topicID: index.topicID,
+      beginsWithVersion1: index.beginsWithVersion1)
+  }
+
+  // MARK: From the end
+
+  /// Goes from the newest slab back until both the newest bytes and the minimum are reached.
+  private static func measure(
+    _ plan: inout CleaningPlan, _ index: TopicIndex
+  ) throws(QueueError) {
+    let bytes = plan.retention.bytes.map { UInt64(clamping: $0.bytes) }
+    let minimum = UInt64(clamping: plan.retention.minimumBytes.bytes)
+    if bytes == 0 { plan.bytesFrom = .max }
+    if minimum == 0 { plan.minimumFrom = .max }
+    var files: UInt64 = 0
+    var durable: UInt64 = 0
+    for place in index.bases.indices.reversed() {
+      if plan.minimumFrom != nil, plan.bytesFrom != nil || bytes == nil { return }
+      let base = index.bases[place]
+      // Cleaned meanwhile, as all before it were.
+      guard let size = try SlabFile.open(base, in: index.storage)?.size() else { return }
+      files = files.addingSaturating(size)
+      // What a crash may take back, or has, is not kept by keeping it.
+      let end = min(base.addingSaturating(size), index.limit(ofSlabAt: place), plan.synced)
+      durable = durable.addingSaturating(end > base ? end - base : 0)
+      if let bytes, plan.bytesFrom == nil, files >= bytes { plan.bytesFrom = base }
+      if plan.minimumFrom == nil, durable >= minimum { plan.minimumFrom = base }
+    }
+  }
+
+  /// How many records the log took by its end, or, behind damage, fewer.
+  private static func endOrdinal(_ storage: any TopicStorage) throws(QueueError) -> UInt64 {
+    var walker = LogWalker(TopicIndex(storage), payloadLimit: 0, bufferSize: 1 << 18)
+    try walker.seek(to: .latest, now: { 0 })
+    return walker.ordinal
+  }
+
+  // MARK: From the front
+
+  /// What is known of the slab at this place of `bases`; nil: it was cleaned meanwhile. Places come
+  /// in ascending order.
+  ///
+  /// - Throws: `unsupportedFormat` where it, or the next readable one, was written by something newer
+  ///   or belongs to another topic.
+  mutating func slab(at place: Int) throws(QueueError) -> Found? {
+    let base = index.bases[place]
+    guard let file = try SlabFile.open(base, in: index.storage) else { return nil }
+    let own = try CleaningSurvey.head(file, index)
+    highestStamp = max(highestStamp, own?.stamp ?? 0)
+    let ahead = try lookAhead(of: place)
+    if let stamp = ahead.head?.stamp { highestStamp = max(highestStamp, stamp) }
+    let next = place + 1 < index.bases.count ? index.bases[place + 1] : nil
+    return Found(
+      slab: CleaningPlan.Slab(
+        base: base, next: next, contentEnd: index.limit(ofSlabAt: place),
+        stampBehind: ahead.head == nil ? nil : highestStamp, ordinalBehind: ahead.head?.ordinal),
+      bytes: try file.size(), records: records(of: base, own, ahead))
+  }
+
+  private func records(of base: UInt64, _ own: SlabFile.Head?, _ ahead: Ahead) -> UInt64? {
+    if index.isPassedOver(base) { return 0 }
+    guard !index.holdsVersion1(base), !ahead.hidesRecords,
+      // The ordinal of address 0 is known without its header.
+      let first = base == 0 ? 0 : own?.ordinal, let behind = ahead.head?.ordinal, behind >= first
+    else { return nil }
+    return behind - first
+  }
+
+  private mutating func lookAhead(of place: Int) throws(QueueError) -> Ahead {
+    if let ahead, ahead.place > place { return ahead }
+    var found = Ahead(place: index.bases.count, head: nil, hidesRecords: false)
+    for candidate in (place + 1)..<max(place + 1, index.bases.count)
+    where !index.isPassedOver(index.bases[candidate]) {
+      if let head = try CleaningSurvey.head(index.bases[candidate], index), head.topicID != nil {
+        found.place = candidate
+        found.head = head
+        break
+      }
+      found.hidesRecords = true
+    }
+    ahead = found
+    return found
+  }
+
+  /// nil: it is gone, or has none.
+  private static func head(
+    _ base: UInt64, _ index: TopicIndex
+  ) throws(QueueError) -> SlabFile.Head? {
+    guard let file = try SlabFile.open(base, in: index.storage) else { return nil }
+    return try head(file, index)
+  }
+
+  /// nil: it has none.
+  private static func head(
+    _ file: SlabFile, _ index: TopicIndex
+  ) throws(QueueError) -> SlabFile.Head? {
+    guard !index.holdsVersion1(file.base) else { return nil }
+    let head = try file.head()
+    switch head.header {
+    case .sound(let header): try file.refuse(header, unlessOf: index.topicID ?? header.topicID)
+    case .unsupported(let version, let flags):
+      throw file.unsupported(version: version, flags: flags)
+    case .unsound: break
+    }
+    return index.topicID.map { head.of(topicID: $0) }
+  }
+}
