@@ -85,3 +85,41 @@ func queueError(_ body: () async throws -> Void) async -> QueueError? {
     return error as? QueueError
   }
 }
+
+extension Topic {
+  /// Puts the bytes of a cursor's file there, durably.
+  func putCursor(_ name: String, _ bytes: [UInt8]) throws {
+    let storage = try openForReading()
+    let directory = try storage.consumers(creating: true)
+    let file = name + ".cursor"
+    if try cursorFiles().contains(file) { try directory.remove(file) }
+    let made = try directory.create(file)
+    if !bytes.isEmpty { _ = try made.write(bytes.span.bytes, at: 0) }
+    try made.sync()
+    try directory.syncDirectory()
+    try storage.syncDirectory()
+  }
+
+  /// The bytes of a cursor's file, as a reader sees them.
+  func cursor(_ name: String) throws -> [UInt8] {
+    let directory = try openForReading().consumers(creating: false)
+    let file = try directory.open(name + ".cursor", writable: false)
+    let target = UnsafeMutableRawBufferPointer.allocate(
+      byteCount: Int(try file.size()), alignment: 1)
+    defer { target.deallocate() }
+    let count = try file.read(into: target, at: 0)
+    return Array(target.prefix(count))
+  }
+
+  func cursorSlots(_ name: String) throws -> CursorSlots.Content {
+    let bytes = try cursor(name)
+    return CursorSlots.read(bytes.span.bytes)
+  }
+
+  /// The names in its consumers' directory, which is made if need be.
+  func cursorFiles() throws -> [String] {
+    var names: [String] = []
+    try openForReading().consumers(creating: true).forEachName { names.append($0) }
+    return names.sorted()
+  }
+}
