@@ -23,7 +23,7 @@ struct UsageTests {
       ["append", "TOPIC", "--whole", "--length-prefixed"],
       ["append", "TOPIC", "--whole", "--delimiter", "nul"],
       ["append", "TOPIC", "--delimiter", "comma"], ["append", "TOPIC", "--ensure", "hope"],
-      ["append", "TOPIC", "--flush-every", "1"], ["read", "TOPIC", "--follow"],
+      ["append", "TOPIC", "--flush-every", "1"], ["read", "TOPIC", "--unfollow"],
       ["read", "TOPIC", "--format", "xml"], ["read", "TOPIC", "--damage", "ignore"],
       ["read", "TOPIC", "--limit", "-1"], ["read", "TOPIC", "--from", "yesterday"],
       ["read", "TOPIC", "--from", "ordinal:"], ["read", "TOPIC", "--from", "2010-02-30"],
