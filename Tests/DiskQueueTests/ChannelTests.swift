@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DiskQueueTestSupport
-import Synchronization
 import Testing
 
 @testable import DiskQueue
@@ -60,17 +59,16 @@ struct ChannelTests {
   func backPressure() async throws {
     let storage = try Topic.memory().openForReading()
     let channel = try DiskChannel(topic: Topic(storage: storage), options: small())
-    let most = Mutex(0)
+    var most = 0
     async let received = receive(channel)
     // Ten times what the channel holds.
     for number in 0..<6000 {
       try await channel.send(payload(number))
-      let count = try slabs(storage).count
-      most.withLock { $0 = max($0, count) }
+      most = max(most, try slabs(storage).count)
     }
     channel.finish()
     #expect(try await received == Array(0..<6000))
-    #expect(most.withLock { $0 } <= 5)
+    #expect(most <= 5)
     try await channel.close()
     // What was acknowledged is gone, but for the last slab.
     #expect(try slabs(storage).count <= 2)
@@ -128,26 +126,16 @@ struct ChannelTests {
   @Test("several senders and several receivers: every message once, each sender's in order")
   func several() async throws {
     let channel = try DiskChannel(topic: .memory(), options: small())
-    let received = Mutex<[[Int]]>([])
-    try await withThrowingTaskGroup(of: Void.self) { group in
-      for _ in 0..<4 {
-        group.addTask { [self] in
-          let numbers = try await receive(channel)
-          received.withLock { $0.append(numbers) }
-        }
+    let receivers = (0..<4).map { _ in Task { [self] in try await receive(channel) } }
+    let senders = (0..<4).map { sender in
+      Task { [self] in
+        for number in 0..<500 { try await channel.send(payload(sender * 1000 + number)) }
       }
-      try await withThrowingTaskGroup(of: Void.self) { senders in
-        for sender in 0..<4 {
-          senders.addTask { [self] in
-            for number in 0..<500 { try await channel.send(payload(sender * 1000 + number)) }
-          }
-        }
-        try await senders.waitForAll()
-      }
-      channel.finish()
-      try await group.waitForAll()
     }
-    let lists = received.withLock { $0 }
+    for sender in senders { try await sender.value }
+    channel.finish()
+    var lists: [[Int]] = []
+    for receiver in receivers { lists.append(try await receiver.value) }
     let all = lists.flatMap { $0 }.sorted()
     var expected: [Int] = []
     for sender in 0..<4 { expected += sender * 1000..<sender * 1000 + 500 }
