@@ -15,7 +15,7 @@ final class Told: Sendable {
 /// Small topics with records whose payloads tell their ordinals.
 enum ConsumerTopic {
   static func text(_ ordinal: Int) -> String {
-    "record \(ordinal) " + String(repeating: "·", count: ordinal % 23)
+    "record \(ordinal) " + String(repeating: "·", count: 20 + ordinal % 23)
   }
 
   static func open(_ topic: Topic) throws -> QueueWriter {
