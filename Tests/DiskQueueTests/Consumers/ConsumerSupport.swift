@@ -15,7 +15,7 @@ final class Told: Sendable {
 /// Small topics with records whose payloads tell their ordinals.
 enum ConsumerTopic {
   static func text(_ ordinal: Int) -> String {
-    "record \(ordinal) " + String(repeating: "·", count: ordinal % 23)
+    "record \(ordinal) " + String(repeating: "·", count: 20 + ordinal % 23)
   }
 
   static func open(_ topic: Topic) throws -> QueueWriter {
@@ -122,4 +122,19 @@ extension Topic {
     try openForReading().consumers(creating: true).forEachName { names.append($0) }
     return names.sorted()
   }
+}
+
+/// How many are within something at a time.
+final class Occupancy: Sendable {
+  private let state = Mutex((now: 0, most: 0))
+  var most: Int { state.withLock { $0.most } }
+
+  func enter() {
+    state.withLock {
+      $0.now += 1
+      $0.most = max($0.most, $0.now)
+    }
+  }
+
+  func leave() { state.withLock { $0.now -= 1 } }
 }
