@@ -41,6 +41,15 @@ let package = Package(
       dependencies: ["DiskQueue", "CXXHash"],
       path: "Tests/DiskQueueTestSupport"
     ),
+    // What .ci/soak runs: checks that need real time, real processes and real disks.
+    .executableTarget(
+      name: "soak",
+      dependencies: [
+        "DiskQueue",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Tests/Soak"
+    ),
     .testTarget(name: "DiskQueueTests", dependencies: ["DiskQueue", "DiskQueueTestSupport"]),
     .testTarget(name: "DiskqTests", dependencies: ["DiskQueue", "DiskQueueTestSupport", "diskq"]),
   ],

@@ -1,0 +1,173 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import DiskQueue
+
+/// Kills a consumer at random moments, and compares what it said with what its next life is given.
+///
+/// The victim says what was delivered, what it is about to acknowledge and which of that returned,
+/// each before it goes on; nothing that it holds in memory counts. A writer beside it rolls small
+/// slabs, closes and opens again, cleans what was acknowledged, and is killed now and then as well.
+struct ConsumerKill: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "consumer-kill")
+  static let consumer = "victim"
+
+  @Argument var topic: String
+  @Option(help: "Random where it is not given; printed.") var seed: UInt64?
+  @Option var kills = 200
+  @Option var records: UInt64 = 100_000
+
+  func run() throws {
+    let seed = seed ?? UInt64.random(in: 0...UInt64.max)
+    do {
+      try run(seed)
+    } catch {
+      throw Broken("seed \(seed): \(error)")
+    }
+  }
+
+  private func run(_ seed: UInt64) throws {
+    var random = Random(seed: seed)
+    let start = Posix.now()
+    var writer = try ConsumerKillWriter.start(topic, random.next())
+    var writerKills = 0
+    var allowed: UInt64 = 1_000
+    writer.send("\(allowed)")
+    guard case .line = try writer.nextLine(within: 30_000) else { throw Broken("nobody writes") }
+    // It is there before anything is cleaned.
+    try QueueConsumer(topic: Topic(topic), name: Self.consumer).close()
+
+    var oracle = DeliveryOracle(records: records)
+    for kill in 0..<kills {
+      allowed = min(records, UInt64(kill + 1) * records / UInt64(kills) + 1_000)
+      writer.send("\(allowed)")
+      let victim = try ConsumerKillVictim.start(topic, random.next(), records)
+      oracle.begin()
+      if random.chance(10) {
+        // While it opens, or soon behind that.
+        Posix.sleep(microseconds: random.below(40_000))
+      } else {
+        let step = UInt64(random.below(Int(2 * records) / kills))
+        let target = min(oracle.delivered + step, allowed)
+        while oracle.delivered < target { try oracle.take(try line(victim, "delivers nothing")) }
+        Posix.sleep(microseconds: random.below(3_000))
+      }
+      victim.killAndWait()
+      while case .line(let line) = try victim.nextLine(within: 10_000) { try oracle.take(line) }
+      if random.chance(10) {
+        writer.killAndWait()
+        writerKills += 1
+        writer = try ConsumerKillWriter.start(topic, random.next())
+      }
+    }
+
+    writer.send("\(records)")
+    let last = try ConsumerKillVictim.start(topic, random.next(), records)
+    oracle.begin()
+    while oracle.acknowledged < records {
+      try oracle.take(try line(last, "does not come to the end"))
+    }
+    last.killAndWait()
+    oracle.begin()
+    try check(oracle.isComplete, "a record was never delivered")
+    let rest = try ConsumerKillVictim.start(topic, random.next(), records)
+    let answer = try rest.nextLine(within: 300)
+    try check(answer == .none, "delivered again behind the end: \(answer)")
+    Posix.say(
+      "kills: \(kills) of the consumer, \(writerKills) of the writer; records: \(records); given"
+        + " again: \(oracle.repeated); acknowledgements behind the answer: \(oracle.ahead); seed:"
+        + " \(seed); \(Figures.seconds(since: start))")
+  }
+
+  private func line(_ child: Child, _ what: String) throws(Broken) -> String {
+    guard case .line(let line) = try child.nextLine(within: 30_000) else {
+      throw Broken("the consumer \(what)")
+    }
+    return line
+  }
+}
+
+/// What a consumer may be given, by what it said before.
+struct DeliveryOracle {
+  /// The number behind the last record that was delivered, in any life.
+  private(set) var delivered: UInt64 = 0
+  /// Everything below it is acknowledged, and the call returned.
+  private(set) var acknowledged: UInt64 = 0
+  /// Deliveries of what had been delivered before.
+  private(set) var repeated: UInt64 = 0
+  /// Lives that began behind what the one before knew to be acknowledged.
+  private(set) var ahead = 0
+  /// Everything below it is acknowledged, whether the call returned or not.
+  private var requested: UInt64 = 0
+  /// What the next delivery of this life has to begin with; nil: it has had none.
+  private var expected: UInt64?
+  private var requestedStretches: [Range<UInt64>] = []
+  private var returnedStretches: [Range<UInt64>] = []
+  private var seen: [Bool]
+
+  init(records: UInt64) { seen = [Bool](repeating: false, count: Int(records)) }
+
+  var isComplete: Bool { !seen.contains(false) }
+
+  /// A new life begins.
+  mutating func begin() {
+    expected = nil
+    requestedStretches = []
+    returnedStretches = []
+  }
+
+  /// Takes what it said: `delivered`, `asks` or `returned`, the first number and the one behind
+  /// the last.
+  mutating func take(_ line: String) throws(Broken) {
+    let words = line.split(separator: " ")
+    guard words.count == 3, let first = UInt64(words[1]), let end = UInt64(words[2]), first < end
+    else { throw Broken("the consumer says: \(line)") }
+    switch words[0] {
+    case "delivered":
+      try deliver(first..<end)
+    case "asks":
+      requestedStretches.append(first..<end)
+      Self.advance(&requested, &requestedStretches)
+    case "returned":
+      returnedStretches.append(first..<end)
+      Self.advance(&acknowledged, &returnedStretches)
+    default:
+      throw Broken("the consumer says: \(line)")
+    }
+  }
+
+  private mutating func deliver(_ numbers: Range<UInt64>) throws(Broken) {
+    if let expected {
+      try check(
+        numbers.lowerBound == expected,
+        "\(numbers) was delivered where \(expected) was to come")
+    } else {
+      try check(
+        numbers.lowerBound >= acknowledged,
+        "\(numbers) was delivered, and \(acknowledged) is acknowledged durably")
+      try check(
+        numbers.lowerBound <= requested,
+        "\(numbers) was delivered, and nobody acknowledged \(requested)")
+      if numbers.lowerBound > acknowledged { ahead += 1 }
+      // Where it begins is what the cursor says.
+      acknowledged = numbers.lowerBound
+      requested = numbers.lowerBound
+    }
+    try check(numbers.upperBound <= UInt64(seen.count), "\(numbers) was never appended")
+    for number in numbers {
+      if seen[Int(number)] { repeated += 1 }
+      seen[Int(number)] = true
+    }
+    expected = numbers.upperBound
+    delivered = max(delivered, numbers.upperBound)
+  }
+
+  private static func advance(_ prefix: inout UInt64, _ stretches: inout [Range<UInt64>]) {
+    while let next = stretches.first(where: { $0.lowerBound <= prefix && prefix < $0.upperBound }) {
+      prefix = next.upperBound
+      let reached = prefix
+      stretches.removeAll { $0.upperBound <= reached }
+    }
+  }
+}

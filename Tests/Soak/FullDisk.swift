@@ -1,0 +1,226 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import DiskQueue
+
+/// Fills a file system to its last byte, again and again: appending fails with a typed error, reading
+/// and acknowledging go on at zero bytes free, cleaning makes room, appending goes on.
+struct FullDisk: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "full-disk")
+
+  @Argument(help: "A small file system that nobody else uses.") var directory: String
+  @Option(help: "Random where it is not given; printed.") var seed: UInt64?
+  @Option var rounds = 300
+
+  func run() async throws {
+    let seed = seed ?? UInt64.random(in: 0...UInt64.max)
+    do {
+      try await run(seed)
+    } catch {
+      throw Broken("seed \(seed): \(error)")
+    }
+  }
+
+  private static let largestBuffer: UInt64 = 256 << 10
+
+  /// What happened so far.
+  private struct Tally {
+    /// Appended, and neither refused nor taken along by a death.
+    var appended: UInt64 = 0
+    /// Known to be with the system.
+    var flushed: UInt64 = 0
+    var delivered: UInt64 = 0
+    var refused = 0
+    var deaths = 0
+    var acknowledgedWhenFull = 0
+    var removedSlabs = 0
+    var failedCloses = 0
+  }
+
+  private func run(_ seed: UInt64) async throws {
+    try check(
+      try Posix.allBytes(directory) <= 4 << 20, "\(directory) is no small file system of its own")
+    var random = Random(seed: seed)
+    var tally = Tally()
+    let start = Posix.now()
+    let topic = Topic(directory + "/topic")
+    let ballast = directory + "/ballast"
+    var writer = try open(topic, &random)
+    let consumer = try QueueConsumer(topic: topic, name: "reader") { loss in
+      Posix.complain("\(loss)")
+      Posix.leave(1)
+    }
+    for round in 0..<rounds {
+      try appendUntilFull(writer, &tally)
+      try Posix.fill(ballast)
+      try check(try Posix.freeBytes(directory) == 0, "the disk is not full, in round \(round)")
+      try flushIfPossible(writer, &tally)
+      try refuses(writer, &tally)
+      try readAll(topic, tally)
+      for _ in 0..<random.below(4) {
+        // A slab that was removed gives its room back when the last one has closed it.
+        try Posix.fill(ballast)
+        try check(try Posix.freeBytes(directory) == 0, "the disk is not full, in round \(round)")
+        let before = tally.delivered
+        try await consume(consumer, 1, &tally)
+        if tally.delivered > before { tally.acknowledgedWhenFull += 1 }
+      }
+
+      let removed = try SlabCleaner(topic: topic)
+        .clean(keeping: Retention(records: 0, minimumBytes: .bytes(0)))
+      tally.removedSlabs += removed.count
+      let free = try Posix.freeBytes(directory)
+      try check(removed.isEmpty || free > 0, "removed slabs gave no room, in round \(round)")
+      if random.chance(50) { Posix.remove(ballast) }
+      if try Posix.freeBytes(directory) > Self.largestBuffer + 65_536 {
+        // There is room for all that waits.
+        try await writer.flush()
+        tally.flushed = tally.appended
+      } else {
+        try flushIfPossible(writer, &tally)
+      }
+      switch random.below(10) {
+      case 0..<3:
+        // On a disk that may be full again.
+        if random.chance(50) { try Posix.fill(ballast) }
+        try await close(writer, consumer, ballast, &tally)
+        writer = try open(topic, &random)
+      case 3:
+        writer.dieForTesting()
+        Posix.remove(ballast)
+        try await makeRoom(topic, consumer, &tally)
+        writer = try open(topic, &random)
+        let left = max(try end(of: topic), tally.delivered)
+        try check(
+          left >= tally.flushed && left <= tally.appended,
+          "\(left) are left behind a death, \(tally.flushed) were flushed of \(tally.appended)")
+        tally.appended = left
+        tally.flushed = left
+        tally.deaths += 1
+      default:
+        Posix.remove(ballast)
+      }
+    }
+    try await close(writer, consumer, ballast, &tally)
+    try await consume(consumer, .max, &tally)
+    try check(
+      tally.delivered == tally.appended,
+      "\(tally.delivered) delivered of \(tally.appended) appended")
+    try check(
+      tally.appended > 2_000 && tally.removedSlabs > rounds / 2 && tally.refused > rounds,
+      "the disk was hardly ever full: \(tally)")
+    try await consumer.close()
+    Posix.say(
+      "rounds: \(rounds); appended: \(tally.appended), all delivered; refused with noSpace:"
+        + " \(tally.refused); batches acknowledged at zero bytes free:"
+        + " \(tally.acknowledgedWhenFull); slabs removed: \(tally.removedSlabs); deaths:"
+        + " \(tally.deaths); closes refused, and done later: \(tally.failedCloses); seed: \(seed);"
+        + " \(Figures.seconds(since: start))")
+  }
+
+  /// Closes; where that has no room, says so, and closes once there is some.
+  private func close(
+    _ writer: QueueWriter, _ consumer: QueueConsumer, _ ballast: String, _ tally: inout Tally
+  ) async throws {
+    do {
+      try await writer.close()
+    } catch {
+      try check(isNoSpace(error), "closing on a full disk: \(error)")
+      tally.failedCloses += 1
+      Posix.remove(ballast)
+      try await makeRoom(writer.topic, consumer, &tally)
+      try await writer.close()
+    }
+    Posix.remove(ballast)
+    tally.flushed = tally.appended
+  }
+
+  /// Has all acknowledged that can be read, and cleaned.
+  private func makeRoom(
+    _ topic: Topic, _ consumer: QueueConsumer, _ tally: inout Tally
+  ) async throws {
+    try await consume(consumer, .max, &tally)
+    try SlabCleaner(topic: topic).clean(keeping: Retention(records: 0, minimumBytes: .bytes(0)))
+  }
+
+  private func open(_ topic: Topic, _ random: inout Random) throws -> QueueWriter {
+    var options = QueueWriter.Options()
+    options.slabSize = .kibibytes(64)
+    options.bufferSize = .bytes([4_096, 16_384, Int64(Self.largestBuffer)][random.below(3)])
+    options.flushEvery = .never
+    return try QueueWriter(topic: topic, options: options)
+  }
+
+  private func isNoSpace(_ error: any Error) -> Bool { (error as? QueueError)?.code == .noSpace }
+
+  private func appendUntilFull(_ writer: QueueWriter, _ tally: inout Tally) throws {
+    while true {
+      do {
+        try writer.append(Payload.make(tally.appended))
+        tally.appended += 1
+      } catch {
+        try check(isNoSpace(error), "appending on a full disk: \(error)")
+        tally.refused += 1
+        return
+      }
+    }
+  }
+
+  /// Goes on refusing, in the same words, and takes what it has room for.
+  private func refuses(_ writer: QueueWriter, _ tally: inout Tally) throws {
+    for _ in 0..<10 {
+      do {
+        try writer.append(Payload.make(tally.appended))
+        tally.appended += 1
+      } catch {
+        try check(isNoSpace(error), "appending on a full disk: \(error)")
+        tally.refused += 1
+      }
+    }
+  }
+
+  private func flushIfPossible(_ writer: QueueWriter, _ tally: inout Tally) throws {
+    do {
+      try writer.flush()
+      tally.flushed = tally.appended
+    } catch {
+      try check(isNoSpace(error), "flushing on a full disk: \(error)")
+    }
+  }
+
+  /// Readers go on: every record that was handed over, and no other.
+  private func readAll(_ topic: Topic, _ tally: Tally) throws {
+    let end = try end(of: topic)
+    try check(
+      end >= tally.flushed && end <= tally.appended,
+      "a reader sees \(end), \(tally.flushed) were flushed of \(tally.appended)")
+  }
+
+  /// The number behind the last one, having read all.
+  private func end(of topic: Topic) throws -> UInt64 {
+    var reader = try QueueReader(topic: topic)
+    var next: UInt64?
+    while let record = try reader.nextCopy() {
+      let number = try Payload.number(of: record.payload)
+      try check(next ?? number == number, "a reader sees \(number) behind \(next ?? 0)")
+      next = number + 1
+    }
+    return next ?? 0
+  }
+
+  private func consume(_ consumer: QueueConsumer, _ batches: Int, _ tally: inout Tally) async throws
+  {
+    var left = batches
+    while left > 0, let batch = try await consumer.nextBatch(upTo: 500, following: false) {
+      left -= 1
+      for record in batch {
+        let number = try Payload.number(of: record.payload)
+        try check(
+          number == tally.delivered, "\(number) was delivered where \(tally.delivered) was to come")
+        tally.delivered += 1
+      }
+      try await batch.acknowledge()
+    }
+  }
+}

@@ -1,0 +1,37 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+
+/// What `.ci/soak` runs: checks of the contract that need real time, processes and disks.
+///
+/// A check prints one line of what it measured and exits with 0, or says what broke and exits with
+/// 1. Nothing here imports Foundation: one of the checks measures the memory of this program.
+@main
+struct Soak: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "soak",
+    abstract: "Checks that need real time, real processes and real disks; see .ci/soak.",
+    subcommands: [
+      GroupCommit.self, Channel.self, ChannelKill.self, ChannelKillVictim.self, ConsumerKill.self,
+      ConsumerKillWriter.self, ConsumerKillVictim.self,
+      Cap.self, FullDisk.self, Cleaning.self, CleaningReader.self, CleaningLoop.self,
+    ])
+
+  static func main() async {
+    Posix.ignoreClosedPipes()
+    do {
+      var command = try parseAsRoot()
+      if var asynchronous = command as? any AsyncParsableCommand {
+        try await asynchronous.run()
+      } else {
+        try command.run()
+      }
+    } catch let error as Broken {
+      Posix.complain(error.description)
+      Posix.leave(1)
+    } catch {
+      exit(withError: error)
+    }
+  }
+}

@@ -1,0 +1,295 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+// The only file of the checks that imports the C library.
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+enum Posix {
+  static func leave(_ status: Int32) -> Never { exit(status) }
+
+  static func ignoreClosedPipes() { signal(SIGPIPE, SIG_IGN) }
+
+  /// A line on standard output, in one call: what it says is with the reader even if this process is
+  /// killed on the next instruction.
+  static func say(_ line: String) { write(line + "\n", to: 1) }
+
+  static func complain(_ line: String) { write("soak: " + line + "\n", to: 2) }
+
+  static func write(_ text: String, to descriptor: Int32) {
+    var bytes = Array(text.utf8)[...]
+    while !bytes.isEmpty {
+      let count = bytes.withUnsafeBytes { buffer in
+        #if canImport(Glibc)
+          Glibc.write(descriptor, buffer.baseAddress, buffer.count)
+        #elseif canImport(Musl)
+          Musl.write(descriptor, buffer.baseAddress, buffer.count)
+        #else
+          Darwin.write(descriptor, buffer.baseAddress, buffer.count)
+        #endif
+      }
+      if count >= 0 {
+        bytes = bytes.dropFirst(count)
+      } else if errno != EINTR {
+        // Nobody listens any more.
+        return
+      }
+    }
+  }
+
+  // MARK: Time
+
+  /// Nanoseconds on a clock that does not jump.
+  static func now() -> UInt64 {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+  }
+
+  static func sleep(microseconds: Int) {
+    var time = timespec(
+      tv_sec: microseconds / 1_000_000, tv_nsec: microseconds % 1_000_000 * 1_000)
+    var left = timespec()
+    while nanosleep(&time, &left) == -1, errno == EINTR { time = left }
+  }
+
+  // MARK: Files
+
+  /// The sizes of a topic's slabs together, as they were at one moment; nil where slabs came or went
+  /// while they were counted.
+  ///
+  /// A slab only grows and a name never comes back: where the names are the same before and behind,
+  /// the sum is at most what it was at the end.
+  static func slabBytes(_ topic: String) throws(Broken) -> UInt64? {
+    let names = try slabNames(topic)
+    var sum: UInt64 = 0
+    for name in names {
+      var status = stat()
+      guard stat(topic + "/" + name, &status) == 0 else { return nil }
+      sum += UInt64(status.st_size)
+    }
+    return try slabNames(topic) == names ? sum : nil
+  }
+
+  static func slabNames(_ topic: String) throws(Broken) -> [String] {
+    guard let stream = opendir(topic) else { throw .system("listing \(topic)") }
+    defer { closedir(stream) }
+    var names: [String] = []
+    while let entry = readdir(stream) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) { name in
+        name.withMemoryRebound(
+          to: CChar.self, capacity: MemoryLayout.size(ofValue: name.pointee)
+        ) { String(cString: $0) }
+      }
+      if name.hasSuffix(".slab") { names.append(name) }
+    }
+    return names.sorted()
+  }
+
+  /// Bytes that a file system has left.
+  static func freeBytes(_ path: String) throws(Broken) -> UInt64 {
+    var status = statvfs()
+    guard statvfs(path, &status) == 0 else { throw .system("asking for the room at \(path)") }
+    return UInt64(status.f_bavail) * UInt64(status.f_frsize)
+  }
+
+  /// Bytes that a file system has.
+  static func allBytes(_ path: String) throws(Broken) -> UInt64 {
+    var status = statvfs()
+    guard statvfs(path, &status) == 0 else { throw .system("asking for the room at \(path)") }
+    return UInt64(status.f_blocks) * UInt64(status.f_frsize)
+  }
+
+  /// Fills what a file system has left, to the last byte, with a file.
+  static func fill(_ path: String) throws(Broken) {
+    let descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else {
+      // Not even a file's name has room.
+      if errno == ENOSPC { return }
+      throw .system("making \(path)")
+    }
+    defer { close(descriptor) }
+    let block = [UInt8](repeating: 0x5A, count: 4096)
+    var count = block.count
+    while count > 0 {
+      #if canImport(Glibc)
+        let written = Glibc.write(descriptor, block, count)
+      #elseif canImport(Musl)
+        let written = Musl.write(descriptor, block, count)
+      #else
+        let written = Darwin.write(descriptor, block, count)
+      #endif
+      if written < 0 {
+        guard errno == ENOSPC else { throw .system("filling \(path)") }
+        count /= 2
+      }
+    }
+  }
+
+  static func remove(_ path: String) { unlink(path) }
+
+  /// The most memory that this process ever held, in bytes: VmHWM of /proc/self/status.
+  static func peakMemory() throws(Broken) -> UInt64 {
+    guard let file = fopen("/proc/self/status", "r") else {
+      throw .system("opening /proc/self/status")
+    }
+    defer { fclose(file) }
+    var line = [CChar](repeating: 0, count: 256)
+    while fgets(&line, Int32(line.count), file) != nil {
+      let text = String(
+        decoding: line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+      guard text.hasPrefix("VmHWM:") else { continue }
+      let digits = text.filter(\.isNumber)
+      if let kibibytes = UInt64(digits) { return kibibytes << 10 }
+    }
+    throw Broken("/proc/self/status has no VmHWM")
+  }
+}
+
+extension Broken {
+  fileprivate static func system(_ what: String) -> Broken {
+    Broken("\(what) failed: \(strerror(errno).map { String(cString: $0) } ?? "error \(errno)")")
+  }
+}
+
+// MARK: - Lines
+
+/// Lines from a descriptor.
+struct LineReader {
+  private let descriptor: Int32
+  private var bytes: [UInt8] = []
+  private var start = 0
+
+  init(_ descriptor: Int32) { self.descriptor = descriptor }
+
+  enum Answer: Equatable {
+    case line(String)
+    case end
+    /// The time has passed.
+    case none
+  }
+
+  /// The next line; what stands behind the last newline when the other side is gone is none.
+  ///
+  /// - Parameter milliseconds: how long to wait for it.
+  mutating func next(within milliseconds: Int) throws(Broken) -> Answer {
+    let deadline = Posix.now() + UInt64(milliseconds) * 1_000_000
+    while true {
+      if let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
+        defer { start = end + 1 }
+        return .line(String(decoding: bytes[start..<end], as: UTF8.self))
+      }
+      bytes.removeFirst(start)
+      start = 0
+      let now = Posix.now()
+      let left = deadline > now ? (deadline - now + 999_999) / 1_000_000 : 0
+      var polled = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+      let ready = poll(&polled, 1, Int32(left))
+      if ready == 0 { return .none }
+      guard ready > 0 else {
+        guard errno == EINTR else { throw .system("waiting for a line") }
+        continue
+      }
+      var block = [UInt8](repeating: 0, count: 16_384)
+      let count = read(descriptor, &block, block.count)
+      if count == 0 { return .end }
+      guard count > 0 else {
+        guard errno == EINTR else { throw .system("reading a line") }
+        continue
+      }
+      bytes += block[..<count]
+    }
+  }
+}
+
+// MARK: - Children
+
+/// This program again, as a process of its own: lines go in and come out, complaints come out where
+/// ours do. Killed when it is dropped.
+final class Child {
+  private let identifier: pid_t
+  private let input: Int32
+  private let output: Int32
+  private var lines: LineReader
+  private var isReaped = false
+
+  /// To be called from one thread only: the ends of pipes must not leak into another child.
+  init(_ arguments: [String]) throws(Broken) {
+    let (inputReading, inputWriting) = try Child.makePipe()
+    let (outputReading, outputWriting) = try Child.makePipe()
+    #if canImport(Darwin)
+      var actions: posix_spawn_file_actions_t?
+    #else
+      var actions = posix_spawn_file_actions_t()
+    #endif
+    posix_spawn_file_actions_init(&actions)
+    posix_spawn_file_actions_adddup2(&actions, inputReading, 0)
+    posix_spawn_file_actions_adddup2(&actions, outputWriting, 1)
+    let program = "/proc/self/exe"
+    var words: [UnsafeMutablePointer<CChar>?] = (["soak"] + arguments).map { strdup($0) }
+    words.append(nil)
+    // Where the runtime's libraries are, if that is said; nothing else is needed.
+    var environment: [UnsafeMutablePointer<CChar>?] = []
+    if let path = getenv("LD_LIBRARY_PATH") {
+      environment.append(strdup("LD_LIBRARY_PATH=" + String(cString: path)))
+    }
+    environment.append(nil)
+    var identifier: pid_t = 0
+    let code = posix_spawn(&identifier, program, &actions, nil, words, environment)
+    for word in words + environment { free(word) }
+    posix_spawn_file_actions_destroy(&actions)
+    close(inputReading)
+    close(outputWriting)
+    guard code == 0 else { throw Broken("starting a process failed with error \(code)") }
+    self.identifier = identifier
+    input = inputWriting
+    output = outputReading
+    lines = LineReader(outputReading)
+  }
+
+  deinit {
+    if !isReaped { killAndWait() }
+    close(output)
+    close(input)
+  }
+
+  private static func makePipe() throws(Broken) -> (Int32, Int32) {
+    var ends: [Int32] = [-1, -1]
+    guard pipe(&ends) == 0 else { throw .system("making a pipe") }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    return (ends[0], ends[1])
+  }
+
+  func send(_ line: String) { Posix.write(line + "\n", to: input) }
+
+  func nextLine(within milliseconds: Int) throws(Broken) -> LineReader.Answer {
+    try lines.next(within: milliseconds)
+  }
+
+  /// SIGKILL, to it alone; gone when this returns. Its last lines can still be read.
+  func killAndWait() {
+    kill(identifier, SIGKILL)
+    _ = wait()
+  }
+
+  /// Waits for its own end.
+  ///
+  /// - Throws: `Broken` where it did not exit with 0.
+  func finish(_ name: String) throws(Broken) {
+    let status = wait()
+    try check(status == 0, "\(name) ended with wait status \(status)")
+  }
+
+  private func wait() -> Int32 {
+    var status: Int32 = 0
+    while waitpid(identifier, &status, 0) == -1, errno == EINTR {}
+    isReaped = true
+    return status
+  }
+}
