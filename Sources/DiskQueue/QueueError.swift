@@ -36,6 +36,8 @@ public struct QueueError: Error, Sendable {
     case discarded(Loss)
     /// The position lies behind the end of the topic.
     case beyondLatest
+    /// A codec refused a value, or a payload.
+    case notCoded
     /// The disk, the quota or the memory is full. What was appended before is sound, and appending
     /// goes on when there is room.
     case noSpace
