@@ -124,6 +124,12 @@ struct CleaningDamageTests {
         try SlabCleaner(topic: made.topic).clean(keeping: .nothing)
       }
       #expect(newer?.code == .unsupportedFormat)
+      if place == 3 {
+        // Also where nothing near it would go.
+        let retention = Retention(age: .days(1), minimumBytes: .bytes(0))
+        let early = queueError { _ = try made.cleaner().plan(keeping: retention) }
+        #expect(early?.code == .unsupportedFormat)
+      }
       #expect(made.bases == bases)
 
       guard place < 3 else { continue }
