@@ -361,6 +361,8 @@ final class ConsumerCore: Sendable {
       state.withLock { state in
         state.durable = cursor
         state.durableMoves = count
+        // What failed before was made good.
+        state.owed = nil
       }
       durableMoves.advance(to: count)
     }
