@@ -300,10 +300,15 @@ final class ConsumerCore: Sendable {
       return !state.isTimerSet
     }
     guard isFirst else { return }
+    let write: @Sendable () -> Void = { [self] in
+      state.withLock { $0.isTimerSet = false }
+      writeForNobody()
+    }
     do throws(SystemError) {
-      try thread.submit(after: nanoseconds) { [self] in
-        state.withLock { $0.isTimerSet = false }
-        writeForNobody()
+      if nanoseconds == 0 {
+        try thread.submit(write)
+      } else {
+        try thread.submit(after: nanoseconds, write)
       }
     } catch {
       state.withLock { $0.isTimerSet = false }
@@ -359,6 +364,8 @@ final class ConsumerCore: Sendable {
       state.withLock { state in
         state.durable = cursor
         state.durableMoves = count
+        // What failed before was made good.
+        state.owed = nil
       }
       durableMoves.advance(to: count)
     }
@@ -532,20 +539,7 @@ final class ConsumerCore: Sendable {
   func onThread<R: Sendable>(
     _ body: @escaping @Sendable (ConsumerCore) throws(QueueError) -> R
   ) async throws(QueueError) -> R {
-    let result: Result<R, QueueError> = await withCheckedContinuation { continuation in
-      do throws(SystemError) {
-        try thread.submit { [self] in
-          do throws(QueueError) {
-            continuation.resume(returning: .success(try body(self)))
-          } catch {
-            continuation.resume(returning: .failure(error))
-          }
-        }
-      } catch {
-        continuation.resume(returning: .failure(noThread(error)))
-      }
-    }
-    return try result.get()
+    try await thread.run(path: path) { [self] () throws(QueueError) in try body(self) }
   }
 
   private func noThread(_ error: SystemError) -> QueueError {

@@ -227,6 +227,23 @@ struct CursorDurabilityTests {
     #expect(consumer.ordinal == 5)
   }
 
+  @Test("what was made good meanwhile is not thrown any more")
+  func madeGood() async throws {
+    let storage = SimulatedStorage()
+    let topic = Topic(storage: storage)
+    try ConsumerTopic.append(0..<20, to: topic)
+    let consumer = try ConsumerTopic.consumer(topic, background: .thread)
+    let batch = try #require(try await consumer.nextBatch(upTo: 10))
+    storage.setFault(SimulatedStorage.Fault(.fail(Errno.io), at: 1) { $0.isWrite })
+    try batch.acknowledgeSoon(through: 4, within: 0)
+    // Runs behind it on the thread.
+    try await consumer.settle()
+    #expect(storage.hits == 1)
+    #expect(consumer.ordinal == 5)
+    #expect(try await consumer.nextBatch(upTo: 10)?.count == 10)
+    try await consumer.close()
+  }
+
   @Test("G9: on a full disk acknowledging works, and a new consumer leaves nothing behind")
   func fullDisk() async throws {
     let storage = SimulatedStorage()

@@ -244,6 +244,27 @@ struct OvertakenTests {
     }
   }
 
+  @Test("damage below a cursor that nothing else proves is damage, and not the end of the log")
+  func provenByTheCursor() async throws {
+    let storage = SimulatedStorage()
+    let topic = Topic(storage: storage)
+    let writer = try ConsumerTopic.open(topic)
+    let addresses = try (0..<30).map { try writer.append(ConsumerTopic.text($0)) }
+    try await writer.flush()
+    #expect(storage.slabs.count == 1)
+    var consumer = try ConsumerTopic.consumer(topic)
+    try await consumer.nextBatch(upTo: 20)?.acknowledge()
+    try await consumer.close()
+    for hit in [5, 12] { storage.flip(bit: Int(addresses[hit].rawValue) * 8 + 70, ofSlab: 0) }
+    let told = Told()
+    consumer = try ConsumerTopic.consumer(topic, told: told)
+    #expect(consumer.ordinal == 20)
+    #expect(try await ConsumerTopic.drain(consumer).texts == ConsumerTopic.texts(20..<30))
+    #expect(told.losses.isEmpty)
+    try await consumer.close()
+    try await writer.close()
+  }
+
   @Test("damage that swallows the cursor is counted from the cursor on")
   func swallowed() async throws {
     let (storage, topic, addresses) = try make()
