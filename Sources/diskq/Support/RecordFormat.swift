@@ -13,7 +13,17 @@ enum RecordFormat: String, CaseIterable, ExpressibleByArgument {
 extension Output {
   @inline(__always)
   mutating func put(_ record: borrowing BorrowedRecord, as format: RecordFormat) {
-    let payload = record.payload
+    put(record.payload, at: record.address, ordinal: record.ordinal, as: format)
+  }
+
+  mutating func put(_ record: QueueRecord, as format: RecordFormat) {
+    put(record.payload.span, at: record.address, ordinal: record.ordinal, as: format)
+  }
+
+  @inline(__always)
+  private mutating func put(
+    _ payload: Span<UInt8>, at address: Address, ordinal: UInt64, as format: RecordFormat
+  ) {
     switch format {
     case .lines:
       put(payload)
@@ -29,7 +39,7 @@ extension Output {
       payload.withUnsafeBytes { putHex($0) }
       put(UInt8(ascii: "\n"))
     case .json:
-      putJSON(address: record.address, ordinal: record.ordinal, payload)
+      putJSON(address: address, ordinal: ordinal, payload)
     }
   }
 
