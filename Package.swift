@@ -6,6 +6,8 @@ let package = Package(
   platforms: [.macOS(.v26)],
   products: [
     .library(name: "DiskQueue", targets: ["DiskQueue"]),
+    // Brings Foundation, which the core does without.
+    .library(name: "DiskQueueJSON", targets: ["DiskQueueJSON"]),
     .executable(name: "diskq", targets: ["diskq"]),
   ],
   dependencies: [
@@ -29,6 +31,7 @@ let package = Package(
         .enableExperimentalFeature("Lifetimes"),
       ]
     ),
+    .target(name: "DiskQueueJSON", dependencies: ["DiskQueue"]),
     .executableTarget(
       name: "diskq",
       dependencies: [
@@ -41,7 +44,8 @@ let package = Package(
       dependencies: ["DiskQueue", "CXXHash"],
       path: "Tests/DiskQueueTestSupport"
     ),
-    .testTarget(name: "DiskQueueTests", dependencies: ["DiskQueue", "DiskQueueTestSupport"]),
+    .testTarget(
+      name: "DiskQueueTests", dependencies: ["DiskQueue", "DiskQueueJSON", "DiskQueueTestSupport"]),
     .testTarget(name: "DiskqTests", dependencies: ["DiskQueue", "DiskQueueTestSupport", "diskq"]),
   ],
   swiftLanguageModes: [.v6]

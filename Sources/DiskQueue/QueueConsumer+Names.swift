@@ -51,7 +51,7 @@ extension QueueConsumer {
     return descriptions
   }
 
-  /// nil: it is gone.
+  /// nil: it is gone, or no plain file.
   private static func describe(
     _ name: String, in directory: any StorageDirectory
   ) throws(QueueError) -> Description? {
@@ -61,8 +61,11 @@ extension QueueConsumer {
     do throws(SystemError) {
       file = try directory.open(fileName, writable: false)
     } catch {
-      guard error.errno != Errno.noEntry else { return nil }
-      throw .system(error, doing: "opening a cursor", path: path)
+      switch error.errno {
+      // Gone; or a link, or a directory: none of ours.
+      case Errno.noEntry, Errno.tooManyLinks, Errno.notSupported: return nil
+      default: throw .system(error, doing: "opening a cursor", path: path)
+      }
     }
     switch try CursorFile.read(file, path: path) {
     case .never: return Description(name: name, state: .neverWritten)

@@ -36,6 +36,8 @@ public struct QueueError: Error, Sendable {
     case discarded(Loss)
     /// The position lies behind the end of the topic.
     case beyondLatest
+    /// A codec refused a value, or a payload.
+    case notCoded
     /// The disk, the quota or the memory is full. What was appended before is sound, and appending
     /// goes on when there is room.
     case noSpace
@@ -142,7 +144,7 @@ extension QueueError {
     let advice =
       switch error.errno {
       case Errno.noSpace, Errno.quota:
-        ": nothing before it is harmed; free some space, and append again"
+        ": nothing before it is harmed; free some space, and try again"
       case Errno.access: ": check who owns the topic and its permissions"
       case Errno.readOnly: ": the file system is mounted read-only"
       case Errno.notSupported: ": it is not a plain file; remove it from the topic"

@@ -22,7 +22,8 @@ extension QueueReader {
   }
 
   /// The records of a reader, read in batches of up to 512 records or 256 KiB (one record at
-  /// least), on a thread of its own, which ends with the sequence and its iterators.
+  /// least), on a thread of its own, which is one batch ahead and ends with the sequence and its
+  /// iterators.
   ///
   /// Single pass: a second loop goes on where the first one ended, also after an error, and after
   /// the end of the log. One loop at a time.
@@ -149,16 +150,22 @@ private final class RecordFeed: @unchecked Sendable {
   func next() async throws(QueueError) -> Batch {
     while true {
       let (number, isNew, batch) = order.withLock { order in
-        if let batch = order.batch.take() { return (order.asked, false, Optional(batch)) }
-        let isNew = !order.isUnderWay
+        let batch = order.batch.take()
+        // Behind a full batch the thread reads ahead, while this one is gone through.
+        let isNew = !order.isUnderWay && (batch == nil || batch?.ending == nil)
         if isNew {
           order.asked += 1
           order.isUnderWay = true
         }
-        return (order.asked, isNew, nil)
+        return (order.asked, isNew, batch)
+      }
+      do throws(QueueError) {
+        if isNew { try start() }
+      } catch {
+        // What was read comes first; the next call tries again.
+        guard batch != nil else { throw error }
       }
       if let batch { return batch }
-      if isNew { try start() }
       try await read.wait(for: number)
     }
   }

@@ -85,7 +85,8 @@ public struct QueueReader: ~Copyable {
   /// The address that the next call reads from: that of the next record, or of a mark before it.
   public var position: Address { Address(rawValue: walker.position) }
 
-  /// The next record, in the reader's buffer, or nil at the end of the log: ask again later.
+  /// The next record, in the reader's buffer, or nil at the end of the log: ask again later, or
+  /// ``waitForMore()``.
   ///
   /// - Throws: a loss once, where no closure takes it; `payloadTooLarge` once for a record above
   ///   the reader's limit; the next call goes on behind either. `unsupportedFormat` and `system`

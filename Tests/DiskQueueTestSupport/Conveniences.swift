@@ -61,3 +61,6 @@ public func queueError(_ body: () throws -> Void) -> QueueError? {
 
 /// XXH32 with seed 0, for frames of version 1.
 public func xxh32(_ bytes: [UInt8]) -> UInt32 { XXH32(bytes, bytes.count, 0) }
+
+/// XXH3-64 with seed 0.
+public func xxh3(_ bytes: [UInt8]) -> UInt64 { XXH3_64bits_withSeed(bytes, bytes.count, 0) }

@@ -49,7 +49,7 @@ public struct SlabForge {
 
   public mutating func putRecord(_ payload: [UInt8]) {
     putFrame(UInt32(payload.count), payload, seed: topicID ^ end)
-    ordinal += 1
+    ordinal &+= 1
   }
 
   public mutating func putMark(synced: UInt64) {

@@ -78,3 +78,7 @@ public func fixture(_ name: String, from file: StaticString = #filePath) -> Stri
   while let last = parts.popLast(), last != "Tests" {}
   return parts.joined(separator: "/") + "/Fixtures/" + name
 }
+
+public func makeLink(_ path: String, to target: String) throws {
+  try FileManager.default.createSymbolicLink(atPath: path, withDestinationPath: target)
+}

@@ -58,7 +58,7 @@ struct FollowingTests {
     #expect(try reader.nextCopy() == nil)
   }
 
-  @Test("G10: behind a torn tail it sleeps, and looks once for each change")
+  @Test("behind a torn tail it sleeps, and looks once for each change")
   func tornTail() throws {
     let storage = SimulatedStorage()
     let topic = Topic(storage: storage)

@@ -143,10 +143,9 @@ struct AppendPolicyTests {
   func wait() throws {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
+    try makeTopic(topic, records: 0)
     let appender = try RunningDiskq(
-      "append", topic, try input(directory), "--maximum-bytes", "64KiB", "--when-full", "wait",
-      "--print-addresses", "--ensure", "flushed")
-    #expect(try appender.readLine() == "128")
+      "append", topic, try input(directory), "--maximum-bytes", "64KiB", "--when-full", "wait")
     var removed = 0
     var rounds = 0
     while rounds < 1_000, appender.isRunning {
@@ -160,7 +159,7 @@ struct AppendPolicyTests {
     if appender.isRunning { appender.send(SIGKILL) }
     let outcome = try appender.outcome()
     #expect(outcome.status == 0)
-    #expect(outcome.lines.count == Self.records - 1)
+    #expect(outcome.errors == "")
     #expect(removed > 10)
     #expect(try Diskq.run("read", topic, "--from", "earliest").lines.last == "record 19999")
   }

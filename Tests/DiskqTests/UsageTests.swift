@@ -48,6 +48,7 @@ struct UsageTests {
       ["clean", "TOPIC", "--keep-age", "1d", "--ignore-consumers", "--ignore-consumer", "a"],
       ["clean", "TOPIC", "--keep-age", "1d", "--protect-consumer", "a", "--ignore-consumer", "b"],
       ["clean", "TOPIC", "--keep-age", "1d", "--ignore-consumer", "a/b"],
+      ["read", "TOPIC", "--unfollow"],
       ["read", "TOPIC", "--format", "xml"], ["read", "TOPIC", "--damage", "ignore"],
       ["read", "TOPIC", "--limit", "-1"], ["read", "TOPIC", "--from", "yesterday"],
       ["read", "TOPIC", "--from", "ordinal:"], ["read", "TOPIC", "--from", "2010-02-30"],

@@ -2,11 +2,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A place in the log that a cursor may stand at.
-struct CursorPosition: Equatable, Sendable {
+package struct CursorPosition: Equatable, Sendable {
   /// Of the next record to deliver, or of a mark or a gap before it: it decides.
-  var address: UInt64
+  package var address: UInt64
   /// Of that record: it only counts.
-  var ordinal: UInt64
+  package var ordinal: UInt64
+
+  package init(address: UInt64, ordinal: UInt64) {
+    self.address = address
+    self.ordinal = ordinal
+  }
 }
 
 /// What a consumer has acknowledged: everything below a cursor, and stretches above it.
@@ -14,24 +19,24 @@ struct CursorPosition: Equatable, Sendable {
 /// A delivered record is the stretch from the end of the one delivered before it to its own end, so
 /// that those of two deliveries in a row touch, whatever lies between: marks, slabs, epochs, losses.
 /// Memory grows with the number of stretches that do not touch, and with nothing else.
-struct AcknowledgementLedger: Sendable {
+package struct AcknowledgementLedger: Sendable {
   private struct Stretch: Sendable {
     var start: UInt64
     var end: CursorPosition
   }
 
   /// Everything below it was acknowledged.
-  private(set) var cursor: CursorPosition
+  package private(set) var cursor: CursorPosition
   /// Ascending; none touches another, nor the cursor.
   private var stretches: [Stretch] = []
 
-  init(cursor: CursorPosition) { self.cursor = cursor }
+  package init(cursor: CursorPosition) { self.cursor = cursor }
 
   /// How many stretches above the cursor are held.
-  var count: Int { stretches.count }
+  package var count: Int { stretches.count }
 
   /// Acknowledges everything up to an end. Returns whether the cursor moved.
-  mutating func acknowledge(through end: CursorPosition) -> Bool {
+  package mutating func acknowledge(through end: CursorPosition) -> Bool {
     acknowledge(from: cursor.address, to: end)
   }
 
@@ -39,7 +44,7 @@ struct AcknowledgementLedger: Sendable {
   /// the cursor moved.
   ///
   /// - Complexity: O(log n) to find its place among n stretches, and a move of those behind it.
-  mutating func acknowledge(from start: UInt64, to end: CursorPosition) -> Bool {
+  package mutating func acknowledge(from start: UInt64, to end: CursorPosition) -> Bool {
     guard end.address > cursor.address else { return false }
     // Those that it touches or overlaps.
     let first = firstIndex { $0.end.address >= start }

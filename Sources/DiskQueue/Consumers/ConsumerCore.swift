@@ -24,6 +24,9 @@ final class ConsumerCore: Sendable {
   /// Made when there is first somebody who waits for more.
   private let watch = Mutex<TopicWatch?>(nil)
 
+  /// Who wants to know that the cursor was made durable.
+  private let toTell = Mutex<(@Sendable (UInt64) throws(QueueError) -> Void)?>(nil)
+
   /// How often the cursor moved in memory, for who waits until it does.
   private let moves = Progress()
   /// How many of its moves are durable.
@@ -297,10 +300,15 @@ final class ConsumerCore: Sendable {
       return !state.isTimerSet
     }
     guard isFirst else { return }
+    let write: @Sendable () -> Void = { [self] in
+      state.withLock { $0.isTimerSet = false }
+      writeForNobody()
+    }
     do throws(SystemError) {
-      try thread.submit(after: nanoseconds) { [self] in
-        state.withLock { $0.isTimerSet = false }
-        writeForNobody()
+      if nanoseconds == 0 {
+        try thread.submit(write)
+      } else {
+        try thread.submit(after: nanoseconds, write)
       }
     } catch {
       state.withLock { $0.isTimerSet = false }
@@ -356,15 +364,25 @@ final class ConsumerCore: Sendable {
       state.withLock { state in
         state.durable = cursor
         state.durableMoves = count
+        // What failed before was made good.
+        state.owed = nil
       }
       durableMoves.advance(to: count)
     }
+    if let tell = toTell.withLock({ $0 }) { try tell(durable.address) }
+  }
+
+  /// Has `body` called whenever the cursor was made durable, with its address, on the thread that
+  /// did it. What it throws is thrown by whoever made it durable.
+  func whenDurable(_ body: @escaping @Sendable (UInt64) throws(QueueError) -> Void) {
+    toTell.withLock { $0 = body }
   }
 
   /// With `writing` held: makes the cursor durable at a place.
   ///
   /// Order: the directory, if the cursor comes into a slab made since; the slabs below it, oldest
-  /// first; the slot; its sync. A failed sync ends the consumer.
+  /// first; the slot; its sync; and both for the other slot, where the cursor came into another slab.
+  /// A failed sync ends the consumer.
   private func writeAlone(
     _ cursor: CursorPosition, _ writing: inout Writing
   ) throws(QueueError) {
@@ -378,6 +396,11 @@ final class ConsumerCore: Sendable {
       try work.run(in: storage, namedThrough: &writing.namedThrough)
       try writing.file.advance(to: cursor, topicID: topicID)
       reading.withLock { $0.didWrite(topicID: topicID) }
+      // A cleaner goes by the lower slot: left in an earlier slab, it would hold that one for as long
+      // as nothing more is acknowledged, and a writer at its cap may be waiting for the room.
+      if reading.withLock({ $0.isBehind(writing.file.lowest, theSlabOf: cursor.address) }) {
+        try writing.file.advance(to: cursor, topicID: topicID)
+      }
     } catch {
       if error.code == .syncFailed { end(error) }
       throw error

@@ -200,6 +200,15 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
   }
 }
 
+extension ConsumerReading {
+  /// Whether an address lies in an earlier slab than another one does.
+  func isBehind(_ address: UInt64, theSlabOf other: UInt64) -> Bool {
+    let index = walker.index
+    return address < other
+      && index.lastIndex(notAbove: address) != index.lastIndex(notAbove: other)
+  }
+}
+
 /// Slabs to sync, oldest first.
 struct ConsumerSyncWork: Sendable {
   var bases: [UInt64]

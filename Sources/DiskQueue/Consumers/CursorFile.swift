@@ -12,6 +12,9 @@ struct CursorFile: Sendable {
   /// What was found in it; from then on, the last slot that was written.
   private(set) var content: CursorSlots.Content
 
+  /// The lower address of its slots.
+  var lowest: UInt64 { if case .sound(_, let lowest, _) = content { lowest } else { 0 } }
+
   /// For messages.
   var path: String { directory.path + "/" + name }
 

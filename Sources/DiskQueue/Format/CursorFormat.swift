@@ -26,6 +26,13 @@ package struct CursorSlot: Equatable, Sendable {
   package var address: UInt64
   package var ordinal: UInt64
 
+  package init(generation: UInt64, topicID: UInt64, address: UInt64, ordinal: UInt64) {
+    self.generation = generation
+    self.topicID = topicID
+    self.address = address
+    self.ordinal = ordinal
+  }
+
   private static let magic: UInt64 = 0x0A53_5255_4351_4489
   private static let version: UInt16 = 1
 
@@ -109,7 +116,7 @@ package struct CursorSlots: Equatable, Sendable {
   /// A slot whose generation belongs to the other one is damaged. A file that is too short, and
   /// holds nothing but a part of the first generation, is one whose making was cut short: it was
   /// never written.
-  static func read(_ bytes: RawSpan) -> Content {
+  package static func read(_ bytes: RawSpan) -> Content {
     let readings = [0, Int(spacing)].map { start -> CursorSlot.Reading in
       let reading = CursorSlot.read(bytes.extracting(droppingFirst: min(start, bytes.byteCount)))
       if case .sound(let slot) = reading, offset(ofGeneration: slot.generation) != UInt64(start) {
@@ -128,8 +135,8 @@ package struct CursorSlots: Equatable, Sendable {
     return isCutShort || readings[1] == .empty && readings[0] == .empty ? .never : .damaged
   }
 
-  /// The bytes of a whole file that holds the first generation.
-  static func first(_ slot: CursorSlot) -> [UInt8] {
+  /// The bytes of a whole file that holds one slot, as the first generation's is made.
+  package static func first(_ slot: CursorSlot) -> [UInt8] {
     let start = Int(offset(ofGeneration: slot.generation))
     var bytes = [UInt8](repeating: 0, count: byteCount)
     bytes.replaceSubrange(start..<start + CursorSlot.byteCount, with: slot.bytes)
@@ -139,7 +146,7 @@ package struct CursorSlots: Equatable, Sendable {
 
 extension CursorSlot {
   /// As it stands in the file.
-  var bytes: [UInt8] {
+  package var bytes: [UInt8] {
     var bytes = [UInt8](repeating: 0, count: CursorSlot.byteCount)
     var elements = bytes.mutableSpan
     // Safe: bytes are bytes.

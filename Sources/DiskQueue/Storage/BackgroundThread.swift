@@ -94,13 +94,17 @@ private final class JobQueue: @unchecked Sendable {
   private func next() -> (@Sendable () -> Void)? {
     monitor.withLock {
       while true {
+        let first = timed.indices.min { timed[$0].deadline < timed[$1].deadline }
+        // What a time has come for goes first: jobs may never run out.
+        if let first, timed[first].deadline <= Syscalls.monotonicClock() {
+          return timed.remove(at: first).job
+        }
         if !jobs.isEmpty { return jobs.removeFirst() }
         if isFinishing { return nil }
-        guard let first = timed.indices.min(by: { timed[$0].deadline < timed[$1].deadline }) else {
+        guard let first else {
           monitor.wait()
           continue
         }
-        if timed[first].deadline <= Syscalls.monotonicClock() { return timed.remove(at: first).job }
         monitor.wait(until: timed[first].deadline)
       }
     }

@@ -63,7 +63,7 @@
 
     init(_ queue: Int32) { self.queue = queue }
 
-    func next() throws(SystemError) -> DirectoryChanges {
+    mutating func next() throws(SystemError) -> DirectoryChanges {
       DirectoryChanges(directories: [try Syscalls.nextChange(in: queue)])
     }
   }

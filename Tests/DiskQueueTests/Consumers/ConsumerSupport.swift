@@ -15,7 +15,7 @@ final class Told: Sendable {
 /// Small topics with records whose payloads tell their ordinals.
 enum ConsumerTopic {
   static func text(_ ordinal: Int) -> String {
-    "record \(ordinal) " + String(repeating: "·", count: ordinal % 23)
+    "record \(ordinal) " + String(repeating: "·", count: 20 + ordinal % 23)
   }
 
   static func open(_ topic: Topic) throws -> QueueWriter {
@@ -84,4 +84,57 @@ func queueError(_ body: () async throws -> Void) async -> QueueError? {
   } catch {
     return error as? QueueError
   }
+}
+
+extension Topic {
+  /// Puts the bytes of a cursor's file there, durably.
+  func putCursor(_ name: String, _ bytes: [UInt8]) throws {
+    let storage = try openForReading()
+    let directory = try storage.consumers(creating: true)
+    let file = name + ".cursor"
+    if try cursorFiles().contains(file) { try directory.remove(file) }
+    let made = try directory.create(file)
+    if !bytes.isEmpty { _ = try made.write(bytes.span.bytes, at: 0) }
+    try made.sync()
+    try directory.syncDirectory()
+    try storage.syncDirectory()
+  }
+
+  /// The bytes of a cursor's file, as a reader sees them.
+  func cursor(_ name: String) throws -> [UInt8] {
+    let directory = try openForReading().consumers(creating: false)
+    let file = try directory.open(name + ".cursor", writable: false)
+    let target = UnsafeMutableRawBufferPointer.allocate(
+      byteCount: Int(try file.size()), alignment: 1)
+    defer { target.deallocate() }
+    let count = try file.read(into: target, at: 0)
+    return Array(target.prefix(count))
+  }
+
+  func cursorSlots(_ name: String) throws -> CursorSlots.Content {
+    let bytes = try cursor(name)
+    return CursorSlots.read(bytes.span.bytes)
+  }
+
+  /// The names in its consumers' directory, which is made if need be.
+  func cursorFiles() throws -> [String] {
+    var names: [String] = []
+    try openForReading().consumers(creating: true).forEachName { names.append($0) }
+    return names.sorted()
+  }
+}
+
+/// How many are within something at a time.
+final class Occupancy: Sendable {
+  private let state = Mutex((now: 0, most: 0))
+  var most: Int { state.withLock { $0.most } }
+
+  func enter() {
+    state.withLock {
+      $0.now += 1
+      $0.most = max($0.most, $0.now)
+    }
+  }
+
+  func leave() { state.withLock { $0.now -= 1 } }
 }

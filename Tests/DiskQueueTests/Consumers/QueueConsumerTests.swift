@@ -255,6 +255,26 @@ struct QueueConsumerTests {
     try await consumer.close()
   }
 
+  @Test("acknowledged without waiting, several share a write when their time comes")
+  func later() async throws {
+    let storage = SimulatedStorage()
+    let topic = Topic(storage: storage)
+    try ConsumerTopic.append(0..<20, to: topic)
+    let consumer = try ConsumerTopic.consumer(topic, background: .thread)
+    let batch = try #require(try await consumer.nextBatch(upTo: 20))
+    let (writes, written) = AsyncStream.makeStream(of: Void.self)
+    let watch = try storage.watch { written.yield() }
+    storage.logCalls()
+    for index in 0..<5 { try batch.acknowledgeSoon(only: index, within: 50_000_000) }
+    for await _ in writes { break }
+    // Behind the write on the thread.
+    _ = try await consumer.nextBatch(upTo: 1, following: false)
+    #expect(consumer.ordinal == 5)
+    #expect(storage.calls.filter(\.isWrite).count == 1)
+    try await consumer.close()
+    withExtendedLifetime(watch) {}
+  }
+
   @Test("options out of their bounds, and names that are paths, are refused")
   func options() throws {
     let topic = try ConsumerTopic.memory(1)

@@ -242,6 +242,22 @@ struct CleaningPlanTests {
     #expect(plan.judge(slab, none) == .keep(.noBound))
   }
 
+  @Test("a consumer that has all of an epoch does not hold that epoch's last slab")
+  func heldToTheEndOfAnEpoch() throws {
+    let plan = CleaningPlan(
+      retention: Retention(records: 1), present: 0, synced: .max, endOrdinal: 100, bytesFrom: nil,
+      minimumFrom: .max)
+    let slab = CleaningPlan.Slab(
+      base: 100, next: 1 << 40, contentEnd: 150, stampBehind: nil, ordinalBehind: 7)
+    let made = CleaningTopic()
+    for (address, goes) in [(149, false), (150, true), (1 << 40, true)] as [(UInt64, Bool)] {
+      try made.putCursor("reader", made.slot(address), made.slot(address, generation: 2))
+      #expect(
+        plan.judge(slab, try made.holds())
+          == (goes ? .remove(.records(1)) : .keep(.consumer("reader"))))
+    }
+  }
+
   @Test("nothing is old by a stamp ahead of the present, or without one")
   func stamps() {
     let plan = CleaningPlan(

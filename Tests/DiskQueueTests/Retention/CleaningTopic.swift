@@ -13,6 +13,12 @@ struct CleaningTopic {
 
   var topic: Topic { Topic(storage: storage) }
   var bases: [UInt64] { storage.slabs.keys.sorted() }
+  /// The sizes of the slabs, by address.
+  var sizes: [UInt64] { storage.slabs.sorted { $0.key < $1.key }.map { UInt64($0.value.count) } }
+
+  func cleaner() throws -> SlabCleaner {
+    try SlabCleaner(topic: topic, environment: fixedEnvironment(clock))
+  }
 
   func writer() throws -> QueueWriter {
     try QueueWriter(
@@ -81,4 +87,9 @@ struct CleaningTopic {
     try ConsumerHolds(
       of: storage, protecting: protected, topicID: Self.topicID, beginsWithVersion1: false)
   }
+}
+
+extension Retention {
+  /// Everything goes that may.
+  static let nothing = Retention(records: 0, minimumBytes: .bytes(0))
 }

@@ -1,0 +1,196 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Synchronization
+
+/// What hands messages out: the state alone.
+struct ChannelState<Batch> {
+  /// Read, and not handed out yet.
+  private var batch: (batch: Batch, indices: Range<Int>)?
+  private var isFetching = false
+  private(set) var isFinished = false
+
+  enum Step {
+    case message(Batch, index: Int)
+    /// The caller reads the next batch, and says `fetched` whatever comes of it.
+    case fetch(isLast: Bool)
+    /// Another one reads.
+    case wait
+  }
+
+  mutating func next() -> Step {
+    if let (batch, indices) = self.batch, let index = indices.first {
+      self.batch = indices.count > 1 ? (batch, indices.dropFirst()) : nil
+      return .message(batch, index: index)
+    }
+    guard !isFetching else { return .wait }
+    isFetching = true
+    // Asked before the look: what was sent before `finish` is found by it.
+    return .fetch(isLast: isFinished)
+  }
+
+  mutating func fetched(_ batch: Batch?, _ indices: Range<Int>) {
+    isFetching = false
+    if let batch, !indices.isEmpty { self.batch = (batch, indices) }
+  }
+
+  mutating func finish() { isFinished = true }
+}
+
+/// What a `DiskChannel`, its iterators and its messages share.
+final class ChannelCore: Sendable {
+  let writer: QueueWriter
+  private let consumer: QueueConsumer
+  private let cleaner: ChannelCleaner
+  private let level: Durability
+  /// In nanoseconds.
+  private let acknowledgementDelay: UInt64
+
+  private let state = Mutex(ChannelState<QueueConsumer.Batch>())
+  /// Counts what was sent, and the ends: who found nothing waits for one more.
+  private let sent = Progress()
+  /// Counts the batches that were read, or tried to be.
+  private let fetches = Progress()
+
+  /// So many messages are read at a time at the most.
+  private static let batchCount = 512
+
+  /// A message's place.
+  struct Delivery: Sendable {
+    var batch: QueueConsumer.Batch
+    var index: Int
+  }
+
+  init(
+    topic: Topic, options: DiskChannel.Options, environment: Environment,
+    onLoss: (@Sendable (Loss) -> Void)?
+  ) throws(QueueError) {
+    writer = try QueueWriter(topic: topic, options: options.writer, environment: environment)
+    do throws(QueueError) {
+      consumer = try QueueConsumer(
+        topic: topic, name: DiskChannel.consumerName, from: .earliest, options: options.consumer,
+        environment: environment, onLoss: onLoss)
+    } catch {
+      // The topic was opened for nothing: it is left as clean as it can be.
+      do throws(QueueError) { try writer.close() } catch {}
+      throw error
+    }
+    level = options.ensuring
+    acknowledgementDelay = options.acknowledgementDelay.clampedNanoseconds
+    cleaner = ChannelCleaner(writer.core)
+    consumer.core.whenDurable { [cleaner] position throws(QueueError) in
+      try cleaner.clean(upTo: position)
+    }
+  }
+
+  // MARK: Sending
+
+  func send(_ payload: RawSpan) async throws(QueueError) {
+    guard !state.withLock({ $0.isFinished }) else {
+      throw .closed("channel", path: writer.topic.description)
+    }
+    _ = try await writer.append(payload, ensuring: level)
+    sent.advance()
+  }
+
+  func finish() {
+    state.withLock { $0.finish() }
+    sent.advance()
+  }
+
+  // MARK: Receiving
+
+  func receive() async throws(QueueError) -> DiskChannel.Message? {
+    while true {
+      guard !Task.isCancelled else { throw .cancelled() }
+      let (fetched, seen) = (fetches.value, sent.value)
+      switch state.withLock({ $0.next() }) {
+      case .message(let batch, let index):
+        return DiskChannel.Message(
+          record: batch[index], delivery: Delivery(batch: batch, index: index), core: self)
+      case .wait:
+        try await fetches.wait(for: fetched + 1)
+      case .fetch(let isLast):
+        guard try await !fetch() else { continue }
+        guard !isLast else { return nil }
+        // What was sent since the count was taken is there to be found.
+        try await sent.wait(for: seen + 1)
+      }
+    }
+  }
+
+  /// Reads the next batch. False: there is none for now.
+  private func fetch() async throws(QueueError) -> Bool {
+    var batch: QueueConsumer.Batch?
+    defer {
+      state.withLock { $0.fetched(batch, batch?.indices ?? 0..<0) }
+      fetches.advance()
+    }
+    // What was sent and only buffered is to be found as well.
+    if level == .buffered { try await writer.flush() }
+    batch = try await consumer.nextBatch(upTo: Self.batchCount, following: false)
+    return batch != nil
+  }
+
+  func acknowledge(_ delivery: Delivery) throws(QueueError) {
+    try delivery.batch.acknowledgeSoon(only: delivery.index, within: acknowledgementDelay)
+  }
+
+  // MARK: Ending
+
+  /// Order: what was acknowledged, then what was sent; whoever waits finds it closed.
+  func close() async throws(QueueError) {
+    finish()
+    var failure: QueueError?
+    do throws(QueueError) {
+      try await consumer.close()
+    } catch {
+      failure = error
+    }
+    try await writer.close()
+    let closed = QueueError.closed("channel", path: writer.topic.description)
+    sent.end(closed)
+    fetches.end(closed)
+    if let failure { throw failure }
+  }
+}
+
+/// Removes the slabs that were acknowledged by all consumers of the topic, as soon as the channel's
+/// own cursor has passed one.
+final class ChannelCleaner: Sendable {
+  private let writer: WriterCore
+  /// Below it there is nothing to be removed yet.
+  private let nextBase = Mutex<UInt64>(0)
+
+  init(_ writer: WriterCore) { self.writer = writer }
+
+  /// - Parameter position: all below it was acknowledged, and is on stable storage.
+  /// - Throws: `syncFailed`, which ends the writer as well: the system reports it once.
+  func clean(upTo position: UInt64) throws(QueueError) {
+    guard position > nextBase.withLock({ $0 }) else { return }
+    do throws(QueueError) {
+      let next = try removeAcknowledged(upTo: position)
+      nextBase.withLock { $0 = next ?? position }
+    } catch {
+      if error.code == .syncFailed { writer.end(error) }
+      throw error
+    }
+  }
+
+  /// Returns the base of what is the second slab then, if there is one.
+  private func removeAcknowledged(upTo position: UInt64) throws(QueueError) -> UInt64? {
+    let storage = writer.storage
+    var front = try SlabFront(of: storage)
+    let holds = try ConsumerHolds(
+      of: storage, protecting: .protected, topicID: front.topicID,
+      beginsWithVersion1: front.beginsWithVersion1)
+    let synced = max(position, writer.updateTail { $0.synced })
+    var hasRemoved = false
+    while front.obstacle(synced: synced, holds: holds) == nil {
+      guard case .removed = try front.removeFirst(of: storage, synced: synced) else { break }
+      hasRemoved = true
+    }
+    if hasRemoved { try SlabRemoval.syncDirectory(of: storage) }
+    return front.slabs.dropFirst().first?.base
+  }
+}

@@ -1,0 +1,43 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+public import DiskQueue
+
+#if canImport(FoundationEssentials)
+  public import FoundationEssentials
+#else
+  public import Foundation
+#endif
+
+/// `Codable` values as JSON, for ``DiskQueue/DiskChannel/values(_:)``.
+///
+/// ```swift
+/// let readings = try DiskChannel(topic: "readings").values(JSONCodec<Reading>())
+/// try await readings.send(Reading(celsius: 21.5))
+/// for try await message in readings {
+///   try await upload(message.value())
+///   try await message.acknowledge()
+/// }
+/// ```
+public struct JSONCodec<Value: Codable>: PayloadCodec {
+  private let encoder: @Sendable () -> JSONEncoder
+  private let decoder: @Sendable () -> JSONDecoder
+
+  /// - Parameters:
+  ///   - encoder: makes the encoder of a value, with the strategies that you choose; one for each, as
+  ///     an encoder belongs to one task at a time.
+  ///   - decoder: the same of the decoder.
+  public init(
+    encoder: @escaping @Sendable () -> JSONEncoder = { JSONEncoder() },
+    decoder: @escaping @Sendable () -> JSONDecoder = { JSONDecoder() }
+  ) {
+    self.encoder = encoder
+    self.decoder = decoder
+  }
+
+  public func encode(_ value: Value) throws -> [UInt8] { Array(try encoder().encode(value)) }
+
+  public func decode(_ payload: [UInt8]) throws -> Value {
+    try decoder().decode(Value.self, from: Data(payload))
+  }
+}

@@ -1,0 +1,392 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueue
+import DiskQueueTestSupport
+import Testing
+
+@Suite("G10: a cursor is durable behind the data below it, and never before")
+struct CursorDurabilityTests {
+  private typealias Call = SimulatedStorage.Call
+
+  private static let cursor = "consumers/reader.cursor"
+
+  /// What changes the disk.
+  private func changes(_ storage: SimulatedStorage) -> [Call] {
+    storage.calls.filter(\.changes)
+  }
+
+  @Test("a new cursor: the names first, then the file whole, then its sync")
+  func making() throws {
+    let storage = SimulatedStorage()
+    let topic = Topic(storage: storage)
+    try ConsumerTopic.append(0..<3, to: topic)
+    storage.logCalls()
+    let consumer = try ConsumerTopic.consumer(topic)
+    #expect(
+      changes(storage) == [
+        .consumers, .lockFile(Self.cursor), .syncParent, .syncDirectory, .syncConsumers,
+        .sync(Self.cursor), .write(Self.cursor, offset: 0, count: 8192), .sync(Self.cursor),
+      ])
+    try consumer.close()
+    // All but the first slot is zeros.
+    let bytes = try topic.cursor("reader")
+    #expect(bytes.count == 8192)
+    #expect(bytes[..<4096].allSatisfy { $0 == 0 } && bytes[4160...].allSatisfy { $0 == 0 })
+    storage.logCalls()
+    let again = try ConsumerTopic.consumer(topic)
+    #expect(
+      changes(storage) == [
+        .consumers, .lockFile(Self.cursor), .syncParent, .syncDirectory, .syncConsumers,
+        .sync(Self.cursor),
+      ])
+    #expect(storage.calls.contains(.dropCache(Self.cursor)))
+    try again.close()
+  }
+
+  /// What is written where the cursor came into another slab: a cleaner goes by the lower slot.
+  private static let bothSlots: [Call] = [
+    .write(cursor, offset: 0, count: 64), .sync(cursor),
+    .write(cursor, offset: 4096, count: 64), .sync(cursor),
+  ]
+
+  @Test("the directory, if slabs were made since; the slabs, oldest first; the slot; its sync")
+  func acknowledging() async throws {
+    let storage = SimulatedStorage()
+    let topic = Topic(storage: storage)
+    let writer = try ConsumerTopic.open(topic)
+    let consumer = try ConsumerTopic.consumer(topic)
+    for number in 0..<200 { try writer.append(ConsumerTopic.text(number)) }
+    try await writer.flush()
+    let bases = storage.slabs.keys.sorted()
+    #expect(bases.count > 2)
+    let batch = try #require(try await consumer.nextBatch(upTo: 150))
+    let reached = try #require(bases.last { $0 <= batch[149].address.rawValue })
+    storage.logCalls()
+    try await batch.acknowledge()
+    let synced = bases.filter { $0 <= reached }.map { Call.sync(SlabName.string($0)) }
+    #expect(changes(storage) == [.syncDirectory] + synced + Self.bothSlots)
+    #expect(orderFault(in: storage.calls) == nil)
+
+    // Within the same slab: that one, from the cursor on.
+    let next = try #require(try await consumer.nextBatch(upTo: 1))
+    storage.logCalls()
+    try await next.acknowledge()
+    #expect(
+      changes(storage) == [
+        .sync(SlabName.string(reached)), .write(Self.cursor, offset: 0, count: 64),
+        .sync(Self.cursor),
+      ])
+
+    // Again, or what is held out of order: nothing is written.
+    storage.logCalls()
+    try await batch.acknowledge()
+    #expect(changes(storage).isEmpty)
+    try await consumer.close()
+    try await writer.close()
+  }
+
+  @Test("where marks state that all below is durable, only the slots are written")
+  func proven() async throws {
+    let storage = SimulatedStorage()
+    let topic = Topic(storage: storage)
+    try ConsumerTopic.append(0..<200, to: topic)
+    let consumer = try ConsumerTopic.consumer(topic)
+    let all = try await #require(consumer.nextBatch(upTo: 200))
+    // Past the closing mark.
+    #expect(try await consumer.nextBatch(upTo: 1, following: false) == nil)
+    storage.logCalls()
+    try await all.acknowledge()
+    #expect(changes(storage) == Self.bothSlots)
+    try await consumer.close()
+  }
+
+  @Test("a short write of a slot is finished")
+  func shortWrites() async throws {
+    let storage = SimulatedStorage()
+    let topic = Topic(storage: storage)
+    try ConsumerTopic.append(0..<50, to: topic)
+    storage.setShortWrites(percent: 90)
+    let consumer = try ConsumerTopic.consumer(topic)
+    for try await batch in consumer.batches(upTo: 3, following: false) {
+      try await batch.acknowledge()
+    }
+    try await consumer.close()
+    let next = try ConsumerTopic.consumer(topic)
+    #expect(next.ordinal == 50)
+  }
+
+  @Test("acknowledgements at the same time share a write and its sync")
+  func sharing() async throws {
+    let storage = SimulatedStorage()
+    let topic = Topic(storage: storage)
+    try ConsumerTopic.append(0..<200, to: topic)
+    let consumer = try ConsumerTopic.consumer(topic)
+    let batch = try #require(try await consumer.nextBatch(upTo: 200))
+    storage.logCalls()
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for index in batch.indices {
+        group.addTask { try await batch.acknowledge(through: index) }
+      }
+      try await group.waitForAll()
+    }
+    #expect(consumer.ordinal == 200)
+    // What was noted before a write began needs none of its own.
+    storage.logCalls()
+    try await consumer.reset(to: .earliest)
+    let again = try #require(try await consumer.nextBatch(upTo: 200))
+    for index in again.indices { try again.acknowledgeSoon(only: index, within: 0) }
+    try await consumer.settle()
+    // One for the reset, back into the first slab, and one for each slot in the last.
+    #expect(storage.calls.filter(\.isWrite).count == 3)
+  }
+
+  @Test(
+    "G7: a failed sync ends the consumer, of the data, of the directory and of the cursor",
+    arguments: ["slab", "directory", "cursor"])
+  func failedSync(_ what: String) async throws {
+    let storage = SimulatedStorage()
+    let topic = Topic(storage: storage)
+    let writer = try ConsumerTopic.open(topic)
+    let consumer = try ConsumerTopic.consumer(topic)
+    for number in 0..<200 { try writer.append(ConsumerTopic.text(number)) }
+    try await writer.flush()
+    let batch = try #require(try await consumer.nextBatch(upTo: 150))
+    storage.setFault(
+      SimulatedStorage.Fault(.fail(Errno.io), at: 1) { call in
+        switch call {
+        case .sync(let name):
+          what == "slab" && SlabName.parse(name) != nil
+            || what == "cursor" && name == "consumers/reader.cursor"
+        case .syncDirectory: what == "directory"
+        default: false
+        }
+      })
+    let waiting = Task { try await consumer.acknowledgeAndFollow() }
+    let error = await queueError { try await batch.acknowledge() }
+    #expect(error?.code == .syncFailed)
+    #expect(error?.message.contains("this consumer") == true)
+    #expect(await queueError { try await waiting.value }?.code == .syncFailed)
+    storage.logCalls()
+    #expect(await queueError { try await batch.acknowledge() }?.code == .syncFailed)
+    #expect(await queueError { _ = try await consumer.nextBatch(upTo: 1) }?.code == .syncFailed)
+    #expect(await queueError { try await consumer.settle() }?.code == .syncFailed)
+    #expect(await queueError { try await consumer.reset(to: .latest) }?.code == .syncFailed)
+    #expect(await queueError { try await consumer.close() }?.code == .syncFailed)
+    #expect(changes(storage).isEmpty)
+    #expect(consumer.ordinal == 0)
+    // The name is free, and the next one begins at what the disk holds.
+    storage.setFault(nil)
+    let next = try ConsumerTopic.consumer(topic)
+    #expect(next.ordinal == 0 || what == "cursor" && next.ordinal == 150)
+    try await writer.close()
+  }
+
+  @Test(
+    "a slot that cannot be written is told, and written by the next acknowledgement",
+    arguments: [Errno.io, Errno.noSpace])
+  func failedWrite(_ errno: Int32) async throws {
+    let storage = SimulatedStorage()
+    let topic = Topic(storage: storage)
+    try ConsumerTopic.append(0..<20, to: topic)
+    let consumer = try ConsumerTopic.consumer(topic)
+    let batch = try #require(try await consumer.nextBatch(upTo: 20))
+    let fault = SimulatedStorage.Fault(.fail(errno), at: 1) { $0.isWrite }
+    storage.setFault(fault)
+    let expected: QueueError.Code = errno == Errno.io ? .system(errno: errno) : .noSpace
+    #expect(await queueError { try await batch.acknowledge(through: 4) }?.code == expected)
+    #expect(consumer.ordinal == 0)
+    // The same one again, although it is known.
+    try await batch.acknowledge(through: 4)
+    #expect(consumer.ordinal == 5)
+    storage.setFault(fault)
+    #expect(await queueError { try await consumer.reset(to: .latest) }?.code == expected)
+    #expect(consumer.ordinal == 5)
+    storage.setFault(fault)
+    try batch.acknowledgeSoon(through: 9, within: 0)
+    #expect(await queueError { try await consumer.close() }?.code == expected)
+    try await batch.acknowledge(through: 10)
+    try await consumer.close()
+    #expect(consumer.ordinal == 11)
+  }
+
+  @Test("what nobody waited for and failed is thrown by the next call, once")
+  func owed() async throws {
+    let storage = SimulatedStorage()
+    let topic = Topic(storage: storage)
+    try ConsumerTopic.append(0..<20, to: topic)
+    let consumer = try ConsumerTopic.consumer(topic, background: .thread)
+    let batch = try #require(try await consumer.nextBatch(upTo: 10))
+    storage.setFault(SimulatedStorage.Fault(.fail(Errno.io), at: 1) { $0.isWrite })
+    try batch.acknowledgeSoon(through: 4, within: 0)
+    // Runs behind it on the thread.
+    let error = await queueError { _ = try await consumer.nextBatch(upTo: 10) }
+    #expect(error?.code == .system(errno: Errno.io))
+    #expect(try await consumer.nextBatch(upTo: 10)?.count == 10)
+    try await consumer.close()
+    #expect(consumer.ordinal == 5)
+  }
+
+  @Test("what was made good meanwhile is not thrown any more")
+  func madeGood() async throws {
+    let storage = SimulatedStorage()
+    let topic = Topic(storage: storage)
+    try ConsumerTopic.append(0..<20, to: topic)
+    let consumer = try ConsumerTopic.consumer(topic, background: .thread)
+    let batch = try #require(try await consumer.nextBatch(upTo: 10))
+    storage.setFault(SimulatedStorage.Fault(.fail(Errno.io), at: 1) { $0.isWrite })
+    try batch.acknowledgeSoon(through: 4, within: 0)
+    // Runs behind it on the thread.
+    try await consumer.settle()
+    #expect(storage.hits == 1)
+    #expect(consumer.ordinal == 5)
+    #expect(try await consumer.nextBatch(upTo: 10)?.count == 10)
+    try await consumer.close()
+  }
+
+  @Test("G9: on a full disk acknowledging works, and a new consumer leaves nothing behind")
+  func fullDisk() async throws {
+    let storage = SimulatedStorage()
+    let topic = Topic(storage: storage)
+    try ConsumerTopic.append(0..<50, to: topic)
+    let consumer = try ConsumerTopic.consumer(topic)
+    storage.setCapacity(storage.used)
+    for try await batch in consumer.batches(upTo: 5, following: false) {
+      try await batch.acknowledge()
+    }
+    #expect(consumer.ordinal == 50)
+    try await consumer.reset(to: .earliest)
+    try await consumer.close()
+    for room in [0, 1, 100, 4096, 4097, 8191] {
+      storage.setCapacity(storage.used + room)
+      let error = queueError { _ = try ConsumerTopic.consumer(topic, "new") }
+      #expect(error?.code == .noSpace)
+      #expect(try topic.cursorFiles() == ["reader.cursor"])
+    }
+    storage.setCapacity(storage.used + 8192)
+    let new = try ConsumerTopic.consumer(topic, "new")
+    #expect(try await ConsumerTopic.drain(new).count == 50)
+  }
+
+  // MARK: Crashes
+
+  /// What one run was told before it died.
+  private struct Run {
+    /// Every record below this ordinal was acknowledged durably.
+    var promised: UInt64 = 0
+    /// Acknowledged, durably or not.
+    var acknowledged: Set<UInt64> = []
+    /// Records handed to the system.
+    var flushed: UInt64 = 0
+
+    /// The lowest record that was not acknowledged.
+    var lowest: UInt64 {
+      var ordinal: UInt64 = 0
+      while acknowledged.contains(ordinal) { ordinal += 1 }
+      return ordinal
+    }
+  }
+
+  /// Writes without syncing, reads and acknowledges at random, until it dies.
+  private func run(_ storage: SimulatedStorage, seed: UInt64) async -> Run {
+    var random = SeededGenerator(seed: seed)
+    var run = Run()
+    let topic = Topic(storage: storage)
+    do {
+      let writer = try ConsumerTopic.open(topic)
+      var consumer = try ConsumerTopic.consumer(topic)
+      var batches: [QueueConsumer.Batch] = []
+      for round in 0..<8 {
+        for _ in 0..<15 {
+          try writer.append(ConsumerTopic.text(Int(run.flushed)))
+          run.flushed += 1
+        }
+        try await writer.flush()
+        while let batch = try await consumer.nextBatch(
+          upTo: 1 + random.below(9), following: false)
+        {
+          batches.append(batch)
+        }
+        for _ in 0..<6 {
+          let batch = batches[random.below(batches.count)]
+          let index = random.below(batch.count)
+          if random.chance(50) {
+            run.acknowledged.insert(batch[index].ordinal)
+            try await batch.acknowledge(only: index)
+          } else {
+            run.acknowledged.formUnion(0...batch[index].ordinal)
+            try await batch.acknowledge(through: index)
+            run.promised = max(run.promised, batch[index].ordinal + 1)
+          }
+          run.promised = max(run.promised, consumer.ordinal)
+        }
+        if round == 4 {
+          try await consumer.close()
+          run.promised = max(run.promised, consumer.ordinal)
+          batches = []
+          run.acknowledged = Set(0..<consumer.ordinal)
+          consumer = try ConsumerTopic.consumer(topic)
+        }
+      }
+      try await consumer.close()
+      run.promised = max(run.promised, consumer.ordinal)
+    } catch {
+      #expect(storage.isDead, "\(error)")
+    }
+    return run
+  }
+
+  private func check(_ storage: SimulatedStorage, _ run: Run, _ note: Comment) async throws {
+    let topic = Topic(storage: storage)
+    // Every record below the cursor is there: the cursor is not ahead of the disk.
+    let told = Told()
+    guard storage.slabs.isEmpty == false || run.promised > 0 else { return }
+    let before = try QueueConsumer.consumers(of: topic).first { $0.state == .sound }
+    let kept = try readAll(topic)
+    #expect(kept.losses.isEmpty, note)
+    #expect(UInt64(kept.records.count) >= before?.ordinal ?? 0, note)
+    #expect(before?.ordinal ?? 0 >= run.promised, note)
+    #expect(before?.ordinal ?? 0 <= run.lowest, note)
+    let writer = try ConsumerTopic.open(topic)
+    try writer.append("new")
+    try await writer.close()
+    let all = try readAll(topic)
+    let consumer = try ConsumerTopic.consumer(topic, told: told)
+    #expect(consumer.ordinal >= run.promised, note)
+    let delivered = try await ConsumerTopic.drain(consumer)
+    #expect(delivered.map(\.ordinal) == Array(consumer.ordinal..<UInt64(all.records.count)), note)
+    #expect(delivered == Array(all.records.suffix(delivered.count)), note)
+    #expect(told.losses.isEmpty, note)
+    try await consumer.close()
+  }
+
+  @Test("a crash at any call keeps every promise, also when the power goes with it")
+  func crashes() async throws {
+    var number = 0
+    var isDead = true
+    while isDead, number < 1000 {
+      number += 1
+      for seed in UInt64(1)...3 {
+        let storage = SimulatedStorage(seed: seed &+ UInt64(number) << 8)
+        storage.setFault(SimulatedStorage.Fault(.die, at: number))
+        let told = await run(storage, seed: seed)
+        isDead = storage.isDead
+        var random = SeededGenerator(seed: seed &* 31 &+ UInt64(number))
+        for _ in 0..<2 {
+          try await check(
+            storage.powerCut(using: &random), told, "call \(number), seed \(seed), power")
+        }
+        storage.kill()
+        try await check(storage, told, "call \(number), seed \(seed), kill")
+      }
+    }
+    #expect(number > 50 && number < 1000)
+  }
+}
+
+extension QueueConsumer {
+  /// Waits for a batch behind all there is.
+  fileprivate func acknowledgeAndFollow() async throws {
+    while try await nextBatch(upTo: 1000) != nil {}
+  }
+}

@@ -1,0 +1,121 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueue
+import DiskQueueTestSupport
+import Testing
+
+@Suite("A record that cannot be processed is put aside, and is no longer in the way")
+struct DeadLetterTests {
+  private func letters(_ topic: Topic) throws -> [DeadLetter] {
+    try readAll(topic).records.map { try DeadLetter($0.payload) }
+  }
+
+  @Test("beside the topic, with its reason and where it came from")
+  func beside() async throws {
+    let directory = try TemporaryDirectory()
+    for path in ["/topic", "/other/"] {
+      let topic = Topic(directory.path + path)
+      try ConsumerTopic.append(0..<5, to: topic)
+      let consumer = try QueueConsumer(topic: topic, name: "reader")
+      let batch = try #require(try await consumer.nextBatch(upTo: 5))
+      let address = try await batch.deadLetter(0, reason: "no number: ä")
+      try await batch.deadLetter(2, reason: "")
+      #expect(consumer.ordinal == 1)
+      try await batch.acknowledge(only: 1)
+      #expect(consumer.ordinal == 3)
+      let kept = path == "/topic" ? "/topic.dead" : "/other.dead"
+      let found = try letters(Topic(directory.path + kept))
+      #expect(found.map(\.reason) == ["no number: ä", ""])
+      #expect(found.map(\.ordinal) == [0, 2])
+      #expect(found.map(\.address) == [batch[0].address, batch[2].address])
+      #expect(found.map(\.payload) == [batch[0].payload, batch[2].payload])
+      #expect(try readAll(Topic(directory.path + kept)).records.first?.address == address)
+      try await consumer.close()
+    }
+  }
+
+  @Test("it is on stable storage before it counts as acknowledged; where that fails it does not")
+  func order() async throws {
+    let storage = SimulatedStorage()
+    let dead = SimulatedStorage()
+    let topic = Topic(storage: storage)
+    try ConsumerTopic.append(0..<5, to: topic)
+    var options = ConsumerTopic.options
+    options.deadLetters = Topic(storage: dead)
+    let consumer = try ConsumerTopic.consumer(topic, options: options)
+    let batch = try #require(try await consumer.nextBatch(upTo: 5))
+    // While another writes there.
+    let other = try ConsumerTopic.open(Topic(storage: dead))
+    let locked = await queueError { try await batch.deadLetter(0, reason: "x") }
+    #expect(locked?.code == .locked)
+    try await other.close()
+    dead.setFault(SimulatedStorage.Fault(.fail(Errno.io), at: 2) { $0.isSync })
+    let failed = await queueError { try await batch.deadLetter(0, reason: "x") }
+    #expect(failed?.code == .syncFailed)
+    #expect(consumer.ordinal == 0)
+    dead.setFault(nil)
+    try await batch.deadLetter(0, reason: "y")
+    #expect(consumer.ordinal == 1)
+    var random = SeededGenerator(seed: 5)
+    let after = try letters(Topic(storage: dead.powerCut(using: &random)))
+    #expect(after.last?.reason == "y")
+    #expect(after.last?.ordinal == 0)
+    try await consumer.close()
+  }
+
+  @Test("a topic in memory has no place beside it")
+  func memory() async throws {
+    let consumer = try ConsumerTopic.consumer(try ConsumerTopic.memory(1))
+    let batch = try #require(try await consumer.nextBatch(upTo: 1))
+    let error = await queueError { try await batch.deadLetter(0, reason: "x") }
+    #expect(error?.code == .invalidOption)
+    #expect(consumer.ordinal == 0)
+  }
+
+  @Test("the largest record the consumer takes finds room there")
+  func large() async throws {
+    let topic = Topic.memory()
+    var options = ConsumerTopic.options
+    options.maximumPayload = .mebibytes(16)
+    options.deadLetters = .memory()
+    let writer = try QueueWriter(topic: topic)
+    try writer.append([UInt8](repeating: 3, count: 16 << 20))
+    try await writer.close()
+    let consumer = try ConsumerTopic.consumer(topic, options: options)
+    let batch = try #require(try await consumer.nextBatch(upTo: 1))
+    try await batch.deadLetter(0, reason: String(repeating: "é", count: 40_000))
+    var readerOptions = QueueReader.Options()
+    readerOptions.maximumPayload = .mebibytes(17)
+    let dead = try #require(options.deadLetters)
+    let kept = try readAll(dead, options: readerOptions).records
+    let letter = try DeadLetter(try #require(kept.first).payload)
+    // Cut behind the last whole character.
+    #expect(letter.reason == String(repeating: "é", count: 32_767))
+    #expect(letter.payload == batch[0].payload)
+  }
+
+  @Test("payloads that are none are refused, at every length and with every bit flipped")
+  func hostile() async throws {
+    let topic = try ConsumerTopic.memory(1)
+    var options = ConsumerTopic.options
+    let dead = Topic.memory()
+    options.deadLetters = dead
+    let consumer = try ConsumerTopic.consumer(topic, options: options)
+    try await consumer.nextBatch(upTo: 1)?.deadLetter(0, reason: "why")
+    let bytes = try #require(try readAll(dead).records.first).payload
+    for count in 0..<23 {
+      let error = queueError { _ = try DeadLetter(Array(bytes.prefix(count))) }
+      #expect(error?.code == .unsupportedFormat, "\(count)")
+    }
+    for bit in 0..<bytes.count * 8 {
+      var flipped = bytes
+      flipped[bit / 8] ^= 1 << UInt8(bit % 8)
+      do {
+        #expect(try DeadLetter(flipped) != (try DeadLetter(bytes)))
+      } catch {
+        #expect(error.code == .unsupportedFormat)
+      }
+    }
+  }
+}

@@ -1,0 +1,299 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueueTestSupport
+import Testing
+
+@testable import DiskQueue
+
+@Suite("Cleaning a topic")
+struct SlabCleanerTests {
+  private let made = CleaningTopic()
+  private var storage: SimulatedStorage { made.storage }
+
+  // MARK: Bounds
+
+  @Test("by bytes: at least so many stay, and less than a slab more")
+  func bytes() throws {
+    try made.fill(slabs: 9)
+    let total = made.sizes.reduce(0, +)
+    for target in [total, total - 1, total / 2, 5000, 4097, 1] {
+      let removed = try made.cleaner().clean(
+        keeping: Retention(bytes: .bytes(Int64(target)), minimumBytes: .bytes(0)))
+      let left = made.sizes
+      #expect(left.reduce(0, +) >= target)
+      #expect(left.dropFirst().reduce(0, +) < target)
+      #expect(removed.allSatisfy { $0.cause == .bytes(.bytes(Int64(target))) })
+    }
+    #expect(made.bases.count == 1)
+  }
+
+  @Test("by records: at least so many stay, and what was removed is counted")
+  func records() throws {
+    try made.fill(slabs: 9)
+    let all = try readAll(made.topic).records
+    var gone: UInt64 = 0
+    for target in [all.count, all.count - 1, all.count / 2, 8, 1] {
+      let removed = try made.cleaner().clean(
+        keeping: Retention(records: UInt64(target), minimumBytes: .bytes(0)))
+      for removal in removed { gone += try #require(removal.records) }
+      let left = try readAll(made.topic)
+      #expect(left.records == Array(all.dropFirst(Int(gone))))
+      #expect(left.losses == [])
+      #expect(left.records.count >= target)
+      let next = made.bases.dropFirst().first ?? .max
+      #expect(left.records.filter { $0.address.rawValue >= next }.count < target)
+    }
+    #expect(made.bases.count < 3)
+  }
+
+  @Test("by age: a slab goes when its newest record is too old")
+  func age() throws {
+    let writer = try made.writer()
+    for _ in 0..<6 {
+      try made.roll(writer, times: 1)
+      made.clock.advance(by: 3_600_000_000_000)
+    }
+    try made.roll(writer, times: 1)
+    try writer.close()
+    let bases = made.bases
+    #expect(bases.count == 8)
+    // The slabs were left at hours 0 to 6; now it is hour 6.
+    let plans = try [0, 1, 2, 5, 6].map {
+      try made.cleaner().plan(
+        keeping: Retention(age: .minutes($0 * 60 + 30), minimumBytes: .bytes(0))
+      ).count
+    }
+    #expect(plans == [6, 5, 4, 1, 0])
+    let removed = try made.cleaner().clean(
+      keeping: Retention(age: .minutes(90), minimumBytes: .bytes(0)))
+    #expect(removed.map(\.slab.rawValue) == Array(bases.prefix(5)))
+    #expect(removed.first?.reason == "older than 5400.0 seconds")
+  }
+
+  @Test("any one bound suffices; without one nothing goes")
+  func anyBound() throws {
+    try made.fill(slabs: 5)
+    let most = Retention(age: .days(9), bytes: .gibibytes(1), records: 0, minimumBytes: .bytes(0))
+    #expect(try made.cleaner().plan(keeping: most).count == 4)
+    let none = Retention(minimumBytes: .bytes(0))
+    let report = try made.cleaner().report(keeping: none, isDryRun: false)
+    #expect(report == .init(removals: [], kept: .noBound))
+    #expect(made.bases.count == 5)
+  }
+
+  @Test("the last slab stays, whatever the bounds say")
+  func lastSlab() throws {
+    try made.fill(slabs: 4)
+    let last = try #require(made.bases.last)
+    let report = try made.cleaner().report(keeping: .nothing, isDryRun: false)
+    #expect(report.removals.count == 3)
+    #expect(report.kept == .lastSlab)
+    #expect(made.bases == [last])
+    // It goes on from there, with no address and no ordinal used twice.
+    let before = try readAll(made.topic)
+    let writer = try made.writer()
+    let address = try writer.append("next")
+    try writer.close()
+    let after = try readAll(made.topic)
+    #expect(address.rawValue > last)
+    #expect(after.records.dropLast() == before.records[...])
+    #expect(after.records.last?.ordinal == before.records.last.map { $0.ordinal + 1 })
+  }
+
+  @Test("the minimum stays, whatever the bounds say, counting only what is durable")
+  func minimum() throws {
+    try made.fill(slabs: 8)
+    let unbounded = Retention(age: .seconds(0), bytes: .bytes(0), records: 0)
+    // 1 MiB by default.
+    #expect(
+      try made.cleaner().report(keeping: unbounded, isDryRun: false)
+        == .init(removals: [], kept: .minimum))
+    for minimum in [20_000, 10_000, 4_000] as [Int64] {
+      var retention = unbounded
+      retention.minimumBytes = .bytes(minimum)
+      let report = try made.cleaner().report(keeping: retention, isDryRun: false)
+      #expect(report.kept == .minimum)
+      #expect(made.sizes.reduce(0, +) >= UInt64(minimum))
+      #expect(made.sizes.dropFirst().reduce(0, +) < UInt64(minimum))
+    }
+  }
+
+  // MARK: Dry run and order
+
+  @Test("a dry run finds what would go, and changes nothing")
+  func dryRun() throws {
+    try made.fill(slabs: 6)
+    let before = storage.slabs
+    storage.logCalls()
+    var told: [SlabCleaner.Removal] = []
+    let retention = Retention(records: 6, minimumBytes: .bytes(0))
+    let planned = try made.cleaner().report(keeping: retention, isDryRun: true) { told.append($0) }
+    #expect(!storage.calls.contains { $0.changes && $0 != .consumers })
+    #expect(storage.slabs == before)
+    #expect(told == planned.removals)
+    #expect(told.count > 2)
+    #expect(try made.cleaner().plan(keeping: retention) == told)
+    #expect(try made.cleaner().report(keeping: retention, isDryRun: false) == planned)
+    #expect(made.bases == Array(before.keys.sorted().dropFirst(told.count)))
+  }
+
+  @Test("each removal syncs the directory before, and the last one also behind")
+  func order() throws {
+    try made.fill(slabs: 4)
+    let bases = made.bases
+    storage.logCalls()
+    try made.cleaner().clean(keeping: .nothing)
+    let changes = storage.calls.filter { $0.changes && $0 != .consumers }
+    let expected = bases.dropLast().flatMap {
+      [SimulatedStorage.Call.syncDirectory, .remove(SlabName.string($0))]
+    }
+    #expect(changes == expected + [.syncDirectory])
+    // Between two removals consumers are asked again, and the topic is listed anew.
+    for pair in zip(bases.dropLast(), bases.dropFirst().dropLast()) {
+      let first = try #require(storage.calls.firstIndex(of: .remove(SlabName.string(pair.0))))
+      let second = try #require(storage.calls.firstIndex(of: .remove(SlabName.string(pair.1))))
+      #expect(storage.calls[first..<second].contains(.consumers))
+      #expect(storage.calls[first..<second].contains(.list))
+    }
+  }
+
+  @Test("only as many slabs are opened as hold what is kept, and as go")
+  func laziness() throws {
+    try made.fill(slabs: 40)
+    storage.logCalls()
+    let retention = Retention(age: .days(1), minimumBytes: .bytes(4096))
+    #expect(try made.cleaner().plan(keeping: retention) == [])
+    let opened = Set(
+      storage.calls.compactMap { if case .open(let name) = $0 { name } else { nil } })
+    #expect(opened.count <= 4)
+  }
+
+  @Test("what was removed before an error is told")
+  func errorBetween() throws {
+    try made.fill(slabs: 6)
+    storage.setFault(
+      SimulatedStorage.Fault(.fail(Errno.io), at: 3) { $0 == .syncDirectory })
+    var told: [SlabCleaner.Removal] = []
+    let error = queueError {
+      _ = try made.cleaner().report(keeping: .nothing, isDryRun: false) { told.append($0) }
+    }
+    #expect(error?.code == .syncFailed)
+    #expect(told.count == 2)
+    #expect(made.bases.count == 4)
+  }
+
+  // MARK: Proof
+
+  @Test("what nothing proves to be durable stays, until a mark says so")
+  func proof() throws {
+    let writer = try QueueWriter(
+      topic: made.topic, options: SmallTopic.options,
+      environment: fixedEnvironment(made.clock, topicID: 77, background: .manual))
+    try made.roll(writer, times: 5)
+    try writer.flush()
+    #expect(
+      try made.cleaner().report(keeping: .nothing, isDryRun: false)
+        == .init(removals: [], kept: .unproven))
+    // The sync alone is known to the writer only; the next record has its proof before it.
+    try writer.sync()
+    #expect(try made.cleaner().report(keeping: .nothing, isDryRun: false).kept == .unproven)
+    try writer.append("with a mark before it")
+    try writer.flush()
+    let report = try made.cleaner().report(keeping: .nothing, isDryRun: false)
+    #expect(report.removals.count == 5)
+    #expect(report.kept == .lastSlab)
+    try writer.close()
+  }
+
+  @Test("what a crash may take back counts for no minimum")
+  func minimumBehindACrash() throws {
+    let writer = try QueueWriter(
+      topic: made.topic, options: SmallTopic.options,
+      environment: fixedEnvironment(made.clock, topicID: 77, background: .manual))
+    try made.roll(writer, times: 3)
+    try writer.sync()
+    try made.roll(writer, times: 6)
+    try writer.flush()
+    // Three slabs are certain, and a part of the fourth; six more are not.
+    let report = try made.cleaner().report(
+      keeping: Retention(records: 0, minimumBytes: .bytes(4096)), isDryRun: true)
+    #expect(report.kept == .minimum)
+    #expect(report.removals.count < 3)
+  }
+
+  // MARK: Places
+
+  @Test("an empty topic, one without slabs, and what is none")
+  func noSlabs() throws {
+    #expect(
+      try made.cleaner().report(keeping: .nothing, isDryRun: false)
+        == .init(removals: [], kept: .empty))
+    let directory = try TemporaryDirectory()
+    func open(_ name: String) -> QueueError? {
+      queueError {
+        let report = try SlabCleaner(topic: Topic(directory.path + "/" + name))
+          .report(keeping: .nothing, isDryRun: false)
+        #expect(report.kept == .empty)
+      }
+    }
+    #expect(open("missing")?.code == .noSuchTopic)
+    try writeFile(directory.path + "/locked/lock", [])
+    #expect(open("locked") == nil)
+    #expect(try snapshot(directory.path + "/locked") == ["lock": []])
+    try writeFile(directory.path + "/other/photo.jpg", [1])
+    #expect(open("other")?.code == .notATopic)
+    #expect(open("other/photo.jpg")?.code == .notATopic)
+  }
+
+  @Test("in memory, and on the file system, with a reader in what goes")
+  func places() throws {
+    let directory = try TemporaryDirectory()
+    for topic in [Topic.memory(), Topic(directory.path + "/topic")] {
+      let writer = try QueueWriter(topic: topic, options: SmallTopic.options)
+      for number in 0..<30 as Range<UInt64> {
+        try writer.append(SmallTopic.payload(number, length: 700))
+      }
+      try writer.close()
+      let all = try readAll(topic).records
+      var losses: [Loss] = []
+      var reader = try QueueReader(topic: topic, options: SmallTopic.readerOptions) {
+        losses.append($0)
+      }
+      let first = try reader.nextCopy()
+      #expect(first == all.first)
+      let removed = try SlabCleaner(topic: topic).clean(keeping: .nothing)
+      #expect(removed.count > 3)
+      var count = 1
+      while try reader.nextCopy() != nil { count += 1 }
+      #expect(losses.map(\.cause) == [.cleaned])
+      #expect(count + Int(losses.first?.records ?? 0) == all.count)
+      #expect(
+        try readAll(topic).records
+          == Array(all.dropFirst(Int(removed.reduce(0) { $0 + ($1.records ?? 0) }))))
+    }
+    #expect(try slabs(directory.path + "/topic").count == 1)
+  }
+
+  @Test("a consumers' directory that is a link, or a cursor that is a directory, stops everything")
+  func linksAreNotFollowed() throws {
+    let directory = try TemporaryDirectory()
+    let path = directory.path + "/topic"
+    let writer = try QueueWriter(topic: Topic(path), options: SmallTopic.options)
+    for number in 0..<20 as Range<UInt64> {
+      try writer.append(SmallTopic.payload(number, length: 700))
+    }
+    try writer.close()
+    let before = try slabs(path)
+    try writeFile(path + "/consumers/reader.cursor/file", [1])
+    #expect(throws: QueueError.self) {
+      try SlabCleaner(topic: Topic(path)).clean(keeping: .nothing)
+    }
+    try removeFile(path + "/consumers")
+    try writeFile(path + "/consumers", [1])
+    #expect(throws: QueueError.self) {
+      try SlabCleaner(topic: Topic(path)).clean(keeping: .nothing)
+    }
+    #expect(try slabs(path) == before)
+  }
+}
