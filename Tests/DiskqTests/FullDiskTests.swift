@@ -50,7 +50,7 @@ import Testing
       let appended = try Diskq.run(
         "append", topic, try input(other), "--slab-size", "64KiB")
       #expect(appended.status == 2)
-      #expect(appended.errors.contains("free some space, and append again"))
+      #expect(appended.errors.contains("free some space, and try again"))
       // Acknowledging needs no room.
       let consumed = try Diskq.run("consume", topic, "--consumer", "one")
       #expect(consumed.status == 0, "\(consumed.errors)")
