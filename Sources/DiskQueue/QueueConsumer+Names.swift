@@ -36,7 +36,7 @@ extension QueueConsumer {
     do throws(SystemError) {
       directory = try storage.consumers(creating: false)
       try directory.forEachName { file in
-        if let name = CursorFile.consumer(ofFile: file) { names.append(name) }
+        if let name = CursorName.parse(file) { names.append(name) }
       }
     } catch {
       guard error.errno != Errno.noEntry else { return [] }

@@ -72,8 +72,7 @@ public struct Retention: Sendable, Hashable {
     case .protected, .ignored: break
     case .only(let names), .except(let names):
       for name in names.sorted() where !CursorName.isValid(name) {
-        throw .invalidOption(
-          "\"\(name)\" cannot be a consumer's name: 1 to 64 of A-Z a-z 0-9 . _ -, and no dot first")
+        throw .invalidConsumerName(name)
       }
     }
   }

@@ -539,20 +539,7 @@ final class ConsumerCore: Sendable {
   func onThread<R: Sendable>(
     _ body: @escaping @Sendable (ConsumerCore) throws(QueueError) -> R
   ) async throws(QueueError) -> R {
-    let result: Result<R, QueueError> = await withCheckedContinuation { continuation in
-      do throws(SystemError) {
-        try thread.submit { [self] in
-          do throws(QueueError) {
-            continuation.resume(returning: .success(try body(self)))
-          } catch {
-            continuation.resume(returning: .failure(error))
-          }
-        }
-      } catch {
-        continuation.resume(returning: .failure(noThread(error)))
-      }
-    }
-    return try result.get()
+    try await thread.run(path: path) { [self] () throws(QueueError) in try body(self) }
   }
 
   private func noThread(_ error: SystemError) -> QueueError {

@@ -20,44 +20,12 @@ struct CursorFile: Sendable {
 
   // MARK: Names
 
-  private static let suffix = ".cursor"
-
   /// The file's name for a consumer's.
   ///
   /// - Throws: `invalidOption`: a name is no path.
   static func fileName(_ consumer: String) throws(QueueError) -> String {
-    guard isName(consumer[...]) else {
-      throw .invalidOption(
-        "a consumer's name has 1 to 64 of the characters A-Z, a-z, 0-9, '_', '-' and '.', and does"
-          + " not begin with '.'; \(quoted(consumer)) is none")
-    }
-    return consumer + suffix
-  }
-
-  private static func quoted(_ name: String) -> String {
-    name.utf8.count <= 64 ? "\"\(name)\"" : "one of \(name.utf8.count) bytes"
-  }
-
-  /// The consumer whose file has this name, if one has.
-  static func consumer(ofFile name: String) -> String? {
-    guard name.hasSuffix(suffix) else { return nil }
-    let consumer = name.dropLast(suffix.count)
-    return isName(consumer) ? String(consumer) : nil
-  }
-
-  private static func isName(_ name: Substring) -> Bool {
-    guard (1...64).contains(name.utf8.count), name.utf8.first != UInt8(ascii: ".") else {
-      return false
-    }
-    return name.utf8.allSatisfy { byte in
-      switch byte {
-      case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-        UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "-"),
-        UInt8(ascii: "."):
-        true
-      default: false
-      }
-    }
+    guard CursorName.isValid(consumer) else { throw .invalidConsumerName(consumer) }
+    return CursorName.string(consumer)
   }
 
   // MARK: Opening

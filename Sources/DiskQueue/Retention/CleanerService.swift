@@ -54,20 +54,18 @@ extension SlabCleaner {
     let round = CleaningRound(
       storage: storage, retention: retention, now: environment.now, isDryRun: false,
       isCancelled: { cancellation.isCancelled.load(ordering: .relaxed) })
-    return await withTaskCancellationHandler {
-      await withCheckedContinuation { continuation in
-        do throws(SystemError) {
-          try thread.submit { continuation.resume(returning: round.outcome()) }
-        } catch {
-          continuation.resume(
-            returning: (
-              Report(removals: [], kept: .interrupted),
-              .system(error, doing: "starting a thread", path: storage.path)
-            ))
-        }
+    let result: Result<(Report, QueueError?), QueueError> = await withTaskCancellationHandler {
+      do throws(QueueError) {
+        return .success(try await thread.run(path: storage.path) { round.outcome() })
+      } catch {
+        return .failure(error)
       }
     } onCancel: {
       cancellation.isCancelled.store(true, ordering: .relaxed)
+    }
+    switch result {
+    case .success(let outcome): return outcome
+    case .failure(let error): return (Report(removals: [], kept: .interrupted), error)
     }
   }
 

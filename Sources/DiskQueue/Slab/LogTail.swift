@@ -277,6 +277,7 @@ struct LogTail: ~Copyable, Sendable {
     var ordinal: UInt64
     var lastMarkEnd: UInt64
     var lastMarkStamp: UInt64
+    var statedOrdinal: UInt64
     var slabHasRecord: Bool
 
     init(_ tail: borrowing LogTail) {
@@ -284,6 +285,7 @@ struct LogTail: ~Copyable, Sendable {
       ordinal = tail.ordinal
       lastMarkEnd = tail.lastMarkEnd
       lastMarkStamp = tail.lastMarkStamp
+      statedOrdinal = tail.statedOrdinal
       slabHasRecord = tail.slabHasRecord
     }
   }
@@ -304,6 +306,7 @@ struct LogTail: ~Copyable, Sendable {
       ordinal = before.ordinal
       lastMarkEnd = before.lastMarkEnd
       lastMarkStamp = before.lastMarkStamp
+      statedOrdinal = before.statedOrdinal
       slabHasRecord = before.slabHasRecord
       if isPartlyWritten { leaveRefusedBytes() }
       throw error
