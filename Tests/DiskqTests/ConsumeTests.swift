@@ -9,6 +9,9 @@ import Testing
 @Suite("diskq consume")
 struct ConsumeTests {
   private static let name = ["--consumer", "one"]
+  /// `DISKQUEUE_KILLS` sets another number.
+  private static let runs =
+    ProcessInfo.processInfo.environment["DISKQUEUE_KILLS"].flatMap(Int.init) ?? 12
 
   private func consume(_ topic: String, _ options: String...) throws -> Outcome {
     try Diskq.run(["consume", topic] + Self.name + options)
@@ -166,16 +169,21 @@ struct ConsumeTests {
     let seed = "\(random)"
     /// All below it was printed.
     var printed = 0
+    let runs = Self.runs
     var kills = 0
     while printed < total {
       let program = try RunningDiskq(["consume", topic] + Self.name)
-      var isFirst = true
-      var left = kills < 12 ? random.below(12_000) : total
+      /// The number behind the last line of this run.
+      var next: Int?
+      var left = kills < runs ? random.below(2 * total / runs) : total
       while left > 0, let line = try program.readLine() {
         let number = try #require(Int(line.dropFirst("record ".count)), "seed \(seed)")
-        if isFirst { #expect(number <= printed, "skipped, seed \(seed)") }
-        if !isFirst { #expect(number <= printed, "a hole, seed \(seed)") }
-        isFirst = false
+        if let next {
+          #expect(number == next, "a hole, seed \(seed)")
+        } else {
+          #expect(number <= printed, "skipped, seed \(seed)")
+        }
+        next = number + 1
         printed = max(printed, number + 1)
         left -= 1
       }
@@ -184,7 +192,9 @@ struct ConsumeTests {
       // What it printed before it was killed: the last line may be half a one.
       for line in try program.outcome().lines where line.hasPrefix("record ") {
         let number = try #require(Int(line.dropFirst("record ".count)))
-        #expect(number <= printed, "a hole, seed \(seed)")
+        #expect(number == next ?? number, "a hole, seed \(seed)")
+        #expect(number <= printed, "skipped, seed \(seed)")
+        next = number + 1
         printed = max(printed, number + 1)
       }
       let reached = try #require(try ordinal(topic))

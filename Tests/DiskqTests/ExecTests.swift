@@ -115,6 +115,21 @@ struct ExecTests {
     #expect(letter.reason == "the command failed 2 times, at last with exit status 1")
   }
 
+  @Test("where nothing can be put aside, because somebody writes there, it is not acknowledged")
+  func deadLettersLocked() throws {
+    let directory = try TemporaryDirectory()
+    _ = try makeTopic(directory, records: 1)
+    let writer = try QueueWriter(topic: Topic(directory.at("topic.dead")))
+    let options = ["--retry-delay", "1ms", "--retries", "0", "--dead-letter"]
+    let consumed = try Diskq.run(arguments("exit 1", directory) + options)
+    #expect(consumed.status == 2)
+    #expect(consumed.errors.contains("another writer"))
+    #expect(try ordinal(directory) == 0)
+    try writer.close()
+    #expect(try Diskq.run(arguments("exit 1", directory) + options).status == 0)
+    #expect(try ordinal(directory) == 1)
+  }
+
   @Test("a command that cannot be run is no record's fault: nothing is tried again or put aside")
   func missing() throws {
     let directory = try TemporaryDirectory()

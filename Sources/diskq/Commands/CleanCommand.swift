@@ -171,9 +171,7 @@ struct CleanCommand: ParsableCommand {
   }
 
   private func path(_ removal: SlabCleaner.Removal, _ topic: String) -> String {
-    var topic = topic
-    while topic.utf8.count > 1, topic.utf8.last == UInt8(ascii: "/") { topic.removeLast() }
-    return "\(topic)/\(SlabName.string(removal.slab.rawValue))"
+    "\(TopicPath.trimmed(topic))/\(SlabName.string(removal.slab.rawValue))"
   }
 
   // MARK: Text

@@ -35,7 +35,7 @@ struct Consuming: Sendable {
       case .output(let format):
         for record in batch { output.put(record, as: format) }
         output.drain()
-        // What was not taken is not acknowledged.
+        // What was not taken is not acknowledged, and nothing comes behind it.
         guard output.isOpen else { break }
         try await acknowledge { () async throws(QueueError) in try await batch.acknowledge() }
       case .command(let command):
@@ -111,8 +111,7 @@ struct Consuming: Sendable {
           path: path)
       }
       if failures > command.retries {
-        try await giveUp(batch, index, failures, ending, command)
-        return true
+        return try await giveUp(batch, index, failures, ending, command)
       }
       Messages.say(
         "the command failed for the record at address \(record.address) (\(ending)): trying again in"
@@ -130,11 +129,14 @@ struct Consuming: Sendable {
   }
 
   /// Puts the record aside, or throws that it could not be handed over.
+  ///
+  /// - Returns: as `handOver`.
   private func giveUp(
     _ batch: QueueConsumer.Batch, _ index: Int, _ failures: UInt64, _ ending: System.Ending,
     _ command: RecordCommand
-  ) async throws {
-    let address = batch[index].address
+  ) async throws -> Bool {
+    let record = batch[index]
+    let address = record.address
     let times = "\(Count.text(failures, "time")), at last with \(ending)"
     guard command.putsAside else {
       throw Failure(
@@ -149,15 +151,15 @@ struct Consuming: Sendable {
         let place = try await batch.deadLetter(index, reason: "the command failed \(times)")
         Messages.say(
           "the command failed \(times): the record at address \(address) was put aside, at address"
-            + " \(place) of the topic beside it [\(path).dead]")
-        return
+            + " \(place) of the topic beside it [\(TopicPath.trimmed(path)).dead]")
+        return true
       } catch {
         // Stopped behind the move: closing sees to the acknowledgement.
-        guard error.code != .cancelled else { return }
+        guard error.code != .cancelled else { return true }
         attempts += 1
-        guard error.code == .locked, attempts <= max(command.retries, 5),
-          !stop.isAskedFor(within: delay)
-        else { throw error }
+        // Another consumer that puts aside, say, has it for a moment.
+        guard error.code == .locked, attempts <= max(command.retries, 5) else { throw error }
+        guard !stop.isAskedFor(within: delay) else { return unacknowledged(record, ending) }
         delay = command.delay(after: delay)
       }
     }
