@@ -113,6 +113,19 @@ struct ExecTests {
     #expect(letter.ordinal == 1)
     #expect(letter.payload == Array("record 1".utf8))
     #expect(letter.reason == "the command failed 2 times, at last with exit status 1")
+    let topic = directory.at("topic.dead")
+    #expect(try Diskq.run("read", topic, "--dead-letters").lines == ["record 1"])
+    let json = try Diskq.run("read", topic, "--dead-letters", "--format", "json").lines
+    #expect(json.count == 1)
+    let described = try object(json[0])
+    #expect(described["address"] as? Int == 128)
+    #expect(described["originalAddress"] as? Int == addresses[1])
+    #expect(described["originalOrdinal"] as? Int == 1)
+    #expect(described["reason"] as? String == letter.reason)
+    #expect(described["text"] as? String == "record 1")
+    let other = try Diskq.run("read", directory.at("topic"), "--dead-letters")
+    #expect(other.status == 2)
+    #expect(other.errors.contains("no record that was put aside"))
   }
 
   @Test("where nothing can be put aside, because somebody writes there, it is not acknowledged")

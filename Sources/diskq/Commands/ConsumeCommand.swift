@@ -19,8 +19,8 @@ struct ConsumeCommand: ParsableCommand {
       ordinal in DISKQ_TOPIC, DISKQ_ADDRESS and DISKQ_ORDINAL. Where it fails, it is run again after \
       1 s, 2 s, and so on up to 60 s. Where it has failed --retries times more, the exit status is 2, \
       and the record comes first the next time; with --dead-letter it is put aside to the topic \
-      TOPIC.dead, and the next one comes. A command that the shell cannot run (126, 127) is not \
-      tried again.
+      TOPIC.dead, and the next one comes: read --dead-letters prints what is there. A command that \
+      the shell cannot run (126, 127) is not tried again.
 
       Every loss is told on standard error, and the exit status is then 1 at the end. Ctrl-C and \
       SIGTERM end it at once, but behind a command that runs: what was acknowledged is kept. A second \

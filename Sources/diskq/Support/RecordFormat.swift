@@ -54,6 +54,27 @@ extension Output {
     value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + (value - 10)
   }
 
+  /// What a record was that was put aside; in JSON, also why, and where it came from.
+  mutating func put(
+    _ letter: DeadLetter, at address: Address, ordinal: UInt64, as format: RecordFormat
+  ) {
+    guard format == .json else {
+      return put(letter.payload.span, at: letter.address, ordinal: letter.ordinal, as: format)
+    }
+    put("{\"address\":")
+    put(decimal: address.rawValue)
+    put(",\"ordinal\":")
+    put(decimal: ordinal)
+    put(",\"originalAddress\":")
+    put(decimal: letter.address.rawValue)
+    put(",\"originalOrdinal\":")
+    put(decimal: letter.ordinal)
+    put(",\"reason\":")
+    var reason = letter.reason
+    reason.withUTF8 { putJSONText(UnsafeRawBufferPointer($0)) }
+    putJSONRest(letter.payload.span)
+  }
+
   /// One object, its keys in this order: address, ordinal, length, and then text, where the payload
   /// is UTF-8, or else payload in base64.
   private mutating func putJSON(address: Address, ordinal: UInt64, _ payload: Span<UInt8>) {
@@ -61,6 +82,11 @@ extension Output {
     put(decimal: address.rawValue)
     put(",\"ordinal\":")
     put(decimal: ordinal)
+    putJSONRest(payload)
+  }
+
+  /// The keys of the payload, and the end.
+  private mutating func putJSONRest(_ payload: Span<UInt8>) {
     put(",\"length\":")
     put(decimal: UInt64(payload.count))
     let isText = (try? UTF8Span(validating: payload)) != nil
