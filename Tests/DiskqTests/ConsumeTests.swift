@@ -144,6 +144,19 @@ struct ConsumeTests {
     #expect(long.errors.contains("raise --maximum-payload to read it"))
   }
 
+  @Test("a follower whose topic is removed says so, and ends")
+  func removedTopic() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    try makeTopic(topic, records: 3)
+    let follower = try RunningDiskq(["consume", topic, "--follow"] + Self.name)
+    for line in recordLines(0..<3) { #expect(try follower.readLine() == line) }
+    try removeFile(topic)
+    let outcome = try follower.outcome()
+    #expect(outcome.status == 2)
+    #expect(outcome.errors.contains("the topic was removed while it was followed"))
+  }
+
   @Test("a damaged cursor is an error, until it is reset")
   func damagedCursor() throws {
     let directory = try TemporaryDirectory()
