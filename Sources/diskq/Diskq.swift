@@ -11,7 +11,7 @@ struct Diskq: ParsableCommand {
 
   static let configuration = CommandConfiguration(
     commandName: "diskq",
-    abstract: "Appends to, reads and examines disk queues.",
+    abstract: "Appends to, reads, consumes, cleans and examines disk queues.",
     discussion: """
       A topic is a directory. Sizes are written as 64MiB, 4KiB or plain bytes, ages as 90s, 15m, 2h \
       or 7d, addresses as decimal numbers.
@@ -21,8 +21,9 @@ struct Diskq: ParsableCommand {
       """,
     version: version,
     subcommands: [
-      AppendCommand.self, ReadCommand.self, InfoCommand.self, VerifyCommand.self,
-      RepairCommand.self, DumpCommand.self,
+      AppendCommand.self, ReadCommand.self, ConsumeCommand.self, ConsumersCommand.self,
+      CleanCommand.self, InfoCommand.self, VerifyCommand.self, RepairCommand.self,
+      DumpCommand.self,
     ])
 
   static func main() {
@@ -32,10 +33,10 @@ struct Diskq: ParsableCommand {
       var command = try parseAsRoot()
       try command.run()
     } catch let error as QueueError {
-      Messages.say(error.description)
+      Messages.say(error)
       System.leave(Status.failed)
     } catch let error as Failure {
-      Messages.say(error.description)
+      Messages.say(error)
       System.leave(Status.failed)
     } catch {
       // Help, the version, wrong usage, and the statuses of commands that were done.

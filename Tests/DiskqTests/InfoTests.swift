@@ -136,4 +136,34 @@ struct InfoTests {
     let read = try Diskq.run("read", topic)
     #expect(info["records"] as? Int == read.lines.count)
   }
+
+  @Test("consumers are listed with what is left for each, and a damaged one is named")
+  func consumers() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    try makeTopic(topic, records: 100)
+    #expect(try !Diskq.run("info", topic).text.contains("consumer"))
+    for name in ["alpha", "beta"] {
+      let limit = name == "alpha" ? "40" : "0"
+      #expect(try Diskq.run("consume", topic, "--consumer", name, "--limit", limit).status == 0)
+    }
+    try damageCursor("beta", of: topic)
+    let info = try Diskq.run("info", topic)
+    #expect(info.status == 0)
+    let rows = info.lines.suffix(3).map { $0.split(separator: " ").map(String.init) }
+    #expect(rows[0].first == "consumer")
+    #expect(rows[1].prefix(1) + rows[1][2...3] == ["alpha", "40", "60"])
+    #expect(rows[2].prefix(5) == ["beta", "?", "?", "?", "?"])
+    #expect(info.lines.last?.hasSuffix("damaged: reset it to a position, or delete it") == true)
+    let object = try object(try Diskq.run("info", topic, "--json").lines[0])
+    let described = try #require(object["consumers"] as? [[String: Any]])
+    #expect(described.compactMap { $0["name"] as? String } == ["alpha", "beta"])
+    #expect(described.compactMap { $0["state"] as? String } == ["sound", "damaged"])
+    #expect(described[0]["recordsLeft"] as? Int == 60)
+    #expect(described[0]["ordinal"] as? Int == 40)
+    let left = try #require(described[0]["bytesLeft"] as? Int)
+    let position = try #require(described[0]["position"] as? Int)
+    #expect(object["next"] as? Int == position + left)
+    #expect(described[1]["position"] is NSNull && described[1]["recordsLeft"] is NSNull)
+  }
 }

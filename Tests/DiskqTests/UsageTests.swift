@@ -23,7 +23,32 @@ struct UsageTests {
       ["append", "TOPIC", "--whole", "--length-prefixed"],
       ["append", "TOPIC", "--whole", "--delimiter", "nul"],
       ["append", "TOPIC", "--delimiter", "comma"], ["append", "TOPIC", "--ensure", "hope"],
-      ["append", "TOPIC", "--flush-every", "1"], ["read", "TOPIC", "--unfollow"],
+      ["append", "TOPIC", "--flush-every", "0"], ["append", "TOPIC", "--flush-every", "1,2"],
+      ["append", "TOPIC", "--flush-every", "1,"], ["append", "TOPIC", "--flush-every", "often"],
+      ["append", "TOPIC", "--sync-every", "0ms"], ["append", "TOPIC", "--sync-every", "never,1s"],
+      ["append", "TOPIC", "--sync-every", "1KiB,2B"],
+      ["append", "TOPIC", "--sync-every", "1s,2ms"],
+      ["append", "TOPIC", "--maximum-bytes", "10KiB"], ["append", "TOPIC", "--when-full", "cry"],
+      ["append", "TOPIC", "--when-full", "wait"],
+      ["append", "TOPIC", "--maximum-bytes", "64KiB", "--slab-size", "32KiB"],
+      ["consume", "TOPIC"], ["consume", "TOPIC", "--consumer", "../up"],
+      ["consume", "TOPIC", "--consumer", "a", "--exec", ""],
+      ["consume", "TOPIC", "--consumer", "a", "--exec", "cat", "--format", "raw"],
+      ["consume", "TOPIC", "--consumer", "a", "--retries", "3"],
+      ["consume", "TOPIC", "--consumer", "a", "--dead-letter"],
+      ["consume", "TOPIC", "--consumer", "a", "--exec", "cat", "--retry-delay", "61s"],
+      ["consume", "TOPIC", "--consumer", "a", "--from", "3w"],
+      ["consumers", "TOPIC", "--reset", "a"], ["consumers", "TOPIC", "--to", "earliest"],
+      ["consumers", "TOPIC", "--delete", "."], ["consumers", "TOPIC", "--delete", "a", "--json"],
+      ["consumers", "TOPIC", "--delete", "a", "--reset", "a", "--to", "latest"],
+      ["clean"], ["clean", "TOPIC"], ["clean", "TOPIC", "--minimum-keep-bytes", "0"],
+      ["clean", "TOPIC", "--keep-age", "1w"], ["clean", "TOPIC", "--keep-bytes", "-1"],
+      ["clean", "TOPIC", "--keep-age", "1d", "--protect-consumers", "--ignore-consumers"],
+      ["clean", "TOPIC", "--keep-age", "1d", "--protect-consumers", "--protect-consumer", "a"],
+      ["clean", "TOPIC", "--keep-age", "1d", "--ignore-consumers", "--ignore-consumer", "a"],
+      ["clean", "TOPIC", "--keep-age", "1d", "--protect-consumer", "a", "--ignore-consumer", "b"],
+      ["clean", "TOPIC", "--keep-age", "1d", "--ignore-consumer", "a/b"],
+      ["read", "TOPIC", "--unfollow"],
       ["read", "TOPIC", "--format", "xml"], ["read", "TOPIC", "--damage", "ignore"],
       ["read", "TOPIC", "--limit", "-1"], ["read", "TOPIC", "--from", "yesterday"],
       ["read", "TOPIC", "--from", "ordinal:"], ["read", "TOPIC", "--from", "2010-02-30"],
@@ -40,11 +65,39 @@ struct UsageTests {
     #expect(!FileManager.default.fileExists(atPath: topic))
   }
 
+  @Test("what the library refuses is said with the names of the command line's options")
+  func names() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    let wait = try Diskq.run("append", topic, "--when-full", "wait")
+    #expect(
+      wait.errorLines.first == "Error: --when-full is wait, and needs --maximum-bytes: a full disk"
+        + " cannot be waited for")
+    let slab = try Diskq.run("append", topic, "--maximum-bytes", "64KiB", "--slab-size", "1MiB")
+    #expect(
+      slab.errorLines.first == "Error: --slab-size is 1MiB, and must be at most a quarter of"
+        + " --maximum-bytes (64KiB): room is made a whole slab at a time")
+    try makeTopic(topic, records: 1)
+    let read = try Diskq.run("read", topic, "--maximum-payload", "3")
+    #expect(read.errors.contains("raise --maximum-payload to read it"))
+  }
+
+  /// What a verb needs beside a topic.
+  private static func more(_ verb: String, _ directory: TemporaryDirectory) -> [String] {
+    switch verb {
+    case "repair": [directory.at("new")]
+    case "consume": ["--consumer", "one"]
+    case "clean": ["--keep-age", "7d"]
+    default: []
+    }
+  }
+
   @Test(
-    "a topic that is not there cannot be read", arguments: ["read", "info", "verify", "repair"])
+    "a topic that is not there cannot be read",
+    arguments: ["read", "info", "verify", "repair", "consume", "consumers", "clean"])
   func missingTopic(verb: String) throws {
     let directory = try TemporaryDirectory()
-    let more = verb == "repair" ? [directory.at("new")] : []
+    let more = Self.more(verb, directory)
     let outcome = try Diskq.run([verb, directory.at("topic")] + more)
     #expect(outcome.status == 2)
     #expect(outcome.output.isEmpty)
@@ -58,11 +111,11 @@ struct UsageTests {
 
   @Test(
     "a file is no topic, and stays as it is",
-    arguments: ["append", "read", "info", "verify", "repair"])
+    arguments: ["append", "read", "info", "verify", "repair", "consume", "consumers", "clean"])
   func fileAsTopic(verb: String) throws {
     let directory = try TemporaryDirectory()
     try Data("mine".utf8).write(to: URL(fileURLWithPath: directory.at("file")))
-    let more = verb == "repair" ? [directory.at("new")] : []
+    let more = Self.more(verb, directory)
     let outcome = try Diskq.run([verb, directory.at("file")] + more, input: Array("x\n".utf8))
     #expect(outcome.status == 2)
     #expect(outcome.errorLines.count == 1)

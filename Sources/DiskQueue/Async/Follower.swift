@@ -33,11 +33,7 @@ final class Follower {
   /// - Throws: `noSuchTopic` where the topic was removed; `system` where the system has no more
   ///   watches to give.
   func wait() throws(QueueError) -> Wait? {
-    guard !index.isRemoved else {
-      throw QueueError(
-        .noSuchTopic, "the topic was removed while it was followed: nothing comes any more",
-        path: index.storage.path)
-    }
+    guard !index.isRemoved else { throw .topicRemoved(path: index.storage.path) }
     let watch = try existingOrNewWatch()
     return seen.map { Wait(watch: watch, seen: $0) }
   }
@@ -47,5 +43,13 @@ final class Follower {
     let new = try TopicWatch(index.storage)
     watch = new
     return new
+  }
+}
+
+extension QueueError {
+  static func topicRemoved(path: String) -> QueueError {
+    QueueError(
+      .noSuchTopic, "the topic was removed while it was followed: nothing comes any more",
+      path: path)
   }
 }

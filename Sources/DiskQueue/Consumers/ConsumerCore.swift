@@ -178,6 +178,9 @@ final class ConsumerCore: Sendable {
         try await moves.wait(for: move)
       case .end:
         guard following else { return nil }
+        if reading.withLock({ $0.walker.index.isRemoved }) {
+          throw .topicRemoved(path: storage.path)
+        }
         if let seen { try await seen.watch.change(since: seen.generation) }
         let watch = try topicWatch()
         seen = (watch, watch.generation)

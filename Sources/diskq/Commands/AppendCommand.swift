@@ -18,6 +18,9 @@ struct AppendCommand: ParsableCommand {
       The topic is made if there is none, and recovered if it was not closed. An empty line is an \
       empty record; a last line without its newline is a record, too.
 
+      The times of --flush-every and --sync-every count from the first record that waits, and need no \
+      further input.
+
       Ctrl-C and SIGTERM end it as if the input had ended: what was acknowledged is kept. A second \
       signal, a second later or more, ends it at once.
       """)
@@ -48,16 +51,59 @@ struct AppendCommand: ParsableCommand {
   @Flag(help: "Print each record's address, a line each, once its level is reached.")
   var printAddresses = false
 
-  @Option(help: "A slab is left for a new one beyond this size.")
-  var slabSize = Size(QueueWriter.Options().slabSize)
+  @Option(
+    help: ArgumentHelp(
+      """
+      Flush after so much: it is then visible to readers, and survives this process. A number of \
+      records (1000), of bytes (64KiB) or a time (200ms, 1s, 5m), or several with commas between, \
+      whichever comes first; or never.
+      """, valueName: "interval"))
+  var flushEvery = Every(QueueWriter.Options().flushEvery)
+
+  @Option(
+    help: ArgumentHelp(
+      "Sync after so much, as for --flush-every: it then survives a power cut.",
+      valueName: "interval"))
+  var syncEvery = Every(QueueWriter.Options().syncEvery)
+
+  @Option(
+    help: ArgumentHelp(
+      "What the slabs of the topic may hold together; 64KiB or more. (default: no bound)",
+      valueName: "size"))
+  var maximumBytes: Size?
+
+  @Option(
+    help: """
+      Where there is no room at --maximum-bytes: fail; wait until a cleaner has made some; or make \
+      some, also on a full disk, by removing the oldest slabs (drop-oldest), as far as all consumers \
+      have acknowledged them (drop-oldest-acknowledged).
+      """)
+  var whenFull: WhenFull = .fail
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      A slab is left for a new one beyond this size; at most a quarter of --maximum-bytes. \
+      (default: \(QueueWriter.Options().slabSize), or that quarter where it is less)
+      """, valueName: "size"))
+  var slabSize: Size?
 
   @Option(help: "The largest payload that is taken.")
   var maximumPayload = Size(QueueWriter.Options().maximumPayload)
 
   private var options: QueueWriter.Options {
     var options = QueueWriter.Options()
-    options.slabSize = slabSize.count
+    options.maximumBytes = maximumBytes?.count
+    if let slabSize {
+      options.slabSize = slabSize.count
+    } else if let maximumBytes {
+      options.slabSize = min(
+        options.slabSize, max(.kibibytes(4), .bytes(maximumBytes.count.bytes / 4)))
+    }
     options.maximumPayload = maximumPayload.count
+    options.flushEvery = flushEvery.interval
+    options.syncEvery = syncEvery.interval
+    options.whenFull = whenFull.policy
     return options
   }
 
@@ -80,7 +126,9 @@ struct AppendCommand: ParsableCommand {
     let writer = try QueueWriter(topic: Topic(topic), options: options)
     RecoveryMessages.say(writer.recovery, position: writer.position, path: topic)
 
-    var appending = Appending(writer, ensuring: ensure.durability, printsAddresses: printAddresses)
+    var appending = Appending(
+      writer, ensuring: ensure.durability, printsAddresses: printAddresses,
+      waitingForRoomUntil: whenFull == .wait ? stop : nil)
     var failure: (any Error)?
     do {
       try take(files, stop, &appending)
@@ -92,7 +140,7 @@ struct AppendCommand: ParsableCommand {
       try appending.finish()
     } catch {
       // A full disk, say, fails the record and the close alike: once is enough.
-      if let failure, "\(error)" != "\(failure)" { Messages.say("\(failure)") }
+      if let failure, "\(error)" != "\(failure)" { Messages.say(failure) }
       throw error
     }
     if let failure { throw failure }
@@ -105,7 +153,13 @@ struct AppendCommand: ParsableCommand {
       var input = try RecordInput(
         path: file, framing: framing, maximumPayload: Int(maximumPayload.count.bytes), stop: stop)
       while true {
-        while let payload = try input.next() { try appending.append(payload) }
+        while let payload = try input.next() {
+          guard try appending.append(payload) else {
+            return Messages.say(
+              "stopped while the topic was full: \(input.lastPlace) waited for room, and was not"
+                + " taken [\(topic)]")
+          }
+        }
         guard !input.isAtEnd else { break }
         if !input.isReady { try appending.settleBeforeWaiting() }
         try input.fill()

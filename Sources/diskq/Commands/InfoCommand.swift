@@ -10,7 +10,8 @@ struct InfoCommand: ParsableCommand {
     abstract: "Prints what a topic holds, without reading its records.",
     discussion: """
       Damaged records are counted as well: verify tells what can be read. Records are unknown where \
-      nothing sound tells how many were taken before.
+      nothing sound tells how many were taken before. What is left for a consumer is what the topic \
+      took behind its position.
       """)
 
   @Argument(help: "The topic's directory.")
@@ -21,11 +22,13 @@ struct InfoCommand: ParsableCommand {
 
   func run() throws {
     let info = try TopicInfo(of: Topic(topic))
+    let consumers = try ConsumerInfo.all(of: Topic(topic))
     var output = Output()
     if json {
-      output.putLine(object(info))
+      output.putLine(object(info, consumers))
     } else {
       output.put(text(info))
+      if !consumers.isEmpty { output.put("\n" + ConsumerRows.table(consumers)) }
     }
     try output.finish()
   }
@@ -80,7 +83,7 @@ struct InfoCommand: ParsableCommand {
 
   // MARK: JSON
 
-  private func object(_ info: TopicInfo) -> JSONValue {
+  private func object(_ info: TopicInfo, _ consumers: [ConsumerInfo]) -> JSONValue {
     .object([
       "topic": .text(topic),
       "state": .text(info.ending.word),
@@ -92,6 +95,7 @@ struct InfoCommand: ParsableCommand {
       "newest": .text(info.newestStamp.map(Timestamp.text)),
       "tailBytes": .number(info.tailBytes),
       "slabs": .array(info.slabs.map(object)),
+      "consumers": .array(consumers.map(ConsumerRows.object)),
     ])
   }
 

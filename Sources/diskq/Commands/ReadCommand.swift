@@ -45,6 +45,13 @@ struct ReadCommand: ParsableCommand {
       """)
   var format: RecordFormat = .lines
 
+  @Flag(
+    help: """
+      The topic holds what consume put aside: print those records as they were; json has also why \
+      (reason), and where they stood (originalAddress, originalOrdinal).
+      """)
+  var deadLetters = false
+
   @Option(help: "At damage: stop, or skip it and go on behind it.")
   var damage: AtDamage = .skip
 
@@ -120,13 +127,18 @@ struct ReadCommand: ParsableCommand {
     until stop: StopSignals?, onProgress: (Address) -> Void
   ) throws(QueueError) {
     // Once: asking the parser's wrapper for it takes longer than reading a record.
-    let format = format
+    let (format, deadLetters) = (format, deadLetters)
     let progressStep = 1 << 20
     var sinceProgress = 0
     while left > 0, output.isOpen, stop?.isStopped != true {
       do throws(QueueError) {
         guard let record = try reader.next() else { return }
-        output.put(record, as: format)
+        if deadLetters {
+          let letter = try DeadLetter(record.copy().payload)
+          output.put(letter, at: record.address, ordinal: record.ordinal, as: format)
+        } else {
+          output.put(record, as: format)
+        }
         sinceProgress &+= record.payload.count &+ 8
         left &-= 1
       } catch {

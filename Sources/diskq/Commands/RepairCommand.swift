@@ -46,7 +46,7 @@ struct RepairCommand: ParsableCommand {
       try writer.close()
     } catch {
       progress.clear()
-      Messages.say("\(error)")
+      Messages.say(error)
       throw Failure(
         "the copy is not complete: \(Count.text(copied, "record")) came to it; remove it, or choose a"
           + " new one, and repair again", path: newTopic)

@@ -13,28 +13,54 @@ struct Appending: ~Copyable {
   private let writer: QueueWriter
   private let level: Durability
   private let printsAddresses: Bool
+  /// Not nil: room is waited for, until a stop is asked for.
+  private let roomUntil: StopSignals?
   private var output = Output()
   /// The addresses of records that have not reached their level.
   private var waiting: [UInt64] = []
   private var waitingRecords = 0
   private var waitingBytes = 0
 
-  init(_ writer: QueueWriter, ensuring level: Durability, printsAddresses: Bool) {
+  /// - Parameter roomUntil: where the writer waits for room, what ends the wait.
+  init(
+    _ writer: QueueWriter, ensuring level: Durability, printsAddresses: Bool,
+    waitingForRoomUntil roomUntil: StopSignals?
+  ) {
     self.writer = writer
     self.level = level
     self.printsAddresses = printsAddresses
+    self.roomUntil = roomUntil
   }
 
-  mutating func append(_ payload: UnsafeRawBufferPointer) throws {
-    let address = try writer.append(payload)
+  /// - Returns: false: a stop was asked for while the record waited for room, and it was not taken.
+  mutating func append(_ payload: UnsafeRawBufferPointer) throws -> Bool {
+    guard let address = try take(payload) else { return false }
     if level == .buffered {
       if printsAddresses { put(address.rawValue) }
-      return
+      return true
     }
     if printsAddresses { waiting.append(address.rawValue) }
     waitingRecords += 1
     waitingBytes += payload.count
     if waitingRecords >= Self.mostWaiting || waitingBytes >= Self.mostWaitingBytes { try settle() }
+    return true
+  }
+
+  /// nil: a stop was asked for, and it is not taken.
+  private mutating func take(_ payload: UnsafeRawBufferPointer) throws -> Address? {
+    guard let roomUntil else { return try writer.append(payload) }
+    if let address = try writer.appendIfRoom(payload.bytes) { return address }
+    // Who makes room may wait for these addresses.
+    try settleBeforeWaiting()
+    let (writer, copy) = (writer, Array(payload))
+    do {
+      return try runTask(cancelledBy: roomUntil) {
+        try await writer.append(copy, ensuring: .buffered)
+      }
+    } catch let error as QueueError where error.code == .cancelled {
+      // Cancelled in what followed the append, it is taken all the same.
+      return error.appended > 0 ? error.address : nil
+    }
   }
 
   private mutating func put(_ address: UInt64) {

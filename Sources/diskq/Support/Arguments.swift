@@ -49,6 +49,14 @@ func checkUsage(_ validate: () throws(QueueError) -> Void) throws {
   do throws(QueueError) {
     try validate()
   } catch {
-    throw ValidationError(error.message)
+    throw ValidationError(OptionNames.translated(error.message))
+  }
+}
+
+/// Refuses a name that no consumer can have.
+func checkConsumer(_ name: String) throws {
+  guard CursorName.isValid(name) else {
+    throw ValidationError(
+      "\"\(name)\" cannot be a consumer's name: 1 to 64 of A-Z a-z 0-9 . _ -, and no dot first")
   }
 }

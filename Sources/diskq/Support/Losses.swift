@@ -29,7 +29,7 @@ final class Losses {
 
   /// Tells of a record that was passed for its length: lost to this reader alone.
   func tellPassed(_ error: QueueError) {
-    progress.say(error.description)
+    progress.say(error.sentence)
     ranges += 1
     records += 1
   }

@@ -1,10 +1,19 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
+import DiskQueue
+
 /// What is said to people, on standard error.
 enum Messages {
   /// Says one sentence, on a line of its own.
   static func say(_ sentence: String) { write("diskq: \(onOneLine(sentence))\n") }
+
+  /// Says what was thrown.
+  static func say(_ error: any Error) { say(sentence(error)) }
+
+  static func sentence(_ error: any Error) -> String {
+    (error as? QueueError)?.sentence ?? "\(error)"
+  }
 
   /// Writes text as it is. What cannot be said to standard error cannot be said.
   static func write(_ text: String) {

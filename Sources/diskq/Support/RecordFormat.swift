@@ -13,7 +13,17 @@ enum RecordFormat: String, CaseIterable, ExpressibleByArgument {
 extension Output {
   @inline(__always)
   mutating func put(_ record: borrowing BorrowedRecord, as format: RecordFormat) {
-    let payload = record.payload
+    put(record.payload, at: record.address, ordinal: record.ordinal, as: format)
+  }
+
+  mutating func put(_ record: QueueRecord, as format: RecordFormat) {
+    put(record.payload.span, at: record.address, ordinal: record.ordinal, as: format)
+  }
+
+  @inline(__always)
+  private mutating func put(
+    _ payload: Span<UInt8>, at address: Address, ordinal: UInt64, as format: RecordFormat
+  ) {
     switch format {
     case .lines:
       put(payload)
@@ -29,7 +39,7 @@ extension Output {
       payload.withUnsafeBytes { putHex($0) }
       put(UInt8(ascii: "\n"))
     case .json:
-      putJSON(address: record.address, ordinal: record.ordinal, payload)
+      putJSON(address: address, ordinal: ordinal, payload)
     }
   }
 
@@ -44,6 +54,27 @@ extension Output {
     value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + (value - 10)
   }
 
+  /// What a record was that was put aside; in JSON, also why, and where it came from.
+  mutating func put(
+    _ letter: DeadLetter, at address: Address, ordinal: UInt64, as format: RecordFormat
+  ) {
+    guard format == .json else {
+      return put(letter.payload.span, at: letter.address, ordinal: letter.ordinal, as: format)
+    }
+    put("{\"address\":")
+    put(decimal: address.rawValue)
+    put(",\"ordinal\":")
+    put(decimal: ordinal)
+    put(",\"originalAddress\":")
+    put(decimal: letter.address.rawValue)
+    put(",\"originalOrdinal\":")
+    put(decimal: letter.ordinal)
+    put(",\"reason\":")
+    var reason = letter.reason
+    reason.withUTF8 { putJSONText(UnsafeRawBufferPointer($0)) }
+    putJSONRest(letter.payload.span)
+  }
+
   /// One object, its keys in this order: address, ordinal, length, and then text, where the payload
   /// is UTF-8, or else payload in base64.
   private mutating func putJSON(address: Address, ordinal: UInt64, _ payload: Span<UInt8>) {
@@ -51,6 +82,11 @@ extension Output {
     put(decimal: address.rawValue)
     put(",\"ordinal\":")
     put(decimal: ordinal)
+    putJSONRest(payload)
+  }
+
+  /// The keys of the payload, and the end.
+  private mutating func putJSONRest(_ payload: Span<UInt8>) {
     put(",\"length\":")
     put(decimal: UInt64(payload.count))
     let isText = (try? UTF8Span(validating: payload)) != nil

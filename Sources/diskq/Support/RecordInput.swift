@@ -28,6 +28,8 @@ struct RecordInput: ~Copyable {
   private var searched = 0
   /// How many bytes of the input were taken.
   private var taken: UInt64 = 0
+  /// Where the last record that was taken starts.
+  private var lastStart: UInt64 = 0
   private var records: UInt64 = 0
   private var isWholeTaken = false
 
@@ -104,6 +106,7 @@ struct RecordInput: ~Copyable {
 
   private mutating func take(_ payload: Range<Int>, skipping: Int) -> UnsafeRawBufferPointer {
     let end = payload.upperBound + skipping
+    lastStart = taken
     taken += UInt64(end - held.lowerBound)
     records += 1
     held = end..<held.upperBound
@@ -121,6 +124,9 @@ struct RecordInput: ~Copyable {
 
   /// The record that comes next, for messages.
   private var place: String { "record \(records + 1), which starts at byte \(taken)," }
+
+  /// The record that came last, for messages.
+  var lastPlace: String { "record \(records) of \(name), which starts at byte \(lastStart)," }
 
   // MARK: Reading
 

@@ -27,6 +27,19 @@ final class StopSignals: Sendable {
 
   var isStopped: Bool { stopped.load(ordering: .relaxed) }
 
+  /// Waits so long, to the millisecond, or until a stop is asked for; whether it is.
+  func isAskedFor(within time: Duration) -> Bool {
+    let end = ContinuousClock.now + time
+    while !isStopped {
+      let left = ContinuousClock.now.duration(to: end)
+      guard left > .zero else { return false }
+      let milliseconds = min(left, .seconds(3600)) / .milliseconds(1)
+      _ = System.wait(
+        for: descriptor, orFor: nil, milliseconds: Int32(milliseconds.rounded(.up)))
+    }
+    return true
+  }
+
   /// Calls `wake` once a stop is asked for, at once if it was; for who waits for something else than
   /// the descriptor.
   func onStop(_ wake: @escaping @Sendable () -> Void) {

@@ -1,7 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// The only file of the command that imports the C library.
+// Beside System+Processes.swift, the only file of the command that imports the C library.
 
 #if canImport(Glibc)
   import Glibc

@@ -72,3 +72,13 @@ extension Tail {
     }
   }
 }
+
+/// A topic's path, as a part of others.
+enum TopicPath {
+  /// Without slashes at its end.
+  static func trimmed(_ path: String) -> String {
+    var path = path
+    while path.utf8.count > 1, path.utf8.last == UInt8(ascii: "/") { path.removeLast() }
+    return path
+  }
+}

@@ -90,7 +90,9 @@ final class RunningDiskq {
   private let errors = Pipe()
   private var unread: [UInt8] = []
 
-  init(_ arguments: String...) throws {
+  convenience init(_ arguments: String...) throws { try self.init(arguments) }
+
+  init(_ arguments: [String]) throws {
     for pipe in [input, output, errors] {
       // Not to be held open by what another test starts meanwhile.
       for handle in [pipe.fileHandleForReading, pipe.fileHandleForWriting] {
@@ -123,6 +125,8 @@ final class RunningDiskq {
       unread += more
     }
   }
+
+  var isRunning: Bool { process.isRunning }
 
   func closeInput() throws { try input.fileHandleForWriting.close() }
 

@@ -41,3 +41,21 @@ func object(_ line: String) throws -> [String: Any] {
   let value = try JSONSerialization.jsonObject(with: Data(line.utf8))
   return value as? [String: Any] ?? [:]
 }
+
+/// Lines `record 0`, `record 1` …, as `makeTopic` makes them.
+func recordLines(_ numbers: Range<Int>) -> [String] { numbers.map { "record \($0)" } }
+
+/// A consumer of a topic, as `diskq consumers --json` describes it.
+func consumer(_ name: String, of topic: String) throws -> [String: Any] {
+  for line in try Diskq.run("consumers", topic, "--json").lines {
+    let described = try object(line)
+    if described["name"] as? String == name { return described }
+  }
+  return [:]
+}
+
+/// Makes a consumer's cursor one that nobody can read.
+func damageCursor(_ name: String, of topic: String) throws {
+  let path = "\(topic)/consumers/\(name).cursor"
+  try writeFile(path, try readFile(path).map { _ in 0xA5 })
+}

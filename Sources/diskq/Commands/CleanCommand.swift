@@ -1,0 +1,253 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import DiskQueue
+
+struct CleanCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "clean",
+    abstract: "Removes the oldest slabs: by age, bytes and records.",
+    discussion: """
+      A slab goes when all of it lies beyond one of the bounds; at least one is needed. What stays is \
+      what every bound keeps, up to a slab more, and whatever holds slabs besides: consumers that have \
+      not acknowledged them, --minimum-keep-bytes, and the last slab. A writer, readers and consumers \
+      may be at work meanwhile; Ctrl-C and kill do no harm.
+
+      Each slab that was removed is printed on a line, and then, on another, why no more went. Where \
+      nothing was removed nothing is printed, so that cron sends no mail; on a terminal, the reason is \
+      said. A consumer whose position is damaged, and which so holds everything, is told in any case, \
+      and the exit status is then 1. With --json, the last line for each topic is a summary, also \
+      where nothing was removed.
+
+      An error at one topic does not keep the next ones from being cleaned; the exit status is 2 then.
+      """)
+
+  @Argument(help: ArgumentHelp("The topics' directories.", valueName: "topic"))
+  var topics: [String]
+
+  @Option(
+    help: ArgumentHelp(
+      "Remove what is older than this: 90s, 15m, 36h, 7d. An idle topic does not age.",
+      valueName: "age"))
+  var keepAge: TimeSpan?
+
+  @Option(
+    help: ArgumentHelp("Remove what lies before the newest so many bytes.", valueName: "size"))
+  var keepBytes: Size?
+
+  @Option(
+    help: ArgumentHelp("Remove what lies before the newest so many records.", valueName: "count"))
+  var keepRecords: UInt64?
+
+  @Option(
+    help: ArgumentHelp(
+      "Keep so many of the newest bytes whatever the bounds say.", valueName: "size"))
+  var minimumKeepBytes = Size(Retention().minimumBytes)
+
+  @Flag(help: "Keep what any consumer has not acknowledged. This is the default.")
+  var protectConsumers = false
+
+  @Flag(help: "Remove also what consumers have not acknowledged.")
+  var ignoreConsumers = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Protect this consumer, and no other one; may be given more than once.", valueName: "name"))
+  var protectConsumer: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "Protect all consumers but this one; may be given more than once.", valueName: "name"))
+  var ignoreConsumer: [String] = []
+
+  @Flag(help: "Print what would be removed, and remove nothing.")
+  var dryRun = false
+
+  @Flag(help: "Print one JSON object a line: the slabs that were removed, and a summary a topic.")
+  var json = false
+
+  private var retention: Retention {
+    let consumers: Retention.Consumers =
+      if !protectConsumer.isEmpty {
+        .only(Set(protectConsumer))
+      } else if !ignoreConsumer.isEmpty {
+        .except(Set(ignoreConsumer))
+      } else {
+        ignoreConsumers ? .ignored : .protected
+      }
+    return Retention(
+      age: keepAge.map { Age($0.duration) }, bytes: keepBytes?.count, records: keepRecords,
+      minimumBytes: minimumKeepBytes.count, consumers: consumers)
+  }
+
+  func validate() throws {
+    guard !topics.isEmpty else { throw ValidationError("no topic is named") }
+    guard keepAge != nil || keepBytes != nil || keepRecords != nil else {
+      throw ValidationError(
+        "say how much to keep: --keep-age, --keep-bytes or --keep-records; without a bound nothing is"
+          + " removed")
+    }
+    guard !(protectConsumers && ignoreConsumers) else {
+      throw ValidationError("--protect-consumers and --ignore-consumers exclude each other")
+    }
+    guard protectConsumer.isEmpty || ignoreConsumer.isEmpty else {
+      throw ValidationError("--protect-consumer and --ignore-consumer exclude each other")
+    }
+    guard !(protectConsumers && !protectConsumer.isEmpty) else {
+      throw ValidationError(
+        "--protect-consumers protects all, and --protect-consumer only the one: give one of them")
+    }
+    guard !(ignoreConsumers && !ignoreConsumer.isEmpty) else {
+      throw ValidationError(
+        "--ignore-consumers ignores all, and --ignore-consumer only the one: give one of them")
+    }
+    for name in protectConsumer + ignoreConsumer { try checkConsumer(name) }
+    try checkUsage { () throws(QueueError) in try retention.validate() }
+  }
+
+  func run() throws {
+    let retention = retention
+    var output = Output()
+    var (hasFailed, hasDamage) = (false, false)
+    for topic in topics {
+      do throws(QueueError) {
+        let kept = try clean(topic, retention, &output)
+        if case .unreadableConsumer = kept {
+          hasDamage = true
+          output.drain()
+          Messages.say("nothing more can be removed: \(kept) [\(topic)]")
+        }
+      } catch {
+        hasFailed = true
+        // In the order in which it happened.
+        output.drain()
+        Messages.say(error)
+      }
+    }
+    try output.finish()
+    if hasFailed { throw ExitCode(Status.failed) }
+    if hasDamage { throw leaveDamaged() }
+  }
+
+  /// Cleans one topic, and returns why no more of it went.
+  private func clean(
+    _ topic: String, _ retention: Retention, _ output: inout Output
+  ) throws(QueueError) -> SlabCleaner.Kept {
+    var removed = Removed()
+    let report = try SlabCleaner(topic: Topic(topic)).report(
+      keeping: retention, isDryRun: dryRun
+    ) { removal in
+      removed.add(removal)
+      if json {
+        output.putLine(object(removal, topic))
+      } else {
+        output.put(line(removal, topic))
+      }
+      // Whatever becomes of this process, it is known what is gone.
+      output.drain()
+    }
+    if json {
+      output.putLine(summary(removed, report.kept, topic))
+    } else if removed.slabs > 0 || dryRun {
+      output.put(Messages.onOneLine("\(topic): \(report.kept)") + "\n")
+    } else if System.isTerminal(System.standardError) {
+      Messages.say("nothing was removed: \(report.kept) [\(topic)]")
+    }
+    return report.kept
+  }
+
+  private struct Removed {
+    var slabs: UInt64 = 0
+    var bytes: UInt64 = 0
+    /// nil: not known of all.
+    var records: UInt64? = 0
+
+    mutating func add(_ removal: SlabCleaner.Removal) {
+      slabs += 1
+      bytes &+= UInt64(clamping: removal.bytes.bytes)
+      records = records.flatMap { sum in removal.records.map { sum &+ $0 } }
+    }
+  }
+
+  private func path(_ removal: SlabCleaner.Removal, _ topic: String) -> String {
+    "\(TopicPath.trimmed(topic))/\(SlabName.string(removal.slab.rawValue))"
+  }
+
+  // MARK: Text
+
+  private func line(_ removal: SlabCleaner.Removal, _ topic: String) -> String {
+    let records =
+      removal.records.map { Count.text($0, "record") } ?? "an unknown number of records"
+    return Messages.onOneLine(
+      "\(dryRun ? "would remove" : "removed") \(path(removal, topic)): \(records),"
+        + " \(HumanSize.text(UInt64(clamping: removal.bytes.bytes))), \(reason(removal.cause))")
+      + "\n"
+  }
+
+  private func reason(_ cause: SlabCleaner.Removal.Cause) -> String {
+    switch cause {
+    case .age(let age): "older than \(TimeSpan.text(age.duration))"
+    case .bytes(let bytes): "before the newest \(bytes)"
+    case .records(let records): "before the newest \(Count.text(records, "record"))"
+    }
+  }
+
+  // MARK: JSON
+
+  private func object(_ removal: SlabCleaner.Removal, _ topic: String) -> JSONValue {
+    .object([
+      "kind": .text(dryRun ? "would-remove" : "removed"),
+      "topic": .text(topic),
+      "slab": .text(path(removal, topic)),
+      "base": .number(removal.slab.rawValue),
+      "records": .number(removal.records),
+      "bytes": .number(UInt64(clamping: removal.bytes.bytes)),
+      "cause": .text(word(removal.cause)),
+    ])
+  }
+
+  private func word(_ cause: SlabCleaner.Removal.Cause) -> String {
+    switch cause {
+    case .age: "age"
+    case .bytes: "bytes"
+    case .records: "records"
+    }
+  }
+
+  private func summary(
+    _ removed: Removed, _ kept: SlabCleaner.Kept, _ topic: String
+  ) -> JSONValue {
+    .object([
+      "kind": .text("summary"),
+      "topic": .text(topic),
+      "dryRun": .bool(dryRun),
+      "slabs": .number(removed.slabs),
+      "bytes": .number(removed.bytes),
+      "records": .number(removed.records),
+      "kept": .text(word(kept)),
+      "consumer": .text(consumer(kept)),
+    ])
+  }
+
+  private func word(_ kept: SlabCleaner.Kept) -> String {
+    switch kept {
+    case .noBound: "no-bound"
+    case .empty: "empty"
+    case .lastSlab: "last-slab"
+    case .withinBounds: "within-bounds"
+    case .minimum: "minimum"
+    case .unproven: "unproven"
+    case .consumer: "consumer"
+    case .unreadableConsumer: "unreadable-consumer"
+    case .interrupted: "interrupted"
+    }
+  }
+
+  private func consumer(_ kept: SlabCleaner.Kept) -> String? {
+    switch kept {
+    case .consumer(let name), .unreadableConsumer(let name, _): name
+    default: nil
+    }
+  }
+}

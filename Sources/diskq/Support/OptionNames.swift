@@ -1,0 +1,36 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueue
+
+/// The library's sentences name its own options: here they are called as the command line calls them.
+enum OptionNames {
+  private static let names = [
+    "slabSize": "--slab-size", "maximumPayload": "--maximum-payload",
+    "maximumBytes": "--maximum-bytes", "flushEvery": "--flush-every", "syncEvery": "--sync-every",
+    "whenFull": "--when-full",
+  ]
+
+  static func translated(_ sentence: String) -> String {
+    var text = ""
+    var word = ""
+    for character in sentence {
+      if character.isLetter {
+        word.append(character)
+      } else {
+        text += names[word] ?? word
+        word = ""
+        text.append(character)
+      }
+    }
+    return text + (names[word] ?? word)
+  }
+}
+
+extension QueueError {
+  /// The description, with the command line's names of options.
+  var sentence: String {
+    // The path behind it is the user's, and stays.
+    OptionNames.translated(message) + description.dropFirst(message.count)
+  }
+}

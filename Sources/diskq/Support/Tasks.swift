@@ -1,0 +1,42 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import Synchronization
+
+/// Runs a task while this thread waits for it; a stop that is asked for cancels it.
+///
+/// The library waits for records and for room in tasks, and the command's own thread is none.
+func runTask<Value: Sendable>(
+  cancelledBy stop: StopSignals, _ body: @escaping @Sendable () async throws -> Value
+) throws -> Value {
+  let ends = try System.makePipe()
+  defer {
+    System.closeFile(ends.reading)
+    System.closeFile(ends.writing)
+  }
+  let outcome = TaskOutcome<Value>()
+  let task = Task.detached {
+    do {
+      outcome.set(.success(try await body()))
+    } catch {
+      outcome.set(.failure(error))
+    }
+    withUnsafeBytes(of: UInt8(0)) {
+      // A pipe that was just made takes a byte.
+      try? System.write(ends.writing, $0, name: "a pipe")
+    }
+  }
+  stop.onStop { task.cancel() }
+  while true {
+    _ = System.wait(for: ends.reading, orFor: nil, milliseconds: -1)
+    if let result = outcome.value { return try result.get() }
+  }
+}
+
+private final class TaskOutcome<Value: Sendable>: Sendable {
+  private let result = Mutex<Result<Value, any Error>?>(nil)
+
+  var value: Result<Value, any Error>? { result.withLock { $0 } }
+
+  func set(_ result: Result<Value, any Error>) { self.result.withLock { $0 = result } }
+}

@@ -1,0 +1,210 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueue
+import DiskQueueTestSupport
+import Foundation
+import Testing
+
+@Suite("diskq consume --exec")
+struct ExecTests {
+  /// Runs it with a command in which `$FILE` is a file in the directory.
+  private func exec(
+    _ command: String, _ directory: TemporaryDirectory, _ options: String...
+  ) throws -> Outcome {
+    try Diskq.run(arguments(command, directory) + options)
+  }
+
+  private func arguments(_ command: String, _ directory: TemporaryDirectory) -> [String] {
+    let line = "FILE='\(directory.at("file"))'; \(command)"
+    return ["consume", directory.at("topic"), "--consumer", "one", "--exec", line]
+  }
+
+  private func makeTopic(_ directory: TemporaryDirectory, records: Int) throws -> [Int] {
+    try DiskqTests.makeTopic(directory.at("topic"), records: records)
+  }
+
+  private func ordinal(_ directory: TemporaryDirectory) throws -> Int? {
+    try consumer("one", of: directory.at("topic"))["ordinal"] as? Int
+  }
+
+  @Test("each record comes on standard input, with where it stands in the environment")
+  func input() throws {
+    let directory = try TemporaryDirectory()
+    let addresses = try makeTopic(directory, records: 4)
+    let consumed = try exec(
+      "cat; echo \" $DISKQ_ORDINAL $DISKQ_ADDRESS $DISKQ_CONSUMER $DISKQ_TOPIC\"", directory,
+      "--limit", "3")
+    #expect(consumed.status == 0 && consumed.errors == "")
+    let topic = directory.at("topic")
+    #expect(
+      consumed.lines == (0..<3).map { "record \($0) \($0) \(addresses[$0]) one \(topic)" })
+    #expect(try ordinal(directory) == 3)
+    // What does not read its input takes it all the same.
+    #expect(try exec("exit 0", directory).status == 0)
+    #expect(try ordinal(directory) == 4)
+  }
+
+  @Test("a payload larger than a pipe is handed over whole")
+  func large() throws {
+    let directory = try TemporaryDirectory()
+    let payload = (0..<700_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+    #expect(
+      try Diskq.run(["append", directory.at("topic"), "--whole"], input: payload).status == 0)
+    #expect(try exec("cat >\"$FILE\"", directory).status == 0)
+    #expect(try readFile(directory.at("file")) == payload)
+    #expect(
+      try Diskq.run(["append", directory.at("topic"), "--whole"], input: payload).status == 0)
+    #expect(try exec("head -c 1 >/dev/null", directory).status == 0)
+    #expect(try ordinal(directory) == 2)
+  }
+
+  @Test("a command that fails twice gets the same record again, and then the next one")
+  func failsTwice() throws {
+    let directory = try TemporaryDirectory()
+    _ = try makeTopic(directory, records: 2)
+    let consumed = try exec(
+      "echo x >>\"$FILE\"; cat; echo; test $(wc -l <\"$FILE\") -ge 3", directory, "--retry-delay",
+      "1ms")
+    #expect(consumed.status == 0)
+    #expect(consumed.lines == ["record 0", "record 0", "record 0", "record 1"])
+    #expect(consumed.errorLines.count == 2)
+    #expect(consumed.errorLines[0].contains("(exit status 1): trying again in 1ms"))
+    #expect(consumed.errorLines[1].contains("(exit status 1): trying again in 2ms"))
+    #expect(try ordinal(directory) == 2)
+  }
+
+  @Test(
+    "a command that fails to the last is status 2, with the record's address, and unacknowledged")
+  func failsAlways() throws {
+    let directory = try TemporaryDirectory()
+    let addresses = try makeTopic(directory, records: 3)
+    let consumed = try exec(
+      "read line; echo \"$line\"; test \"$line\" != 'record 1'", directory, "--retry-delay", "1ms",
+      "--retries", "2")
+    #expect(consumed.status == 2)
+    #expect(consumed.lines == ["record 0", "record 1", "record 1", "record 1"])
+    #expect(consumed.errorLines.count == 3)
+    #expect(
+      consumed.errorLines.last?.contains(
+        "failed 3 times, at last with exit status 1, for the record at address \(addresses[1]):")
+        == true)
+    #expect(try ordinal(directory) == 1)
+    let killed = try exec("kill -9 $$", directory, "--retries", "0")
+    #expect(killed.status == 2)
+    #expect(killed.errors.contains("failed 1 time, at last with ended by signal 9"))
+    #expect(try ordinal(directory) == 1)
+  }
+
+  @Test("with --dead-letter it is put aside, with the reason, and the next one comes")
+  func deadLetter() throws {
+    let directory = try TemporaryDirectory()
+    let addresses = try makeTopic(directory, records: 3)
+    let consumed = try exec(
+      "read line; echo \"$line\"; test \"$line\" != 'record 1'", directory, "--retry-delay", "1ms",
+      "--retries", "1", "--dead-letter")
+    #expect(consumed.status == 0)
+    #expect(consumed.lines == ["record 0", "record 1", "record 1", "record 2"])
+    #expect(try ordinal(directory) == 3)
+    let dead = try readAll(Topic(directory.at("topic.dead")))
+    #expect(dead.records.count == 1)
+    let letter = try DeadLetter(try #require(dead.records.first).payload)
+    #expect(letter.address.rawValue == UInt64(addresses[1]))
+    #expect(letter.ordinal == 1)
+    #expect(letter.payload == Array("record 1".utf8))
+    #expect(letter.reason == "the command failed 2 times, at last with exit status 1")
+    let topic = directory.at("topic.dead")
+    #expect(try Diskq.run("read", topic, "--dead-letters").lines == ["record 1"])
+    let json = try Diskq.run("read", topic, "--dead-letters", "--format", "json").lines
+    #expect(json.count == 1)
+    let described = try object(json[0])
+    #expect(described["address"] as? Int == 128)
+    #expect(described["originalAddress"] as? Int == addresses[1])
+    #expect(described["originalOrdinal"] as? Int == 1)
+    #expect(described["reason"] as? String == letter.reason)
+    #expect(described["text"] as? String == "record 1")
+    let other = try Diskq.run("read", directory.at("topic"), "--dead-letters")
+    #expect(other.status == 2)
+    #expect(other.errors.contains("no record that was put aside"))
+  }
+
+  @Test("where nothing can be put aside, because somebody writes there, it is not acknowledged")
+  func deadLettersLocked() throws {
+    let directory = try TemporaryDirectory()
+    _ = try makeTopic(directory, records: 1)
+    let writer = try QueueWriter(topic: Topic(directory.at("topic.dead")))
+    let options = ["--retry-delay", "1ms", "--retries", "0", "--dead-letter"]
+    let consumed = try Diskq.run(arguments("exit 1", directory) + options)
+    #expect(consumed.status == 2)
+    #expect(consumed.errors.contains("another writer"))
+    #expect(try ordinal(directory) == 0)
+    try writer.close()
+    #expect(try Diskq.run(arguments("exit 1", directory) + options).status == 0)
+    #expect(try ordinal(directory) == 1)
+  }
+
+  @Test("a command that cannot be run is no record's fault: nothing is tried again or put aside")
+  func missing() throws {
+    let directory = try TemporaryDirectory()
+    _ = try makeTopic(directory, records: 2)
+    let consumed = try exec("/no/such/program", directory, "--dead-letter")
+    #expect(consumed.status == 2)
+    #expect(consumed.errors.contains("the shell cannot run the command (exit status 127)"))
+    #expect(try ordinal(directory) == 0)
+    #expect(!FileManager.default.fileExists(atPath: directory.at("topic.dead")))
+  }
+
+  @Test("a signal ends the wait between two attempts at once")
+  func stoppedBackOff() throws {
+    let directory = try TemporaryDirectory()
+    let addresses = try makeTopic(directory, records: 1)
+    let running = try RunningDiskq(
+      arguments("echo failing; exit 1", directory) + ["--retry-delay", "60s"])
+    #expect(try running.readLine() == "failing")
+    running.send(SIGTERM)
+    let outcome = try running.outcome()
+    #expect(outcome.status == 0)
+    #expect(outcome.output == [])
+    #expect(
+      outcome.errorLines.last?.contains("the record at address \(addresses[0]) is not acknowledged")
+        == true)
+    #expect(try ordinal(directory) == 0)
+  }
+
+  @Test("a signal waits for the command that runs, acknowledges what it took, and ends")
+  func stoppedCommand() throws {
+    let directory = try TemporaryDirectory()
+    _ = try makeTopic(directory, records: 2)
+    #expect(mkfifo(directory.at("file"), 0o600) == 0)
+    let running = try RunningDiskq(
+      arguments("echo started; read line <\"$FILE\"; echo \"$line\"", directory))
+    #expect(try running.readLine() == "started")
+    running.send(SIGTERM)
+    try writeFile(directory.at("more"), Array("ended\n".utf8))
+    #expect(
+      try Diskq.shell("cat \"$1\" >\"$2\"", directory.at("more"), directory.at("file")).status == 0)
+    let outcome = try running.outcome()
+    #expect(outcome.status == 0)
+    #expect(outcome.lines == ["ended"] && outcome.errors == "")
+    #expect(try ordinal(directory) == 1)
+  }
+
+  #if os(Linux)
+    @Test("the command has no signal blocked, no closed pipe ignored, and none of our files")
+    func inherited() throws {
+      let directory = try TemporaryDirectory()
+      _ = try makeTopic(directory, records: 1)
+      let consumed = try exec(
+        "exec grep -E 'SigBlk|SigIgn' /proc/self/status; ls -l /proc/self/fd", directory)
+      let masks = consumed.lines.compactMap { $0.split(separator: "\t").last }
+        .compactMap { UInt64($0, radix: 16) }
+      #expect(masks.count == 2)
+      #expect(masks.first == 0)
+      #expect((masks.last ?? .max) & 1 << UInt64(SIGPIPE - 1) == 0)
+      #expect(try Diskq.run("append", directory.at("topic"), input: "two\n").status == 0)
+      let files = try exec("ls -l /proc/self/fd", directory)
+      #expect(!files.text.contains(directory.at("topic")))
+      #expect(!files.text.contains("inotify"))
+    }
+  #endif
+}
