@@ -46,7 +46,7 @@ struct CleaningRound {
       }
       guard let found = try survey.slab(at: place) else { continue }
       let cause: SlabCleaner.Removal.Cause
-      switch survey.plan.judge(found.slab, try survey.holds()) {
+      switch try judge(found.slab, &survey) {
       case .remove(let because): cause = because
       case .keep(let because):
         kept = because
@@ -72,5 +72,18 @@ struct CleaningRound {
     }
     if hasRemoved { try SlabRemoval.syncDirectory(of: storage) }
     return kept
+  }
+
+  /// What only wants for proof is made durable first.
+  private func judge(
+    _ slab: CleaningPlan.Slab, _ survey: inout CleaningSurvey
+  ) throws(QueueError) -> CleaningPlan.Verdict {
+    let holds = try survey.holds()
+    let verdict = survey.plan.judge(slab, holds)
+    guard verdict == .keep(.unproven) || verdict == .keep(.minimum),
+      case .remove = try survey.planIfDurable().judge(slab, holds)
+    else { return verdict }
+    try survey.makeDurable()
+    return survey.plan.judge(slab, try survey.holds())
   }
 }

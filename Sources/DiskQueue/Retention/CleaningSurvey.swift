@@ -6,7 +6,7 @@
 ///
 /// Holds 8 bytes a slab, and a buffer.
 struct CleaningSurvey {
-  let plan: CleaningPlan
+  private(set) var plan: CleaningPlan
   private let index: TopicIndex
   /// The next slab behind the one looked at last that is readable and not passed over.
   private var ahead: Ahead?
@@ -49,7 +49,7 @@ struct CleaningSurvey {
       plan.synced = durable.synced
       try CleaningSurvey.measure(&plan, index)
       if retention.records != nil, index.topicID != nil {
-        plan.endOrdinal = try CleaningSurvey.endOrdinal(storage)
+        plan.endOrdinal = try CleaningSurvey.end(storage).ordinal
       }
     }
     self.plan = plan
@@ -60,6 +60,44 @@ struct CleaningSurvey {
     try ConsumerHolds(
       of: index.storage, protecting: plan.retention.consumers, topicID: index.topicID,
       beginsWithVersion1: index.beginsWithVersion1)
+  }
+
+  // MARK: Proof
+
+  /// What would be known if all were durable.
+  func planIfDurable() throws(QueueError) -> CleaningPlan { try plan(synced: .max) }
+
+  /// Makes durable what nothing states to be, and finds out up to where that is the log: on a full
+  /// disk a writer may have had no room for a mark that says so, and would never get any.
+  ///
+  /// Order, as recovery's: the directory; the slabs from the last proof on, oldest first; forget what
+  /// is cached of them, so that what is believed is what the disk holds; walk to the end of the log.
+  /// What a crash has parted from it stays unproven.
+  ///
+  /// - Throws: `syncFailed`; nothing is to be removed then.
+  mutating func makeDurable() throws(QueueError) {
+    try SlabRemoval.syncDirectory(of: index.storage)
+    for base in index.bases[(index.lastIndex(notAbove: plan.synced) ?? 0)...] {
+      guard let slab = try SlabFile.open(base, in: index.storage) else { continue }
+      try slab.sync()
+      slab.file.dropCache()
+    }
+    var end = try CleaningSurvey.end(index.storage).position
+    let epoch = Epoch.firstAddress(Epoch.of(end))
+    // The first slab of an epoch is finished once it holds something; until then recovery may remove
+    // it again.
+    if end <= epoch + UInt64(SlabHeader.byteCount + Mark.byteCount) { end = min(end, epoch) }
+    guard end > plan.synced else { return }
+    plan = try plan(synced: end)
+  }
+
+  private func plan(synced: UInt64) throws(QueueError) -> CleaningPlan {
+    var plan = plan
+    plan.synced = synced
+    plan.bytesFrom = nil
+    plan.minimumFrom = nil
+    try CleaningSurvey.measure(&plan, index)
+    return plan
   }
 
   // MARK: From the end
@@ -88,11 +126,13 @@ struct CleaningSurvey {
     }
   }
 
-  /// How many records the log took by its end, or, behind damage, fewer.
-  private static func endOrdinal(_ storage: any TopicStorage) throws(QueueError) -> UInt64 {
+  /// Where the log ends, and how many records it took by then, or, behind damage, fewer.
+  private static func end(
+    _ storage: any TopicStorage
+  ) throws(QueueError) -> (position: UInt64, ordinal: UInt64) {
     var walker = LogWalker(TopicIndex(storage), payloadLimit: 0, bufferSize: 1 << 18)
     try walker.seek(to: .latest, now: { 0 })
-    return walker.ordinal
+    return (walker.position, walker.ordinal)
   }
 
   // MARK: From the front

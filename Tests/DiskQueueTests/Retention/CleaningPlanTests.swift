@@ -23,7 +23,10 @@ private struct KnownTopic {
   private(set) var slabs: [Slab] = []
   /// How many records the log took.
   private(set) var endOrdinal: UInt64 = 0
+  /// What the last mark states.
   let synced: UInt64
+  /// What a cleaner can make durable: all up to the end of the log.
+  private var durable: UInt64 = 0
   let newestStamp: UInt64
 
   /// - Parameters:
@@ -62,6 +65,7 @@ private struct KnownTopic {
         bytes[100] ^= 1
       }
       slabs[place].size = UInt64(bytes.count)
+      durable = torn?.base ?? slabs[place].base + slabs[place].size
       storage.replace(slab: slabs[place].base, with: bytes)
     }
   }
@@ -75,7 +79,7 @@ private struct KnownTopic {
       let next = behind[place + 1].base
       let bytesBehind = behind.reduce(0) { $0 + $1.size }
       let durableBehind = behind.reduce(0) {
-        $0 + max(min($1.base + $1.size, synced), $1.base) - $1.base
+        $0 + max(min($1.base + $1.size, durable), $1.base) - $1.base
       }
       let readable = behind.first(where: \.isReadable)
       var wanted = false
@@ -88,7 +92,7 @@ private struct KnownTopic {
       {
         wanted = true
       }
-      guard wanted, synced > next, held.map({ $0 >= next }) ?? true,
+      guard wanted, durable > next, held.map({ $0 >= next }) ?? true,
         durableBehind >= UInt64(retention.minimumBytes.bytes)
       else { break }
       removed.append(slabs[place].base)

@@ -185,41 +185,78 @@ struct SlabCleanerTests {
 
   // MARK: Proof
 
-  @Test("what nothing proves to be durable stays, until a mark says so")
-  func proof() throws {
-    let writer = try QueueWriter(
+  /// A writer that syncs nothing in the background.
+  private func lazyWriter() throws -> QueueWriter {
+    try QueueWriter(
       topic: made.topic, options: SmallTopic.options,
       environment: fixedEnvironment(made.clock, topicID: 77, background: .manual))
+  }
+
+  @Test("what nothing states to be durable is made durable before anything goes")
+  func proof() throws {
+    let writer = try lazyWriter()
     try made.roll(writer, times: 5)
     try writer.flush()
-    #expect(
-      try made.cleaner().report(keeping: .nothing, isDryRun: false)
-        == .init(removals: [], kept: .unproven))
-    // The sync alone is known to the writer only; the next record has its proof before it.
-    try writer.sync()
-    #expect(try made.cleaner().report(keeping: .nothing, isDryRun: false).kept == .unproven)
-    try writer.append("with a mark before it")
-    try writer.flush()
+    let bases = made.bases
+    made.storage.logCalls()
     let report = try made.cleaner().report(keeping: .nothing, isDryRun: false)
     #expect(report.removals.count == 5)
     #expect(report.kept == .lastSlab)
+    let calls = made.storage.calls.filter { call in
+      if case .remove = call { true } else { call.isSync || call == .syncDirectory }
+    }
+    let first = try #require(calls.firstIndex(of: .remove(SlabName.string(bases[0]))))
+    let synced = bases.map { SimulatedStorage.Call.sync(SlabName.string($0)) }
+    #expect(Array(calls[..<first]) == [.syncDirectory] + synced + [.syncDirectory])
+    // What is left survives a power cut, though the writer never synced it.
+    var random = SeededGenerator(seed: 3)
+    for _ in 0..<20 {
+      let after = made.storage.powerCut(using: &random)
+      #expect(after.slabs.keys.sorted() == [bases[5]])
+      let again = try QueueWriter(
+        topic: Topic(storage: after), options: SmallTopic.options,
+        environment: fixedEnvironment(made.clock, topicID: 78))
+      #expect(try again.append("behind").rawValue >= 1 << 40)
+      let read = try readAll(Topic(storage: after))
+      #expect(read.losses.allSatisfy { $0.cause == .cleaned })
+      try again.close()
+    }
     try writer.close()
   }
 
-  @Test("what a crash may take back counts for no minimum")
-  func minimumBehindACrash() throws {
-    let writer = try QueueWriter(
-      topic: made.topic, options: SmallTopic.options,
-      environment: fixedEnvironment(made.clock, topicID: 77, background: .manual))
+  @Test("where it cannot be made durable, nothing goes, and that is told")
+  func noProof() throws {
+    let writer = try lazyWriter()
+    try made.roll(writer, times: 5)
+    try writer.flush()
+    let bases = made.bases
+    made.storage.setFault(.init(.fail(Errno.io), at: 2) { $0.isSync })
+    #expect(
+      queueError { try made.cleaner().clean(keeping: .nothing) }?.code == .syncFailed)
+    #expect(made.bases == bases)
+    writer.dieForTesting()
+  }
+
+  @Test("what a crash has parted from the log proves nothing, and counts for no minimum")
+  func behindAHole() throws {
+    let writer = try lazyWriter()
     try made.roll(writer, times: 3)
     try writer.sync()
     try made.roll(writer, times: 6)
     try writer.flush()
-    // Three slabs are certain, and a part of the fourth; six more are not.
-    let report = try made.cleaner().report(
-      keeping: Retention(records: 0, minimumBytes: .bytes(4096)), isDryRun: true)
-    #expect(report.kept == .minimum)
-    #expect(report.removals.count < 3)
+    writer.dieForTesting()
+    made.storage.kill()
+    // A hole in the fifth slab, which nothing states to have been durable: the log ends there.
+    let bases = made.bases
+    made.storage.flip(bit: 8 * 200, ofSlab: bases[4])
+    let end = try readAll(made.topic).end.rawValue
+    #expect(end > bases[4] && end < bases[5])
+    for minimum in [0, 4096] as [Int64] {
+      let report = try made.cleaner().report(
+        keeping: Retention(bytes: .bytes(0), minimumBytes: .bytes(minimum)), isDryRun: true)
+      #expect(report.removals.map(\.slab.rawValue).allSatisfy { $0 < bases[4] })
+      #expect(report.kept == (minimum == 0 ? .unproven : .minimum))
+    }
   }
 
   // MARK: Places
