@@ -131,8 +131,8 @@ public final class DiskChannel: AsyncSequence, Sendable {
     unsafe try await core.send(bytes.span.bytes)
   }
 
-  /// No more is sent: a loop on the other side ends once it has seen everything. The next run of the
-  /// program may send again.
+  /// No more is sent: a loop on the other side ends once it has seen everything. What a `send` was
+  /// still waiting with comes in the next run of the program, which may send again.
   public func finish() { core.finish() }
 
   // MARK: Receiving

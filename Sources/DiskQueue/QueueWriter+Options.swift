@@ -29,7 +29,8 @@ extension QueueWriter {
     public var syncEvery: Interval = .never
 
     /// What the slabs of the topic may hold together, in bytes; 64 KiB or more. No bound but the
-    /// disk by default. Opening and closing write what they must, some 300 bytes, beyond it.
+    /// disk by default. A payload above half of it is refused with `payloadTooLarge`. Each opening
+    /// and each closing writes what it must, some 100 bytes, also beyond it.
     public var maximumBytes: ByteCount?
 
     /// What happens at ``maximumBytes``, and on a full disk. `fail` by default: whoever appends

@@ -228,7 +228,7 @@ public final class QueueWriter: Sendable {
 extension QueueError {
   /// This error, where it ended a batch.
   @usableFromInline
-  func after(_ batch: QueueWriter.Batch) -> QueueError { after(batch.count) }
+  func after(_ batch: QueueWriter.Batch) -> QueueError { after(batch.count + appended) }
 
   /// This error, behind so many records of a batch that landed.
   func after(_ appended: Int) -> QueueError {

@@ -401,6 +401,10 @@ package final class SimulatedStorage: TopicStorage {
     }
 
     func syncParent() throws(SystemError) { try storage.syncDirectory() }
+
+    func watch(
+      _ onChange: @escaping @Sendable () -> Void
+    ) throws(SystemError) -> any StorageWatch { try storage.watch(onChange) }
   }
 
   // MARK: Files

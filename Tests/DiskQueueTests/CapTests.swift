@@ -177,10 +177,10 @@ struct CapTests {
     try writer.flush()
     #expect(try numbers(writer.topic).count == 200)
     // One of more than a slab, but less than the cap, gets what it needs.
-    try writer.append([UInt8](repeating: 2, count: 40_000))
+    try writer.append([UInt8](repeating: 2, count: 30_000))
     try writer.close()
     #expect(storage.used <= 65_536)
-    #expect(try readAll(writer.topic).records.last?.payload.count == 40_000)
+    #expect(try readAll(writer.topic).records.last?.payload.count == 30_000)
   }
 
   @Test("on a full disk the oldest slab goes as well")
@@ -305,6 +305,74 @@ struct CapTests {
     try writer.close()
     #expect(storage.used <= 65_536)
     #expect(try numbers(writer.topic).last == 2000)
+  }
+
+  @Test("what is stated as synced ends between two frames, also where a write stopped in one")
+  func statedBetweenFrames() throws {
+    for seed in 0..<5 as Range<UInt64> {
+      var random = SeededGenerator(seed: seed)
+      let storage = SimulatedStorage(seed: seed)
+      var options = options(.dropOldest)
+      options.maximumBytes = nil
+      options.slabSize = .kibibytes(4)
+      let writer = try QueueWriter(
+        topic: Topic(storage: storage), options: options,
+        environment: fixedEnvironment(background: .manual))
+      var ends: [UInt64: UInt64] = [:]
+      for number in 0..<80 {
+        if number == 60 { storage.setCapacity(storage.used + 1 + random.below(3000)) }
+        let address = try writer.append(payload(number) + payload(number)).rawValue
+        ends[address] = address + 408
+        let synced = writer.core.updateTail { $0.synced }
+        #expect(ends.allSatisfy { synced <= $0.key || synced >= $0.value })
+      }
+      storage.setCapacity(nil)
+      try writer.flush()
+      for _ in 0..<20 {
+        let after = storage.powerCut(using: &random)
+        let losses = EnginePass(Topic(storage: after)).losses
+        #expect(losses.allSatisfy { $0.cause != .damaged })
+      }
+      writer.dieForTesting()
+    }
+  }
+
+  @Test("threads that make room at the same time neither exceed the cap nor fail")
+  func manyThreads() async throws {
+    let storage = SimulatedStorage()
+    let writer = try open(storage, .dropOldest)
+    await withTaskGroup(of: Int.self) { group in
+      for thread in 0..<8 {
+        group.addTask { [self] in
+          var most = 0
+          for number in 0..<1000 {
+            _ = queueError { try writer.append(payload(thread * 1000 + number)) }
+            most = max(most, storage.used)
+          }
+          return most
+        }
+      }
+      for await most in group { #expect(most <= 65_536) }
+    }
+    try await writer.close()
+    #expect(writer.core.updateTail { $0.ordinal } == 8000)
+  }
+
+  @Test("the largest records that a cap takes push each other out, one by one")
+  func largeRecords() throws {
+    let storage = SimulatedStorage()
+    let writer = try open(storage, .dropOldest)
+    for number in 0..<5 {
+      try writer.append([UInt8](repeating: UInt8(number), count: 32_300))
+      // Its slab's beginning, and the slab's, wait in the buffer.
+      try writer.append(payload(number))
+      try writer.flush()
+      #expect(storage.used <= 65_536)
+    }
+    #expect(
+      queueError { try writer.append([UInt8](repeating: 9, count: 32_500)) }?.code
+        == .payloadTooLarge)
+    try writer.close()
   }
 
   @Test("a slab above a quarter of the cap, and a cap below 64 KiB, are refused")

@@ -225,6 +225,98 @@ struct ChannelTests {
     try await audit.close()
   }
 
+  @Test(
+    "a sender that waits goes on when another consumer acknowledges last", .timeLimit(.minutes(1)))
+  func otherConsumerLast() async throws {
+    let topic = Topic.memory()
+    let channel = try DiskChannel(topic: topic, options: small())
+    let audit = try QueueConsumer(topic: topic, name: "audit")
+    var sent = 0
+    while channel.hasRoom(forPayload: 200) {
+      try await channel.send(payload(sent))
+      sent += 1
+    }
+    let waiting = Task { [self] in try await channel.send(payload(-1)) }
+    var iterator = channel.makeAsyncIterator()
+    for _ in 0..<sent { try await iterator.next()?.acknowledge() }
+    // The channel's own cursor is durable by now, and the other one holds everything.
+    try await channel.core.settle()
+    for try await batch in audit.batches(upTo: 100, following: false) {
+      try await batch.acknowledge()
+    }
+    try await waiting.value
+    let last = try #require(try await iterator.next())
+    #expect(number(last) == -1)
+    try await audit.close()
+    try await channel.close()
+  }
+
+  @Test("the largest messages that the cap takes go through", .timeLimit(.minutes(1)))
+  func largeMessages() async throws {
+    let channel = try DiskChannel(topic: .memory(), options: small())
+    let receiver = Task {
+      var sizes: [Int] = []
+      for try await message in channel {
+        sizes.append(message.payload.count)
+        try await message.acknowledge()
+      }
+      return sizes
+    }
+    for _ in 0..<6 { try await channel.send([UInt8](repeating: 1, count: 32_300)) }
+    channel.finish()
+    #expect(try await receiver.value == [Int](repeating: 32_300, count: 6))
+    try await channel.close()
+  }
+
+  @Test("a message whose sender was cancelled in its sync is received", .timeLimit(.minutes(1)))
+  func cancelledSender() async throws {
+    let storage = GatedStorage(try Topic.memory().openForReading())
+    var options = small()
+    options.ensuring = .synced
+    let channel = try DiskChannel(topic: Topic(storage: storage), options: options)
+    let receiver = Task {
+      var iterator = channel.makeAsyncIterator()
+      return try await iterator.next()?.text
+    }
+    while channel.core.waitingReceivers == 0 { await Task.yield() }
+    storage.gate.close()
+    let before = storage.gate.syncs
+    let sender = Task { try await channel.send("sent all the same") }
+    await storage.gate.waitForSyncs(before + 1)
+    sender.cancel()
+    let error = await #expect(throws: QueueError.self) { try await sender.value }
+    #expect(error?.code == .cancelled)
+    #expect(error?.appended == 1)
+    storage.gate.open()
+    #expect(try await receiver.value == "sent all the same")
+    try await channel.close()
+  }
+
+  @Test("on a full disk, what was flushed is received")
+  func fullDisk() async throws {
+    let storage = SimulatedStorage()
+    var options = small()
+    options.ensuring = .buffered
+    let channel = try DiskChannel(
+      topic: Topic(storage: storage), options: options,
+      environment: fixedEnvironment(background: .thread))
+    for number in 0..<10 { try await channel.send(payload(number)) }
+    try await channel.core.writer.flush()
+    storage.setCapacity(storage.used)
+    try await channel.send(payload(10))
+    var iterator = channel.makeAsyncIterator()
+    for expected in 0..<10 {
+      let message = try #require(try await iterator.next())
+      #expect(number(message) == expected)
+    }
+    let error = await #expect(throws: QueueError.self) { _ = try await iterator.next() }
+    #expect(error?.code == .noSpace)
+    storage.setCapacity(nil)
+    let last = try #require(try await iterator.next())
+    #expect(number(last) == 10)
+    try await channel.close()
+  }
+
   @Test("a second channel on a topic is refused, and options are checked")
   func refused() async throws {
     let topic = Topic.memory()

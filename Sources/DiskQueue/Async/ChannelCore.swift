@@ -42,6 +42,7 @@ final class ChannelCore: Sendable {
   let writer: QueueWriter
   private let consumer: QueueConsumer
   private let cleaner: ChannelCleaner
+  private let cursorWatch: any StorageWatch
   private let level: Durability
   /// In nanoseconds.
   private let acknowledgementDelay: UInt64
@@ -78,8 +79,30 @@ final class ChannelCore: Sendable {
     level = options.ensuring
     acknowledgementDelay = options.acknowledgementDelay.clampedNanoseconds
     cleaner = ChannelCleaner(writer.core)
+    cursorWatch = try ChannelCore.watchCursors(of: writer.core)
     consumer.core.whenDurable { [cleaner] position throws(QueueError) in
       try cleaner.clean(upTo: position)
+    }
+    // Another consumer may be the last to acknowledge: whoever waits for room cleans as well, and is
+    // woken when a cursor was written.
+    writer.core.roomMaker.withLock {
+      $0 = { [cleaner, consumer] () throws(QueueError) in
+        try cleaner.cleanNow(upTo: consumer.position.rawValue)
+      }
+    }
+  }
+
+  deinit { writer.core.roomMaker.withLock { $0 = nil } }
+
+  private static func watchCursors(
+    of writer: WriterCore
+  ) throws(QueueError) -> any StorageWatch {
+    do throws(SystemError) {
+      return try writer.storage.consumers(creating: false).watch { [weak writer] in
+        writer?.wakeRoomSeekers()
+      }
+    } catch {
+      throw .watchFailed(error, path: writer.storage.path + "/" + TopicLayout.consumersName)
     }
   }
 
@@ -89,7 +112,13 @@ final class ChannelCore: Sendable {
     guard !state.withLock({ $0.isFinished }) else {
       throw .closed("channel", path: writer.topic.description)
     }
-    _ = try await writer.append(payload, ensuring: level)
+    do throws(QueueError) {
+      _ = try await writer.append(payload, ensuring: level)
+    } catch {
+      // It is in the log, whatever was not waited for.
+      if error.appended > 0 { sent.advance() }
+      throw error
+    }
     sent.advance()
   }
 
@@ -126,15 +155,31 @@ final class ChannelCore: Sendable {
       state.withLock { $0.fetched(batch, batch?.indices ?? 0..<0) }
       fetches.advance()
     }
-    // What was sent and only buffered is to be found as well.
-    if level == .buffered { try await writer.flush() }
-    batch = try await consumer.nextBatch(upTo: Self.batchCount, following: false)
+    batch = try await read()
+    if batch == nil {
+      // What was sent and is only buffered is to be found as well. Not before: on a full disk, what
+      // was flushed is still received.
+      try await writer.flush()
+      batch = try await read()
+    }
     return batch != nil
+  }
+
+  private func read() async throws(QueueError) -> QueueConsumer.Batch? {
+    try await consumer.nextBatch(upTo: Self.batchCount, following: false)
   }
 
   func acknowledge(_ delivery: Delivery) throws(QueueError) {
     try delivery.batch.acknowledgeSoon(only: delivery.index, within: acknowledgementDelay)
   }
+
+  // MARK: For tests
+
+  /// Makes durable what was acknowledged.
+  func settle() async throws(QueueError) { try await consumer.settle() }
+
+  /// How many wait for a message.
+  var waitingReceivers: Int { sent.waiterCount }
 
   // MARK: Ending
 
@@ -168,6 +213,11 @@ final class ChannelCleaner: Sendable {
   /// - Throws: `syncFailed`, which ends the writer as well: the system reports it once.
   func clean(upTo position: UInt64) throws(QueueError) {
     guard position > nextBase.withLock({ $0 }) else { return }
+    try cleanNow(upTo: position)
+  }
+
+  /// As `clean`, and looks whatever the channel's own cursor was before.
+  func cleanNow(upTo position: UInt64) throws(QueueError) {
     do throws(QueueError) {
       let next = try removeAcknowledged(upTo: position)
       nextBase.withLock { $0 = next ?? position }

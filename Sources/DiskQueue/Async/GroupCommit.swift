@@ -15,9 +15,12 @@ struct GroupCommit {
     return !isRunning
   }
 
-  /// Whether there is to be another turn; else nobody waits, and no more are taken.
-  mutating func nextTurn() -> Bool {
-    defer { isWanted = false }
+  /// A turn begins: it is for all that wait by now.
+  mutating func beginTurn() { isWanted = false }
+
+  /// A turn has ended. Whether there is to be another one; else nobody waits, and none is taken until
+  /// somebody does.
+  mutating func endTurn() -> Bool {
     isRunning = isWanted
     return isWanted
   }

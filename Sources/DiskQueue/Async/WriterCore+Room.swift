@@ -41,6 +41,7 @@ extension WriterCore {
       try proveAll()
       let watch = try watchForRoom()
       let seen = watch.generation
+      if let makeRoom = roomMaker.withLock({ $0 }) { try makeRoom() }
       // Looked at behind the watch: what is removed from now on wakes.
       try withTail { (tail: inout LogTail) throws(QueueError) in try tail.checkOpen() }
       guard try recount(forPayload: payload) > 0 else { return nil }
@@ -72,6 +73,11 @@ extension WriterCore {
 
   /// Counts the other slabs anew, and returns what is still lacking.
   private func recount(forPayload payload: Int) throws(QueueError) -> UInt64 {
+    // Not while another one removes, and counts what it removed.
+    try makingRoom.withLock { _ throws(QueueError) in try recountAlone(forPayload: payload) }
+  }
+
+  private func recountAlone(forPayload payload: Int) throws(QueueError) -> UInt64 {
     while true {
       let base = updateTail { $0.slab.base }
       let bytes = try SlabFront(of: storage).bytes(before: base)
@@ -152,6 +158,10 @@ extension WriterCore {
   private func prove(_ front: SlabFront) throws(QueueError) {
     guard let next = front.slabs.dropFirst().first?.base, updateTail({ $0.synced <= next }) else {
       return
+    }
+    // What it begins with may still be in the buffer.
+    try withTail { (tail: inout LogTail) throws(QueueError) in
+      if tail.flushedEnd <= next { try tail.flush() }
     }
     try sync(upTo: next + 1)
   }

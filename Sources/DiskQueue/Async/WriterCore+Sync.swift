@@ -106,28 +106,35 @@ extension WriterCore {
     }
   }
 
-  private func startTurns() {
+  func startTurns() {
     guard groupCommit.withLock({ $0.want() }) else { return }
+    submitTurn(served: 0)
+  }
+
+  private func submitTurn(served: Int) {
     do throws(SystemError) {
-      try thread.submit { [self] in takeTurns() }
+      try thread.submit { [self] in takeTurn(served) }
     } catch {
       // No thread is to be had: one of those who wait does it for all.
-      takeTurns()
+      takeTurn(served)
     }
   }
 
-  /// Syncs until nobody waits. What fails is told to all who do.
-  private func takeTurns() {
-    var served = 0
-    while groupCommit.withLock({ $0.nextTurn() }) {
-      letThemGather(served)
-      served = synced.waiterCount
-      do throws(QueueError) {
-        try sync()
-      } catch {
-        synced.reject(error)
-      }
+  /// Syncs for all who wait, and queues the next turn behind what else was asked of the thread. What
+  /// fails is told to all who wait.
+  ///
+  /// - Parameter served: how many shared the turn before.
+  private func takeTurn(_ served: Int) {
+    letThemGather(served)
+    groupCommit.withLock { $0.beginTurn() }
+    let waiting = synced.waiterCount
+    do throws(QueueError) {
+      try sync()
+    } catch {
+      // Whoever closes brings all to their level, or says why not.
+      if error.code != .closed { synced.reject(error) }
     }
+    if groupCommit.withLock({ $0.endTurn() }) { submitTurn(served: waiting) }
   }
 
   /// How often those who shared a sync are given way to come back.

@@ -17,6 +17,8 @@ final class WriterCore: Sendable {
   let makingRoom = Mutex<Void>(())
   /// Made when somebody first waits for room.
   let roomWatch = Mutex<TopicWatch?>(nil)
+  /// What makes room where somebody waits for it, besides cleaners elsewhere.
+  let roomMaker = Mutex<(@Sendable () throws(QueueError) -> Void)?>(nil)
   private let storageLock: any StorageLock
   let environment: Environment
   let thread = BackgroundThread()
@@ -182,6 +184,7 @@ final class WriterCore: Sendable {
         }
       }
     } catch {
+      if error.code == .syncFailed { end(error) }
       syncWhatARefusedRecordLeft()
       throw error
     }
@@ -290,15 +293,23 @@ final class WriterCore: Sendable {
     wakeRoomSeekers()
     do throws(QueueError) {
       try sync(upTo: target)
-      try syncing.withLock { _ throws(QueueError) in
-        try withTail { (tail: inout LogTail) throws(QueueError) in try tail.writeClosingMark() }
+      try withRoomOnDisk { () throws(QueueError) in
+        try syncing.withLock { _ throws(QueueError) in
+          try withTail { (tail: inout LogTail) throws(QueueError) in try tail.writeClosingMark() }
+        }
       }
     } catch {
       let isFinal = updateTail { tail in
         if tail.failure == nil { tail.resumeTaking() }
         return tail.failure != nil
       }
-      if isFinal { storageLock.release() }
+      if isFinal {
+        end(error)
+        storageLock.release()
+      } else {
+        // Turns that found it closed have told nobody.
+        startTurns()
+      }
       throw error
     }
     storageLock.release()
@@ -332,14 +343,14 @@ final class WriterCore: Sendable {
       if tail.failure == nil { try? tail.flush() }
       return true
     }
-    thread.stop()
+    thread.close()
     if wasOpen { storageLock.release() }
   }
 
   /// As the death of the process: what is in the buffer is gone.
   func die() {
     updateTail { $0.stopTaking() }
-    thread.stop()
+    thread.close()
     storageLock.release()
     synced.end(.closed(path: storage.path))
     wakeRoomSeekers()

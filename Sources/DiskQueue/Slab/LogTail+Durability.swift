@@ -29,7 +29,7 @@ extension LogTail {
   /// Hands what is in the buffer to the system. What could not be written stays, and is finished
   /// where the write stopped when `flush` is asked again.
   mutating func flush() throws(QueueError) {
-    defer { if buffer.isEmpty { flushedOrdinal = ordinal } }
+    defer { if buffer.isEmpty { noteFlushed() } }
     guard !buffer.isEmpty else { return }
     plainEnd = 0
     var written = 0
@@ -40,6 +40,11 @@ extension LogTail {
       throw error
     }
     buffer.removeFirst(written)
+  }
+
+  mutating func noteFlushed() {
+    flushedOrdinal = ordinal
+    flushedEnd = position
   }
 
   mutating func makeRoom(_ count: Int) throws(QueueError) {
@@ -70,7 +75,7 @@ extension LogTail {
   func syncWork(includingCurrent: Bool) -> SyncWork {
     var slabs = leftSlabs
     if includingCurrent {
-      slabs.append(LeftSlab(slab: slab, end: bufferStart, ordinal: flushedOrdinal))
+      slabs.append(LeftSlab(slab: slab, end: flushedEnd, ordinal: flushedOrdinal))
     }
     return SyncWork(
       storage: storage, namesUpTo: slabsMade, includesNames: slabsMade > slabsNamed,

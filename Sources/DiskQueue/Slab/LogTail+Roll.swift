@@ -50,6 +50,7 @@ extension LogTail {
     passMark()
     synced = position
     syncedOrdinal = ordinal
+    noteFlushed()
   }
 
   func nextHeader(base: UInt64) -> SlabHeader {
@@ -86,6 +87,7 @@ extension LogTail {
     var written = 0
     try slab.write(mark.bytes, at: position, written: &written)
     passMark()
+    noteFlushed()
     do throws(QueueError) {
       try syncNow()
     } catch {

@@ -72,6 +72,8 @@ struct LogTail: ~Copyable, Sendable {
 
   /// The ordinal of the first record that was not flushed, at the most.
   var flushedOrdinal: UInt64
+  /// Where the frames end that were flushed whole, at the least.
+  var flushedEnd: UInt64
   /// All below it is on stable storage.
   var synced: UInt64
   /// The ordinal of the first record that was not synced, at the most.
@@ -112,6 +114,7 @@ struct LogTail: ~Copyable, Sendable {
     lastMarkStamp = start.stamp
     synced = start.position
     flushedOrdinal = start.ordinal
+    flushedEnd = start.position
     syncedOrdinal = start.ordinal
     statedOrdinal = start.ordinal
     slabLimit =
@@ -239,12 +242,17 @@ struct LogTail: ~Copyable, Sendable {
           + " raise maximumPayload, or split it",
         path: slab.path, address: position)
     }
-    guard UInt64(payload) + Self.reserve + Self.mostOverhead <= settings.maximumBytes else {
+    // Twice, and a slab that was begun to state what is durable: the one before that can only go once
+    // something stands behind its beginning.
+    let beginning = UInt64(SlabHeader.byteCount + Mark.byteCount)
+    guard
+      2 * (UInt64(payload) + Self.mostOverhead) + beginning + Self.reserve <= settings.maximumBytes
+    else {
       throw QueueError(
         .payloadTooLarge,
-        "a payload of \(payload) bytes does not fit a topic of"
-          + " \(ByteCount.bytes(Int64(clamping: settings.maximumBytes))): raise maximumBytes, or"
-          + " split it",
+        "a payload of \(payload) bytes is above half of the topic's maximumBytes"
+          + " (\(ByteCount.bytes(Int64(clamping: settings.maximumBytes)))): raise it, or split the"
+          + " payload",
         path: slab.path, address: position)
     }
   }
@@ -308,7 +316,10 @@ struct LogTail: ~Copyable, Sendable {
       lastMarkStamp = before.lastMarkStamp
       statedOrdinal = before.statedOrdinal
       slabHasRecord = before.slabHasRecord
-      if isPartlyWritten { leaveRefusedBytes() }
+      if isPartlyWritten {
+        noteFlushed()
+        leaveRefusedBytes()
+      }
       throw error
     }
   }
@@ -336,7 +347,7 @@ struct LogTail: ~Copyable, Sendable {
     }
     position += UInt64(FrameHeader.byteCount + payload.byteCount)
     ordinal &+= 1
-    flushedOrdinal = ordinal
+    noteFlushed()
     return address
   }
 

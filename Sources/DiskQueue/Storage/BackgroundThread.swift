@@ -8,8 +8,12 @@ internal import Synchronization
 /// Blocking disk work runs here rather than on the cooperative pool, which has a thread a core and
 /// none to spare. The thread starts with the first job.
 final class BackgroundThread: Sendable {
-  /// The running thread's jobs; nil while there is no thread.
-  private let queue = Mutex<JobQueue?>(nil)
+  private struct State {
+    /// The running thread's jobs; nil while there is no thread.
+    var queue: JobQueue?
+    var isClosed = false
+  }
+  private let state = Mutex(State())
 
   /// Queues a job for when a time has passed, on the monotonic clock. It is dropped where the thread
   /// is stopped before. Fails as `submit`.
@@ -27,21 +31,30 @@ final class BackgroundThread: Sendable {
   }
 
   private func running(_ body: (JobQueue) -> Void) throws(SystemError) {
-    try queue.withLock { queue throws(SystemError) in
-      if let running = queue { return body(running) }
+    try state.withLock { state throws(SystemError) in
+      if let running = state.queue { return body(running) }
+      guard !state.isClosed else {
+        throw SystemError(errno: Errno.cancelled, call: "pthread_create")
+      }
       let new = JobQueue()
       try new.start()
       body(new)
-      queue = new
+      state.queue = new
     }
   }
 
   /// Runs what is queued, drops what waits for its time, then ends the thread and waits for it; from
   /// one of its own jobs, it ends behind that one. A later job starts another thread.
-  func stop() {
-    let running = queue.withLock { queue in
-      defer { queue = nil }
-      return queue
+  func stop() { end(forGood: false) }
+
+  /// As `stop`, and takes no more jobs: `submit` fails with ECANCELED.
+  func close() { end(forGood: true) }
+
+  private func end(forGood: Bool) {
+    let running = state.withLock { state in
+      defer { state.queue = nil }
+      if forGood { state.isClosed = true }
+      return state.queue
     }
     running?.finish()
   }

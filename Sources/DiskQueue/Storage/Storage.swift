@@ -50,6 +50,11 @@ package protocol StorageDirectory: AnyObject, Sendable {
   /// another holds it, in this process or in any other. The name led to the file when the lock was
   /// had: whoever removes the file holds its lock. The kernel gives it up when the holder is gone.
   func lock(_ name: String, creating: Bool) throws(SystemError) -> any StorageLock
+
+  /// Calls `onChange` after bytes or names in it may have changed, by whatever process, from
+  /// now on until the watch goes. Several changes may share a call, and a call may come without any.
+  /// It is called on a thread that others wait for: it takes note, wakes somebody, and returns.
+  func watch(_ onChange: @escaping @Sendable () -> Void) throws(SystemError) -> any StorageWatch
 }
 
 /// The files of one topic: the seam between the queue and the system that keeps its bytes.
@@ -63,11 +68,6 @@ package protocol TopicStorage: StorageDirectory {
   /// The directory of the consumers' cursors, made if need be and `creating`; else ENOENT. Its name
   /// is durable after `syncDirectory`.
   func consumers(creating: Bool) throws(SystemError) -> any StorageDirectory
-
-  /// Calls `onChange` after bytes or names of the topic may have changed, by whatever process, from
-  /// now on until the watch goes. Several changes may share a call, and a call may come without any.
-  /// It is called on a thread that others wait for: it takes note, wakes somebody, and returns.
-  func watch(_ onChange: @escaping @Sendable () -> Void) throws(SystemError) -> any StorageWatch
 }
 
 /// A file of a topic. Closed when the last reference goes.

@@ -30,6 +30,7 @@ package enum Errno {
   package static let notSupported = ENOTSUP
   package static let readOnly = EROFS
   package static let noMemory = ENOMEM
+  package static let cancelled = ECANCELED
   package static let badDescriptor = EBADF
   package static let tooManyFiles = EMFILE
 }

@@ -20,14 +20,16 @@ struct GroupCommitTests {
   func turns() {
     var commit = GroupCommit()
     let starts = [commit.want(), commit.want()]
-    let first = commit.nextTurn()
+    commit.beginTurn()
     let startsAgain = commit.want()
-    let others = [commit.nextTurn(), commit.nextTurn()]
+    let goesOn = commit.endTurn()
+    commit.beginTurn()
+    let endsThen = !commit.endTurn()
     let startsAnew = commit.want()
     #expect(starts == [true, false])
-    #expect(first)
     #expect(!startsAgain)
-    #expect(others == [true, false])
+    #expect(goesOn)
+    #expect(endsThen)
     #expect(startsAnew)
   }
 
@@ -156,6 +158,61 @@ struct GroupCommitTests {
     #expect(read.records.first?.address == addresses.lowerBound)
     #expect(read.end == addresses.upperBound)
     try await writer.close()
+  }
+
+  @Test("a close that blocks brings whoever waits to their level, and tells nobody that it closed")
+  func blockingClose() async throws {
+    let (storage, writer) = try gated()
+    let before = storage.gate.syncs
+    storage.gate.close()
+    let one = Task { try await writer.append("one", ensuring: .synced) }
+    await storage.gate.waitForSyncs(before + 1)
+    let two = Task { try await writer.append("two", ensuring: .synced) }
+    while writer.core.synced.waiterCount < 2 { await Task.yield() }
+    let closing = Task.detached { try { () throws(QueueError) in try writer.close() }() }
+    while !writer.core.updateTail({ $0.isClosed }) { await Task.yield() }
+    storage.gate.open()
+    _ = try await one.value
+    _ = try await two.value
+    try await closing.value
+    #expect(try readAll(writer.topic).texts == ["one", "two"])
+  }
+
+  @Test("a close ends, however many go on appending", .timeLimit(.minutes(1)))
+  func closeAmongMany() async throws {
+    let (_, writer) = try gated()
+    let tasks = (0..<30).map { number in
+      Task {
+        var count: UInt64 = 0
+        while (try? await writer.append("record \(number)", ensuring: .synced)) != nil {
+          count += 1
+        }
+        return count
+      }
+    }
+    while writer.core.updateTail({ $0.ordinal }) < 300 { await Task.yield() }
+    try await writer.close()
+    var landed: UInt64 = 0
+    for task in tasks { landed += await task.value }
+    #expect(landed == writer.core.updateTail { $0.ordinal })
+  }
+
+  @Test("a batch counts the record whose sync failed")
+  func batchCount() throws {
+    var options = QueueWriter.Options()
+    options.syncEvery = .records(3)
+    func failing() throws -> QueueWriter {
+      let storage = SimulatedStorage()
+      let writer = try QueueWriter(
+        topic: Topic(storage: storage), options: options, environment: fixedEnvironment())
+      storage.setFault(.init(.fail(Errno.io), at: 1, isLasting: true) { $0.isSync })
+      return writer
+    }
+    let texts = try failing()
+    #expect(queueError { try texts.append(contentsOf: ["a", "b", "c", "d"]) }?.appended == 3)
+    let bytes = try failing()
+    let payloads: [[UInt8]] = [[1], [2], [3], [4]]
+    #expect(queueError { try bytes.append(contentsOf: payloads) }?.appended == 3)
   }
 
   @Test("closing while tasks wait brings all of them to their level")
