@@ -1,0 +1,281 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueueTestSupport
+
+@testable import DiskQueue
+
+/// A record that is in the log, as far as its writer was told.
+private struct KnownRecord {
+  var address: UInt64
+  var payload: [UInt8]
+}
+
+/// One writer after another on one disk, with policies and caps of all kinds, a disk that runs full,
+/// short writes, kills and power cuts; and what must be true of it at any time.
+struct RoomProgram {
+  var random: SeededGenerator
+  var storage: SimulatedStorage
+  let clock = ManualClock()
+  var writer: QueueWriter?
+  var options = QueueWriter.Options()
+  private var log: [KnownRecord] = []
+  /// So many are flushed, synced, at the least.
+  var flushed = 0
+  var synced = 0
+  var highest: UInt64 = 0
+  var number = 0
+  let hasCap: Bool
+  let cap: ByteCount
+  var opens = 0
+  /// Whether the files may exceed the cap from now on, or do and it was said.
+  var grew = false
+  var problems: [String] = []
+  var trace: [String] = []
+
+  init(seed: UInt64) {
+    random = SeededGenerator(seed: seed)
+    storage = SimulatedStorage(seed: seed)
+    hasCap = random.chance(50)
+    cap = .kibibytes(Int64(64 + random.below(3) * 32))
+  }
+
+  mutating func interval() -> QueueWriter.Options.Interval {
+    switch random.below(7) {
+    case 0: .records(1)
+    case 1: .records(UInt64(1 + random.below(6)))
+    case 2: .bytes(.bytes(Int64(1 + random.below(3000))))
+    case 3: .milliseconds(100)
+    case 4: .init(records: 5, bytes: .bytes(2000), time: .milliseconds(50))
+    default: .never
+    }
+  }
+
+  mutating func open() {
+    options = QueueWriter.Options()
+    options.slabSize = .bytes(Int64([4096, 8192, 16_384][random.below(3)]))
+    options.bufferSize = .bytes(Int64([4096, 8192, 200_000][random.below(3)]))
+    options.flushEvery = interval()
+    options.syncEvery = interval()
+    options.whenFull = [.fail, .dropOldest, .dropOldest, .dropOldestAcknowledged][random.below(4)]
+    if hasCap { options.maximumBytes = cap }
+    let background: Environment.Background = random.chance(50) ? .inline : .manual
+    let clock = clock
+    do throws(QueueError) {
+      writer = try QueueWriter(
+        topic: Topic(storage: storage), options: options,
+        environment: fixedEnvironment(clock, background: background))
+      opens += 1
+      trace.append("open \(options), \(background)")
+      settle("open", isRecovered: true)
+    } catch {
+      if error.code != .noSpace { problems.append("open: \(error)") }
+    }
+  }
+
+  /// Reads all, and takes what is there for what is known.
+  mutating func settle(_ when: String, isRecovered: Bool) {
+    let naive = naiveRead(slabs: storage.slabs)
+    let pass = EnginePass(Topic(storage: storage))
+    if let difference = pass.difference(from: naive) { problems.append("\(when): \(difference)") }
+    let damaged = pass.losses.filter { $0.cause == .damaged }
+    if !damaged.isEmpty { problems.append("\(when): damaged \(damaged)") }
+    let first = storage.slabs.keys.min() ?? 0
+    let expected = log.filter { $0.address >= first }
+    let gone = log.count - expected.count
+    let least = max(0, (isRecovered ? synced : flushed) - gone)
+    let got = pass.records
+    for (index, record) in got.enumerated() {
+      guard index < expected.count else {
+        problems.append(
+          "\(when): \(got.count - expected.count) unknown records from \(record.address)")
+        break
+      }
+      if record.address != expected[index].address || record.payload != expected[index].payload {
+        problems.append(
+          "\(when): record \(index) is at \(record.address) and not \(expected[index].address)")
+        break
+      }
+      if index > 0, let mine = record.ordinal, let before = got[index - 1].ordinal,
+        mine != before + 1
+      {
+        problems.append("\(when): ordinals \(before), \(mine)")
+        break
+      }
+    }
+    if got.count < least {
+      problems.append("\(when): \(got.count) of \(least) that must be there of \(expected.count)")
+    }
+    if isRecovered {
+      log = Array(expected.prefix(got.count))
+      flushed = log.count
+      synced = log.count
+    }
+  }
+
+  mutating func payload() -> [UInt8] {
+    number += 1
+    var length: Int
+    switch random.below(20) {
+    case 0: length = 3000 + random.below(7000)
+    case 1: length = hasCap ? 12_000 + random.below(8000) : 60_000 + random.below(20_000)
+    case 2: length = 0
+    default: length = random.below(500)
+    }
+    let text = Array("#\(number) ".utf8)
+    length = max(length, text.count)
+    return text + [UInt8](repeating: UInt8(truncatingIfNeeded: number), count: length - text.count)
+  }
+
+  mutating func took(_ payload: [UInt8], at address: UInt64) {
+    if address < highest { problems.append("address \(address) below \(highest)") }
+    highest = address + 8 + UInt64(payload.count)
+    log.append(KnownRecord(address: address, payload: payload))
+  }
+
+  /// What policies and the cap may have made of it.
+  mutating func look() {
+    guard writer != nil else { return }
+    let slabs = storage.slabs
+    if hasCap {
+      let used = slabs.values.reduce(0) { $0 + $1.count }
+      let cap = Int(options.maximumBytes?.bytes ?? 0)
+      // Each opening and closing writes what it must.
+      if used > cap + 320 * opens, !grew {
+        problems.append("\(used) bytes of \(cap) after \(opens) opens")
+        grew = true
+      }
+    }
+  }
+
+  mutating func step() {
+    guard let writer else {
+      switch random.below(6) {
+      case 0: cut()
+      default:
+        if random.chance(40) { storage.setCapacity(nil) }
+        open()
+      }
+      return
+    }
+    switch random.below(100) {
+    case 0..<60:
+      let payload = payload()
+      let before = log.count
+      do throws(QueueError) {
+        took(payload, at: try writer.append(payload).rawValue)
+        trace.append("append \(payload.count) at \(log[log.count - 1].address)")
+      } catch {
+        trace.append("refused \(payload.count) \(error.code) appended \(error.appended)")
+        if error.appended == 1, let address = error.address { took(payload, at: address.rawValue) }
+        if error.code != .noSpace, error.code != .payloadTooLarge {
+          problems.append("append: \(error)")
+        }
+      }
+      if log.count > before {
+        if options.flushEvery.records == 1 || options.syncEvery.records == 1 { flushed = log.count }
+      }
+    case 60..<66:
+      var batch: [[UInt8]] = []
+      for _ in 0..<random.below(8) { batch.append(payload()) }
+      let position = writer.position.rawValue
+      do throws(QueueError) {
+        let range = try writer.append(contentsOf: batch)
+        if batch.isEmpty { break }
+        noteBatch(batch, batch.count, from: range.lowerBound.rawValue)
+        if highest != range.upperBound.rawValue {
+          problems.append("batch ends at \(range.upperBound), \(highest) known")
+        }
+      } catch {
+        trace.append("batch \(error.code) \(error.appended) of \(batch.count)")
+        noteBatch(batch, error.appended, from: position)
+        if error.code != .noSpace, error.code != .payloadTooLarge {
+          problems.append("batch: \(error)")
+        }
+      }
+    case 66..<71:
+      do throws(QueueError) {
+        try writer.flush()
+        flushed = log.count
+        trace.append("flush")
+        settle("flush", isRecovered: false)
+      } catch { if error.code != .noSpace { problems.append("flush: \(error)") } }
+    case 71..<76:
+      do throws(QueueError) {
+        try writer.sync()
+        (flushed, synced) = (log.count, log.count)
+        trace.append("sync")
+      } catch { if error.code != .noSpace { problems.append("sync: \(error)") } }
+    case 76..<80:
+      do throws(QueueError) {
+        try writer.close()
+        trace.append("close")
+        self.writer = nil
+        (flushed, synced) = (log.count, log.count)
+        settle("close", isRecovered: false)
+      } catch {
+        trace.append("close \(error.code)")
+        if error.code != .noSpace { problems.append("close: \(error)") }
+      }
+    case 80..<84:
+      clock.advance(by: UInt64(random.below(200)) * 1_000_000)
+      writer.doWhatIsTimed()
+      trace.append("time")
+    case 84..<88:
+      if hasCap, random.chance(60) { break }
+      if random.chance(60) {
+        storage.setCapacity(storage.used + random.below(3000))
+      } else {
+        storage.setCapacity(nil)
+      }
+      // What a refused record left in its file cannot be given up on this disk, and counts there.
+      if hasCap { grew = true }
+      trace.append("capacity")
+    case 88..<91: storage.setShortWrites(percent: [0, 30, 100][random.below(3)])
+    case 91..<94:
+      storage.kill()
+      writer.dieForTesting()
+      self.writer = nil
+      trace.append("kill")
+      settle("kill", isRecovered: false)
+    case 94..<96: cut()
+    case 96..<98:
+      do throws(QueueError) { try writer.syncSlabsLeftBehind() } catch {
+        problems.append("left: \(error)")
+      }
+    default:
+      settle("look", isRecovered: false)
+    }
+    look()
+  }
+
+  mutating func noteBatch(_ batch: [[UInt8]], _ count: Int, from: UInt64) {
+    // Addresses between are found by reading.
+    guard count > 0 else { return }
+    guard let writer else { return }
+    // Marks lie between: ask the log.
+    let known = highest
+    do throws(QueueError) { try writer.flush() } catch {
+      // Not readable now: give the disk room for it.
+      storage.setCapacity(nil)
+      do throws(QueueError) { try writer.flush() } catch { problems.append("flush: \(error)") }
+    }
+    let records = EnginePass(Topic(storage: storage)).records.filter { $0.address >= known }
+    if records.count > count { problems.append("batch: \(records.count) landed of \(count)") }
+    let tail = batch.prefix(count).suffix(records.count)
+    for (record, payload) in zip(records, tail) {
+      if record.payload != payload { problems.append("batch: another payload") }
+    }
+    // Those that were dropped again are not of interest.
+    for record in records { took(record.payload, at: record.address) }
+    flushed = log.count
+  }
+
+  mutating func cut() {
+    trace.append("power cut")
+    writer?.dieForTesting()
+    writer = nil
+    storage = storage.powerCut(using: &random)
+    settle("cut", isRecovered: true)
+  }
+}
