@@ -30,7 +30,8 @@ extension QueueWriter {
 
     /// What the slabs of the topic may hold together, in bytes; 64 KiB or more. No bound but the
     /// disk by default. A payload above half of it is refused with `payloadTooLarge`. Each opening
-    /// and each closing writes what it must, some 100 bytes, also beyond it.
+    /// and each closing writes what it must, some 100 bytes, also beyond it; after a power cut, the
+    /// slab that was removed last may be back.
     public var maximumBytes: ByteCount?
 
     /// What happens at ``maximumBytes``, and on a full disk. `fail` by default: whoever appends

@@ -30,6 +30,8 @@ struct RoomProgram {
   var opens = 0
   /// Whether the files may exceed the cap from now on, or do and it was said.
   var grew = false
+  /// By how much a power cut left the files above the cap: the slab removed last may be back.
+  private var back = 0
   var problems: [String] = []
   var trace: [String] = []
 
@@ -141,7 +143,7 @@ struct RoomProgram {
       let used = slabs.values.reduce(0) { $0 + $1.count }
       let cap = Int(options.maximumBytes?.bytes ?? 0)
       // Each opening and closing writes what it must.
-      if used > cap + 320 * opens, !grew {
+      if used > cap + 320 * opens + back, !grew {
         problems.append("\(used) bytes of \(cap) after \(opens) opens")
         grew = true
       }
@@ -276,6 +278,7 @@ struct RoomProgram {
     writer?.dieForTesting()
     writer = nil
     storage = storage.powerCut(using: &random)
+    back = max(0, storage.slabs.values.reduce(0) { $0 + $1.count } - Int(cap.bytes))
     settle("cut", isRecovered: true)
   }
 }

@@ -13,7 +13,7 @@ struct RoomProgramTests {
   }
 
   /// Seeds that once showed a fault.
-  private static let remembered: [UInt64] = [20]
+  private static let remembered: [UInt64] = [20, 1212, 1841]
 
   @Test("G1, G2, G4, G9: what was promised survives, and nothing exceeds the cap")
   func programs() {
