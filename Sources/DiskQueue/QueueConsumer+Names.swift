@@ -11,7 +11,9 @@ extension QueueConsumer {
       case sound
       /// It was made, and its first position was not written: it begins anew when it is opened.
       case neverWritten
-      /// Its position is not known: reset it, or delete it.
+      /// Its position is not known: reset it, or delete it. Where its file is no plain one, but a
+      /// link, a directory or a pipe, both fail with `system`: remove that by hand. A cleaner that
+      /// protects consumers removes nothing before.
       case damaged
       /// A newer version wrote it.
       case unsupported
@@ -51,7 +53,7 @@ extension QueueConsumer {
     return descriptions
   }
 
-  /// nil: it is gone, or no plain file.
+  /// nil: it is gone.
   private static func describe(
     _ name: String, in directory: any StorageDirectory
   ) throws(QueueError) -> Description? {
@@ -62,8 +64,9 @@ extension QueueConsumer {
       file = try directory.open(fileName, writable: false)
     } catch {
       switch error.errno {
-      // Gone; or a link, or a directory: none of ours.
-      case Errno.noEntry, Errno.tooManyLinks, Errno.notSupported: return nil
+      case Errno.noEntry: return nil
+      // A link, or a directory: none of ours, and in the way.
+      case Errno.tooManyLinks, Errno.notSupported: return Description(name: name, state: .damaged)
       default: throw .system(error, doing: "opening a cursor", path: path)
       }
     }

@@ -48,7 +48,8 @@ public final class QueueConsumer: Sendable {
     public var filePermissions: UInt16 = 0o600
 
     /// The topic that records are put aside to; nil, the default, for one beside the topic, whose
-    /// name is the topic's with `.dead` behind it.
+    /// name is the topic's with `.dead` behind it. It cannot be the topic itself, and has to be set
+    /// where the topic is in memory, or its path ends in `.` or `..`.
     public var deadLetters: Topic?
 
     public init() {}
@@ -114,6 +115,11 @@ public final class QueueConsumer: Sendable {
   ) throws(QueueError) {
     try options.validate()
     _ = try CursorFile.fileName(name)
+    if let deadLetters = options.deadLetters, deadLetters.isSame(as: topic) {
+      throw .invalidOption(
+        "deadLetters is the consumer's own topic, where what is put aside would be delivered again:"
+          + " set it to another one")
+    }
     self.topic = topic
     self.name = name
     self.options = options
@@ -229,13 +235,17 @@ public final class QueueConsumer: Sendable {
   /// Where records are put aside to.
   func deadLetters() throws(QueueError) -> Topic {
     if let topic = options.deadLetters { return topic }
-    guard let path = topic.directoryPath else {
+    guard let path = topic.trimmedPath else {
       throw .invalidOption(
         "there is no place beside a topic in memory: set deadLetters to the topic that records are"
           + " put aside to")
     }
-    var name = path[...]
-    while name.utf8.count > 1, name.hasSuffix("/") { name.removeLast() }
-    return Topic(name + ".dead")
+    let last = path.split(separator: "/").last
+    guard last != ".", last != ".." else {
+      throw .invalidOption(
+        "the topic's path, \(path), does not end in a name, and so there is none for a topic beside"
+          + " it: set deadLetters to the topic that records are put aside to")
+    }
+    return Topic(path + ".dead")
   }
 }

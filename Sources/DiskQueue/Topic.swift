@@ -90,6 +90,18 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
     if case .directory(let path) = place { path } else { nil }
   }
 
+  /// The directory's path, if it is one, without slashes at its end.
+  var trimmedPath: Substring? {
+    guard var path = directoryPath?[...] else { return nil }
+    while path.utf8.count > 1, path.hasSuffix("/") { path.removeLast() }
+    return path
+  }
+
+  /// Whether both are named alike, but for slashes at the end.
+  func isSame(as other: Topic) -> Bool {
+    if let path = trimmedPath { path == other.trimmedPath } else { self == other }
+  }
+
   private static func openingFailed(_ error: SystemError, _ path: String) -> QueueError {
     switch error.errno {
     case Errno.noEntry:

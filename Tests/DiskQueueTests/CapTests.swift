@@ -167,6 +167,30 @@ struct CapTests {
     #expect(storage.used - CursorSlots.byteCount <= 65_536)
   }
 
+  @Test("a consumer that is set back between two removals keeps what it goes back to")
+  func setBackMeanwhile() throws {
+    let topic = CleaningTopic()
+    let storage = HookedStorage(topic.storage)
+    var options = options(.dropOldestAcknowledged)
+    options.slabSize = .kibibytes(4)
+    options.maximumPayload = .kibibytes(12)
+    let writer = try QueueWriter(
+      topic: Topic(storage: storage), options: options,
+      environment: fixedEnvironment(topicID: CleaningTopic.topicID))
+    try topic.putCursor("uploader", topic.slot(0))
+    _ = try fill(writer)
+    let slabs = topic.storage.slabs.keys.sorted()
+    try topic.putCursor("uploader", topic.slot(slabs[8] + 128))
+    storage.atNext(.removed) {
+      #expect(throws: Never.self) { try topic.putCursor("uploader", topic.slot(slabs[1] + 128)) }
+    }
+    // Needs more than one slab.
+    let error = queueError { try writer.append([UInt8](repeating: 1, count: 10_000)) }
+    #expect(error?.code == .noSpace)
+    #expect(error?.message.contains("uploader") == true)
+    #expect(topic.storage.slabs.keys.min() == slabs[1])
+  }
+
   @Test("a record that no room would be enough for is refused, and nothing is dropped for it")
   func tooLarge() throws {
     let storage = SimulatedStorage()

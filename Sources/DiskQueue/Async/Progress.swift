@@ -85,15 +85,18 @@ final class Progress: @unchecked Sendable {
   /// Sets it one further.
   func advance() { update(.success(())) { $0.advance(to: $0.value + 1) } }
 
-  /// Tells all who wait that what they wait for was tried in vain; it may be tried again.
-  func reject(_ error: QueueError) { update(.failure(error)) { $0.rejectAll() } }
+  /// Tells all who wait that what they wait for was tried in vain; it may be tried again. Returns
+  /// how many were told.
+  @discardableResult
+  func reject(_ error: QueueError) -> Int { update(.failure(error)) { $0.rejectAll() } }
 
   /// Tells all who wait, and all who come, that it will not go on.
   func end(_ error: QueueError) { update(.failure(error)) { $0.end(error) } }
 
+  @discardableResult
   private func update(
     _ result: Result<Void, QueueError>, _ change: (inout ProgressState<Waiter>) -> [Waiter]
-  ) {
+  ) -> Int {
     let woken = monitor.withLock {
       let woken = change(&state)
       var hasThreads = false
@@ -105,6 +108,7 @@ final class Progress: @unchecked Sendable {
       return woken
     }
     for case .task(let continuation) in woken { continuation.resume(returning: result) }
+    return woken.count
   }
 
   /// Suspends the task until the number is at `target`.

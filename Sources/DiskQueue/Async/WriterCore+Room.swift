@@ -120,8 +120,9 @@ extension WriterCore {
   /// What a file system hands out at a time, mostly.
   private static let blockSize: UInt64 = 4096
 
-  /// Removes slabs from the front until `lacking` says 0, told what was removed so far. Nothing is removed where that could not be
-  /// enough.
+  /// Removes slabs from the front until `lacking` says 0, told what was removed so far. Nothing is
+  /// removed where that could not be enough. Who holds what is asked before each removal: a consumer
+  /// may have been set back since the last one.
   ///
   /// - Throws: `noSpace`, where the slabs that may go are not enough.
   private func dropOldest(
@@ -132,13 +133,15 @@ extension WriterCore {
       var left = lacking(removed)
       guard left > 0 else { return }
       var front = try SlabFront(of: storage)
-      let holds = try consumersThatHold(front)
+      var holds = try consumersThatHold(front)
       let current = updateTail { $0.slab.base }
       let droppable = front.slabs.prefix { $0.base < current && holds.allow($0) }
       let most = droppable.reduce(0 as UInt64) { $0.addingSaturating($1.bytes) }
       guard most >= left else { throw nothingToDrop(holds) }
       for slab in droppable where left > 0 {
         try prove(front)
+        holds = try consumersThatHold(front)
+        guard holds.allow(slab) else { throw nothingToDrop(holds) }
         let outcome: SlabRemoval.Outcome
         do throws(QueueError) {
           outcome = try front.removeFirst(of: storage, synced: updateTail { $0.synced })

@@ -49,7 +49,8 @@ final class ConsumerCore: Sendable {
     var durableMoves: UInt64 = 0
     /// A write is queued, which takes from here what it writes when it begins.
     var isWriteQueued = false
-    var isTimerSet = false
+    /// For when writes are set: each sooner than the one before, on the monotonic clock.
+    var timers: [UInt64] = []
     /// What ended the consumer.
     var failure: QueueError?
     /// Of a write that nobody waited for.
@@ -80,7 +81,12 @@ final class ConsumerCore: Sendable {
     var named = reading.walker.index.bases.last ?? 0
     var file = try CursorFile.open(name, in: storage, creating: true)
     do throws(QueueError) {
-      try file.load(in: storage)
+      do throws(QueueError) {
+        try file.load(in: storage)
+      } catch {
+        file.removeIfNeverWritten()
+        throw error
+      }
       if let slot = try file.slot() {
         try ConsumerCore.goOn(at: slot, &reading, &file)
       } else {
@@ -109,6 +115,7 @@ final class ConsumerCore: Sendable {
     // Durable at once: by the next time the log may have grown past the old one, and what was never
     // delivered would lie below it.
     try file.advance(to: end, topicID: reading.topicID)
+    reading.didWrite(topicID: reading.topicID, at: end.address)
     reading.go(onFrom: end)
   }
 
@@ -122,7 +129,7 @@ final class ConsumerCore: Sendable {
       let place = try reading.begin(from: start, now: environment.now)
       try reading.work(from: 0, to: place.address).run(in: storage, namedThrough: &named)
       try file.begin(at: place, topicID: reading.topicID)
-      reading.didWrite(topicID: reading.topicID)
+      reading.didWrite(topicID: reading.topicID, at: place.address)
     } catch {
       do throws(QueueError) {
         try file.remove()
@@ -209,10 +216,12 @@ final class ConsumerCore: Sendable {
     if let held { return .held(move: held) }
     try seatIfThereIsALog()
     return try reading.withLock { reading throws(QueueError) -> Look in
+      // Its first slab may have come since: the next look goes to the cursor in it.
+      guard reading.isSeated else { return .end }
       if let telling = reading.takeTelling() { return .telling(telling) }
       do throws(QueueError) {
         try reading.readAhead(count)
-        try reading.checkTopic(cursorAt: reading.lastEnd.address, path: path)
+        try reading.checkTopic(path: path)
       } catch {
         // What was read before it is handed out first; the next look finds the same again.
         guard reading.hasAhead, error.code != .unsupportedFormat else { throw error }
@@ -230,7 +239,7 @@ final class ConsumerCore: Sendable {
       let cursor = durable
       let end = try reading.withLock { reading throws(QueueError) -> CursorPosition? in
         guard !reading.isSeated, try reading.look() else { return nil }
-        try reading.checkTopic(cursorAt: cursor.address, path: path)
+        try reading.checkTopic(path: path)
         return try reading.seat(at: cursor)
       }
       guard let end else { return }
@@ -298,13 +307,16 @@ final class ConsumerCore: Sendable {
     guard try note(acknowledged, session: session) != nil else { return }
     // Times only come when a test says so, where there is no thread of its own.
     guard environment.background == .thread else { return }
-    let isFirst = state.withLock { state in
-      defer { state.isTimerSet = true }
-      return !state.isTimerSet
+    let (sum, overflow) = Syscalls.monotonicClock().addingReportingOverflow(nanoseconds)
+    let due = overflow ? .max : sum
+    let isSoonest = state.withLock { state in
+      if let soonest = state.timers.last, soonest <= due { return false }
+      state.timers.append(due)
+      return true
     }
-    guard isFirst else { return }
+    guard isSoonest else { return }
     let write: @Sendable () -> Void = { [self] in
-      state.withLock { $0.isTimerSet = false }
+      state.withLock { $0.timers.removeAll { $0 == due } }
       writeForNobody()
     }
     do throws(SystemError) {
@@ -314,7 +326,7 @@ final class ConsumerCore: Sendable {
         try thread.submit(after: nanoseconds, write)
       }
     } catch {
-      state.withLock { $0.isTimerSet = false }
+      state.withLock { $0.timers.removeAll { $0 == due } }
       throw noThread(error)
     }
   }
@@ -332,13 +344,23 @@ final class ConsumerCore: Sendable {
         do throws(QueueError) {
           try writeNoted()
         } catch {
-          durableMoves.reject(error)
+          tell(error)
         }
       }
     } catch {
       state.withLock { $0.isWriteQueued = false }
-      durableMoves.reject(noThread(error))
+      tell(noThread(error))
     }
+  }
+
+  /// Tells who waits for a write that it failed; the next call, where all of them were cancelled.
+  private func tell(_ error: QueueError) {
+    if durableMoves.reject(error) == 0 { owe(error) }
+  }
+
+  /// Has the next call told of a write that failed.
+  private func owe(_ error: QueueError) {
+    state.withLock { if $0.failure == nil, !$0.isClosed { $0.owed = error } }
   }
 
   /// As a queued write; the next call is told where it failed.
@@ -346,7 +368,7 @@ final class ConsumerCore: Sendable {
     do throws(QueueError) {
       try writeNoted()
     } catch {
-      state.withLock { if $0.failure == nil, !$0.isClosed { $0.owed = error } }
+      owe(error)
       durableMoves.reject(error)
     }
   }
@@ -385,7 +407,7 @@ final class ConsumerCore: Sendable {
   ///
   /// Order: the directory, if the cursor comes into a slab made since; the slabs below it, oldest
   /// first; the slot; its sync; and both for the other slot, where the cursor came into another slab.
-  /// A failed sync ends the consumer.
+  /// A failed sync ends the consumer, and so does that its topic was removed.
   private func writeAlone(
     _ cursor: CursorPosition, _ writing: inout Writing
   ) throws(QueueError) {
@@ -393,19 +415,21 @@ final class ConsumerCore: Sendable {
       let durable = durable
       let (work, topicID) = try reading.withLock {
         reading throws(QueueError) -> (ConsumerSyncWork, UInt64) in
-        try reading.checkTopic(cursorAt: durable.address, path: path)
+        try reading.checkTopic(path: path)
+        // The file went with it: what is written there is gone when it is closed.
+        if reading.walker.index.isRemoved { throw .topicRemoved(path: storage.path) }
         return (reading.work(from: durable.address, to: cursor.address), reading.topicID)
       }
       try work.run(in: storage, namedThrough: &writing.namedThrough)
       try writing.file.advance(to: cursor, topicID: topicID)
-      reading.withLock { $0.didWrite(topicID: topicID) }
+      reading.withLock { $0.didWrite(topicID: topicID, at: cursor.address) }
       // A cleaner goes by the lower slot: left in an earlier slab, it would hold that one for as long
       // as nothing more is acknowledged, and a writer at its cap may be waiting for the room.
       if reading.withLock({ $0.isBehind(writing.file.lowest, theSlabOf: cursor.address) }) {
         try writing.file.advance(to: cursor, topicID: topicID)
       }
     } catch {
-      if error.code == .syncFailed { end(error) }
+      if error.code == .syncFailed || error.code == .noSuchTopic { end(error) }
       throw error
     }
   }
@@ -439,7 +463,7 @@ final class ConsumerCore: Sendable {
         let work = fresh.work(from: durable.address, to: cursor.address)
         try work.run(in: storage, namedThrough: &writing.namedThrough)
         try writing.file.advance(to: cursor, topicID: fresh.topicID)
-        fresh.didWrite(topicID: fresh.topicID)
+        fresh.didWrite(topicID: fresh.topicID, at: cursor.address)
       } catch {
         if error.code == .syncFailed { end(error) }
         throw error

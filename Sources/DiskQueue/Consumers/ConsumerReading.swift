@@ -10,8 +10,8 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
   private(set) var isSeated = false
   /// The end of the record handed out last, or where the reading began.
   private(set) var lastEnd = CursorPosition(address: 0, ordinal: 0)
-  /// What the cursor's file says, or was told to say.
-  private var cursorTopicID: UInt64 = 0
+  /// What the cursor's file says, or was told to say: whose it is, and where it stands.
+  private var written = (topicID: UInt64(0), address: UInt64(0))
   /// Which reset it began with.
   var session: UInt64 = 0
 
@@ -41,13 +41,15 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
     return !walker.index.bases.isEmpty
   }
 
-  /// Begins where a position leads, and returns that as a cursor.
+  /// Begins where a position leads, and returns that as a cursor. It stands before damage that was
+  /// passed on the way: only this reading knows of it, and whoever comes next must meet it again.
   mutating func begin(
     from start: Topic.Position, now: () -> UInt64
   ) throws(QueueError) -> CursorPosition {
     try walker.seek(to: start, now: now)
-    note(try walker.settleStart())
-    lastEnd = CursorPosition(address: walker.position, ordinal: walker.ordinal)
+    let losses = try walker.settleStart()
+    note(losses)
+    lastEnd = walker.placeBefore(losses)
     isSeated = !walker.index.bases.isEmpty
     return lastEnd
   }
@@ -75,25 +77,28 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
   // MARK: Whose cursor it is
 
   /// The id for the cursor's file: the topic's, where it has one.
-  var topicID: UInt64 { walker.index.topicID ?? cursorTopicID }
+  var topicID: UInt64 { walker.index.topicID ?? written.topicID }
 
   /// Throws where a cursor is another topic's; else takes its id.
   mutating func take(_ slot: CursorSlot, path: String) throws(QueueError) {
-    cursorTopicID = slot.topicID
-    try checkTopic(cursorAt: slot.address, path: path)
+    didWrite(topicID: slot.topicID, at: slot.address)
+    try checkTopic(path: path)
   }
 
+  /// Throws where the cursor, as it was written, is another topic's.
+  ///
   /// A cursor without an id was written while the topic had none: before its first slab, or while it
-  /// held nothing but version 1 slabs, which are all in epoch 0.
-  func checkTopic(cursorAt address: UInt64, path: String) throws(QueueError) {
+  /// held nothing but version 1 slabs, which are all in epoch 0. Where the reading stands by now says
+  /// nothing about that.
+  func checkTopic(path: String) throws(QueueError) {
     let index = walker.index
     let isForeign =
-      if cursorTopicID != 0 {
-        index.topicID.map { $0 != cursorTopicID } ?? index.isVersion1
-      } else if index.topicID == nil || address == 0 {
+      if written.topicID != 0 {
+        index.topicID.map { $0 != written.topicID } ?? index.isVersion1
+      } else if index.topicID == nil || written.address == 0 {
         false
       } else {
-        Epoch.of(address) > 0
+        Epoch.of(written.address) > 0
           || !index.isVersion1 && index.bases.first.map { Epoch.of($0) == 0 } ?? false
       }
     guard isForeign else { return }
@@ -104,8 +109,8 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
       path: path)
   }
 
-  /// The cursor was written with the topic's id.
-  mutating func didWrite(topicID: UInt64) { cursorTopicID = topicID }
+  /// The cursor was written with this id, and stands at this address.
+  mutating func didWrite(topicID: UInt64, at address: UInt64) { written = (topicID, address) }
 
   // MARK: Batches
 

@@ -126,6 +126,16 @@ struct CursorFile: Sendable {
     }
   }
 
+  /// Removes a file that holds nothing: left there, it would hold the whole topic.
+  func removeIfNeverWritten() {
+    do throws(QueueError) {
+      guard case .never = try Self.read(lock.file, path: path) else { return }
+      try remove()
+    } catch {
+      // It stays; what went wrong before is what the caller is told.
+    }
+  }
+
   // MARK: Writing
 
   /// What holds, if it was ever written.

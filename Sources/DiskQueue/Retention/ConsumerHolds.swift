@@ -128,49 +128,31 @@ struct ConsumerHolds: Sendable, Equatable {
     _ name: String, in directory: any StorageDirectory
   ) throws(QueueError) -> CursorSlots.Content? {
     let path = directory.path + "/" + CursorName.string(name)
-    var isOpening = true
-    var isSyncing = false
+    let file: any StorageFile
     do throws(SystemError) {
-      let file = try directory.open(CursorName.string(name), writable: false)
-      isOpening = false
-      var content = try read(file)
-      for _ in 0..<mostAttempts {
-        guard case .sound(_, _, count: 1) = content else { return content }
-        isSyncing = true
+      file = try directory.open(CursorName.string(name), writable: false)
+    } catch {
+      if error.errno == Errno.noEntry { return nil }
+      throw .system(error, doing: "opening a consumer's position", path: path)
+    }
+    var content = try CursorFile.read(file, path: path)
+    for _ in 0..<mostAttempts {
+      guard case .sound(_, _, count: 1) = content else { return content }
+      do throws(SystemError) {
         // As its holder does: nothing in it is synced before its name is.
         try directory.syncDirectory()
         try file.sync()
-        isSyncing = false
-        let synced = content
-        content = try read(file)
-        if content == synced { return content }
-      }
-      return .damaged
-    } catch {
-      if isOpening, error.errno == Errno.noEntry { return nil }
-      guard !isSyncing else {
+      } catch {
         throw QueueError(
           .syncFailed,
           "stable storage refused a consumer's position (\(error.call):"
             + " \(Syscalls.describe(error.errno))): nothing is removed until it is known",
           path: path, errno: error.errno)
       }
-      throw .system(error, doing: "reading a consumer's position", path: path)
+      let synced = content
+      content = try CursorFile.read(file, path: path)
+      if content == synced { return content }
     }
-  }
-
-  private static func read(_ file: any StorageFile) throws(SystemError) -> CursorSlots.Content {
-    var bytes = [UInt8](repeating: 0, count: CursorSlots.byteCount)
-    let result: Result<Int, SystemError> = unsafe bytes.withUnsafeMutableBytes { target in
-      do throws(SystemError) {
-        // Safe: the array outlives the call.
-        return .success(unsafe try file.read(into: target, at: 0))
-      } catch {
-        return .failure(error)
-      }
-    }
-    _ = try result.get()
-    // Safe: a span of bytes is its bytes.
-    return CursorSlots.read(unsafe bytes.span.bytes)
+    return .damaged
   }
 }

@@ -79,6 +79,22 @@ extension LogWalker {
     return losses
   }
 
+  /// Where a cursor stands that is made where the walk does, behind the losses that `settleStart`
+  /// returned: before the first damage. Where it is not known how many records that took, none are
+  /// counted: who meets it again is told of it with the least number that it can be.
+  func placeBefore(_ losses: [Loss]) -> CursorPosition {
+    var place = CursorPosition(address: position, ordinal: ordinal)
+    if let pending {
+      place.address = pending.from
+      if pending.isCounted { place.ordinal = pending.ordinal }
+    }
+    for loss in losses.reversed() where loss.cause == .damaged {
+      place.address = loss.addresses.lowerBound.rawValue
+      place.ordinal -= min(place.ordinal, loss.records ?? 0)
+    }
+    return place
+  }
+
   private mutating func forgetLosses() {
     pending = nil
     arrival = nil
@@ -143,6 +159,7 @@ extension LogWalker {
     if var spanning = pending, spanning.to > cursor.address {
       ordinal = max(ordinal, cursor.ordinal)
       spanning.from = max(spanning.from, cursor.address)
+      spanning.ordinal = cursor.ordinal
       spanning.isCounted = true
       spanning.advanced = ordinal - cursor.ordinal
       pending = spanning

@@ -194,7 +194,7 @@ extension LogWalker {
 
   private mutating func note(damageFrom from: UInt64, to: UInt64) {
     if pending == nil {
-      pending = PendingLoss(from: from, to: to, isCounted: ordinalIsCounted)
+      pending = PendingLoss(from: from, to: to, ordinal: ordinal, isCounted: ordinalIsCounted)
     } else {
       pending?.to = to
       pending?.uncountedPlaces += 1

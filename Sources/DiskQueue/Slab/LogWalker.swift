@@ -60,6 +60,8 @@ struct LogWalker: ~Copyable {
   struct PendingLoss {
     var from: UInt64
     var to: UInt64
+    /// That of the first record lost, if it is counted.
+    var ordinal: UInt64
     /// Whether the ordinal was known where the damage began.
     var isCounted: Bool
     /// By how much `ordinal` was already set forward for it; wraps around where it was set back,
@@ -327,7 +329,8 @@ struct LogWalker: ~Copyable {
     if let pending {
       let way = arrival.flatMap { $0.leavesOut ? $0 : nil }
       return Loss(
-        way?.cause ?? .damaged, from: min(way?.from ?? .max, pending.from), to: pending.to,
+        way?.cause ?? .damaged, from: min(way?.from ?? .max, pending.from),
+        to: way == nil ? pending.to : max(pending.to, place),
         records: isCounted ? known - counted : nil)
     }
     if !isCounted {

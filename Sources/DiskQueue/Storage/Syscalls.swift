@@ -132,14 +132,31 @@ enum Syscalls {
 
   // MARK: Files
 
-  /// Opens a plain file of a directory. O_NONBLOCK, so that a pipe of that name does not hang us.
+  /// Opens a plain file of a directory.
   static func openFile(
     inDirectory descriptor: Int32, _ name: String, writable: Bool
   ) throws(SystemError) -> Int32 {
+    try openPlain(inDirectory: descriptor, name, writable ? O_RDWR : O_RDONLY)
+  }
+
+  /// Opens a plain file for reading and writing, made if need be (`exclusive`: it must not exist
+  /// yet).
+  static func createFile(
+    inDirectory descriptor: Int32, _ name: String, exclusive: Bool, permissions: UInt16
+  ) throws(SystemError) -> Int32 {
+    try openPlain(
+      inDirectory: descriptor, name, O_RDWR | O_CREAT | (exclusive ? O_EXCL : 0),
+      permissions: permissions)
+  }
+
+  /// Opens what is no link and no pipe. O_NONBLOCK, so that a pipe of that name does not hang us.
+  private static func openPlain(
+    inDirectory descriptor: Int32, _ name: String, _ flags: Int32, permissions: UInt16 = 0
+  ) throws(SystemError) -> Int32 {
     try checkPath(name, "openat")
-    let access = writable ? O_RDWR : O_RDONLY
     let file = try check("openat") {
-      unsafe openat(descriptor, name, access | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
+      unsafe openat(
+        descriptor, name, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, mode_t(permissions))
     }
     do throws(SystemError) {
       guard try status(file).st_mode & S_IFMT == S_IFREG else {
@@ -150,18 +167,6 @@ enum Syscalls {
       throw error
     }
     return file
-  }
-
-  /// Opens a file for reading and writing, made if need be (`exclusive`: it must not exist yet).
-  static func createFile(
-    inDirectory descriptor: Int32, _ name: String, exclusive: Bool, permissions: UInt16
-  ) throws(SystemError) -> Int32 {
-    try checkPath(name, "openat")
-    return try check("openat") {
-      unsafe openat(
-        descriptor, name, O_RDWR | O_CREAT | (exclusive ? O_EXCL : 0) | O_NOFOLLOW | O_CLOEXEC,
-        mode_t(permissions))
-    }
   }
 
   static func remove(inDirectory descriptor: Int32, _ name: String) throws(SystemError) {

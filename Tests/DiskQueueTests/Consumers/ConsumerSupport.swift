@@ -38,6 +38,16 @@ enum ConsumerTopic {
     return addresses
   }
 
+  /// The bytes of a slab that queuefka wrote.
+  static func version1Slab(_ range: Range<Int>) -> [UInt8] {
+    range.reduce(into: []) { slab, number in
+      let payload = Array(text(number).utf8)
+      withUnsafeBytes(of: UInt32(payload.count).littleEndian) { slab += $0 }
+      withUnsafeBytes(of: xxh32(payload).littleEndian) { slab += $0 }
+      slab += payload
+    }
+  }
+
   static func memory(_ count: Int) throws -> Topic {
     let topic = Topic.memory()
     try append(0..<count, to: topic)

@@ -3,6 +3,7 @@
 
 import DiskQueue
 import DiskQueueTestSupport
+import Foundation
 import Testing
 
 @Suite("G14: what a cursor's file may hold")
@@ -226,14 +227,7 @@ struct CursorFileTests {
   func version1() async throws {
     let storage = SimulatedStorage()
     let topic = Topic(storage: storage)
-    var slab: [UInt8] = []
-    for number in 0..<10 {
-      let payload = Array(ConsumerTopic.text(number).utf8)
-      withUnsafeBytes(of: UInt32(payload.count).littleEndian) { slab += $0 }
-      withUnsafeBytes(of: xxh32(payload).littleEndian) { slab += $0 }
-      slab += payload
-    }
-    storage.replace(slab: 0, with: slab)
+    storage.replace(slab: 0, with: ConsumerTopic.version1Slab(0..<10))
     var consumer = try ConsumerTopic.consumer(topic)
     let batch = try #require(try await consumer.nextBatch(upTo: 4))
     try await batch.acknowledge()
@@ -378,7 +372,7 @@ struct CursorFileTests {
     #expect(try QueueConsumer.consumers(of: topic).map(\.name) == ["other"])
   }
 
-  @Test("no link is followed, and no directory taken for a cursor")
+  @Test("no link is followed, no directory or pipe taken for a cursor, and all are listed")
   func links() throws {
     let directory = try TemporaryDirectory()
     let topic = Topic(directory.path + "/topic")
@@ -388,11 +382,34 @@ struct CursorFileTests {
     try writeFile(directory.path + "/target", [7])
     try makeLink(consumers + "link.cursor", to: directory.path + "/target")
     try writeFile(consumers + "dir.cursor/file", [8])
-    for name in ["link", "dir"] {
-      #expect(queueError { _ = try QueueConsumer(topic: topic, name: name) } != nil)
+    #expect(mkfifo(consumers + "pipe.cursor", 0o600) == 0)
+    for name in ["link", "dir", "pipe"] {
+      let error = queueError { _ = try QueueConsumer(topic: topic, name: name) }
+      #expect(error?.code == error?.errno.map { .system(errno: $0) }, "\(name)")
+      #expect(queueError { try QueueConsumer.delete(name, of: topic) } != nil, "\(name)")
     }
+    #expect(
+      queueError { _ = try QueueConsumer(topic: topic, name: "pipe") }?.errno
+        == Errno.notSupported)
     #expect(try readFile(directory.path + "/target") == [7])
-    #expect(try QueueConsumer.consumers(of: topic).map(\.name) == ["a"])
+    let listed = try QueueConsumer.consumers(of: topic)
+    #expect(listed.map(\.name) == ["a", "dir", "link", "pipe"])
+    #expect(listed.map(\.state) == [.sound, .damaged, .damaged, .damaged])
+    // What is listed so is what a cleaner stops at.
+    let error = queueError {
+      _ = try SlabCleaner(topic: topic).report(keeping: .nothing, isDryRun: true)
+    }
+    #expect(error?.path?.hasSuffix("dir.cursor") == true)
+  }
+
+  @Test("a pipe in the place of the lock is refused")
+  func pipeAsLock() throws {
+    let directory = try TemporaryDirectory()
+    let topic = Topic(directory.path + "/topic")
+    try ConsumerTopic.append(0..<2, to: topic)
+    try removeFile(directory.path + "/topic/lock")
+    #expect(mkfifo(directory.path + "/topic/lock", 0o600) == 0)
+    #expect(queueError { _ = try ConsumerTopic.open(topic) }?.errno == Errno.notSupported)
   }
 
   @Test("many who delete and make one name at once never hold it twice")

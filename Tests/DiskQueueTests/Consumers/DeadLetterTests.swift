@@ -3,6 +3,7 @@
 
 import DiskQueue
 import DiskQueueTestSupport
+import Foundation
 import Testing
 
 @Suite("A record that cannot be processed is put aside, and is no longer in the way")
@@ -71,6 +72,46 @@ struct DeadLetterTests {
     let error = await queueError { try await batch.deadLetter(0, reason: "x") }
     #expect(error?.code == .invalidOption)
     #expect(consumer.ordinal == 0)
+  }
+
+  @Test("a topic whose path does not end in a name has no place beside it", arguments: [".", "./"])
+  func noName(_ ending: String) async throws {
+    let directory = try TemporaryDirectory()
+    let path = directory.path + "/topic"
+    try ConsumerTopic.append(0..<1, to: Topic(path))
+    let files = try names(path)
+    for ending in ["/" + ending, "/../topic/" + ending, "/consumers/." + ending] {
+      let consumer = try QueueConsumer(topic: Topic(path + ending), name: "reader")
+      let batch = try #require(try await consumer.nextBatch(upTo: 1))
+      let error = await queueError { try await batch.deadLetter(0, reason: "x") }
+      #expect(error?.code == .invalidOption)
+      #expect(error?.message.contains("deadLetters") == true)
+      #expect(consumer.ordinal == 0)
+      try await consumer.close()
+    }
+    #expect(try names(path).subtracting(["consumers"]) == files)
+    #expect(try names(directory.path) == ["topic"])
+  }
+
+  private func names(_ path: String) throws -> Set<String> {
+    Set(try FileManager.default.contentsOfDirectory(atPath: path))
+  }
+
+  @Test("the topic itself is refused as the place for them")
+  func itself() throws {
+    let directory = try TemporaryDirectory()
+    let onDisk = Topic(directory.path + "/topic")
+    try ConsumerTopic.append(0..<1, to: onDisk)
+    let inMemory = try ConsumerTopic.memory(1)
+    for (topic, dead) in [
+      (onDisk, onDisk), (onDisk, Topic(directory.path + "/topic/")), (inMemory, inMemory),
+    ] {
+      var options = ConsumerTopic.options
+      options.deadLetters = dead
+      let error = queueError { _ = try ConsumerTopic.consumer(topic, options: options) }
+      #expect(error?.code == .invalidOption)
+      #expect(try QueueConsumer.consumers(of: topic).isEmpty)
+    }
   }
 
   @Test("the largest record the consumer takes finds room there")

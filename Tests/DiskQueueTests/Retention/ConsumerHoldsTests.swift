@@ -69,6 +69,17 @@ struct ConsumerHoldsTests {
     #expect(other?.message.contains("uplaoder") == true)
   }
 
+  @Test("a file that was cut short is judged by what is left of it")
+  func cutShort() throws {
+    // Padded with zeros, a part of the first generation would pass for a damaged slot.
+    let slot = made.slot(500)
+    for count in [0, 64, 4095, 4096 + 10, 4096 + 63] {
+      let bytes = Array(CursorSlots.first(slot).prefix(count))
+      try made.putCursor("a", bytes: bytes)
+      #expect(try made.holds().lowest?.cause == .neverWritten, "\(count)")
+    }
+  }
+
   @Test("a cursor with one slot is synced, under its name, before it is believed")
   func oneSlot() throws {
     try made.putCursor("a", made.slot(500), isSynced: false)
