@@ -10,6 +10,7 @@ final class Told: Sendable {
   private let state = Mutex<[Loss]>([])
   var losses: [Loss] { state.withLock { $0 } }
   func take(_ loss: Loss) { state.withLock { $0.append(loss) } }
+  func forget() { state.withLock { $0 = [] } }
 }
 
 /// Small topics with records whose payloads tell their ordinals.

@@ -11,7 +11,7 @@ import Testing
 /// `DISKQUEUE_SEED=4711` that one runs alone and prints what it did.
 @Suite("Random programs keep every promise")
 struct ModelTests {
-  private static func number(_ name: String) -> UInt64? {
+  static func number(_ name: String) -> UInt64? {
     ProcessInfo.processInfo.environment[name].flatMap { UInt64($0) }
   }
 
