@@ -237,7 +237,8 @@ final class ChannelCleaner: Sendable {
     let synced = max(position, writer.updateTail { $0.synced })
     var hasRemoved = false
     while front.obstacle(synced: synced, holds: holds) == nil {
-      guard case .removed = try front.removeFirst(of: storage, synced: synced) else { break }
+      // Where it is gone, another cleaner was faster, and goes no further than it knows of.
+      if case .kept = try front.removeFirst(of: storage, synced: synced) { break }
       hasRemoved = true
     }
     if hasRemoved { try SlabRemoval.syncDirectory(of: storage) }
