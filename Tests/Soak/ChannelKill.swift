@@ -55,6 +55,7 @@ struct ChannelKill: ParsableCommand {
       let answer = try last.nextLine(within: 30_000)
       if answer == .end { break }
       guard case .line(let line) = answer else {
+        last.abortAndWait()
         throw Broken("the channel does not come to its end")
       }
       try oracle.take(line, at: Posix.now())

@@ -278,6 +278,12 @@ final class Child {
     _ = wait()
   }
 
+  /// SIGABRT: where it hangs is told on standard error, as SWIFT_BACKTRACE says.
+  func abortAndWait() {
+    kill(identifier, SIGABRT)
+    _ = wait()
+  }
+
   /// Waits for its own end.
   ///
   /// - Throws: `Broken` where it did not exit with 0.
