@@ -30,13 +30,17 @@ struct ConsumerKill: ParsableCommand {
   private func run(_ seed: UInt64) throws {
     var random = Random(seed: seed)
     let start = Posix.now()
+    // The consumer is there before anything is written, and so before anything is cleaned: without
+    // it nothing would be held.
+    try { () throws(QueueError) in
+      try QueueWriter(topic: Topic(topic)).close()
+      try QueueConsumer(topic: Topic(topic), name: Self.consumer).close()
+    }()
     var writer = try ConsumerKillWriter.start(topic, random.next())
     var writerKills = 0
     var allowed: UInt64 = 1_000
     writer.send("\(allowed)")
     guard case .line = try writer.nextLine(within: 30_000) else { throw Broken("nobody writes") }
-    // It is there before anything is cleaned.
-    try QueueConsumer(topic: Topic(topic), name: Self.consumer).close()
 
     var oracle = DeliveryOracle(records: records)
     for kill in 0..<kills {
