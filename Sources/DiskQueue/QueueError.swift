@@ -14,15 +14,17 @@ public struct QueueError: Error, Sendable {
     case notATopic
     /// Nothing is at the path.
     case noSuchTopic
-    /// A slab was written by a newer version, or belongs to another topic.
+    /// A slab or a cursor was written by a newer version, or belongs to another topic.
     case unsupportedFormat
     /// An option or an argument is out of its bounds; the message names it and them.
     case invalidOption
-    /// The payload is above the topic's, the writer's or the reader's limit. Nothing was written.
+    /// The payload is above the limit of the topic, its cap, the writer or the reader. Nothing was
+    /// written.
     case payloadTooLarge
     /// The writer, or the consumer, was closed.
     case closed
-    /// The task that waited was cancelled.
+    /// The task that waited was cancelled. Where it appended, ``QueueError/appended`` says whether the
+    /// record is in the log all the same.
     case cancelled
     /// No record starts at the address; `address` is the start of the record it lies in, if any.
     case notARecord
@@ -87,8 +89,8 @@ public struct QueueError: Error, Sendable {
   /// Where in the library it arose.
   public var location: SourceLocation { storage.location }
 
-  /// How many records of a batch landed before this error. They are in the log: do not send them
-  /// again.
+  /// How many records, of a batch or of a single append, landed before this error. They are in the
+  /// log: do not append them again.
   public internal(set) var appended = 0
 
   /// Not nil: records were lost, this is told once, and the next call goes on behind them.

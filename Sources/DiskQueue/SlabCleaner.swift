@@ -53,7 +53,8 @@ public struct SlabCleaner: Sendable {
 
   /// What `clean` would remove now. Nothing is removed.
   ///
-  /// It syncs the position of a consumer that has acknowledged only once, as `clean` does.
+  /// As `clean`, it syncs the position of a consumer that has acknowledged only once, and slabs of
+  /// which nothing but a proof that they are durable is wanting.
   public func plan(keeping retention: Retention) throws(QueueError) -> [Removal] {
     try report(keeping: retention, isDryRun: true).removals
   }
@@ -134,8 +135,8 @@ extension SlabCleaner {
     case withinBounds
     /// What lies behind it is less than the minimum to keep.
     case minimum
-    /// Nothing states that the slab behind it has begun to be durable: a sync, or the close of the
-    /// writer, does.
+    /// The slab behind it is not known to have begun to be durable, and could not be made so: a crash
+    /// has parted it from the log, which the next writer sees to, or it is just being made.
     case unproven
     /// This consumer has not acknowledged all of it.
     case consumer(String)
