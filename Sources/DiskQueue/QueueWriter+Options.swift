@@ -44,6 +44,10 @@ extension QueueWriter {
     /// Permission bits of files that are made. 0600 by default.
     public var filePermissions: UInt16 = 0o600
 
+    /// How far marks lie apart, in bytes; at most the format's 64 KiB. Tests set it lower, so that a
+    /// small topic holds many.
+    package var markSpacing = SlabFormat.markSpacing
+
     public init() {}
 
     /// After how much something is done of its own accord: records, bytes or time since it was last

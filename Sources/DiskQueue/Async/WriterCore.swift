@@ -381,7 +381,7 @@ extension LogTail.Settings {
     self.init(
       slabSize: UInt64(options.slabSize.bytes),
       maximumPayload: UInt32(clamping: options.maximumPayload.bytes),
-      bufferSize: Int(options.bufferSize.bytes),
+      markSpacing: options.markSpacing, bufferSize: Int(options.bufferSize.bytes),
       maximumBytes: options.maximumBytes.map { UInt64($0.bytes) } ?? .max,
       flushEvery: LogTail.Threshold(options.flushEvery),
       syncEvery: LogTail.Threshold(options.syncEvery), topicID: topicID, now: now)

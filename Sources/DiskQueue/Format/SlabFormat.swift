@@ -46,8 +46,8 @@ enum SlabFormat {
   static let version: UInt16 = 2
   static let magic: UInt64 = 0x0A42_414C_5351_4489
 
-  /// A mark is written before a record when this much was written since the last one, and around
-  /// every payload larger than this. It bounds what resynchronising has to search.
+  /// A mark is written before a record when this much was written since the last one at the latest,
+  /// and around every payload larger than this. It bounds what resynchronising has to search.
   static let markSpacing: UInt64 = 65_536
 
   /// The largest payload that a length word can state.

@@ -12,6 +12,9 @@ struct LogTail: ~Copyable, Sendable {
   struct Settings: Sendable {
     var slabSize: UInt64
     var maximumPayload: UInt32
+    /// A mark comes before a record when this much was written since the last one, and around every
+    /// longer payload.
+    var markSpacing: UInt64
     var bufferSize: Int
     /// What all slabs may hold together.
     var maximumBytes: UInt64 = .max
@@ -103,7 +106,7 @@ struct LogTail: ~Copyable, Sendable {
     self.storage = storage
     self.settings = settings
     buffer = WriteBuffer(capacity: settings.bufferSize)
-    plainPayload = Int(min(settings.maximumPayload, UInt32(SlabFormat.markSpacing)))
+    plainPayload = Int(min(UInt64(settings.maximumPayload), settings.markSpacing))
     slab = start.slab
     slabHasRecord = start.slabHasRecord
     position = start.position
@@ -200,7 +203,7 @@ struct LogTail: ~Copyable, Sendable {
     defer { settlePlainEnd() }
     let frame = try makeWay(payload.byteCount)
     let before = Before(self)
-    let isLong = payload.byteCount > Int(SlabFormat.markSpacing)
+    let isLong = payload.byteCount > Int(settings.markSpacing)
     let room = frame + (isLong ? Mark.byteCount : 0)
     let address: UInt64
     if room <= buffer.capacity {
@@ -268,8 +271,8 @@ struct LogTail: ~Copyable, Sendable {
     let wantsMark =
       markIsDue
       || position != lastMarkEnd
-        && (payload > Int(SlabFormat.markSpacing)
-          || position - lastMarkEnd >= SlabFormat.markSpacing)
+        && (payload > Int(settings.markSpacing)
+          || position - lastMarkEnd >= settings.markSpacing)
     let needed = frame + (wantsMark ? UInt64(Mark.byteCount) : 0)
     // A slab's first record may reach beyond its size, but none into the next epoch.
     if slabHasRecord, !fits(needed) { try roll() }
@@ -371,7 +374,7 @@ struct LogTail: ~Copyable, Sendable {
       return overflow ? .max : sum
     }
     let full = bufferStart.addingReportingOverflow(UInt64(buffer.capacity))
-    let mark = lastMarkEnd.addingReportingOverflow(SlabFormat.markSpacing)
+    let mark = lastMarkEnd.addingReportingOverflow(settings.markSpacing)
     let cap = settings.maximumBytes - min(settings.maximumBytes, sum(otherBytes, Self.reserve))
     plainEnd = min(
       full.overflow ? 0 : full.partialValue, mark.overflow ? 0 : mark.partialValue, slabLimit,
