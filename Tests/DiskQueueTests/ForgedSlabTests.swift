@@ -37,4 +37,24 @@ struct ForgedSlabTests {
     #expect(pass.records.map(\.payload) == [[1], [2]])
     #expect(pass.difference(from: naiveRead(slabs: slabs)) == nil)
   }
+
+  @Test("a slab that reaches over the end of its epoch ends there: what is behind is another's")
+  func overTheEpoch() throws {
+    let border: UInt64 = 1 << 40
+    var forge = SlabForge(base: border - 200, synced: 0)
+    for number in 0..<4 as Range<UInt8> { forge.putRecord([UInt8](repeating: number, count: 32)) }
+    #expect(forge.end > border)
+    let slabs = [forge.base: forge.bytes]
+    let topic = try topic(slabs)
+    let before = EnginePass(topic)
+    #expect(before.records.map(\.ordinal) == [0])
+    #expect(before.difference(from: naiveRead(slabs: slabs)) == nil)
+
+    let writer = try QueueWriter(topic: topic, options: .init(), environment: fixedEnvironment())
+    #expect(try writer.append("new") == Address(rawValue: border + 128))
+    try writer.close()
+    let behind = EnginePass(topic)
+    #expect(behind.records.map(\.ordinal) == [0, 1])
+    #expect(behind.records.last?.payload == Array("new".utf8))
+  }
 }
