@@ -199,8 +199,10 @@ private struct NaiveSlab {
 
   init(base: UInt64, file: [UInt8]) {
     self.base = base
-    // Addresses end at 2^64 - 1; cutting here keeps every later sum in range.
-    let room = UInt64.max - base
+    // Addresses from the next epoch on are not this slab's, and end at 2^64 - 1; cutting here keeps
+    // every later sum in range.
+    let epochEnd = ((base >> 40) + 1).multipliedReportingOverflow(by: 1 << 40)
+    let room = (epochEnd.overflow ? UInt64.max : epochEnd.partialValue) - base
     bytes = UInt64(file.count) <= room ? file : Array(file.prefix(Int(room)))
     header = naiveHeader(of: bytes, base: base)
   }

@@ -129,7 +129,9 @@ extension LogWalker {
     let fileEnd = try slab.end()
     var marks = MarkSearch(slab, topicID: topicID)
     let content = min(limit, fileEnd)
-    let mark = try marks.first(from: position, limit: content)
+    // Behind `position`: what looks like a mark at a slab's base is none, and would hold us there.
+    let (behind, overflow) = position.addingReportingOverflow(1)
+    let mark = overflow ? nil : try marks.first(from: behind, limit: content)
 
     // The end of the content counts as a mark with the next readable slab's ordinal: exactly that,
     // where the very next one is readable, and else the most it can be.

@@ -28,10 +28,17 @@ package final class SlabFile: Sendable {
     }
   }
 
+  /// Where the slab's epoch ends. Addresses from there on are another slab's, whatever this file
+  /// holds there: no writer lets a slab reach so far.
+  private var epochEnd: UInt64 { Epoch.end(Epoch.of(base)) }
+
   /// Reads at an address of this slab; fewer bytes only at its end.
   func read(
     into target: UnsafeMutableRawBufferPointer, at address: UInt64
   ) throws(QueueError) -> Int {
+    let room = address < epochEnd ? Int(clamping: epochEnd - address) : 0
+    // Safe: a part of the caller's buffer.
+    let target = unsafe UnsafeMutableRawBufferPointer(rebasing: target.prefix(room))
     do throws(SystemError) {
       return unsafe try file.read(into: target, at: address - base)
     } catch {
@@ -47,10 +54,10 @@ package final class SlabFile: Sendable {
     }
   }
 
-  /// The address behind the file's last byte. No address lies behind `UInt64.max`.
+  /// The address behind the file's last byte, at most the end of its epoch.
   package func end() throws(QueueError) -> UInt64 {
     let (end, overflow) = base.addingReportingOverflow(try size())
-    return overflow ? .max : end
+    return min(overflow ? .max : end, epochEnd)
   }
 
   /// What the slab begins with.

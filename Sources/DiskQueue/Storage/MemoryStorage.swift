@@ -200,10 +200,20 @@ private final class MemoryFile: StorageFile {
 
   func write(_ source: RawSpan, at offset: UInt64) throws(SystemError) -> Int {
     let count = bytes.withLock { bytes -> Int in
-      guard let start = Int(exactly: offset), start <= bytes.count else { return 0 }
-      let overwritten = min(source.byteCount, bytes.count - start)
-      let added = budget.take(source.byteCount - overwritten)
+      guard let start = Int(exactly: offset) else { return 0 }
+      let overwritten = max(0, min(source.byteCount, bytes.count - start))
+      // Zeros, as in a file that is written to behind its end.
+      let gap = max(0, start - bytes.count)
+      let (wanted, overflow) = gap.addingReportingOverflow(source.byteCount - overwritten)
+      guard !overflow else { return 0 }
+      let taken = budget.take(wanted)
+      let added = taken - gap
+      guard overwritten > 0 || added > 0 else {
+        budget.giveBack(taken)
+        return 0
+      }
       for index in 0..<overwritten { bytes[start + index] = source.byte(index) }
+      bytes.append(contentsOf: repeatElement(0, count: gap))
       unsafe source.extracting(overwritten..<overwritten + added).withUnsafeBytes {
         unsafe bytes.append(contentsOf: $0)
       }

@@ -1,0 +1,15 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import FuzzSupport
+
+// Slabs of version 2, as files with what is to be made right in them, or as a program.
+runFuzzer { bytes, count in
+  var input = Input(bytes, count)
+  let isProgram = input.u8() % 2 == 1
+  let probes = [UInt64(input.u8()), input.number(near: 128)]
+  let slabs = isProgram ? SlabProgram.slabs(from: &input) : SlabImage.all(from: &input)
+  var examination = Examination(of: slabs, probes: probes)
+  examination.run()
+  return 0
+}
