@@ -22,7 +22,7 @@ struct OpenRace: ParsableCommand {
     var refused = 0
     var newTopics = 0
     var kills = 0
-    /// Won by a kill that came before the racers had begun.
+    /// What has to stand in the topic that is raced for again and again.
     var records: [UInt64] = []
   }
 
@@ -131,7 +131,7 @@ struct OpenRace: ParsableCommand {
       for racer in racers where winner == nil {
         if case .line(let line) = try racer.nextLine(within: 1) {
           let words = line.split(separator: " ")
-          try check(words.count == 2 && words[0] == "won", "a racer was told: \(line)")
+          try check(words.first == "won" && words.count == 2, "a racer was told: \(line)")
           try check(
             UInt64(words[1]) ?? 0 >= killed, "somebody had the topic before its holder was killed")
           winner = racer
@@ -195,7 +195,10 @@ struct OpenRacer: AsyncParsableCommand {
             writer = try QueueWriter(topic: Topic(topic))
             Posix.say("won \(Posix.now())")
           } catch {
-            guard error.code == .locked else { throw error }
+            guard error.code == .locked else {
+              Posix.say("\(error)")
+              break
+            }
             refusals += 1
             if try orders.next(within: 0) == .line("stop") {
               Posix.say("stopped \(refusals)")
