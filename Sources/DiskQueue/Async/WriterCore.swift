@@ -307,8 +307,9 @@ final class WriterCore: Sendable {
         end(error)
         storageLock.release()
       } else {
-        // Turns that found it closed have told nobody.
-        startTurns()
+        // Turns that found it closed have told nobody. Where nobody waits, nothing is synced that
+        // nobody asked for: whoever comes from now on starts his own.
+        if synced.waiterCount > 0 { startTurns() }
       }
       throw error
     }

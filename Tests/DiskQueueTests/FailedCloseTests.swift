@@ -1,0 +1,29 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueueTestSupport
+import Testing
+
+@testable import DiskQueue
+
+@Suite("A close that failed, and may be asked again")
+struct FailedCloseTests {
+  @Test("behind it nothing is written or synced that nobody asks for")
+  func nothingIsSyncedForNobody() throws {
+    let storage = SimulatedStorage()
+    let writer = try QueueWriter(
+      topic: Topic(storage: storage), options: SmallTopic.options, environment: .simulated())
+    try writer.append("first")
+    // The record is written and synced, the closing mark is not written.
+    storage.setFault(SimulatedStorage.Fault(.fail(Errno.io), at: 2) { $0.isWrite })
+    #expect(queueError { try writer.close() }?.code == .system(errno: Errno.io))
+    storage.logCalls()
+    try writer.append("second")
+    // Whatever was asked of the writer's thread is done when it has ended.
+    writer.core.stopThread()
+    #expect(storage.calls == [])
+    #expect(EnginePass(Topic(storage: storage)).records.count == 1)
+    try writer.close()
+    #expect(EnginePass(Topic(storage: storage)).records.count == 2)
+  }
+}
