@@ -1,10 +1,13 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
+internal import DiskQueue
+
 /// A file as the system caches it, and as the disk holds it.
 ///
 /// A disk writes sectors of 512 bytes whole. Between two syncs it may write any of them, in any
-/// order.
+/// order. Where the file grew and a sector did not get to the disk, that holds zeros, or what was
+/// there before it became this file's: bytes of another one.
 package struct SimulatedFile: Sendable {
   package static let sector = 512
 
@@ -16,6 +19,9 @@ package struct SimulatedFile: Sendable {
   private var dirty: Set<Int> = []
   /// Sectors that a failed sync gave up: cached, taken for clean, and not on the disk.
   private var lost: Set<Int> = []
+  /// How many syncs failed. Each handle that was open then is told by its next one, as Linux does;
+  /// one that is opened later is not: somebody was told.
+  private(set) var failures = 0
 
   init() {}
 
@@ -59,6 +65,21 @@ package struct SimulatedFile: Sendable {
     }
   }
 
+  /// As the other, before any sector is put there: those that the file had not had yet, and that
+  /// were written to, may hold what others left.
+  private mutating func resizeOnDisk(
+    _ size: Int, _ leftovers: Leftovers, using random: inout SeededGenerator
+  ) {
+    let first = (durable.count + Self.sector - 1) / Self.sector
+    resizeOnDisk(size)
+    guard !leftovers.isEmpty, random.chance(50) else { return }
+    for sector in dirty.union(lost).sorted() where sector >= first && random.chance(70) {
+      let range = Self.bytes(of: sector, below: durable.count)
+      let bytes = leftovers.sector(like: sector, using: &random).prefix(range.count)
+      durable.replaceSubrange(range.prefix(bytes.count), with: bytes)
+    }
+  }
+
   mutating func sync() {
     resizeOnDisk(cached.count)
     for sector in dirty { putOnDisk(sector) }
@@ -67,8 +88,10 @@ package struct SimulatedFile: Sendable {
 
   /// A sync that fails: some sectors reach the disk, and all are taken for clean afterwards, if the
   /// system forgets about them.
-  mutating func failSync(using random: inout SeededGenerator, forgets: Bool) {
-    if random.chance(50) { resizeOnDisk(cached.count) }
+  mutating func failSync(
+    using random: inout SeededGenerator, leftovers: Leftovers, forgets: Bool
+  ) {
+    if random.chance(50) { resizeOnDisk(cached.count, leftovers, using: &random) }
     for sector in dirty.sorted() {
       // A sector may have got there, and the size that would show it not.
       let isThere = random.chance(50)
@@ -76,7 +99,9 @@ package struct SimulatedFile: Sendable {
       let end = Self.bytes(of: sector, below: cached.count).upperBound
       if forgets, !isThere || end > durable.count { lost.insert(sector) }
     }
-    if forgets { dirty = [] }
+    guard forgets else { return }
+    dirty = []
+    failures += 1
   }
 
   /// Forgets what is cached and clean. The size stays: the system remembers it elsewhere.
@@ -95,7 +120,9 @@ package struct SimulatedFile: Sendable {
 
   /// The file after a power cut: any size between the disk's and the cached one, and any of the
   /// sectors written since the last sync.
-  func afterPowerCut(using random: inout SeededGenerator) -> SimulatedFile {
+  func afterPowerCut(
+    using random: inout SeededGenerator, leftovers: Leftovers
+  ) -> SimulatedFile {
     var file = self
     let low = min(durable.count, cached.count)
     let high = max(durable.count, cached.count)
@@ -105,7 +132,7 @@ package struct SimulatedFile: Sendable {
       case 1: cached.count
       default: low + random.below(high - low + 1)
       }
-    file.resizeOnDisk(size)
+    file.resizeOnDisk(size, leftovers, using: &random)
     let kept = [0, 10, 50, 90, 100][random.below(5)]
     for sector in dirty.sorted() where random.chance(kept) { file.putOnDisk(sector) }
     return SimulatedFile(durable: file.durable)
@@ -121,9 +148,42 @@ package struct SimulatedFile: Sendable {
   }
 }
 
+/// What lies in sectors that no file has any more, or that one had before another took them over:
+/// bytes of slabs, live and removed.
+struct Leftovers: Sendable {
+  private var files: [[UInt8]]
+  /// So many files are remembered, and so much of each.
+  private static let most = (files: 12, bytes: 32 << 10)
+
+  init(_ files: [[UInt8]]) {
+    self.files = files.filter { $0.count >= SimulatedFile.sector }.suffix(Self.most.files).map {
+      Array($0.prefix(Self.most.bytes))
+    }
+  }
+
+  var isEmpty: Bool { files.isEmpty }
+
+  /// Half of the time the sector that another file had at the same place, which is the one most
+  /// like what belongs there.
+  func sector(like sector: Int, using random: inout SeededGenerator) -> ArraySlice<UInt8> {
+    let bytes = files[random.below(files.count)]
+    let count = bytes.count / SimulatedFile.sector
+    let number = random.chance(50) && sector < count ? sector : random.below(count)
+    let start = number * SimulatedFile.sector
+    return bytes[start..<start + SimulatedFile.sector]
+  }
+
+  /// With those of before.
+  func adding(_ more: [[UInt8]]) -> Leftovers { Leftovers(files + more) }
+}
+
 /// A directory of files, and what of it is durable.
 package struct SimulatedDisk: Sendable {
   private var files: [Int: SimulatedFile] = [:]
+  /// Files that are or were slabs.
+  private var slabs: Set<Int> = []
+  /// Of slabs from before the last power cut.
+  private var earlier = Leftovers([])
   /// The names as programs see them.
   private(set) var names: [String: Int] = [:]
   /// What a name may turn out to be after a power cut: as it was at the last sync of the directory,
@@ -145,8 +205,21 @@ package struct SimulatedDisk: Sendable {
     let file = nextFile
     nextFile += 1
     files[file] = SimulatedFile()
+    if SlabName.parse(name) != nil { slabs.insert(file) }
     change(name, to: file)
     return file
+  }
+
+  /// What a file may hold where it grew.
+  private var leftovers: Leftovers {
+    earlier.adding(slabs.sorted().compactMap { files[$0]?.cached })
+  }
+
+  mutating func failSync(
+    _ file: Int, using random: inout SeededGenerator, forgets: Bool
+  ) {
+    let leftovers = leftovers
+    self[file].failSync(using: &random, leftovers: leftovers, forgets: forgets)
   }
 
   mutating func change(_ name: String, to file: Int?) {
@@ -168,6 +241,8 @@ package struct SimulatedDisk: Sendable {
     var disk = SimulatedDisk()
     disk.nextFile = nextFile
     disk.isNamed = isNamed
+    let leftovers = leftovers
+    disk.earlier = leftovers
     // A topic whose own name is not durable may be gone as a whole.
     if !isNamed, random.chance(50) { return disk }
     for name in Set(names.keys).union(changes.keys).sorted() {
@@ -175,7 +250,8 @@ package struct SimulatedDisk: Sendable {
       if let states = changes[name] { file = states[random.below(states.count)] }
       guard let file else { continue }
       disk.names[name] = file
-      disk.files[file] = self[file].afterPowerCut(using: &random)
+      disk.files[file] = self[file].afterPowerCut(using: &random, leftovers: leftovers)
+      if slabs.contains(file) { disk.slabs.insert(file) }
     }
     // What lies in a directory goes with it.
     for (name, file) in disk.names {

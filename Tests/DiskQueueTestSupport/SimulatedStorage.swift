@@ -88,9 +88,14 @@ package final class SimulatedStorage: TopicStorage {
     var lockHolders: [String: Int] = [:]
     var capacity = Int.max
     var shortWrites = 0
+
+    func handle(_ storage: SimulatedStorage, _ name: String, _ file: Int) -> File {
+      File(storage, name, file, process, failures: disk[file].failures)
+    }
   }
   private let state: Mutex<State>
   private let watchers = Watchers()
+  private let hook = Mutex<(@Sendable (Call) -> Void)?>(nil)
 
   package convenience init(seed: UInt64 = 1) {
     self.init(disk: SimulatedDisk(), random: SeededGenerator(seed: seed))
@@ -131,6 +136,11 @@ package final class SimulatedStorage: TopicStorage {
     }
   }
 
+  /// Decides anew what chance does from here on.
+  package func reseed(_ seed: UInt64) {
+    state.withLock { $0.random = SeededGenerator(seed: seed) }
+  }
+
   /// How often the fault struck since it was set.
   package var hits: Int { state.withLock { $0.hits } }
 
@@ -144,6 +154,17 @@ package final class SimulatedStorage: TopicStorage {
 
   /// In how many of a hundred cases a write stops short.
   package func setShortWrites(percent: Int) { state.withLock { $0.shortWrites = percent } }
+
+  /// Has somebody called before each call, with no lock of this storage held: what others do between
+  /// two calls. What he calls himself is not told.
+  package func setHook(_ body: (@Sendable (Call) -> Void)?) { hook.withLock { $0 = body } }
+
+  private func tellHook(_ call: Call) {
+    // Taken for as long as it runs.
+    guard let body = hook.withLock({ $0.take() }) else { return }
+    body(call)
+    hook.withLock { if $0 == nil { $0 = body } }
+  }
 
   // MARK: Looking
 
@@ -191,10 +212,18 @@ package final class SimulatedStorage: TopicStorage {
   }
 
   /// Flips one bit of a slab; bit 8 is the lowest one of its second byte.
-  package func flip(bit: Int, ofSlab base: UInt64) {
+  package func flip(bit: Int, ofSlab base: UInt64) { flip(bit: bit, of: SlabName.string(base)) }
+
+  /// The same of any file, by its path in the topic; without effect where there is none.
+  package func flip(bit: Int, of name: String) {
     state.withLock { state in
-      if let file = state.disk.names[SlabName.string(base)] { state.disk[file].flip(bit: bit) }
+      if let file = state.disk.names[name] { state.disk[file].flip(bit: bit) }
     }
+  }
+
+  /// The bytes of any file, as a reader would see them if every cache were dropped.
+  package func bytes(of name: String) -> [UInt8]? {
+    state.withLock { state in state.disk.names[name].map { state.disk[$0].afterDroppedCache } }
   }
 
   // MARK: TopicStorage
@@ -208,6 +237,7 @@ package final class SimulatedStorage: TopicStorage {
     _ call: Call, process: Int? = nil, half: (inout State, _ isDying: Bool) -> Void = { _, _ in },
     body: (inout State) -> Result<R, SystemError>
   ) throws(SystemError) -> R {
+    tellHook(call)
     let result = state.withLock { state -> Result<R, SystemError> in
       if call.changes, state.isDead || process.map({ $0 != state.process }) ?? false {
         return .failure(SystemError(errno: Errno.io, call: "dead"))
@@ -244,7 +274,7 @@ package final class SimulatedStorage: TopicStorage {
       guard let file = state.disk.names[name] else {
         return .failure(SystemError(errno: Errno.noEntry, call: "openat"))
       }
-      return .success(File(self, name, file, state.process))
+      return .success(state.handle(self, name, file))
     }
   }
 
@@ -260,7 +290,7 @@ package final class SimulatedStorage: TopicStorage {
         guard state.disk.names[name] == nil else {
           return .failure(SystemError(errno: Errno.exists, call: "openat"))
         }
-        return .success(File(self, name, state.disk.create(name), state.process))
+        return .success(state.handle(self, name, state.disk.create(name)))
       })
   }
 
@@ -312,7 +342,7 @@ package final class SimulatedStorage: TopicStorage {
         return .failure(SystemError(errno: Errno.again, call: "lock"))
       }
       state.lockHolders[name] = state.process
-      let opened = File(self, name, file, state.process)
+      let opened = state.handle(self, name, file)
       return .success(Lock(self, name, state.process, unlocking, opened))
     }
   }
@@ -414,12 +444,17 @@ package final class SimulatedStorage: TopicStorage {
     private let name: String
     private let file: Int
     private let process: Int
+    /// How many failed syncs of the file this handle knows of.
+    private let told: Mutex<Int>
 
-    init(_ storage: SimulatedStorage, _ name: String, _ file: Int, _ process: Int) {
+    init(
+      _ storage: SimulatedStorage, _ name: String, _ file: Int, _ process: Int, failures: Int
+    ) {
       self.storage = storage
       self.name = name
       self.file = file
       self.process = process
+      told = Mutex(failures)
     }
 
     func read(
@@ -480,10 +515,21 @@ package final class SimulatedStorage: TopicStorage {
         half: { [file] state, isDying in
           var random = state.random
           // A process that dies in its sync loses nothing by it; part of it may be done.
-          state.disk[file].failSync(using: &random, forgets: !isDying)
+          state.disk.failSync(file, using: &random, forgets: !isDying)
           state.random = random
+          if !isDying { told.withLock { $0 = state.disk[file].failures } }
         },
-        body: { [file] state in .success(state.disk[file].sync()) })
+        body: { [file] state -> Result<Void, SystemError> in
+          // Of one that failed by another handle, each is told once.
+          let failures = state.disk[file].failures
+          guard
+            told.withLock({ told in
+              defer { told = failures }
+              return told == failures
+            })
+          else { return .failure(SystemError(errno: Errno.io, call: "fdatasync")) }
+          return .success(state.disk[file].sync())
+        })
     }
 
     func size() throws(SystemError) -> UInt64 {
