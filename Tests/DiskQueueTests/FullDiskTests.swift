@@ -51,9 +51,9 @@ struct FullDiskTests {
           let pass = EnginePass(topic)
           if let error = pass.error, visible > 0 { throw error }
           guard pass.records.count >= visible, records.starts(with: pass.records) else {
-            throw Violation("\(pass.records.count) records are read, \(visible) were flushed")
+            throw Violation(.g9, "\(pass.records.count) records are read, \(visible) were flushed")
           }
-          guard pass.losses.isEmpty else { throw Violation("losses \(pass.losses)") }
+          guard pass.losses.isEmpty else { throw Violation(.g9, "losses \(pass.losses)") }
           makeRoom(storage)
         }
       }

@@ -3,32 +3,16 @@
 
 import Testing
 
-/// Random programs with consumers; `DISKQUEUE_SEEDS`, `DISKQUEUE_FIRST` and `DISKQUEUE_SEED` as in
-/// `ModelTests`.
+/// Random programs with consumers; how to run more of them is said at `SeedRun`.
 @Suite("Random programs with consumers keep every promise")
 struct ConsumerModelTests {
   @Test("G10: delivering, acknowledging, resetting, cleaning and crashing in any order")
-  func programs() async {
-    let first = ModelTests.number("DISKQUEUE_FIRST") ?? 1
-    let count = ModelTests.number("DISKQUEUE_SEEDS") ?? 25
-    let single = ModelTests.number("DISKQUEUE_SEED")
-    let seeds = single.map { [$0] } ?? Array(first..<first + count)
-    var tally = Tally()
-    var failures: [String] = []
-    for seed in seeds where failures.count < 10 {
-      let program = ConsumerProgram(seed: seed)
-      do {
-        try await program.run()
-      } catch {
-        failures.append("seed \(seed): \(error)")
-        print("seed \(seed): \(error)\n  \(program.trace.suffix(30).joined(separator: "\n  "))")
-      }
-      if single != nil { print(program.trace.joined(separator: "\n")) }
-      tally.add(program.tally)
-    }
-    print("\(seeds.count) programs with consumers: \(tally.text)")
-    #expect(failures == [])
+  func programs() async throws {
+    let run = try await SeedRun(ConsumerProgram.suite, count: 25)
+    print("\(run.count) programs with consumers: \(run.tally.text)")
+    #expect(run.failures == [])
+    #expect(run.unchecked([.g1, .g2, .g3, .g4, .g5, .g10]) == [])
     let events = ["deaths in a call", "kills", "power cuts", "resets", "slabs cleaned"]
-    #expect(single != nil || !failures.isEmpty || events.allSatisfy { tally[$0] > 0 })
+    #expect(run.isSingle || !run.failures.isEmpty || events.allSatisfy { run.tally[$0] > 0 })
   }
 }

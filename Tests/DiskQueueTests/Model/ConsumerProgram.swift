@@ -5,9 +5,27 @@ import DiskQueueTestSupport
 
 @testable import DiskQueue
 
+/// One thing that such a program does.
+enum ConsumerStep: String, CaseIterable {
+  case begin, rest, die
+  case append, flush, sync, pass, clean, batch, acknowledge, drain, reset, reopen
+
+  /// How often it comes between `begin` and `rest`, relative to the others.
+  var weight: Int {
+    switch self {
+    case .begin, .rest, .die: 0
+    case .append: 7
+    case .batch: 3
+    case .clean, .acknowledge: 2
+    case .flush, .sync, .pass, .drain, .reset, .reopen: 1
+    }
+  }
+}
+
 /// One random program: a writer, two consumers, a cleaner, kills and power cuts, against a model.
 ///
-/// The seed decides everything. A consumer is given every record from where it began, in order, or
+/// The seed and the steps decide everything, as in `Program`. Nothing is damaged here and no sync
+/// fails, and so everything is exact. A consumer is given every record from where it began, in order, or
 /// told how many it missed; its cursor is never below what it acknowledged, nor above.
 final class ConsumerProgram {
   struct Known {
@@ -15,9 +33,12 @@ final class ConsumerProgram {
     var text: String
   }
 
+  private let seed: UInt64
   var random: SeededGenerator
+  private var writer: QueueWriter?
   let clock = ManualClock()
   var storage: SimulatedStorage
+  private var markSpacing = SlabFormat.markSpacing
   let whenFull: QueueWriter.Options.WhenFull?
   let deadLetters = Topic.memory()
   let consumers = [ModelConsumer("a"), ModelConsumer("b")]
@@ -36,8 +57,11 @@ final class ConsumerProgram {
   var tally = Tally()
 
   init(seed: UInt64) {
+    self.seed = seed
     random = SeededGenerator(seed: seed)
     storage = SimulatedStorage(seed: random.next())
+    // So close that every boundary is met.
+    if random.chance(50) { markSpacing = 256 }
     whenFull = [nil, nil, .fail, .dropOldest, .dropOldestAcknowledged][random.below(5)]
   }
 
@@ -48,48 +72,96 @@ final class ConsumerProgram {
 
   func note(_ step: String) { trace.append(step) }
 
-  func expect(_ condition: Bool, _ text: @autoclosure () -> String) throws {
-    guard condition else { throw Violation(text()) }
-  }
+  /// Counts a check of a promise, and throws if it is broken.
+  func expect(
+    _ condition: Bool, _ text: @autoclosure () -> String, _ promise: Promise = .g10
+  ) throws(Violation) { try tally.hold(promise, condition, text) }
 
   // MARK: Running
 
-  func run() async throws {
-    for _ in 0..<10 {
-      try await live()
-      try die()
+  static let suite = ProgramSuite(name: "consumers", steps: plan) { seed, steps in
+    let program = ConsumerProgram(seed: seed)
+    var outcome = ProgramOutcome()
+    do {
+      try await program.run(steps)
+    } catch let violation as Violation {
+      outcome.violation = violation
+    } catch {
+      outcome.violation = Violation(.g10, "an error that nothing caused: \(error)")
     }
+    program.end()
+    outcome.tally = program.tally
+    outcome.trace = program.trace
+    return outcome
+  }
+
+  /// Several processes one after the other, each from `begin` to `die`.
+  static func plan(_ seed: UInt64) -> [PlannedStep] {
+    var random = SeededGenerator(seed: ~seed)
+    let all = ConsumerStep.allCases.flatMap { Array(repeating: $0, count: $0.weight) }
+    var steps: [ConsumerStep] = []
+    for _ in 0..<10 {
+      steps.append(.begin)
+      for _ in 0..<20 + random.below(60) { steps.append(all[random.below(all.count)]) }
+      steps += [.rest, .die]
+    }
+    return PlannedStep.plan(steps.map(\.rawValue), &random)
+  }
+
+  func run(_ steps: [PlannedStep]) async throws {
+    for planned in steps {
+      guard let step = ConsumerStep(rawValue: planned.name) else { continue }
+      random = planned.random(of: seed)
+      storage.reseed(random.next())
+      if step == .die {
+        try die()
+        continue
+      }
+      // What has died does nothing more.
+      guard !storage.isDead, step == .begin || writer != nil else { continue }
+      do {
+        try await take(step)
+      } catch let error as QueueError {
+        guard storage.isDead else { throw error }
+        tally.count("deaths in a call")
+        end()
+      }
+    }
+    random = SeededGenerator(seed: seed)
+    try die()
     let writer = try open()
+    self.writer = writer
     for consumer in consumers {
       try open(consumer)
       try await drain(consumer, writer)
-      consumer.end()
     }
-    writer.dieForTesting()
   }
 
-  /// One process, up to its death of a fault, or until it has done enough.
-  private func live() async throws {
-    var writer: QueueWriter?
-    do {
-      if random.chance(25) { dieAtCall(upTo: 30) }
-      let opened = try open()
-      writer = opened
-      if !storage.isDead, random.chance(70) { dieAtCall(upTo: 500) }
-      for consumer in consumers where random.chance(80) { try open(consumer) }
-      for _ in 0..<20 + random.below(60) { try await takeStep(opened) }
-      for consumer in consumers { try await drain(consumer, opened) }
-      storage.setFault(nil)
-      if random.chance(30) {
-        try await opened.close()
-        for consumer in consumers { try await close(consumer) }
-      }
-    } catch let error as QueueError {
-      guard storage.isDead else { throw error }
-      tally.count("deaths in a call")
-    }
+  /// Nothing that it opened goes on.
+  private func end() {
     writer?.dieForTesting()
+    writer = nil
     for consumer in consumers { consumer.end() }
+  }
+
+  /// A process begins.
+  private func begin() throws {
+    guard writer == nil else { return }
+    if random.chance(25) { dieAtCall(upTo: 30) }
+    writer = try open()
+    if !storage.isDead, random.chance(70) { dieAtCall(upTo: 500) }
+    for consumer in consumers where random.chance(80) { try open(consumer) }
+  }
+
+  /// It comes to rest, and may be closed.
+  private func rest(_ writer: QueueWriter) async throws {
+    for consumer in consumers { try await drain(consumer, writer) }
+    storage.setFault(nil)
+    guard random.chance(30) else { return }
+    try await writer.close()
+    synced = count
+    self.writer = nil
+    for consumer in consumers { try await close(consumer) }
   }
 
   private func dieAtCall(upTo most: Int) {
@@ -98,6 +170,7 @@ final class ConsumerProgram {
 
   /// The process is gone, and the power perhaps.
   private func die() throws {
+    end()
     if random.chance(50) {
       note("power cut, \(synced) of \(count) synced")
       tally.count("power cuts")
@@ -118,25 +191,29 @@ final class ConsumerProgram {
     }
   }
 
-  private func takeStep(_ writer: QueueWriter) async throws {
+  private func take(_ step: ConsumerStep) async throws {
+    if step == .begin { return try begin() }
+    guard let writer else { return }
     let consumer = consumers[random.below(2)]
-    switch random.below(20) {
-    case 0...6: try append(writer)
-    case 7: try await writer.flush()
-    case 8:
+    switch step {
+    case .begin, .die: break
+    case .rest: try await rest(writer)
+    case .append: try append(writer)
+    case .flush: try await writer.flush()
+    case .sync:
       try await writer.sync()
       synced = count
-    case 9: clock.advance(by: UInt64(random.below(40)) * 1_000_000_000)
-    case 10...11: try clean()
-    case 12...14:
+    case .pass: clock.advance(by: UInt64(random.below(40)) * 1_000_000_000)
+    case .clean: try clean()
+    case .batch:
       let most = 1 + random.below(20)
       if let batch = try await consumer.consumer?.nextBatch(upTo: most, following: false) {
         try take(batch, consumer)
       }
-    case 15...16: try await acknowledge(consumer)
-    case 17: try await drain(consumer, writer)
-    case 18: if random.chance(40) { try await reset(consumer, writer) }
-    default:
+    case .acknowledge: try await acknowledge(consumer)
+    case .drain: try await drain(consumer, writer)
+    case .reset: if random.chance(40) { try await reset(consumer, writer) }
+    case .reopen:
       if random.chance(50) { try await close(consumer) }
       consumer.end()
       try open(consumer)
@@ -152,7 +229,7 @@ final class ConsumerProgram {
       pending = text
       do {
         let address = try writer.append(text)
-        try expect(known[address.rawValue] == nil, "address \(address) was used twice")
+        try expect(known[address.rawValue] == nil, "address \(address) was used twice", .g4)
         known[address.rawValue] = Known(ordinal: count, text: text)
         count += 1
         pending = nil
@@ -170,6 +247,7 @@ final class ConsumerProgram {
     var options = QueueWriter.Options()
     options.slabSize = .kibibytes(4)
     options.bufferSize = .kibibytes(4)
+    options.markSpacing = markSpacing
     options.maximumPayload = .bytes([600, 5000][random.below(2)])
     if let whenFull {
       options.maximumBytes = .kibibytes(64)
@@ -184,11 +262,12 @@ final class ConsumerProgram {
     note("opened, with \(kept) of \(count)")
     let all = try readAll(topic)
     for record in all.records { try check(record) }
-    try expect(all.losses.isEmpty, "a reader was told of \(all.losses)")
+    try expect(all.losses.isEmpty, "a reader was told of \(all.losses)", .g5)
     let ordinals = all.records.map { Int($0.ordinal) }
-    try expect(ordinals == Array(kept - ordinals.count..<kept), "ordinals \(ordinals) of \(kept)")
-    try expect(kept >= synced, "\(synced) were durable, and \(kept) were kept")
-    try expect(kept <= count + (pending == nil ? 0 : 1), "\(kept) kept of \(count)")
+    try expect(
+      ordinals == Array(kept - ordinals.count..<kept), "ordinals \(ordinals) of \(kept)", .g3)
+    try expect(kept >= synced, "\(synced) were durable, and \(kept) were kept", .g1)
+    try expect(kept <= count + (pending == nil ? 0 : 1), "\(kept) kept of \(count)", .g2)
     count = kept
     synced = kept
     pending = nil
@@ -221,12 +300,12 @@ final class ConsumerProgram {
       known[address] = Known(ordinal: Int(record.ordinal), text: pending)
     }
     guard let appended = known[address] else {
-      throw Violation("no record was appended at \(address)")
+      throw Violation(.g2, "no record was appended at \(address)")
     }
-    try expect(record.text == appended.text, "another payload at \(address)")
+    try expect(record.text == appended.text, "another payload at \(address)", .g2)
     try expect(
       Int(record.ordinal) == appended.ordinal,
-      "ordinal \(record.ordinal) at \(address), and it was \(appended.ordinal)")
+      "ordinal \(record.ordinal) at \(address), and it was \(appended.ordinal)", .g4)
   }
 
   /// The ordinal of the first record that is left.

@@ -18,7 +18,7 @@ struct CrashPointTests {
   /// Runs the steps with a death at one call, and lets the power go a number of times.
   ///
   /// - Returns: whether it came to the call.
-  private func run(seed: UInt64, dyingAt number: Int, cuts: Int) throws -> Bool {
+  private func run(seed: UInt64, dyingAt number: Int, cuts: Int) async throws -> Bool {
     let program = Program(seed: seed)
     program.writerOptions.slabSize = .kibibytes(4)
     program.storage.logCalls()
@@ -34,13 +34,13 @@ struct CrashPointTests {
       }
     }
     try program.meet(fate)
-    for step in Self.steps { try program.take(step, fate: fate) }
-    try program.finish()
+    for step in Self.steps { try await program.take(step, fate: fate) }
+    try await program.finish()
     return program.tally["deaths"] > 0
   }
 
   @Test("G1-G4 hold after a death at any such call and a power cut, or none", arguments: [0, 1, 2])
-  func everyCall(cuts: Int) {
+  func everyCall(cuts: Int) async {
     var failures: [String] = []
     var calls: [Int] = []
     for seed in UInt64(1)...(cuts == 0 ? 1 : 4) {
@@ -49,7 +49,7 @@ struct CrashPointTests {
       while hasDied, number < 2000, failures.count < 5 {
         number += 1
         do {
-          hasDied = try run(seed: seed, dyingAt: number, cuts: cuts)
+          hasDied = try await run(seed: seed, dyingAt: number, cuts: cuts)
         } catch {
           failures.append("seed \(seed), call \(number): \(error)")
         }

@@ -32,12 +32,12 @@ final class LiveReader {
       guard let record = try reader.nextCopy() else { return try atEnd(program) }
       program.tally.count("live records")
       let address = record.address.rawValue
-      guard program.payloads[address] == record.payload else {
-        throw Violation("G2: a live reader was given \(address), which was never appended")
-      }
-      if let last, address <= last {
-        throw Violation("G3: a live reader was given \(address) behind \(last)")
-      }
+      try program.hold(
+        .g2, program.payloads[address] == record.payload,
+        "a live reader was given \(address), which was never appended")
+      try program.hold(
+        .g3, last.map { $0 < address } ?? true,
+        "a live reader was given \(address) behind \(last ?? 0)")
       try checkSkipped(upTo: address, program)
       last = address
       count += 1
@@ -48,11 +48,9 @@ final class LiveReader {
   func drain(_ program: Program, isLast: Bool) throws {
     try read(.max, program)
     guard isLast, program.flips.isEmpty else { return }
-    guard !isCountKnown || count == program.nextOrdinal else {
-      throw Violation(
-        "G5: a live reader counts \(count) records, and the log \(program.nextOrdinal);"
-          + " losses \(losses.list)")
-    }
+    try program.hold(
+      .g5, !isCountKnown || count == program.nextOrdinal,
+      "a live reader counts \(count) records, and the log \(program.nextOrdinal)")
   }
 
   private func atEnd(_ program: Program) throws {
@@ -60,9 +58,9 @@ final class LiveReader {
     takeLosses()
     let visible = program.log.last { $0.level >= .flushed && !$0.isExcused }
     guard let visible, program.flips.isEmpty, program.needed < .synced else { return }
-    guard let last, last >= visible.address else {
-      throw Violation("G1: a live reader ends before \(visible.address), which was flushed")
-    }
+    try program.hold(
+      .g1, last.map { $0 >= visible.address } ?? false,
+      "a live reader ends before \(visible.address), which was flushed")
   }
 
   /// No record between the last one and this was left out unless it was hit or cleaned.
@@ -70,9 +68,9 @@ final class LiveReader {
     takeLosses()
     let from = last.map { $0 + 1 } ?? 0
     for record in program.log where record.address >= from && record.address < address {
-      guard record.isExcused || !program.flips.isEmpty else {
-        throw Violation("G3: a live reader was not given \(record.address)")
-      }
+      try program.hold(
+        .g3, record.isExcused || program.isHit(record),
+        "a live reader was not given \(record.address)")
     }
   }
 

@@ -4,12 +4,6 @@
 import DiskQueue
 import DiskQueueTestSupport
 
-/// A promise that was broken, in a sentence that begins with its name.
-struct Violation: Error, CustomStringConvertible {
-  var description: String
-  init(_ description: String) { self.description = description }
-}
-
 /// A record as the model knows it.
 struct ModelRecord {
   var address: UInt64
@@ -17,6 +11,8 @@ struct ModelRecord {
   var payload: [UInt8]
   /// The highest level at which it was acknowledged.
   var level: Durability
+  /// What time it really was.
+  var time: UInt64 = 0
   /// Whether it may be missing: it was cleaned, or not yet durable where damage ended a crash.
   var isExcused = false
 
@@ -25,27 +21,11 @@ struct ModelRecord {
   func contains(_ address: UInt64) -> Bool { (self.address..<end).contains(address) }
 }
 
-/// How often each event happened.
-struct Tally {
-  private(set) var counts: [String: Int] = [:]
-
-  mutating func count(_ event: String, _ number: Int = 1) { counts[event, default: 0] += number }
-
-  subscript(_ event: String) -> Int { counts[event] ?? 0 }
-
-  mutating func add(_ other: Tally) {
-    for (event, number) in other.counts { count(event, number) }
-  }
-
-  var text: String {
-    counts.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
-  }
-}
-
 /// One random program against one topic, and the model of what the topic must hold: a plain array.
 ///
-/// The seed decides everything. What may be lost follows from three things alone: the level that a
-/// record was acknowledged at, the bits that were flipped, and the slabs that were cleaned.
+/// The seed and the steps decide everything: what it is set up with comes from the seed, and all
+/// chance in a step from that step's own. What may be lost follows from three things alone: the level
+/// that a record was acknowledged at, the bits that were flipped, and the slabs that were cleaned.
 final class Program {
   let seed: UInt64
   var random: SeededGenerator
@@ -63,14 +43,21 @@ final class Program {
   var flips: Set<UInt64> = []
   /// Whether the writer said that a sync failed.
   var isPoisoned = false
-  /// Whether a sync is to fail, and the writer may know it before the model does.
+  /// Whether a sync is to fail.
   var syncFault = false
+  /// Whether one failed, whoever asked for it, since a writer judged what the disk holds.
+  var hasLied = false
   /// The lowest level that survives what happened since the topic was opened.
   var needed = Durability.buffered
   /// Whether damage hid from recovery how many records the log took.
   var isCountLoose = false
   var nextOrdinal: UInt64 = 0
   var readers: [LiveReader] = []
+  let consumers = [ProgramConsumer("a"), ProgramConsumer("b")]
+  /// The ids that writers gave the topic: the first, and others where all of it was lost.
+  var topicIDs: [UInt64] = []
+  /// By how much the clock was behind at the most.
+  var mostBehind: UInt64 = 0
 
   private(set) var trace: [String] = []
   var tally = Tally()
@@ -83,36 +70,50 @@ final class Program {
     let clock = SimulatedClock(seed: random.next())
     self.clock = clock
     environment = Environment(
-      now: { clock.now() }, randomID: { clock.randomID() },
+      now: { clock.now() }, monotonic: { clock.truth }, randomID: { clock.randomID() },
       background: random.chance(50) ? .manual : .inline)
-    writerOptions.slabSize =
-      [
-        .kibibytes(4), .kibibytes(4), .kibibytes(8), .kibibytes(32), .kibibytes(256),
-      ][random.below(5)]
+    if random.chance(50) {
+      // Every boundary is met.
+      writerOptions.slabSize = .kibibytes(4)
+      writerOptions.markSpacing = 256
+    } else {
+      writerOptions.slabSize =
+        [.kibibytes(4), .kibibytes(8), .kibibytes(32), .kibibytes(256)][random.below(4)]
+    }
     writerOptions.bufferSize = [.kibibytes(4), .kibibytes(8), .kibibytes(256)][random.below(3)]
+    if random.chance(40) { storage.setShortWrites(percent: 10 + random.below(60)) }
   }
 
   var topic: Topic { Topic(storage: storage) }
 
   func note(_ step: String) { trace.append(step) }
 
+  /// Counts a check of a promise, and throws if it is broken.
+  func hold(
+    _ promise: Promise, _ condition: Bool, _ text: @autoclosure () -> String
+  ) throws(Violation) { try tally.hold(promise, condition, text) }
+
   // MARK: Running
 
-  func run() throws {
-    if random.chance(40) { storage.setShortWrites(percent: 10 + random.below(60)) }
+  func run(_ steps: [PlannedStep]) async throws {
     storage.logCalls()
     try settle()
-    for step in steps() {
-      try take(step) { try random.chance(50) ? kill() : powerCut() }
+    for planned in steps {
+      guard let step = ProgramStep(rawValue: planned.name) else { continue }
+      random = planned.random(of: seed)
+      storage.reseed(random.next())
+      try await take(step) { try random.chance(50) ? kill() : powerCut() }
     }
-    try finish()
+    random = SeededGenerator(seed: seed)
+    try await finish()
   }
 
   /// Takes one step; if the process dies in it, `fate` says how, and another one opens the topic.
-  func take(_ step: ProgramStep, fate: () throws -> Void) throws {
+  func take(_ step: ProgramStep, fate: () throws -> Void) async throws {
     note("\(step)")
-    try run(step)
+    try await run(step)
     countRolls()
+    takeLie()
     try meet(fate)
   }
 
@@ -126,23 +127,38 @@ final class Program {
       }
       try open()
     }
-    guard writer != nil else { throw Violation("no writer can be opened") }
+    try hold(.g1, writer != nil, "no writer can be opened")
   }
 
-  /// The end: everything comes to rest, and every reader to its end.
-  func finish() throws {
+  /// The end: everything comes to rest, and every reader and consumer to its end.
+  func finish() async throws {
+    takeLie()
     storage.setFault(nil)
     storage.setCapacity(nil)
+    try settle()
+    for consumer in consumers { try await finish(consumer) }
+    try close()
+    // A sync that failed for somebody else is told to the writer now.
     try settle()
     try close()
     try verify("at the end")
     for reader in readers { try reader.drain(self, isLast: true) }
+    try checkStamps()
     try checkOrder()
   }
 
   /// Every sync came in its order.
   private func checkOrder() throws {
-    if let fault = orderFault(in: storage.calls) { throw Violation("order: \(fault)") }
+    let fault = orderFault(in: storage.calls)
+    try hold(.g1, fault == nil, "order: \(fault ?? "")")
+  }
+
+  /// Takes note of a sync that failed: what the system had, it may have lost.
+  func takeLie() {
+    if syncFault, storage.hits > 0 { (hasLied, syncFault) = (true, false) }
+    guard hasLied else { return }
+    needed = .synced
+    for consumer in consumers { consumer.mayBeAhead = true }
   }
 
   private func countRolls() {
@@ -166,6 +182,11 @@ final class Program {
       tally.count(opened.recovery.wasClean ? "clean openings" : "recoveries")
       note("opened, \(opened.recovery.state), end \(opened.recovery.end)")
       try checkRecovery(opened.recovery, before: before, naive: naive)
+      if let id = SlabHead.topicID(of: storage.slabs), topicIDs.last != id {
+        // What was lost before a single name was durable was another topic.
+        if before.isEmpty { topicIDs = [] }
+        topicIDs.append(id)
+      }
     } catch let error as QueueError {
       note("opening failed: \(error)")
       if error.code != .syncFailed {
@@ -173,17 +194,18 @@ final class Program {
       }
       tally.count("failed openings")
       if storage.isDead { return }
+      takeLie()
       if error.code == .syncFailed { needed = .synced }
-      guard error.code == .noSpace || error.code == .syncFailed || isInjected(error) else {
-        throw Violation("opening failed without a cause: \(error)")
-      }
+      try hold(
+        .g1, error.code == .noSpace || error.code == .syncFailed || isInjected(error),
+        "opening failed without a cause: \(error)")
       storage.setCapacity(nil)
       storage.setFault(nil)
       try open()
     }
   }
 
-  private func isInjected(_ error: QueueError) -> Bool {
+  func isInjected(_ error: QueueError) -> Bool {
     if case .system(errno: Errno.io) = error.code { true } else { false }
   }
 
@@ -214,21 +236,22 @@ final class Program {
   }
 
   func took(_ payload: [UInt8], at address: UInt64) throws {
-    if isPoisoned { throw Violation("G7: an append succeeded after a failed sync") }
-    if payloads[address] != nil { throw Violation("G4: address \(address) names two records") }
-    if let last = log.last, address < last.end {
-      throw Violation("G3: address \(address) is not behind \(last.end)")
-    }
+    try hold(.g7, !isPoisoned, "an append succeeded after a failed sync")
+    try hold(.g4, payloads[address] == nil, "address \(address) names two records")
+    let end = log.last?.end ?? 0
+    try hold(.g3, address >= end, "address \(address) is not behind \(end)")
     payloads[address] = payload
     log.append(
-      ModelRecord(address: address, ordinal: nextOrdinal, payload: payload, level: .buffered))
+      ModelRecord(
+        address: address, ordinal: nextOrdinal, payload: payload, level: .buffered,
+        time: clock.truth))
     nextOrdinal += 1
     tally.count("records")
   }
 
   /// Raises every record to a level that was reached.
   func reached(_ level: Durability) throws {
-    if isPoisoned { throw Violation("G7: \(level) was reached after a failed sync") }
+    try hold(.g7, !isPoisoned, "\(level) was reached after a failed sync")
     for index in log.indices.reversed() {
       if log[index].level >= level { break }
       log[index].level = level
@@ -283,7 +306,7 @@ final class Program {
     if storage.isDead { return }
     switch error.code {
     case .noSpace:
-      if isPoisoned { throw Violation("G7: \(doing) after a failed sync says \(error.code)") }
+      try hold(.g7, !isPoisoned, "\(doing) after a failed sync says \(error.code)")
       tally.count("full disks")
     case .syncFailed:
       isPoisoned = true
@@ -292,8 +315,8 @@ final class Program {
       tally.count("failed syncs")
       try checkPoisoned(isClosing: doing == "close")
     default:
-      guard isInjected(error) else { throw Violation("\(doing) failed without a cause: \(error)") }
-      if isPoisoned { throw Violation("G7: \(doing) after a failed sync says \(error.code)") }
+      try hold(.g1, isInjected(error), "\(doing) failed without a cause: \(error)")
+      try hold(.g7, !isPoisoned, "\(doing) after a failed sync says \(error.code)")
       tally.count("failed writes")
     }
   }
@@ -302,12 +325,13 @@ final class Program {
   private func checkPoisoned(isClosing: Bool) throws {
     guard let writer else { return }
     func mustFail(_ name: String, _ body: () throws -> Void) throws {
+      var code: QueueError.Code?
       do {
         try body()
-      } catch let error as QueueError where error.code == .syncFailed {
-        return
+      } catch let error as QueueError {
+        code = error.code
       }
-      throw Violation("G7: \(name) went on after a failed sync")
+      try hold(.g7, code == .syncFailed, "\(name) went on after a failed sync")
     }
     try mustFail("append") { _ = try writer.append([1]) }
     try mustFail("flush") { try writer.flush() }
@@ -330,8 +354,10 @@ final class Program {
     writer?.dieForTesting()
     storage.kill()
     writer = nil
+    for consumer in consumers { consumer.end() }
     isPoisoned = false
-    needed = max(needed, syncFault ? .synced : .flushed)
+    takeLie()
+    needed = max(needed, .flushed)
     syncFault = false
   }
 
@@ -340,7 +366,8 @@ final class Program {
     note("drop")
     tally.count("drops")
     writer = nil
-    needed = max(needed, syncFault ? .synced : .flushed)
+    takeLie()
+    needed = max(needed, .flushed)
     syncFault = false
   }
 
@@ -351,8 +378,9 @@ final class Program {
     writer = nil
     isPoisoned = false
     readers = []
-    needed = .synced
-    syncFault = false
+    for consumer in consumers { consumer.end() }
+    takeLie()
+    (needed, syncFault, hasLied) = (.synced, false, false)
     try checkOrder()
     storage = storage.powerCut(using: &random)
     storage.logCalls()

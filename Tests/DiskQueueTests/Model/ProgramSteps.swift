@@ -5,28 +5,56 @@ import DiskQueue
 import DiskQueueTestSupport
 
 /// One thing that a program does.
-enum ProgramStep: CaseIterable {
+enum ProgramStep: String, CaseIterable {
   case append, appendMany, appendLarge, batch, flush, sync, background, closeAndOpen, drop
   case kill, powerCut, flip, clean, fill, jump, failSync, failWrite, die, read, newReader, verify
-  case seek, roll
+  case seek, roll, consume, drain, acknowledge, closeConsumer, flipCursor, pass, setRight
 
   /// How often it comes, relative to the others.
   var weight: Int {
     switch self {
     case .append, .appendMany: 14
+    case .consume, .acknowledge: 9
     case .batch, .flush, .sync, .read: 7
-    case .background, .verify, .closeAndOpen, .seek, .clean: 4
-    case .kill, .jump, .newReader, .fill, .roll: 3
-    case .appendLarge, .powerCut, .flip, .failSync, .failWrite, .die, .drop: 2
+    case .clean: 6
+    case .background, .verify, .closeAndOpen, .seek, .drain: 4
+    case .kill, .jump, .newReader, .fill, .roll, .pass: 3
+    case .appendLarge, .powerCut, .flip, .failSync, .failWrite, .die, .drop, .flipCursor: 2
+    case .closeConsumer, .setRight: 2
     }
   }
 }
 
 extension Program {
-  /// What this program does: random steps, and nearly always each kind of accident.
-  func steps() -> [ProgramStep] {
+  /// The programs against a plain array.
+  static let suite = ProgramSuite(name: "topic", steps: plan) { seed, steps in
+    let program = Program(seed: seed)
+    var outcome = ProgramOutcome()
+    do {
+      try await program.run(steps)
+    } catch let violation as Violation {
+      outcome.violation = violation
+    } catch {
+      outcome.violation = Violation(.g5, "an error that nothing caused: \(error)")
+    }
+    program.end()
+    outcome.tally = program.tally
+    outcome.trace = program.trace
+    if outcome.violation != nil { outcome.trace.append(sketch(of: program.storage.slabs)) }
+    return outcome
+  }
+
+  /// Nothing that it opened goes on.
+  private func end() {
+    writer?.dieForTesting()
+    for consumer in consumers { consumer.end() }
+  }
+
+  /// What the program of a seed does: random steps, and nearly always each kind of accident.
+  static func plan(_ seed: UInt64) -> [PlannedStep] {
+    var random = SeededGenerator(seed: ~seed)
     let all = ProgramStep.allCases.flatMap { Array(repeating: $0, count: $0.weight) }
-    var steps = (0..<(20 + random.below(50))).map { _ in all[random.below(all.count)] }
+    var steps = (0..<(25 + random.below(60))).map { _ in all[random.below(all.count)] }
     for step in [ProgramStep.kill, .powerCut, .flip, .roll] where random.chance(97) {
       steps.insert(step, at: random.below(steps.count + 1))
     }
@@ -38,15 +66,15 @@ extension Program {
       let tail = steps.count * 3 / 4
       for _ in 0..<flips { steps.insert(.flip, at: tail + random.below(steps.count - tail + 1)) }
     }
-    return steps
+    return PlannedStep.plan(steps.map(\.rawValue), &random)
   }
 
-  func run(_ step: ProgramStep) throws {
+  func run(_ step: ProgramStep) async throws {
     switch step {
     case .append: try append(payload())
     case .appendMany: for _ in 0..<random.below(30) { try append(payload()) }
     case .appendLarge: try append(payload(length: 60_000 + random.below(120_000)))
-    case .batch: try appendBatch((0..<random.below(12)).map { _ in payload() })
+    case .batch: try appendBatch((0..<random.below(12)).map { _ in batchPayload() })
     case .flush: try flush()
     case .sync: try sync()
     case .background: try syncSlabsLeftBehind()
@@ -63,12 +91,24 @@ extension Program {
     case .flip: try flip()
     case .clean: try clean()
     case .fill: fill()
-    case .jump: clock.jump(nanoseconds: Int64(random.below(4_000_000_000)) - 1_000_000_000)
+    case .jump: jump()
+    case .setRight: clock.setRight()
+    case .pass: passTime()
+    case .consume: try await consume(consumers[random.below(2)])
+    case .drain: try await drain(consumers[random.below(2)])
+    case .acknowledge: try await acknowledge(consumers[random.below(2)])
+    case .closeConsumer: try await close(consumers[random.below(2)])
+    case .flipCursor: flipCursor()
     case .failSync: failSync()
     case .failWrite:
+      takeLie()
+      syncFault = false
       storage.setFault(
         SimulatedStorage.Fault(.fail(Errno.io), at: 1 + random.below(4)) { $0.isWrite })
-    case .die: storage.setFault(SimulatedStorage.Fault(.die, at: 1 + random.below(12)))
+    case .die:
+      takeLie()
+      syncFault = false
+      storage.setFault(SimulatedStorage.Fault(.die, at: 1 + random.below(12)))
     case .read: for reader in readers { try reader.read(random.below(60), self) }
     case .newReader: if readers.count < 3 { readers.append(try LiveReader(self)) }
     case .verify: try verify("in between")
@@ -87,6 +127,12 @@ extension Program {
     case 18: payload(length: random.below(9000))
     default: stolenPayload()
     }
+  }
+
+  /// No mark is put directly behind it: where it ends, the writer's position tells.
+  private func batchPayload() -> [UInt8] {
+    let payload = payload()
+    return payload.count <= writerOptions.markSpacing ? payload : self.payload(length: 200)
   }
 
   /// Bytes that no other payload has, but for the shortest.
@@ -135,36 +181,13 @@ extension Program {
     try verify("after a flip")
   }
 
-  /// Cleans as the format says: list, sync the directory, remove the first, where a header or first
-  /// mark proves that the slab behind it has begun to be durable.
-  private func clean() throws {
-    let bases = storage.slabs.keys.sorted()
-    guard bases.count > 1, writer != nil else { return }
-    var synced: UInt64 = 0
-    for base in bases {
-      guard let head = try SlabFile.open(base, in: storage)?.head(), head.topicID != nil else {
-        continue
-      }
-      synced = max(synced, head.synced ?? 0)
-    }
-    guard synced > bases[1] else { return }
-    do {
-      try storage.syncDirectory()
-      try storage.remove(SlabName.string(bases[0]))
-    } catch {
-      return
-    }
-    note("cleaned \(bases[0])")
-    tally.count("cleaned slabs")
-    for index in log.indices where log[index].address < bases[1] { log[index].isExcused = true }
-  }
-
   private func fill() {
     guard random.chance(60) else { return storage.setCapacity(nil) }
     storage.setCapacity(storage.used + random.below(3000))
   }
 
   private func failSync() {
+    takeLie()
     syncFault = true
     storage.setFault(
       SimulatedStorage.Fault(.fail(random.chance(50) ? Errno.io : Errno.noSpace), at: 1) { call in
@@ -183,16 +206,14 @@ extension Program {
     for start in [Topic.Position.address(address), .ordinal(record.ordinal)] {
       var reader = try QueueReader(topic: topic, from: start) { _ in }
       let found = try reader.nextCopy()
-      guard found?.address == address, found?.payload == record.payload,
-        found?.ordinal == record.ordinal
-      else {
-        throw Violation(
-          "seeking \(record.address) #\(record.ordinal) by \(start) gave \(found as Any)")
-      }
+      try hold(
+        .g4,
+        found?.address == address && found?.payload == record.payload
+          && found?.ordinal == record.ordinal,
+        "seeking \(record.address) #\(record.ordinal) by \(start) gave \(found as Any)")
     }
     var reader = try QueueReader(topic: topic, from: .latest)
-    guard try reader.record(at: address).copy().payload == record.payload else {
-      throw Violation("record(at: \(address)) is another one")
-    }
+    let found = try reader.record(at: address).copy()
+    try hold(.g4, found.payload == record.payload, "record(at: \(address)) is another one")
   }
 }

@@ -11,9 +11,26 @@ private struct KnownRecord {
   var payload: [UInt8]
 }
 
+/// One thing that such a program does.
+enum RoomStep: String, CaseIterable {
+  case append, batch, flush, sync, close, time, capacity, shortWrites, kill, cut, background, look
+
+  /// How often it comes, relative to the others.
+  var weight: Int {
+    switch self {
+    case .append: 60
+    case .batch: 6
+    case .flush, .sync: 5
+    case .close, .time, .capacity: 4
+    case .shortWrites, .kill: 3
+    case .cut, .background, .look: 2
+    }
+  }
+}
+
 /// One writer after another on one disk, with policies and caps of all kinds, a disk that runs full,
 /// short writes, kills and power cuts; and what must be true of it at any time.
-struct RoomProgram {
+final class RoomProgram {
   var random: SeededGenerator
   var storage: SimulatedStorage
   let clock = ManualClock()
@@ -25,6 +42,7 @@ struct RoomProgram {
   var synced = 0
   var highest: UInt64 = 0
   var number = 0
+  private let isSmall: Bool
   let hasCap: Bool
   let cap: ByteCount
   var opens = 0
@@ -32,17 +50,52 @@ struct RoomProgram {
   var grew = false
   /// By how much a power cut left the files above the cap: the slab removed last may be back.
   private var back = 0
-  var problems: [String] = []
-  var trace: [String] = []
+  private(set) var problem: Violation?
+  private(set) var trace: [String] = []
+  private var tally = Tally()
+  private let seed: UInt64
 
   init(seed: UInt64) {
+    self.seed = seed
     random = SeededGenerator(seed: seed)
     storage = SimulatedStorage(seed: seed)
+    isSmall = random.chance(50)
     hasCap = random.chance(50)
     cap = .kibibytes(Int64(64 + random.below(3) * 32))
   }
 
-  mutating func interval() -> QueueWriter.Options.Interval {
+  static let suite = ProgramSuite(name: "room", steps: plan) { seed, steps in
+    let program = RoomProgram(seed: seed)
+    program.run(steps)
+    return ProgramOutcome(violation: program.problem, tally: program.tally, trace: program.trace)
+  }
+
+  static func plan(_ seed: UInt64) -> [PlannedStep] {
+    var random = SeededGenerator(seed: ~seed)
+    let all = RoomStep.allCases.flatMap { Array(repeating: $0, count: $0.weight) }
+    let steps = (0..<160).map { _ in all[random.below(all.count)] }
+    return PlannedStep.plan(steps.map(\.rawValue), &random)
+  }
+
+  private func run(_ steps: [PlannedStep]) {
+    for planned in steps where problem == nil {
+      guard let step = RoomStep(rawValue: planned.name) else { continue }
+      random = planned.random(of: seed)
+      storage.reseed(random.next())
+      take(step)
+    }
+    writer?.dieForTesting()
+  }
+
+  /// Counts a check of a promise; the first that is broken ends the program.
+  private func hold(
+    _ promise: Promise, _ condition: Bool, _ text: @autoclosure () -> String
+  ) {
+    tally.count(promise.checked)
+    if !condition, problem == nil { problem = Violation(promise, text()) }
+  }
+
+  func interval() -> QueueWriter.Options.Interval {
     switch random.below(7) {
     case 0: .records(1)
     case 1: .records(UInt64(1 + random.below(6)))
@@ -53,10 +106,15 @@ struct RoomProgram {
     }
   }
 
-  mutating func open() {
+  func open() {
     options = QueueWriter.Options()
     options.slabSize = .bytes(Int64([4096, 8192, 16_384][random.below(3)]))
     options.bufferSize = .bytes(Int64([4096, 8192, 200_000][random.below(3)]))
+    if isSmall {
+      // Every boundary is met.
+      options.slabSize = .kibibytes(4)
+      options.markSpacing = 256
+    }
     options.flushEvery = interval()
     options.syncEvery = interval()
     options.whenFull = [.fail, .dropOldest, .dropOldest, .dropOldestAcknowledged][random.below(4)]
@@ -71,43 +129,42 @@ struct RoomProgram {
       trace.append("open \(options), \(background)")
       settle("open", isRecovered: true)
     } catch {
-      if error.code != .noSpace { problems.append("open: \(error)") }
+      hold(.g9, error.code == .noSpace, "open: \(error)")
     }
   }
 
   /// Reads all, and takes what is there for what is known.
-  mutating func settle(_ when: String, isRecovered: Bool) {
+  func settle(_ when: String, isRecovered: Bool) {
     let naive = naiveRead(slabs: storage.slabs)
     let pass = EnginePass(Topic(storage: storage))
-    if let difference = pass.difference(from: naive) { problems.append("\(when): \(difference)") }
+    let difference = pass.difference(from: naive)
+    hold(.g5, difference == nil, "\(when): \(difference ?? "")")
     let damaged = pass.losses.filter { $0.cause == .damaged }
-    if !damaged.isEmpty { problems.append("\(when): damaged \(damaged)") }
+    hold(.g5, damaged.isEmpty, "\(when): damaged \(damaged)")
     let first = storage.slabs.keys.min() ?? 0
     let expected = log.filter { $0.address >= first }
     let gone = log.count - expected.count
     let least = max(0, (isRecovered ? synced : flushed) - gone)
     let got = pass.records
     for (index, record) in got.enumerated() {
-      guard index < expected.count else {
-        problems.append(
-          "\(when): \(got.count - expected.count) unknown records from \(record.address)")
-        break
+      hold(
+        .g2, index < expected.count,
+        "\(when): \(got.count - expected.count) unknown records from \(record.address)")
+      guard index < expected.count else { break }
+      hold(
+        .g3, record.address == expected[index].address,
+        "\(when): record \(index) is at \(record.address) and not \(expected[index].address)")
+      hold(
+        .g2, record.payload == expected[index].payload,
+        "\(when): another payload at \(record.address)")
+      if index > 0, let mine = record.ordinal, let before = got[index - 1].ordinal {
+        hold(.g3, mine == before + 1, "\(when): ordinals \(before), \(mine)")
       }
-      if record.address != expected[index].address || record.payload != expected[index].payload {
-        problems.append(
-          "\(when): record \(index) is at \(record.address) and not \(expected[index].address)")
-        break
-      }
-      if index > 0, let mine = record.ordinal, let before = got[index - 1].ordinal,
-        mine != before + 1
-      {
-        problems.append("\(when): ordinals \(before), \(mine)")
-        break
-      }
+      guard problem == nil else { break }
     }
-    if got.count < least {
-      problems.append("\(when): \(got.count) of \(least) that must be there of \(expected.count)")
-    }
+    hold(
+      .g1, got.count >= least,
+      "\(when): \(got.count) of \(least) that must be there of \(expected.count)")
     if isRecovered {
       log = Array(expected.prefix(got.count))
       flushed = log.count
@@ -115,7 +172,7 @@ struct RoomProgram {
     }
   }
 
-  mutating func payload() -> [UInt8] {
+  func payload() -> [UInt8] {
     number += 1
     var length: Int
     switch random.below(20) {
@@ -129,39 +186,33 @@ struct RoomProgram {
     return text + [UInt8](repeating: UInt8(truncatingIfNeeded: number), count: length - text.count)
   }
 
-  mutating func took(_ payload: [UInt8], at address: UInt64) {
-    if address < highest { problems.append("address \(address) below \(highest)") }
+  func took(_ payload: [UInt8], at address: UInt64) {
+    hold(.g4, address >= highest, "address \(address) below \(highest)")
     highest = address + 8 + UInt64(payload.count)
     log.append(KnownRecord(address: address, payload: payload))
   }
 
   /// What policies and the cap may have made of it.
-  mutating func look() {
+  func look() {
     guard writer != nil else { return }
     let slabs = storage.slabs
     if hasCap {
       let used = slabs.values.reduce(0) { $0 + $1.count }
       let cap = Int(options.maximumBytes?.bytes ?? 0)
       // Each opening and closing writes what it must.
-      if used > cap + 320 * opens + back, !grew {
-        problems.append("\(used) bytes of \(cap) after \(opens) opens")
-        grew = true
-      }
+      guard !grew else { return }
+      hold(.g9, used <= cap + 320 * opens + back, "\(used) bytes of \(cap) after \(opens) opens")
     }
   }
 
-  mutating func step() {
+  func take(_ step: RoomStep) {
     guard let writer else {
-      switch random.below(6) {
-      case 0: cut()
-      default:
-        if random.chance(40) { storage.setCapacity(nil) }
-        open()
-      }
-      return
+      if step == .cut { return cut() }
+      if random.chance(40) { storage.setCapacity(nil) }
+      return open()
     }
-    switch random.below(100) {
-    case 0..<60:
+    switch step {
+    case .append:
       let payload = payload()
       let before = log.count
       do throws(QueueError) {
@@ -170,14 +221,12 @@ struct RoomProgram {
       } catch {
         trace.append("refused \(payload.count) \(error.code) appended \(error.appended)")
         if error.appended == 1, let address = error.address { took(payload, at: address.rawValue) }
-        if error.code != .noSpace, error.code != .payloadTooLarge {
-          problems.append("append: \(error)")
-        }
+        hold(.g9, error.code == .noSpace || error.code == .payloadTooLarge, "append: \(error)")
       }
       if log.count > before {
         if options.flushEvery.records == 1 || options.syncEvery.records == 1 { flushed = log.count }
       }
-    case 60..<66:
+    case .batch:
       var batch: [[UInt8]] = []
       for _ in 0..<random.below(8) { batch.append(payload()) }
       let position = writer.position.rawValue
@@ -185,30 +234,28 @@ struct RoomProgram {
         let range = try writer.append(contentsOf: batch)
         if batch.isEmpty { break }
         noteBatch(batch, batch.count, from: range.lowerBound.rawValue)
-        if highest != range.upperBound.rawValue {
-          problems.append("batch ends at \(range.upperBound), \(highest) known")
-        }
+        hold(
+          .g4, highest == range.upperBound.rawValue,
+          "batch ends at \(range.upperBound), \(highest) known")
       } catch {
         trace.append("batch \(error.code) \(error.appended) of \(batch.count)")
         noteBatch(batch, error.appended, from: position)
-        if error.code != .noSpace, error.code != .payloadTooLarge {
-          problems.append("batch: \(error)")
-        }
+        hold(.g9, error.code == .noSpace || error.code == .payloadTooLarge, "batch: \(error)")
       }
-    case 66..<71:
+    case .flush:
       do throws(QueueError) {
         try writer.flush()
         flushed = log.count
         trace.append("flush")
         settle("flush", isRecovered: false)
-      } catch { if error.code != .noSpace { problems.append("flush: \(error)") } }
-    case 71..<76:
+      } catch { hold(.g9, error.code == .noSpace, "flush: \(error)") }
+    case .sync:
       do throws(QueueError) {
         try writer.sync()
         (flushed, synced) = (log.count, log.count)
         trace.append("sync")
-      } catch { if error.code != .noSpace { problems.append("sync: \(error)") } }
-    case 76..<80:
+      } catch { hold(.g9, error.code == .noSpace, "sync: \(error)") }
+    case .close:
       do throws(QueueError) {
         try writer.close()
         trace.append("close")
@@ -217,13 +264,13 @@ struct RoomProgram {
         settle("close", isRecovered: false)
       } catch {
         trace.append("close \(error.code)")
-        if error.code != .noSpace { problems.append("close: \(error)") }
+        hold(.g9, error.code == .noSpace, "close: \(error)")
       }
-    case 80..<84:
+    case .time:
       clock.advance(by: UInt64(random.below(200)) * 1_000_000)
       writer.doWhatIsTimed()
       trace.append("time")
-    case 84..<88:
+    case .capacity:
       if hasCap, random.chance(60) { break }
       if random.chance(60) {
         storage.setCapacity(storage.used + random.below(3000))
@@ -233,25 +280,25 @@ struct RoomProgram {
       // What a refused record left in its file cannot be given up on this disk, and counts there.
       if hasCap { grew = true }
       trace.append("capacity")
-    case 88..<91: storage.setShortWrites(percent: [0, 30, 100][random.below(3)])
-    case 91..<94:
+    case .shortWrites: storage.setShortWrites(percent: [0, 30, 100][random.below(3)])
+    case .kill:
       storage.kill()
       writer.dieForTesting()
       self.writer = nil
       trace.append("kill")
       settle("kill", isRecovered: false)
-    case 94..<96: cut()
-    case 96..<98:
+    case .cut: cut()
+    case .background:
       do throws(QueueError) { try writer.syncSlabsLeftBehind() } catch {
-        problems.append("left: \(error)")
+        hold(.g7, false, "left: \(error)")
       }
-    default:
+    case .look:
       settle("look", isRecovered: false)
     }
     look()
   }
 
-  mutating func noteBatch(_ batch: [[UInt8]], _ count: Int, from: UInt64) {
+  func noteBatch(_ batch: [[UInt8]], _ count: Int, from: UInt64) {
     // Addresses between are found by reading.
     guard count > 0 else { return }
     guard let writer else { return }
@@ -260,20 +307,20 @@ struct RoomProgram {
     do throws(QueueError) { try writer.flush() } catch {
       // Not readable now: give the disk room for it.
       storage.setCapacity(nil)
-      do throws(QueueError) { try writer.flush() } catch { problems.append("flush: \(error)") }
+      do throws(QueueError) { try writer.flush() } catch { hold(.g9, false, "flush: \(error)") }
     }
     let records = EnginePass(Topic(storage: storage)).records.filter { $0.address >= known }
-    if records.count > count { problems.append("batch: \(records.count) landed of \(count)") }
+    hold(.g2, records.count <= count, "batch: \(records.count) landed of \(count)")
     let tail = batch.prefix(count).suffix(records.count)
     for (record, payload) in zip(records, tail) {
-      if record.payload != payload { problems.append("batch: another payload") }
+      hold(.g2, record.payload == payload, "batch: another payload")
     }
     // Those that were dropped again are not of interest.
     for record in records { took(record.payload, at: record.address) }
     flushed = log.count
   }
 
-  mutating func cut() {
+  func cut() {
     trace.append("power cut")
     writer?.dieForTesting()
     writer = nil

@@ -1,0 +1,108 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueueTestSupport
+
+@testable import DiskQueue
+
+/// What a slab's bytes state, wherever in it.
+enum SlabHead {
+  /// A stamp and where it stands.
+  struct Stamp {
+    var address: UInt64
+    var stamp: UInt64
+  }
+
+  private static func header(_ bytes: [UInt8], base: UInt64) -> SlabHeader? {
+    if case .sound(let header) = SlabHeader.read(bytes.span.bytes, base: base) {
+      header
+    } else {
+      nil
+    }
+  }
+
+  /// The sound marks of a file, also such as lie in payloads where their own address is.
+  private static func marks(_ bytes: [UInt8], base: UInt64) -> [(address: UInt64, mark: Mark)] {
+    var marks: [(UInt64, Mark)] = []
+    var offset = SlabHeader.byteCount
+    while offset + Mark.byteCount <= bytes.count {
+      if bytes[offset] == 0xFF, bytes[offset + 3] == 0xFF,
+        let mark = Mark.read(
+          bytes.span.bytes.extracting(droppingFirst: offset), address: base + UInt64(offset),
+          topicID: nil)
+      {
+        marks.append((base + UInt64(offset), mark))
+        offset += Mark.byteCount
+      } else {
+        offset += 1
+      }
+    }
+    return marks
+  }
+
+  /// Whether its header or any mark in it says where the records before its epoch end.
+  static func statesKept(_ bytes: [UInt8], base: UInt64) -> Bool {
+    header(bytes, base: base) != nil || !marks(bytes, base: base).isEmpty
+  }
+
+  /// How many records the log took by the last mark or header of a quiet topic.
+  static func ordinal(of slabs: [UInt64: [UInt8]]) -> Int {
+    guard let (base, bytes) = slabs.max(by: { $0.key < $1.key }) else { return 0 }
+    let last = marks(bytes, base: base).last?.mark.ordinal
+    return Int(last ?? header(bytes, base: base)?.ordinal ?? 0)
+  }
+
+  /// The topic's id, by the header of the last slab that has one.
+  static func topicID(of slabs: [UInt64: [UInt8]]) -> UInt64? {
+    slabs.sorted { $0.key > $1.key }.lazy.compactMap { header($1, base: $0)?.topicID }.first
+  }
+
+  /// How many records the log took before the first slab that says so.
+  static func firstOrdinal(of slabs: [UInt64: [UInt8]]) -> Int {
+    let first = slabs.sorted { $0.key < $1.key }.lazy.compactMap { header($1, base: $0) }.first
+    return Int(first?.ordinal ?? 0)
+  }
+
+  /// The stamps of its header and marks, in order.
+  static func stamps(_ bytes: [UInt8], base: UInt64) -> [Stamp] {
+    let first = header(bytes, base: base).map { [Stamp(address: base, stamp: $0.stamp)] } ?? []
+    return first + marks(bytes, base: base).map { Stamp(address: $0.address, stamp: $0.mark.stamp) }
+  }
+}
+
+/// What a cursor's file says, read by the page that describes it alone.
+enum NaiveCursor: Equatable {
+  case never
+  case at(UInt64)
+  case damaged
+
+  static func read(_ bytes: [UInt8]) -> NaiveCursor {
+    let slots = [0, 4096].map { slot(bytes, at: $0) }
+    if let holds = slots.compactMap(\.self).max(by: { $0.generation < $1.generation }) {
+      return .at(holds.address)
+    }
+    let isEmpty = [0, 4096].map { bytes.dropFirst($0).prefix(64).allSatisfy { $0 == 0 } }
+    if bytes.count < 8192, bytes.prefix(4096).allSatisfy({ $0 == 0 }) { return .never }
+    return isEmpty == [true, true] ? .never : .damaged
+  }
+
+  /// Whether the slot at 0 or 4,096 is sound.
+  static func isSound(_ bytes: [UInt8], slotAt start: Int) -> Bool {
+    slot(bytes, at: start) != nil
+  }
+
+  private static func slot(
+    _ bytes: [UInt8], at start: Int
+  ) -> (generation: UInt64, address: UInt64)? {
+    guard bytes.count >= start + 64 else { return nil }
+    func integer(_ offset: Int) -> UInt64 {
+      (0..<8).reduce(0) { $0 | UInt64(bytes[start + offset + $1]) << UInt64(8 * $1) }
+    }
+    let generation = integer(16)
+    guard bytes[start..<start + 8].elementsEqual([0x89, 0x44, 0x51, 0x43, 0x55, 0x52, 0x53, 0x0A]),
+      integer(56) == xxh3(Array(bytes[start..<start + 56])), generation > 0,
+      Int(generation % 2) * 4096 == start
+    else { return nil }
+    return (generation, integer(32))
+  }
+}
