@@ -49,6 +49,16 @@ struct SlabBeginningTests {
     #expect(pass.difference(from: naiveRead(slabs: storage.slabs)) == nil)
   }
 
+  @Test("G5: behind a version 1 topic, too, any mark tells the topic's id")
+  func hiddenIDBehindVersion1() throws {
+    let topic = try DamageTopic(.closed)
+    let storage = topic.storage.copy()
+    for base in topic.slabs.keys where base >> 40 > 0 {
+      for bit in [30 * 8, 100 * 8] { storage.flip(bit: bit, ofSlab: base) }
+    }
+    #expect(topic.fault(reading: storage, asksNaive: true) == nil)
+  }
+
   @Test("G5: nor does it cost more behind a version 1 topic")
   func hiddenEpochBehindVersion1() throws {
     let storage = SimulatedStorage()
