@@ -16,6 +16,7 @@ struct Soak: AsyncParsableCommand {
       GroupCommit.self, Channel.self, ChannelKill.self, ChannelKillVictim.self, ConsumerKill.self,
       ConsumerKillWriter.self, ConsumerKillVictim.self,
       Cap.self, FullDisk.self, Cleaning.self, CleaningReader.self, CleaningLoop.self,
+      DamageCosts.self,
     ])
 
   static func main() async {
