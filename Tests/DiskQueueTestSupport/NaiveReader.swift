@@ -607,9 +607,11 @@ private struct NaivePass {
     // it is a torn tail, unless a version 2 epoch states that the log had gone on.
     let isLast = topic.next(after: index).map { !topic.slabs[$0].isVersion1 } ?? true
     guard let intendedEnd, !isLast || topic.isProven(address) else { return .endOfLog(address) }
-    lose(.damaged, from: address, to: intendedEnd, records: nil)
+    // Where only a later epoch says where it had ended, there are slabs before that.
+    let end = min(intendedEnd, topic.next(after: index).map { topic.slabs[$0].base } ?? .max)
+    lose(.damaged, from: address, to: end, records: nil)
     isExact = false
-    return .goOn(from: intendedEnd)
+    return .goOn(from: end)
   }
 
   // MARK: Counting
@@ -649,7 +651,10 @@ private struct NaivePass {
     let known = isExact ? count : nil
     if let stretch {
       let missing = known.flatMap { ordinal >= $0 ? ordinal - $0 : nil }
-      lose(.damaged, from: stretch.from, to: stretch.to, records: missing)
+      // Slabs that are gone on the way are part of it; the gap before an epoch's first one is none.
+      let leavesOut = from < address && address != naiveEpoch(address) << 40
+      lose(
+        .damaged, from: stretch.from, to: leavesOut ? address : stretch.to, records: missing)
     } else if let known, ordinal > known {
       // A gap without damage, as where the first slab of an epoch is gone. It was not cleaned:
       // in a quiet directory the pass began at the first slab.

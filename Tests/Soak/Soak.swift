@@ -19,6 +19,7 @@ struct Soak: AsyncParsableCommand {
       Cap.self, FullDisk.self, Cleaning.self, CleaningReader.self, CleaningLoop.self,
       CrashPoints.self, CrashRandom.self, CrashTable.self, CrashVictim.self, Inject.self,
       OpenRace.self, OpenRacer.self, Crowd.self, CrowdWriter.self,
+      DamageCosts.self,
     ])
 
   static func main() async {

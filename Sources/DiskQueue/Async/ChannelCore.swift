@@ -97,12 +97,17 @@ final class ChannelCore: Sendable {
   private static func watchCursors(
     of writer: WriterCore
   ) throws(QueueError) -> any StorageWatch {
+    let path = writer.storage.path + "/" + TopicLayout.consumersName
+    let directory: any StorageDirectory
     do throws(SystemError) {
-      return try writer.storage.consumers(creating: false).watch { [weak writer] in
-        writer?.wakeRoomSeekers()
-      }
+      directory = try writer.storage.consumers(creating: false)
     } catch {
-      throw .watchFailed(error, path: writer.storage.path + "/" + TopicLayout.consumersName)
+      throw .system(error, doing: "opening the consumers' directory", path: path)
+    }
+    do throws(SystemError) {
+      return try directory.watch { [weak writer] in writer?.wakeRoomSeekers() }
+    } catch {
+      throw .watchFailed(error, path: path)
     }
   }
 
@@ -166,11 +171,27 @@ final class ChannelCore: Sendable {
   }
 
   private func read() async throws(QueueError) -> QueueConsumer.Batch? {
-    try await consumer.nextBatch(upTo: Self.batchCount, following: false)
+    do throws(QueueError) {
+      return try await consumer.nextBatch(upTo: Self.batchCount, following: false)
+    } catch {
+      throw endingWriter(error)
+    }
   }
 
   func acknowledge(_ delivery: Delivery) throws(QueueError) {
-    try delivery.batch.acknowledgeSoon(only: delivery.index, within: acknowledgementDelay)
+    do throws(QueueError) {
+      try delivery.batch.acknowledgeSoon(only: delivery.index, within: acknowledgementDelay)
+    } catch {
+      throw endingWriter(error)
+    }
+  }
+
+  /// The consumer syncs the writer's slabs before its cursor. Where that failed, the writer ends as
+  /// well: the system may report it once, and a sync of the writer's would then succeed over data
+  /// that is lost, and a mark state that it is durable.
+  private func endingWriter(_ error: QueueError) -> QueueError {
+    if error.code == .syncFailed { writer.core.end(error) }
+    return error
   }
 
   // MARK: For tests
@@ -190,7 +211,7 @@ final class ChannelCore: Sendable {
     do throws(QueueError) {
       try await consumer.close()
     } catch {
-      failure = error
+      failure = endingWriter(error)
     }
     try await writer.close()
     let closed = QueueError.closed("channel", path: writer.topic.description)

@@ -114,11 +114,14 @@ extension LogWalker {
   /// A bad frame ends a version 1 slab; what remains of it is lost, unless it is the torn tail of
   /// the last one. False: it is.
   private mutating func endVersion1Slab() throws(QueueError) -> Bool {
-    guard limit != .max else { return false }
-    owedLoss = Loss(.damaged, from: position, to: limit, records: nil)
+    guard let slab, limit != .max else { return false }
+    // Where the epoch behind it does not say any more where this one ended, the bound is a later
+    // epoch's, and slabs lie before it.
+    let to = index.slab(behind: slab.base, limit: limit).map { min($0, limit) } ?? limit
+    owedLoss = Loss(.damaged, from: position, to: to, records: nil)
     // How many it held is not written anywhere.
     ordinalIsCounted = false
-    move(to: limit)
+    move(to: to)
     return true
   }
 

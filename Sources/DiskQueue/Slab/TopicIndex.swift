@@ -111,8 +111,8 @@ package final class TopicIndex {
     }
     // No slab has a sound beginning. A mark further in still tells the id, but not in slabs that
     // have none to search for.
-    if try firstFramePassesAsVersion1() { return }
-    for base in bases.reversed() {
+    let isVersion1 = try firstFramePassesAsVersion1()
+    for base in bases.reversed() where !isVersion1 || Epoch.of(base) > 0 {
       guard let slab = try SlabFile.open(base, in: storage) else { continue }
       var search = MarkSearch(slab, topicID: nil)
       if let found = try search.last(from: base, limit: .max) {

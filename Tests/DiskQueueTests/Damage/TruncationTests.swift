@@ -27,27 +27,6 @@ struct TruncationTests {
     }
   }
 
-  @Test("G3, G5: at any length it costs the records that do not end before, and no loss is told")
-  func everyLength() throws {
-    let small = try SmallTopic()
-    let last = try Last(small)
-    var failures: [String] = []
-    for length in 0..<last.bytes.count {
-      let storage = small.storage.copy()
-      storage.replace(slab: last.base, with: Array(last.bytes[..<length]))
-      let cut = last.base + UInt64(length)
-      let pass = EnginePass(Topic(storage: storage), options: SmallTopic.readerOptions)
-      if pass.records != small.records.filter({ $0.end <= cut }) {
-        failures.append("length \(length): other records than those before the cut")
-      }
-      if !pass.losses.isEmpty { failures.append("length \(length): \(pass.losses)") }
-      if let difference = pass.difference(from: naiveRead(slabs: storage.slabs)) {
-        failures.append("length \(length): \(difference)")
-      }
-    }
-    #expect(failures == [])
-  }
-
   @Test("G4, G6: a writer keeps what is before the cut, and goes on in a new epoch")
   func recovery() throws {
     let small = try SmallTopic()

@@ -1,0 +1,258 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueue
+import DiskQueueTestSupport
+
+/// A topic to be damaged, and every frame in it: what damage to which bytes costs follows from them.
+struct DamageTopic: Sendable {
+  struct Frame: Sendable {
+    enum Kind: Sendable {
+      case header, mark, record
+    }
+
+    var kind: Kind
+    /// The slab that it lies in.
+    var base: UInt64
+    var start: UInt64
+    var end: UInt64
+    /// What a header or mark states.
+    var synced: UInt64 = 0
+    var isVersion1 = false
+  }
+
+  let storage: SimulatedStorage
+  let slabs: [UInt64: [UInt8]]
+  let records: [NaiveRecord]
+  let frames: [Frame]
+
+  /// Takes a topic whose every record has its ordinal and was read back.
+  init(_ storage: SimulatedStorage, _ records: [NaiveRecord]) throws {
+    self.storage = storage
+    slabs = storage.slabs
+    self.records = records
+    frames = slabs.sorted { $0.key < $1.key }.flatMap { Self.frames(in: $0.value, base: $0.key) }
+    let pass = EnginePass(Topic(storage: storage), options: SmallTopic.readerOptions)
+    guard pass.records == records, pass.losses.isEmpty,
+      frames.count(where: { $0.kind == .record }) == records.count
+    else { throw Violation("a topic to be damaged is not sound: \(pass)") }
+  }
+
+  private static func integer(_ bytes: [UInt8], _ offset: Int, _ size: Int) -> UInt64 {
+    bytes[offset..<offset + size].reversed().reduce(0) { $0 << 8 | UInt64($1) }
+  }
+
+  private static func frames(in bytes: [UInt8], base: UInt64) -> [Frame] {
+    var frames: [Frame] = []
+    var offset = 0
+    let isVersion1 = bytes.first != 0x89
+    while offset < bytes.count {
+      let start = base + UInt64(offset)
+      let word = Int(integer(bytes, offset, 4))
+      let frame =
+        if offset == 0, !isVersion1 {
+          Frame(
+            kind: .header, base: base, start: start, end: start + 80,
+            synced: integer(bytes, 40, 8))
+        } else if word == 0xFFFF_FFFF {
+          Frame(
+            kind: .mark, base: base, start: start, end: start + 48,
+            synced: integer(bytes, offset + 24, 8))
+        } else {
+          Frame(
+            kind: .record, base: base, start: start, end: start + 8 + UInt64(word),
+            isVersion1: isVersion1)
+        }
+      frames.append(frame)
+      offset = Int(frame.end - base)
+    }
+    return frames
+  }
+
+  // MARK: What damage costs
+
+  /// What one pass over a damaged copy has to show.
+  struct Cost {
+    /// What is read, in order.
+    var survivors: [NaiveRecord] = []
+    /// How many records are missing before the end.
+    var lost: UInt64 = 0
+    /// How many records the log took before it ends, what is gone from the front included.
+    var count: UInt64 = 0
+    /// The frames that were hit before the end.
+    var hits: [Frame] = []
+    /// Where the log ends early: at a frame of which nothing else says that it was durable, or, if
+    /// that is a slab's header, where the slab before it ended.
+    var ends: [UInt64] = []
+    /// Records between two damaged places that no known ordinal parts: theirs is the least it can be.
+    var inexact: Set<UInt64> = []
+    /// Behind damage in version 1 slabs nobody knows how many records are missing.
+    var isUncounted = false
+  }
+
+  /// Whether the first frame of a version 1 slab states now what queuefka's documentation says of its
+  /// length, which is accepted as well: the payload and 4.
+  private static func readsAsDocumented(_ was: ArraySlice<UInt8>, _ now: ArraySlice<UInt8>) -> Bool
+  {
+    was.count == now.count && was[4...] == now[4...]
+      && integer(Array(now.prefix(4)), 0, 4) == integer(Array(was.prefix(4)), 0, 4) + 4
+  }
+
+  /// What it costs that the slabs hold these bytes now.
+  ///
+  /// One rule for all: a frame is hit if a byte of it is not as it was. A hit record is lost, a hit
+  /// mark or header costs nothing; in a version 1 slab all behind it is lost as well. Where nothing
+  /// that is whole and stands behind it states that it was durable, the log ends there. What is gone
+  /// from the front was cleaned, for all that can be known.
+  func cost(of damaged: [UInt64: [UInt8]]) -> Cost {
+    var isHit = [Bool](repeating: false, count: frames.count)
+    // Whether a version 1 slab is read with the other length, and all but its first record are lost.
+    var isSpared = false
+    for (index, frame) in frames.enumerated() {
+      guard let was = slabs[frame.base], let now = damaged[frame.base] else {
+        isHit[index] = true
+        continue
+      }
+      let (from, to) = (Int(frame.start - frame.base), Int(frame.end - frame.base))
+      if frame.isVersion1 {
+        if from == 0 {
+          isSpared = Self.readsAsDocumented(was[..<to], now.prefix(to))
+        } else {
+          isHit[index] = isHit[index - 1] || isSpared
+        }
+        if from == 0, isSpared { continue }
+      }
+      if to > now.count || was[from..<to] != now[from..<to] { isHit[index] = true }
+    }
+    var cost = Cost()
+    let first = damaged.keys.min() ?? .max
+    if let front = frames.first, front.isVersion1 {
+      // Ordinals of version 1 records are known while their first slab stands, and where the last
+      // slab ended while the epoch behind says so.
+      let next = frames.first { !$0.isVersion1 }?.base
+      let says = frames.indices.contains {
+        frames[$0].base == next && frames[$0].kind != .record && !isHit[$0]
+      }
+      cost.isUncounted = front.base < first || !says
+    }
+    var record = 0
+    // Survivors since the last damaged place, while no ordinal is known behind it.
+    var open: [UInt64]?
+    // The highest statement that is whole and stands behind.
+    var highest = [UInt64](repeating: 0, count: frames.count + 1)
+    for index in frames.indices.reversed() {
+      highest[index] = max(highest[index + 1], isHit[index] ? 0 : frames[index].synced)
+    }
+    for (index, frame) in frames.enumerated() {
+      cost.count = UInt64(record)
+      defer { if frame.kind == .record { record += 1 } }
+      guard frame.base >= first else { continue }
+      switch (isHit[index], frame.kind) {
+      case (true, let kind):
+        guard highest[index + 1] > frame.start else {
+          cost.ends = [frame.start]
+          if kind == .header, index > 0 { cost.ends.append(frames[index - 1].end) }
+          return cost
+        }
+        cost.hits.append(frame)
+        if frame.isVersion1 { cost.isUncounted = true }
+        if kind == .record { cost.lost += 1 }
+        cost.inexact.formUnion(open ?? [])
+        open = []
+      case (false, .record):
+        cost.survivors.append(records[record])
+        open?.append(frame.start)
+      case (false, _):
+        open = nil
+      }
+    }
+    cost.count = UInt64(record)
+    return cost
+  }
+
+  /// What is wrong with a pass over damaged bytes, if something is.
+  ///
+  /// - Parameter appended: what a writer appended behind it.
+  func fault(
+    in pass: EnginePass, over cost: Cost, appended: NaiveRecord? = nil
+  ) -> String? {
+    if let error = pass.error { return "\(error)" }
+    let expected = cost.survivors + (appended.map { [$0] } ?? [])
+    guard
+      pass.records.map(\.address) == expected.map(\.address),
+      zip(pass.records, expected).allSatisfy({ $0.payload == $1.payload })
+    else {
+      let there = Set(pass.records.map(\.address))
+      let missing = expected.filter { !there.contains($0.address) }.map(\.address)
+      let known = Set(expected.map(\.address))
+      let invented = pass.records.filter { !known.contains($0.address) }.map(\.address)
+      return "missing \(missing), in excess \(invented)"
+    }
+    for (one, other) in zip(pass.records, expected) where one.ordinal != other.ordinal {
+      guard cost.isUncounted || cost.inexact.contains(one.address) else {
+        return "record \(other.ordinal ?? 0) has ordinal \(one.ordinal ?? 0)"
+      }
+      guard (one.ordinal ?? 0) < (other.ordinal ?? 0) else {
+        return "record \(other.ordinal ?? 0) has a higher ordinal, \(one.ordinal ?? 0)"
+      }
+    }
+    if !cost.ends.isEmpty, appended == nil, !cost.ends.contains(pass.end) {
+      return "it ends at \(pass.end), not at \(cost.ends)"
+    }
+    if cost.hits.isEmpty != pass.losses.isEmpty { return "losses \(pass.losses)" }
+    // Each loss is about something that was hit, or about the end of a version 1 slab, where nothing
+    // says any more that it was its end; and each hit is in one loss.
+    for loss in pass.losses
+    where !(cost.isUncounted && loss.records == nil && loss.to <= 1 << 40)
+      && !cost.hits.contains(where: { $0.start < loss.to && $0.end > loss.from })
+    {
+      return "nothing was hit in \(loss)"
+    }
+    for hit in cost.hits
+    where pass.losses.count(where: { hit.start < $0.to && hit.end > $0.from }) != 1 {
+      return "\(hit) is not told once: \(pass.losses)"
+    }
+    let counts = pass.losses.compactMap(\.records)
+    if !cost.isUncounted {
+      guard counts.count == pass.losses.count, counts.reduce(0, +) == cost.lost else {
+        return "\(cost.lost) records are missing, and told are \(pass.losses)"
+      }
+    } else if counts.reduce(0, +) > cost.lost {
+      return "\(cost.lost) records are missing, and told are \(pass.losses)"
+    }
+    return nil
+  }
+
+  /// Reads a damaged copy.
+  ///
+  /// - Parameter asksNaive: whether the second reader has to agree.
+  func fault(reading storage: SimulatedStorage, asksNaive: Bool) -> String? {
+    let damaged = storage.slabs
+    let pass = EnginePass(Topic(storage: storage), options: SmallTopic.readerOptions)
+    if let fault = fault(in: pass, over: cost(of: damaged)) { return fault }
+    return asksNaive ? pass.difference(from: naiveRead(slabs: damaged)) : nil
+  }
+
+  /// Opens a writer on a damaged copy: it changes nothing that is old, and all that was not hit is
+  /// still there.
+  func fault(recovering damaged: SimulatedStorage) throws -> String? {
+    let storage = damaged.copy()
+    let before = storage.slabs
+    var cost = cost(of: before)
+    let writer = try QueueWriter(
+      topic: Topic(storage: storage), options: SmallTopic.options, environment: .simulated())
+    let payload = SmallTopic.payload(1 << 20, length: 33)
+    let address = try writer.append(payload).rawValue
+    try writer.flush()
+    writer.dieForTesting()
+    for (base, bytes) in before where !(storage.slabs[base]?.starts(with: bytes) ?? false) {
+      return "slab \(base) was changed"
+    }
+    let pass = EnginePass(Topic(storage: storage), options: SmallTopic.readerOptions)
+    // What the log ended before is discarded, and no loss.
+    cost.ends = []
+    return fault(
+      in: pass, over: cost,
+      appended: NaiveRecord(address, ordinal: cost.count, payload: payload))
+  }
+}

@@ -1,0 +1,136 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueue
+import DiskQueueTestSupport
+import Synchronization
+
+/// What goes wrong at the call of some number.
+enum FaultKind: CaseIterable {
+  /// A call that looks or changes fails with EIO; a sync then loses what it was about, and what is
+  /// cached looks as if it had not.
+  case failsOnce, failsForGood
+  /// What changes finds no room.
+  case fullOnce, fullForGood
+  /// What opens a file finds no descriptor left.
+  case noDescriptorOnce, noDescriptorForGood
+  /// A write stops halfway; the next call succeeds, fails, or finds no room.
+  case shortWrite, shortWriteThenFails, shortWriteThenFull
+
+  var isForGood: Bool {
+    switch self {
+    case .failsForGood, .fullForGood, .noDescriptorForGood: true
+    default: false
+    }
+  }
+
+  var isShortWrite: Bool {
+    switch self {
+    case .shortWrite, .shortWriteThenFails, .shortWriteThenFull: true
+    default: false
+    }
+  }
+
+  var errno: Int32 {
+    switch self {
+    case .failsOnce, .failsForGood, .shortWriteThenFails: Errno.io
+    case .fullOnce, .fullForGood, .shortWriteThenFull: Errno.noSpace
+    case .noDescriptorOnce, .noDescriptorForGood: Errno.tooManyFiles
+    case .shortWrite: 0
+    }
+  }
+
+  func concerns(_ call: SimulatedStorage.Call) -> Bool {
+    switch self {
+    case .failsOnce, .failsForGood: true
+    case .fullOnce, .fullForGood: call.changes && !call.isRemoval
+    case .noDescriptorOnce, .noDescriptorForGood: call.opens
+    case .shortWrite: false
+    // What comes behind the cut: the rest of the same write.
+    case .shortWriteThenFails, .shortWriteThenFull: call.isWrite
+    }
+  }
+}
+
+extension SimulatedStorage.Call {
+  var isRemoval: Bool { if case .remove = self { true } else { false } }
+
+  var opens: Bool {
+    switch self {
+    case .open, .create, .lock, .lockFile, .consumers, .list: true
+    default: false
+    }
+  }
+
+  /// Whether its failure is final.
+  var makesDurable: Bool {
+    switch self {
+    case .sync, .syncDirectory, .syncParent, .syncConsumers: true
+    default: false
+    }
+  }
+}
+
+/// A fault at one call, armed on a storage, and the calls that it struck.
+final class FaultPlan: Sendable {
+  let kind: FaultKind
+  private let number: Int
+  private let state = Mutex((seen: 0, hits: [SimulatedStorage.Call]()))
+  private let shortWrites: ShortWriteStorage
+
+  /// Arms it.
+  init(
+    _ kind: FaultKind, at number: Int, on storage: SimulatedStorage,
+    through shortWrites: ShortWriteStorage
+  ) {
+    self.kind = kind
+    self.number = number
+    self.shortWrites = shortWrites
+    switch kind {
+    case .shortWrite:
+      shortWrites.cut(write: number, then: nil)
+    case .shortWriteThenFails, .shortWriteThenFull:
+      let plan = self
+      // The first half is written first.
+      shortWrites.cut(write: number) { [weak plan] in
+        plan?.arm(storage) { [weak plan] in plan?.strikesBehindCut($0) ?? false }
+      }
+    default:
+      arm(storage) { [self] in strikes($0) }
+    }
+  }
+
+  private func arm(
+    _ storage: SimulatedStorage,
+    _ strikes: @escaping @Sendable (SimulatedStorage.Call) -> Bool
+  ) {
+    storage.setFault(
+      SimulatedStorage.Fault(.fail(kind.errno), at: 1, isLasting: true, of: strikes))
+  }
+
+  private func strikes(_ call: SimulatedStorage.Call) -> Bool {
+    guard kind.concerns(call) else { return false }
+    return state.withLock { state in
+      state.seen += 1
+      guard kind.isForGood ? state.seen >= number : state.seen == number else { return false }
+      state.hits.append(call)
+      return true
+    }
+  }
+
+  private func strikesBehindCut(_ call: SimulatedStorage.Call) -> Bool {
+    guard kind.concerns(call) else { return false }
+    return state.withLock { state in
+      state.seen += 1
+      guard state.seen == 2 else { return false }
+      state.hits.append(call)
+      return true
+    }
+  }
+
+  /// The calls that failed.
+  var hits: [SimulatedStorage.Call] { state.withLock { $0.hits } }
+
+  /// Whether it came to its call at all.
+  var hasStruck: Bool { kind.isShortWrite ? shortWrites.hits > 0 : !hits.isEmpty }
+}

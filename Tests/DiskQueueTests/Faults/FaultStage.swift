@@ -1,0 +1,147 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueueTestSupport
+import Synchronization
+
+@testable import DiskQueue
+
+/// Where an operation meets a fault: a topic, what was said to be in it at which level, and what
+/// came of each call.
+///
+/// After an error that does not say it is final, the same call is made again: where the fault was
+/// there once, it must succeed then, and the scenario end as if nothing had been.
+final class FaultStage: Sendable {
+  /// The scenario cannot go on: rightly, for all that is known.
+  struct Stopped: Error {}
+
+  private struct State {
+    var plan: FaultPlan?
+    var payloads: [[UInt8]] = []
+    var flushed = 0
+    var synced = 0
+    var consumers: [String: ClosedRange<UInt64>] = [:]
+    var events: [String] = []
+    var errors: [String] = []
+    var writerEnded = false
+  }
+
+  let storage: SimulatedStorage
+  /// Where a consumer's records are put aside.
+  let aside: SimulatedStorage
+  let clock = ManualClock()
+  private let shortWrites: ShortWriteStorage
+  private let shortWritesAside: ShortWriteStorage
+  private let state = Mutex(State())
+
+  init(seed: UInt64) {
+    storage = SimulatedStorage(seed: seed)
+    aside = SimulatedStorage(seed: seed + 1)
+    shortWrites = ShortWriteStorage(storage)
+    shortWritesAside = ShortWriteStorage(aside)
+  }
+
+  var topic: Topic { Topic(storage: shortWrites) }
+  var topicAside: Topic { Topic(storage: shortWritesAside) }
+  var environment: Environment { fixedEnvironment(clock, background: .manual) }
+
+  // MARK: The fault
+
+  func arm(_ kind: FaultKind, at number: Int, isAside: Bool) {
+    let plan =
+      isAside
+      ? FaultPlan(kind, at: number, on: aside, through: shortWritesAside)
+      : FaultPlan(kind, at: number, on: storage, through: shortWrites)
+    state.withLock { $0.plan = plan }
+  }
+
+  func disarm() {
+    storage.setFault(nil)
+    aside.setFault(nil)
+    shortWrites.cut(write: 0, then: nil)
+    shortWritesAside.cut(write: 0, then: nil)
+  }
+
+  var plan: FaultPlan? { state.withLock { $0.plan } }
+  var errors: [String] { state.withLock { $0.errors } }
+  /// Whether a sync of the topic failed: what was only flushed may be lost by it.
+  var syncHasFailed: Bool { plan?.hits.contains { $0.makesDurable } ?? false }
+
+  // MARK: What is known
+
+  var payloads: [[UInt8]] { state.withLock { $0.payloads } }
+  var flushed: Int { state.withLock { $0.flushed } }
+  var synced: Int { state.withLock { $0.synced } }
+  /// By name: where a consumer may stand, as an ordinal.
+  var consumers: [String: ClosedRange<UInt64>] { state.withLock { $0.consumers } }
+  var events: [String] { state.withLock { $0.events } }
+
+  func tell(_ event: String) { state.withLock { $0.events.append(event) } }
+  func didAppend(_ payload: [UInt8]) { state.withLock { $0.payloads.append(payload) } }
+  func didFlush() { state.withLock { $0.flushed = $0.payloads.count } }
+
+  func didSync() {
+    state.withLock {
+      $0.flushed = $0.payloads.count
+      $0.synced = $0.payloads.count
+    }
+  }
+
+  /// A consumer is asked to stand at an ordinal.
+  func wants(_ name: String, at ordinal: UInt64) {
+    state.withLock {
+      let range = $0.consumers[name] ?? 0...0
+      $0.consumers[name] = min(range.lowerBound, ordinal)...max(range.upperBound, ordinal)
+    }
+  }
+
+  /// And was told that it does.
+  func stands(_ name: String, at ordinal: UInt64) {
+    state.withLock { $0.consumers[name] = ordinal...ordinal }
+  }
+
+  func forget(_ name: String) { state.withLock { $0.consumers[name] = nil } }
+
+  // MARK: Calling
+
+  /// Makes a call, and makes it again where it failed for a cause that may be gone.
+  func trying<R: ~Copyable>(_ what: String, _ body: () throws -> R) throws -> R {
+    do { return try body() } catch { try judge(error, of: what, isSecond: false) }
+    do { return try body() } catch { try judge(error, of: what, isSecond: true) }
+    throw Stopped()
+  }
+
+  /// As `trying`.
+  func awaiting<R>(_ what: String, _ body: () async throws -> R) async throws -> R {
+    do { return try await body() } catch { try judge(error, of: what, isSecond: false) }
+    do { return try await body() } catch { try judge(error, of: what, isSecond: true) }
+    throw Stopped()
+  }
+
+  /// Throws unless the same may be tried again.
+  private func judge(_ error: any Error, of what: String, isSecond: Bool) throws {
+    if error is Stopped || error is Violation { throw error }
+    guard let error = error as? QueueError else { throw Violation("\(what) throws \(error)") }
+    state.withLock { $0.errors.append("\(what): \(error.code)") }
+    guard let plan, !plan.hits.isEmpty else { throw Violation("\(what) fails unasked: \(error)") }
+    if error.loss != nil { throw Violation("\(what) takes a failure for a loss: \(error)") }
+    guard error.path?.isEmpty == false else { throw Violation("\(what) names no path: \(error)") }
+    // Where the policy is to make room, and none could be made, it says that, and no errno.
+    let saysNoRoom = error.code == .noSpace && plan.kind.errno == Errno.noSpace
+    guard error.errno == plan.kind.errno || error.errno == nil && saysNoRoom else {
+      throw Violation("\(what) does not say why: \(error.errno ?? 0), \(error)")
+    }
+    let isFinal = error.code == .syncFailed
+    let mayBeFinal = plan.hits.contains(where: \.makesDurable)
+    let mayBeOther = plan.hits.contains { !$0.makesDurable }
+    let plain: QueueError.Code =
+      plan.kind.errno == Errno.noSpace ? .noSpace : .system(errno: plan.kind.errno)
+    guard isFinal ? mayBeFinal : mayBeOther && error.code == plain else {
+      throw Violation("\(what) fails with \(error.code) behind \(plan.hits): \(error)")
+    }
+    if isFinal { throw Stopped() }
+    guard isSecond else { return }
+    guard plan.kind.isForGood else { throw Violation("\(what) fails again: \(error)") }
+    throw Stopped()
+  }
+}

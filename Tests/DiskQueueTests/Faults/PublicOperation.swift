@@ -1,0 +1,17 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// What a program can ask of the library: each is met by a fault at each of its calls.
+enum PublicOperation: String, CaseIterable {
+  case openNewTopic, openCleanTopic, openUncleanTopic, openVersion1Topic, openOverDamage
+  case append, appendBatch, appendEnsuring, appendIfRoom, appendLongRecord, appendAtCap
+  case dropOldest, dropOldestAcknowledged, roll
+  case flush, sync, closeWriter, flushEvery, syncEvery, flushAndSyncByTime
+  case readEarliest, readLatest, readFromAddress, readFromOrdinal, readFromTime, readAgo
+  case readRecordAt, readOverDamage, readVersion1, readThroughSequence, waitForMore
+  case openConsumer, nextBatch, acknowledge, acknowledgeThrough, acknowledgeOnly, deadLetter
+  case resetConsumer, resetByName, deleteConsumer, listConsumers, closeConsumer
+  case openChannel, send, receive, acknowledgeMessage, putMessageAside, closeChannel
+  case clean, planCleaning, runCleaner
+  case info, verify, describeSlabs, describeConsumers, dumpTo
+}
