@@ -39,7 +39,7 @@ struct CursorDamageTests {
       defer { try? consumer.close() }
       return .stands(consumer.ordinal)
     } catch let error as QueueError {
-      guard try topic.cursor("reader") == cursor else { throw Violation("the file was changed") }
+      guard try topic.cursor("reader") == cursor else { throw Complaint("the file was changed") }
       return .fails(error.code)
     }
   }

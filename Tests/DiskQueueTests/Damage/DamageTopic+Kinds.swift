@@ -45,7 +45,7 @@ extension DamageTopic {
   static func full() throws -> DamageTopic {
     var made = Made()
     while made.storage.slabs.count < 2 {
-      guard made.records.isEmpty else { throw Violation("one run fills it") }
+      guard made.records.isEmpty else { throw Complaint("one run fills it") }
       try made.write(60, syncingEvery: 17, closing: true, spacing: 700)
     }
     return try DamageTopic(made.storage, made.records)

@@ -35,7 +35,7 @@ struct DamageTopic: Sendable {
     let pass = EnginePass(Topic(storage: storage), options: SmallTopic.readerOptions)
     guard pass.records == records, pass.losses.isEmpty,
       frames.count(where: { $0.kind == .record }) == records.count
-    else { throw Violation("a topic to be damaged is not sound: \(pass)") }
+    else { throw Complaint("a topic to be damaged is not sound: \(pass)") }
   }
 
   private static func integer(_ bytes: [UInt8], _ offset: Int, _ size: Int) -> UInt64 {

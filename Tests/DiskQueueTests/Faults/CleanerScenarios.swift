@@ -49,7 +49,7 @@ extension FaultScenario {
       }
       stage.tell("\(removed.sorted()) \(report.kept)")
       let left = isDryRun ? slabs : slabs - removed.count
-      guard stage.storage.slabs.count == left else { throw Violation("it said \(removed)") }
+      guard stage.storage.slabs.count == left else { throw Complaint("it said \(removed)") }
     }
   }
 

@@ -156,7 +156,7 @@ extension FaultScenario {
           }
         })
       guard numbers.isSuperset(of: 0..<least), records.count <= 6 else {
-        throw Violation("\(what): of \(least) put aside there are \(numbers)")
+        throw Complaint("\(what): of \(least) put aside there are \(numbers)")
       }
     }
   }

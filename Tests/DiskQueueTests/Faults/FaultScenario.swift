@@ -45,11 +45,11 @@ struct FaultScenario: Sendable, CustomTestStringConvertible {
       try await act(stage)
       // It says that all was done: then it was, whatever failed below.
       guard stage.events == events else {
-        throw Violation("it came to \(stage.events), behind \(stage.errors)")
+        throw Complaint("it came to \(stage.events), behind \(stage.errors)")
       }
     } catch is FaultStage.Stopped {
       guard events.starts(with: stage.events) else {
-        throw Violation("until it stopped, it came to \(stage.events), behind \(stage.errors)")
+        throw Complaint("until it stopped, it came to \(stage.events), behind \(stage.errors)")
       }
     }
     stage.disarm()
@@ -57,7 +57,7 @@ struct FaultScenario: Sendable, CustomTestStringConvertible {
     do {
       try check(stage)
     } catch {
-      throw Violation("\(error); struck: \(plan.hits), told: \(stage.errors)")
+      throw Complaint("\(error); struck: \(plan.hits), told: \(stage.errors)")
     }
     return true
   }
@@ -83,7 +83,7 @@ struct FaultScenario: Sendable, CustomTestStringConvertible {
     guard !storage.slabs.isEmpty else { return }
     let pass = EnginePass(Topic(storage: storage), options: SmallTopic.readerOptions)
     if let difference = pass.difference(from: naiveRead(slabs: storage.slabs)) {
-      throw Violation("read, before a recovery: \(difference)")
+      throw Complaint("read, before a recovery: \(difference)")
     }
     try check(pass.records, stage.payloads, least: stage.flushed, "read, before a recovery")
   }
@@ -96,19 +96,19 @@ struct FaultScenario: Sendable, CustomTestStringConvertible {
     var next = records.first?.ordinal.map { Int($0) } ?? 0
     if records.isEmpty, removes { next = least }
     guard removes || damaged.contains(0) || next == 0 || records.isEmpty else {
-      throw Violation("\(what): it begins at \(next)")
+      throw Complaint("\(what): it begins at \(next)")
     }
     for record in records {
       while damaged.contains(next) { next += 1 }
       guard record.ordinal == UInt64(next), next < payloads.count,
         record.payload == payloads[next]
       else {
-        throw Violation("\(what): record \(record.ordinal ?? 0) is none that was appended there")
+        throw Complaint("\(what): record \(record.ordinal ?? 0) is none that was appended there")
       }
       next += 1
     }
     while damaged.contains(next) { next += 1 }
-    guard next >= least else { throw Violation("\(what): \(next) records of \(least)") }
+    guard next >= least else { throw Complaint("\(what): \(next) records of \(least)") }
   }
 
   /// A writer and every consumer are opened, without a fault.
@@ -124,26 +124,26 @@ struct FaultScenario: Sendable, CustomTestStringConvertible {
     try writer.close()
     let after = storage.slabs
     for (base, bytes) in before where !(after[base]?.starts(with: bytes) ?? false) {
-      throw Violation("\(what): slab \(base) is not as it was")
+      throw Complaint("\(what): slab \(base) is not as it was")
     }
     let pass = EnginePass(topic, options: SmallTopic.readerOptions)
     if let difference = pass.difference(from: naiveRead(slabs: after)) {
-      throw Violation("\(what): \(difference)")
+      throw Complaint("\(what): \(difference)")
     }
     guard let last = pass.records.last, last.payload == payload else {
-      throw Violation("\(what): what was appended last is not there")
+      throw Complaint("\(what): what was appended last is not there")
     }
     guard damaged.isEmpty == pass.losses.isEmpty else {
-      throw Violation("\(what): \(pass.losses)")
+      throw Complaint("\(what): \(pass.losses)")
     }
     try check(pass.records.dropLast(), stage.payloads, least: least, what)
     guard last.ordinal == pass.records.dropLast().last?.ordinal.map({ $0 + 1 }) ?? last.ordinal
-    else { throw Violation("\(what): what was appended last is number \(last.ordinal ?? 0)") }
+    else { throw Complaint("\(what): what was appended last is number \(last.ordinal ?? 0)") }
 
     for (name, range) in stage.consumers {
       let consumer = try ConsumerTopic.consumer(topic, name)
       guard range.contains(consumer.ordinal) else {
-        throw Violation("\(what): consumer \(name) stands at \(consumer.ordinal), not in \(range)")
+        throw Complaint("\(what): consumer \(name) stands at \(consumer.ordinal), not in \(range)")
       }
       try consumer.close()
     }

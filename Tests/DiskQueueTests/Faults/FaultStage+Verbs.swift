@@ -130,11 +130,11 @@ extension FaultStage {
     for call in calls {
       let error = queueError { try call() }
       guard error?.code == .syncFailed else {
-        throw Violation("behind a failed sync: \(error.map { "\($0)" } ?? "it goes on")")
+        throw Complaint("behind a failed sync: \(error.map { "\($0)" } ?? "it goes on")")
       }
     }
     guard storage.calls.allSatisfy({ !$0.changes }), hits == plan?.hits.count ?? 0 else {
-      throw Violation("behind a failed sync: \(storage.calls)")
+      throw Complaint("behind a failed sync: \(storage.calls)")
     }
   }
 
@@ -200,7 +200,7 @@ extension FaultStage {
         try await consumer.reset(to: .ordinal(ordinal))
       }
     }
-    throw Violation("no batch of \(count) records is to be had")
+    throw Complaint("no batch of \(count) records is to be had")
   }
 
   /// Acknowledges by `how`, which brings the cursor to an ordinal.
@@ -219,14 +219,14 @@ extension FaultStage {
           _ = try await consumer.nextBatch(upTo: 1, following: false)
         }
         guard error?.code == .syncFailed else {
-          throw Violation("a consumer goes on behind a failed sync")
+          throw Complaint("a consumer goes on behind a failed sync")
         }
       }
       throw Stopped()
     }
     stands(consumer.name, at: ordinal)
     guard consumer.ordinal == ordinal else {
-      throw Violation("\(what): it stands at \(consumer.ordinal), not at \(ordinal)")
+      throw Complaint("\(what): it stands at \(consumer.ordinal), not at \(ordinal)")
     }
   }
 }

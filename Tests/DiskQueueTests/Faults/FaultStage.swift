@@ -120,16 +120,16 @@ final class FaultStage: Sendable {
 
   /// Throws unless the same may be tried again.
   private func judge(_ error: any Error, of what: String, isSecond: Bool) throws {
-    if error is Stopped || error is Violation { throw error }
-    guard let error = error as? QueueError else { throw Violation("\(what) throws \(error)") }
+    if error is Stopped || error is Complaint { throw error }
+    guard let error = error as? QueueError else { throw Complaint("\(what) throws \(error)") }
     state.withLock { $0.errors.append("\(what): \(error.code)") }
-    guard let plan, !plan.hits.isEmpty else { throw Violation("\(what) fails unasked: \(error)") }
-    if error.loss != nil { throw Violation("\(what) takes a failure for a loss: \(error)") }
-    guard error.path?.isEmpty == false else { throw Violation("\(what) names no path: \(error)") }
+    guard let plan, !plan.hits.isEmpty else { throw Complaint("\(what) fails unasked: \(error)") }
+    if error.loss != nil { throw Complaint("\(what) takes a failure for a loss: \(error)") }
+    guard error.path?.isEmpty == false else { throw Complaint("\(what) names no path: \(error)") }
     // Where the policy is to make room, and none could be made, it says that, and no errno.
     let saysNoRoom = error.code == .noSpace && plan.kind.errno == Errno.noSpace
     guard error.errno == plan.kind.errno || error.errno == nil && saysNoRoom else {
-      throw Violation("\(what) does not say why: \(error.errno ?? 0), \(error)")
+      throw Complaint("\(what) does not say why: \(error.errno ?? 0), \(error)")
     }
     let isFinal = error.code == .syncFailed
     let mayBeFinal = plan.hits.contains(where: \.makesDurable)
@@ -137,11 +137,11 @@ final class FaultStage: Sendable {
     let plain: QueueError.Code =
       plan.kind.errno == Errno.noSpace ? .noSpace : .system(errno: plan.kind.errno)
     guard isFinal ? mayBeFinal : mayBeOther && error.code == plain else {
-      throw Violation("\(what) fails with \(error.code) behind \(plan.hits): \(error)")
+      throw Complaint("\(what) fails with \(error.code) behind \(plan.hits): \(error)")
     }
     if isFinal { throw Stopped() }
     guard isSecond else { return }
-    guard plan.kind.isForGood else { throw Violation("\(what) fails again: \(error)") }
+    guard plan.kind.isForGood else { throw Complaint("\(what) fails again: \(error)") }
     throw Stopped()
   }
 }

@@ -211,7 +211,7 @@ extension FaultScenario {
       try stage.trying("append at the cap") {
         do {
           try writer.append(FaultStage.payload(1, length: 3000))
-          throw Violation("it fits")
+          throw Complaint("it fits")
         } catch let error as QueueError where error.code == .noSpace && error.errno == nil {
           stage.tell("full")
         }

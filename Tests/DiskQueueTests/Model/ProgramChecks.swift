@@ -69,7 +69,7 @@ extension Program {
     for var record in log {
       let end = ends(record.address)
       if record.address < end {
-        if !delivered.contains(record.address), !record.isExcused { try excuse(&record) }
+        if !delivered.contains(record.address), !record.isExcused { try checkHit(record) }
         record.level = .synced
         kept.append(record)
       } else if record.level >= needed, !record.isExcused {
@@ -82,22 +82,11 @@ extension Program {
     log = kept
   }
 
-  /// A record before the end that is not there.
-  private func excuse(_ record: inout ModelRecord) throws {
-    if isHit(record) { return }
+  /// G3: a record before the end that is not there was hit.
+  private func checkHit(_ record: ModelRecord) throws {
     try hold(
-      .g3, liesBehindHoleOfDamage(record),
+      .g3, isHit(record),
       "record \(record.address), \(record.level), is a hole before the end of the log")
-    record.isExcused = true
-    tally.count("records not yet durable, lost in a hole behind damage")
-  }
-
-  /// The one excuse for a hole before the end of what a crash left: damage in the same slab, before
-  /// a record that was not durable. Resynchronising behind it may step beyond what is proven to be
-  /// durable, and find what a hole parts from that: see the limits in the format.
-  private func liesBehindHoleOfDamage(_ record: ModelRecord) -> Bool {
-    record.level < needed
-      && flips.contains { $0 < record.address && slabBase(of: $0) == slabBase(of: record.address) }
   }
 
   func isHit(_ record: ModelRecord) -> Bool { flips.contains(where: record.contains) }
