@@ -453,7 +453,8 @@ private struct NaiveTopic {
         }
       }
     }
-    return (goal, mark == nil && goal == contentEnd)
+    if safe < mark?.address ?? slab.intendedEnd ?? contentEnd { return (safe, false) }
+    return (goal, mark == nil)
   }
 }
 

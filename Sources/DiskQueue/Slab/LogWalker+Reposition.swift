@@ -147,9 +147,12 @@ extension LogWalker {
       known = atEnd
       if known == nil { known = try index.ordinal(ofSlabFrom: next) }
     }
-    // Behind what is proven a crash may have left holes: there the log goes on, or ends.
-    if end > position, try !index.isProven(end - 1) {
-      end = min(end, max(provenBelow, index.highestSynced))
+    // Behind the last frame of a file that is too short, the next slab's base or epoch is next.
+    var goal = mark?.address ?? next.map { min($0, limit) } ?? content
+    // But behind what is proven a crash may have left holes: there the log goes on, or ends.
+    if goal > position, goal > provenBelow, try !index.isProven(goal - 1) {
+      goal = max(provenBelow, index.highestSynced)
+      end = min(end, goal)
       atEnd = nil
       next = nil
     }
@@ -160,8 +163,7 @@ extension LogWalker {
     var frames = FrameSearch(slab, topicID: topicID, maximumPayload: largest)
     let from = position
     let found = try resumption(&frames, end: end, known: known)
-    // Behind the last frame of a file that is too short, the next slab's base or epoch is next.
-    let to = found ?? next.map { min($0, limit) } ?? end
+    let to = found ?? goal
 
     guard to > from else { return false }
     note(damageFrom: from, to: to)

@@ -5,17 +5,25 @@ import DiskQueue
 import DiskQueueTestSupport
 import Testing
 
-/// A topic of one slab, synced up to a border, with records and marks behind it that were flushed
-/// only; a crash has left a hole behind the border, and a bit before it is damaged.
+/// A topic that was synced up to a border in its first slab, with records and marks behind it that
+/// were flushed only; a crash has left a hole behind the border, and a bit before it is damaged.
 private struct BrokenBorder {
+  enum Hole: CaseIterable {
+    /// Zeros, and sound frames behind them.
+    case within
+    /// The slab ends at the border, and the next one is sound.
+    case toTheNextSlab
+  }
+
   let storage = SimulatedStorage()
   var addresses: [UInt64] = []
   /// Everything below it was synced.
   let border: UInt64
 
-  init() throws {
+  init(_ hole: Hole) throws {
     var options = QueueWriter.Options()
     options.markSpacing = 256
+    options.slabSize = .kibibytes(4)
     let writer = try QueueWriter(
       topic: Topic(storage: storage), options: options, environment: .simulated())
     for number in UInt64(0)..<10 {
@@ -23,7 +31,7 @@ private struct BrokenBorder {
     }
     try writer.sync()
     border = writer.position.rawValue
-    for number in UInt64(10)..<40 {
+    for number in UInt64(10)..<100 {
       addresses.append(try writer.append(SmallTopic.payload(number, length: 60)).rawValue)
     }
     try writer.flush()
@@ -31,8 +39,14 @@ private struct BrokenBorder {
     storage.kill()
 
     var bytes = try #require(storage.slabs[0])
-    let hole = Int(border)..<Int(border) + 200
-    bytes.replaceSubrange(hole, with: repeatElement(0, count: hole.count))
+    switch hole {
+    case .within:
+      let hole = Int(border)..<Int(border) + 200
+      bytes.replaceSubrange(hole, with: repeatElement(0, count: hole.count))
+    case .toTheNextSlab:
+      bytes.removeSubrange(Int(border)...)
+      try #require(storage.slabs.count > 1)
+    }
     bytes[Int(addresses[9]) + 20] ^= 4
     storage.replace(slab: 0, with: bytes)
   }
@@ -40,9 +54,11 @@ private struct BrokenBorder {
 
 @Suite("Damage before the border of what is proven, and a hole behind it")
 struct ProvenBorderTests {
-  @Test("G3: no record behind the hole is given: the log ends at the border")
-  func reading() throws {
-    let broken = try BrokenBorder()
+  @Test(
+    "G3: no record behind the hole is given: the log ends at the border",
+    arguments: BrokenBorder.Hole.allCases)
+  fileprivate func reading(hole: BrokenBorder.Hole) throws {
+    let broken = try BrokenBorder(hole)
     let pass = EnginePass(Topic(storage: broken.storage))
     #expect(pass.records.map(\.address) == Array(broken.addresses.prefix(9)))
     #expect(pass.end == broken.border)
@@ -53,9 +69,11 @@ struct ProvenBorderTests {
     #expect(pass.difference(from: naiveRead(slabs: broken.storage.slabs)) == nil)
   }
 
-  @Test("G3, G6: a writer discards what is behind it, and counts on")
-  func recovering() throws {
-    let broken = try BrokenBorder()
+  @Test(
+    "G3, G6: a writer discards what is behind it, and counts on",
+    arguments: BrokenBorder.Hole.allCases)
+  fileprivate func recovering(hole: BrokenBorder.Hole) throws {
+    let broken = try BrokenBorder(hole)
     let topic = Topic(storage: broken.storage)
     let old = broken.storage.slabs
     let writer = try QueueWriter(topic: topic, options: .init(), environment: .simulated())
@@ -63,7 +81,7 @@ struct ProvenBorderTests {
     let payload = SmallTopic.payload(99, length: 60)
     let address = try writer.append(payload).rawValue
     try writer.close()
-    #expect(broken.storage.slabs[0] == old[0])
+    for (base, bytes) in old { #expect(broken.storage.slabs[base] == bytes) }
     let pass = EnginePass(topic)
     #expect(pass.records.map(\.address) == broken.addresses.prefix(9) + [address])
     #expect(pass.records.last?.ordinal == 10)
