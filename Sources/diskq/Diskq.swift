@@ -28,7 +28,7 @@ struct Diskq: ParsableCommand {
 
   static func main() {
     System.occupyStandardDescriptors()
-    System.ignoreClosedPipes()
+    System.ignoreSignalsOfWrites()
     do {
       var command = try parseAsRoot()
       try command.run()

@@ -427,8 +427,10 @@ private struct NaiveTopic {
     let slab = slabs[index]
     let contentEnd = slab.contentEnd
     let mark = slab.marks.first { $0.address > address && $0.end <= contentEnd }
-    // The end of the content serves as a mark, and the slab behind it as the mark's ordinal.
-    let goal = mark?.address ?? contentEnd
+    // The end of the content serves as a mark, and the slab behind it as the mark's ordinal. Nothing
+    // is looked for behind the last address that anything states to have been safe.
+    let safe = statements.map(\.synced).max() ?? 0
+    let goal = min(mark?.address ?? contentEnd, safe)
     let goalOrdinal = mark.map(\.ordinal) ?? nextReadableOrdinal(after: index)
 
     if let ordinal, let goalOrdinal, goalOrdinal >= ordinal, goalOrdinal - ordinal <= 1 {
@@ -451,7 +453,7 @@ private struct NaiveTopic {
         }
       }
     }
-    return (goal, mark == nil)
+    return (goal, mark == nil && goal == contentEnd)
   }
 }
 

@@ -81,7 +81,7 @@ struct BadInputTests {
     }
   }
 
-  @Test("a symbolic link for a topic or a slab is not followed")
+  @Test("G14: a symbolic link for a topic or a slab is not followed")
   func links() throws {
     try makeTopic()
     let link = directory.path + "/link"
@@ -100,7 +100,7 @@ struct BadInputTests {
     #expect(slabError.message.contains("link"))
   }
 
-  @Test("a pipe or a directory in a slab's place is refused, and does not hang")
+  @Test("G14: a pipe or a directory in a slab's place is refused, and does not hang")
   func otherKinds() throws {
     try makeTopic()
     let first = try slab(0)
@@ -115,7 +115,7 @@ struct BadInputTests {
     #expect(folder?.path == first)
   }
 
-  @Test("two writers: the second is told who has it, in this process too, and nothing happens")
+  @Test("G8: two writers: the second is told who has it, in this process too, and nothing happens")
   func twoWriters() throws {
     try makeTopic()
     let writer = try QueueWriter(topic: Topic(path))
@@ -180,7 +180,7 @@ struct BadInputTests {
     #expect(error.message.contains("another topic"))
   }
 
-  @Test("a slab whose base does not match its name is damage, and costs its own records only")
+  @Test("G14: a slab whose base does not match its name is damage, and costs its own records only")
   func renamedSlab() throws {
     let records = try makeTopic()
     let bases = try slabs(path).keys.sorted()
@@ -229,7 +229,7 @@ struct BadInputTests {
     }
   }
 
-  @Test("a full disk: the append that does not fit fails, and goes on when there is room")
+  @Test("G9: a full disk: the append that does not fit fails, and goes on when there is room")
   func fullDisk() throws {
     let storage = MemoryStorage(capacity: 20_000)
     let topic = Topic(storage: storage)
@@ -264,7 +264,8 @@ struct BadInputTests {
     #expect(rest.losses == [])
   }
 
-  @Test("a read-only topic: the writer says so, readers do not care", .enabled(if: geteuid() == 0))
+  @Test(
+    "G11: a read-only topic: the writer says so, readers do not care", .enabled(if: geteuid() == 0))
   func readOnly() throws {
     let records = try makeTopic()
     #expect(run("/bin/mount", "--bind", path, path) == 0)
@@ -296,7 +297,7 @@ struct BadInputTests {
     }
   }
 
-  @Test("a path with a zero byte, and an empty one, are refused")
+  @Test("G14: a path with a zero byte, and an empty one, are refused")
   func oddPaths() throws {
     for path in ["", "a\0b"] {
       #expect(queueError { _ = try QueueReader(topic: Topic(path)) } != nil)

@@ -151,7 +151,7 @@ struct DurabilityOrderTests {
     try last.close()
   }
 
-  @Test("one writer at a time: a second is refused, and the dead one's lock is gone")
+  @Test("G8: one writer at a time: a second is refused, and the dead one's lock is gone")
   func lock() throws {
     let first = try writer()
     let second = #expect(throws: QueueError.self) { try writer() }

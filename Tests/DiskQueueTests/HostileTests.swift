@@ -92,7 +92,7 @@ struct HostileTests {
     return steps
   }
 
-  @Test("sound structures with any fields: no crash, no hang, for readers and writers")
+  @Test("G14: sound structures with any fields: no crash, no hang, for readers and writers")
   func forged() throws {
     var opened = 0
     for seed in 0..<3000 as Range<UInt64> {

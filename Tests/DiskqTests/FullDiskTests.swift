@@ -6,76 +6,115 @@ import Foundation
 import Testing
 
 #if os(Linux)
-  /// A disk of one megabyte; nothing where this process may not mount one.
   @Suite("A full disk, as the program meets it")
   struct FullDiskProgramTests {
-    private static let isPossible: Bool = {
-      guard let directory = try? TemporaryDirectory(), mount(directory.path) else { return false }
-      unmount(directory.path)
-      return true
-    }()
-
-    private static func mount(_ path: String) -> Bool {
-      run("/bin/mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", path)
-    }
-
-    private static func unmount(_ path: String) { _ = run("/bin/umount", path) }
-
-    private static func run(_ program: String, _ arguments: String...) -> Bool {
-      let process = Process()
-      process.executableURL = URL(fileURLWithPath: program)
-      process.arguments = arguments
-      process.standardError = FileHandle.nullDevice
-      guard (try? process.run()) != nil else { return false }
-      process.waitUntilExit()
-      return process.terminationStatus == 0
-    }
-
     private func input(_ directory: TemporaryDirectory) throws -> String {
       let path = directory.at("input")
       try writeFile(path, Array(recordLines(0..<100_000).map { $0 + "\n" }.joined().utf8))
       return path
     }
 
-    @Test(
-      "append says so and keeps what it took; consumers go on, and cleaning makes room",
-      .enabled(if: isPossible))
+    @Test("append says so and keeps what it took; consumers go on, and cleaning makes room")
     func full() throws {
-      let (disk, other) = (try TemporaryDirectory(), try TemporaryDirectory())
-      try #require(Self.mount(disk.path))
-      defer { Self.unmount(disk.path) }
+      let (disk, other) = (try SmallDisk(), try TemporaryDirectory())
       let topic = disk.at("topic")
-      try makeTopic(topic, records: 1, options: ["--slab-size", "64KiB"])
-      #expect(try Diskq.run("consume", topic, "--consumer", "one").lines == ["record 0"])
-      let appended = try Diskq.run(
-        "append", topic, try input(other), "--slab-size", "64KiB")
+      for (name, line) in [("first", "record 0\n"), ("last", "after\n")] {
+        try writeFile(other.at(name), Array(line.utf8))
+      }
+      #expect(try disk.run("append", topic, other.at("first"), "--slab-size", "64KiB").status == 0)
+      #expect(try disk.run("consume", topic, "--consumer", "one").lines == ["record 0"])
+      let appended = try disk.run("append", topic, try input(other), "--slab-size", "64KiB")
       #expect(appended.status == 2)
       #expect(appended.errors.contains("free some space, and try again"))
       // Acknowledging needs no room.
-      let consumed = try Diskq.run("consume", topic, "--consumer", "one")
+      let consumed = try disk.run("consume", topic, "--consumer", "one")
       #expect(consumed.status == 0, "\(consumed.errors)")
       #expect(consumed.lines == recordLines(0..<consumed.lines.count))
       #expect(consumed.lines.count > 10_000)
-      let cleaned = try Diskq.run(
+      let cleaned = try disk.run(
         "clean", topic, "--keep-bytes", "100KiB", "--minimum-keep-bytes", "0")
       #expect(cleaned.status == 0, "\(cleaned.errors)")
       #expect(cleaned.lines.count > 5)
-      #expect(try Diskq.run("append", topic, input: "after\n").status == 0)
-      #expect(try Diskq.run("consume", topic, "--consumer", "one").lines.last == "after")
+      #expect(try disk.run("append", topic, other.at("last")).status == 0)
+      #expect(try disk.run("consume", topic, "--consumer", "one").lines.last == "after")
     }
 
-    @Test("with drop-oldest a full disk loses the oldest records", .enabled(if: isPossible))
+    @Test("with drop-oldest a full disk loses the oldest records")
     func dropOldest() throws {
-      let (disk, other) = (try TemporaryDirectory(), try TemporaryDirectory())
-      try #require(Self.mount(disk.path))
-      defer { Self.unmount(disk.path) }
+      let (disk, other) = (try SmallDisk(), try TemporaryDirectory())
       let topic = disk.at("topic")
-      let appended = try Diskq.run(
+      let appended = try disk.run(
         "append", topic, try input(other), "--slab-size", "64KiB", "--when-full", "drop-oldest")
       #expect(appended.status == 0, "\(appended.errors)")
-      let lines = try Diskq.run("read", topic).lines
+      let lines = try disk.run("read", topic).lines
       #expect(lines == recordLines(100_000 - lines.count..<100_000))
       #expect(lines.count > 10_000)
+    }
+  }
+
+  /// A disk of one megabyte, which only what it runs can see: it is mounted for a process that does
+  /// nothing else, and gone with it.
+  private final class SmallDisk {
+    private let directory: TemporaryDirectory
+    private let holder = Process()
+    private let input = Pipe()
+    /// How another process comes to see what the holder sees.
+    private let entrance: String
+
+    /// - Throws: where neither root nor a user's own namespace may mount: there is no test without.
+    init() throws {
+      let directory = try TemporaryDirectory()
+      self.directory = directory
+      // As root; else as the root of a namespace of its own, where the system allows those.
+      let ways = [("-m", "-m"), ("-rm", "-U -m --preserve-credentials")]
+      func mount(_ flags: String) throws -> Bool {
+        try Diskq.shell(
+          "exec unshare \(flags) mount -t tmpfs -o size=1m tmpfs \"$1\" 2>&1", directory.path
+        ).status == 0
+      }
+      guard let (flags, entrance) = try ways.first(where: { try mount($0.0) }) else {
+        throw NoSmallDisk()
+      }
+      self.entrance = entrance
+      let output = Pipe()
+      for pipe in [input, output] {
+        // Not to be held open by what another test starts meanwhile.
+        for handle in [pipe.fileHandleForReading, pipe.fileHandleForWriting] {
+          _ = fcntl(handle.fileDescriptor, F_SETFD, FD_CLOEXEC)
+        }
+      }
+      holder.executableURL = URL(fileURLWithPath: "/bin/sh")
+      // It ends when its input does, whatever becomes of this process.
+      let script = "mount -t tmpfs -o size=1m tmpfs \"$1\" && echo mounted && read -r end"
+      holder.arguments = [
+        "-c", "exec unshare \(flags) sh -c '\(script)' sh \"$0\"", directory.path,
+      ]
+      holder.standardInput = input
+      holder.standardOutput = output
+      try holder.run()
+      try output.fileHandleForWriting.close()
+      let said = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
+      guard said == "mounted\n" else { throw NoSmallDisk() }
+    }
+
+    deinit {
+      try? input.fileHandleForWriting.close()
+      holder.waitUntilExit()
+    }
+
+    func at(_ name: String) -> String { directory.at(name) }
+
+    /// Runs the program where the disk is seen.
+    func run(_ arguments: String...) throws -> Outcome {
+      let words = arguments.map { "'\($0)'" }.joined(separator: " ")
+      return try Diskq.shell(
+        "exec nsenter -t \(holder.processIdentifier) \(entrance) -- \"$0\" \(words)")
+    }
+
+    private struct NoSmallDisk: Error, CustomStringConvertible {
+      let description =
+        "a small file system cannot be mounted here: run the tests as root with CAP_SYS_ADMIN, or"
+        + " where `unshare -rm mount -t tmpfs tmpfs DIRECTORY` is allowed"
     }
   }
 #endif

@@ -7,7 +7,7 @@ import Testing
 
 @Suite("Side by side")
 struct SideBySideTests {
-  @Test("four processes read while one appends: each sees whole lines, a prefix, and at last all")
+  @Test("G11: four processes read while one appends: each sees whole lines, a prefix, at last all")
   func readersBesideWriter() async throws {
     let directory = try TemporaryDirectory()
     let topic = directory.path + "/topic"

@@ -3,7 +3,7 @@
 
 import ArgumentParser
 
-/// What `.ci/soak` runs: checks of the contract that need real time, processes and disks.
+/// What `.ci/soak` and `.ci/crash` run: checks of the contract that need real time, processes and disks.
 ///
 /// A check prints one line of what it measured and exits with 0, or says what broke and exits with
 /// 1. Nothing here imports Foundation: one of the checks measures the memory of this program.
@@ -11,16 +11,20 @@ import ArgumentParser
 struct Soak: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "soak",
-    abstract: "Checks that need real time, real processes and real disks; see .ci/soak.",
+    abstract:
+      "Checks that need real time, real processes and real disks; see .ci/soak and .ci/crash.",
     subcommands: [
       GroupCommit.self, Channel.self, ChannelKill.self, ChannelKillVictim.self, ConsumerKill.self,
       ConsumerKillWriter.self, ConsumerKillVictim.self,
       Cap.self, FullDisk.self, Cleaning.self, CleaningReader.self, CleaningLoop.self,
+      CrashPoints.self, CrashRandom.self, CrashTable.self, CrashVictim.self, Inject.self,
+      OpenRace.self, OpenRacer.self, Crowd.self, CrowdWriter.self,
     ])
 
   static func main() async {
     Posix.ignoreClosedPipes()
     do {
+      try Posix.dieWithParent()
       var command = try parseAsRoot()
       if var asynchronous = command as? any AsyncParsableCommand {
         try await asynchronous.run()

@@ -135,14 +135,20 @@ extension LogWalker {
 
     // The end of the content counts as a mark with the next readable slab's ordinal: exactly that,
     // where the very next one is readable, and else the most it can be.
-    let end = mark?.address ?? content
+    var end = mark?.address ?? content
     var atEnd: UInt64? = mark?.mark.ordinal
     var known = atEnd
-    let next = mark == nil ? index.slab(behind: slab.base, limit: limit) : nil
+    var next = mark == nil ? index.slab(behind: slab.base, limit: limit) : nil
     if let next {
       atEnd = try index.ordinal(ofSlabAt: next)
       known = atEnd
       if known == nil { known = try index.ordinal(ofSlabFrom: next) }
+    }
+    // Behind what is proven a crash may have left holes: there the log goes on, or ends.
+    if end > position, try !index.isProven(end - 1) {
+      end = min(end, max(provenBelow, index.highestSynced))
+      atEnd = nil
+      next = nil
     }
 
     // The header is the frame at the base, and where it is damaged nothing but the file's size

@@ -186,8 +186,12 @@ enum System {
 
   // MARK: Signals and the end
 
-  /// Makes writing to a closed pipe an error, and not the end of the process.
-  static func ignoreClosedPipes() { signal(SIGPIPE, SIG_IGN) }
+  /// Makes an error of what a write would end the process for: a pipe that is closed, and a file
+  /// that grows beyond what `ulimit -f` allows.
+  static func ignoreSignalsOfWrites() {
+    signal(SIGPIPE, SIG_IGN)
+    signal(SIGXFSZ, SIG_IGN)
+  }
 
   /// The stop signals that this process was not started to ignore, as jobs in the background of a
   /// script are.

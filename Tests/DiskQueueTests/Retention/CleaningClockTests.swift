@@ -21,7 +21,7 @@ struct CleaningClockTests {
     }
   }
 
-  @Test("a clock ten years ahead deletes nothing while nothing bears its time")
+  @Test("G12: a clock ten years ahead deletes nothing while nothing bears its time")
   func jumpWithoutRecords() throws {
     try fillDays(5, try made.writer())
     let writer = try made.writer()
@@ -38,7 +38,7 @@ struct CleaningClockTests {
     #expect(try made.cleaner().clean(keeping: retention) == [])
   }
 
-  @Test("a clock that ran ahead and was set right again deletes nothing by the jump")
+  @Test("G12: a clock that ran ahead and was set right again deletes nothing by the jump")
   func jumpSetRight() throws {
     let writer = try made.writer()
     try fillDays(3, writer)
@@ -60,7 +60,7 @@ struct CleaningClockTests {
     #expect(made.bases.count >= 6)
   }
 
-  @Test("while the clock is wrong and records bear its time, the minimum stays")
+  @Test("G12: while the clock is wrong and records bear its time, the minimum stays")
   func jumpWithRecords() throws {
     let writer = try made.writer()
     try fillDays(6, writer)
@@ -74,7 +74,7 @@ struct CleaningClockTests {
     #expect(report.removals.count > 1)
   }
 
-  @Test("an idle topic does not age")
+  @Test("G12: an idle topic does not age")
   func idle() throws {
     let writer = try made.writer()
     try fillDays(3, writer)

@@ -78,18 +78,8 @@ enum Posix {
   }
 
   static func slabNames(_ topic: String) throws(Broken) -> [String] {
-    guard let stream = opendir(topic) else { throw .system("listing \(topic)") }
-    defer { closedir(stream) }
-    var names: [String] = []
-    while let entry = readdir(stream) {
-      let name = withUnsafePointer(to: &entry.pointee.d_name) { name in
-        name.withMemoryRebound(
-          to: CChar.self, capacity: MemoryLayout.size(ofValue: name.pointee)
-        ) { String(cString: $0) }
-      }
-      if name.hasSuffix(".slab") { names.append(name) }
-    }
-    return names.sorted()
+    guard let names = try names(topic) else { throw Broken("there is no directory \(topic)") }
+    return names.filter { $0.hasSuffix(".slab") }
   }
 
   /// Bytes that a file system has left.
@@ -133,6 +123,132 @@ enum Posix {
   }
 
   static func remove(_ path: String) { unlink(path) }
+
+  static func makeDirectory(_ path: String) throws(Broken) {
+    guard mkdir(path, 0o700) == 0 else { throw .system("making \(path)") }
+  }
+
+  /// The names in a directory, sorted; nil where there is none.
+  static func names(_ path: String) throws(Broken) -> [String]? {
+    guard let stream = opendir(path) else {
+      guard errno == ENOENT else { throw .system("listing \(path)") }
+      return nil
+    }
+    defer { closedir(stream) }
+    var names: [String] = []
+    while let entry = readdir(stream) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) { name in
+        name.withMemoryRebound(
+          to: CChar.self, capacity: MemoryLayout.size(ofValue: name.pointee)
+        ) { String(cString: $0) }
+      }
+      if name != ".", name != ".." { names.append(name) }
+    }
+    return names.sorted()
+  }
+
+  /// All bytes of a file.
+  static func contents(_ path: String) throws(Broken) -> [UInt8] {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw .system("opening \(path)") }
+    defer { close(descriptor) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { throw .system("asking for the size of \(path)") }
+    var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
+    var done = 0
+    while done < bytes.count {
+      let count = bytes.withUnsafeMutableBytes { buffer in
+        pread(descriptor, buffer.baseAddress.map { $0 + done }, buffer.count - done, off_t(done))
+      }
+      if count == 0 { break }
+      guard count > 0 else { throw .system("reading \(path)") }
+      done += count
+    }
+    return Array(bytes[..<done])
+  }
+
+  /// Makes a file of these bytes.
+  static func makeFile(_ path: String, _ bytes: [UInt8]) throws(Broken) {
+    let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else { throw .system("making \(path)") }
+    defer { close(descriptor) }
+    var done = 0
+    while done < bytes.count {
+      let count = bytes.withUnsafeBytes { buffer in
+        pwrite(descriptor, buffer.baseAddress.map { $0 + done }, buffer.count - done, off_t(done))
+      }
+      guard count > 0 else { throw .system("writing \(path)") }
+      done += count
+    }
+  }
+
+  /// Removes a directory and all in it; what is not there needs no removing.
+  static func removeTree(_ path: String) throws(Broken) {
+    guard let names = try names(path) else { return }
+    for name in names {
+      let inner = path + "/" + name
+      if try isDirectory(inner) {
+        try removeTree(inner)
+      } else if unlink(inner) != 0 {
+        throw .system("removing \(inner)")
+      }
+    }
+    guard rmdir(path) == 0 else { throw .system("removing \(path)") }
+  }
+
+  /// Copies a directory and all in it to a place where nothing is.
+  static func copyTree(_ path: String, to target: String) throws(Broken) {
+    try makeDirectory(target)
+    for name in try names(path) ?? [] {
+      let (inner, copy) = (path + "/" + name, target + "/" + name)
+      if try isDirectory(inner) {
+        try copyTree(inner, to: copy)
+      } else {
+        try makeFile(copy, try contents(inner))
+      }
+    }
+  }
+
+  private static func isDirectory(_ path: String) throws(Broken) -> Bool {
+    var status = stat()
+    guard lstat(path, &status) == 0 else { throw .system("looking at \(path)") }
+    return status.st_mode & S_IFMT == S_IFDIR
+  }
+
+  // MARK: This process
+
+  /// Ends this process as the kernel would, with no instruction of it behind this one.
+  static func killSelf() -> Never {
+    kill(getpid(), SIGKILL)
+    // The signal is taken when the call returns, on whatever thread.
+    while true { pause() }
+  }
+
+  private static let childVariable = "SOAK_CHILD"
+
+  /// What says to a child that it is one.
+  fileprivate static let childEntry = childVariable + "=1"
+
+  /// Ends this process, where it is somebody's child, once that one is gone, however it went: then
+  /// nobody holds the other end of standard input.
+  static func dieWithParent() throws(Broken) {
+    guard getenv(childVariable) != nil else { return }
+    #if canImport(Darwin)
+      var thread: pthread_t?
+    #else
+      var thread = pthread_t()
+    #endif
+    let code = pthread_create(
+      &thread, nil,
+      { _ in
+        while true {
+          // Asks for no event: only for the end, of which it is told anyway.
+          var polled = pollfd(fd: 0, events: 0, revents: 0)
+          if poll(&polled, 1, -1) > 0 { _exit(1) }
+        }
+      }, nil)
+    guard code == 0 else { throw Broken("starting a thread failed with error \(code)") }
+  }
 
   /// The most memory that this process ever held, in bytes: VmHWM of /proc/self/status.
   static func peakMemory() throws(Broken) -> UInt64 {
@@ -218,38 +334,68 @@ final class Child {
   private let output: Int32
   private var lines: LineReader
   private var isReaped = false
+  private let isGroup: Bool
 
   /// To be called from one thread only: the ends of pipes must not leak into another child.
-  init(_ arguments: [String]) throws(Broken) {
+  ///
+  /// - Parameters:
+  ///   - program: another program than this one, with a process group of its own.
+  ///   - output: a file that its output goes to; then there are no lines, only their end.
+  ///   - errors: a file that its complaints go to.
+  ///   - withInput: whether its input is ours to write; else there is none.
+  init(
+    _ arguments: [String], program: String? = nil, output: String? = nil, errors: String? = nil,
+    withInput: Bool = true
+  ) throws(Broken) {
     let (inputReading, inputWriting) = try Child.makePipe()
     let (outputReading, outputWriting) = try Child.makePipe()
     #if canImport(Darwin)
       var actions: posix_spawn_file_actions_t?
+      var attributes: posix_spawnattr_t?
     #else
       var actions = posix_spawn_file_actions_t()
+      var attributes = posix_spawnattr_t()
     #endif
     posix_spawn_file_actions_init(&actions)
-    posix_spawn_file_actions_adddup2(&actions, inputReading, 0)
-    posix_spawn_file_actions_adddup2(&actions, outputWriting, 1)
-    let program = "/proc/self/exe"
-    var words: [UnsafeMutablePointer<CChar>?] = (["soak"] + arguments).map { strdup($0) }
-    words.append(nil)
-    // Where the runtime's libraries are, if that is said; nothing else is needed.
-    var environment: [UnsafeMutablePointer<CChar>?] = []
-    if let path = getenv("LD_LIBRARY_PATH") {
-      environment.append(strdup("LD_LIBRARY_PATH=" + String(cString: path)))
+    posix_spawnattr_init(&attributes)
+    if withInput {
+      posix_spawn_file_actions_adddup2(&actions, inputReading, 0)
+    } else {
+      posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
     }
+    // Where the output goes to a file, it holds the pipe all the same, so that its end is seen.
+    posix_spawn_file_actions_adddup2(&actions, outputWriting, output == nil ? 1 : 3)
+    if let output {
+      posix_spawn_file_actions_addopen(&actions, 1, output, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+    }
+    if let errors {
+      posix_spawn_file_actions_addopen(&actions, 2, errors, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+    }
+    isGroup = program != nil
+    if isGroup { posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP)) }
+    var words: [UnsafeMutablePointer<CChar>?] =
+      ([program ?? "soak"] + arguments).map { strdup($0) }
+    words.append(nil)
+    // Where programs and the runtime's libraries are, if that is said; nothing else is needed.
+    var environment: [UnsafeMutablePointer<CChar>?] = ["LD_LIBRARY_PATH", "PATH"].compactMap {
+      name in getenv(name).map { strdup(name + "=" + String(cString: $0)) }
+    }
+    if !isGroup { environment.append(strdup(Posix.childEntry)) }
     environment.append(nil)
     var identifier: pid_t = 0
-    let code = posix_spawn(&identifier, program, &actions, nil, words, environment)
+    let code = posix_spawnp(
+      &identifier, program ?? "/proc/self/exe", &actions, &attributes, words, environment)
     for word in words + environment { free(word) }
     posix_spawn_file_actions_destroy(&actions)
+    posix_spawnattr_destroy(&attributes)
     close(inputReading)
     close(outputWriting)
-    guard code == 0 else { throw Broken("starting a process failed with error \(code)") }
+    guard code == 0 else {
+      throw Broken("starting \(program ?? "a process") failed with error \(code)")
+    }
     self.identifier = identifier
     input = inputWriting
-    output = outputReading
+    self.output = outputReading
     lines = LineReader(outputReading)
   }
 
@@ -272,15 +418,29 @@ final class Child {
     try lines.next(within: milliseconds)
   }
 
-  /// SIGKILL, to it alone; gone when this returns. Its last lines can still be read.
+  /// SIGKILL, to it alone, or to its whole group; gone when this returns. Its last lines can still be
+  /// read.
   func killAndWait() {
-    kill(identifier, SIGKILL)
+    send(SIGKILL)
     _ = wait()
+  }
+
+  /// SIGKILL; does not wait for its end.
+  func kill() { send(SIGKILL) }
+
+  private func send(_ signal: Int32) {
+    #if canImport(Glibc)
+      _ = Glibc.kill(isGroup ? -identifier : identifier, signal)
+    #elseif canImport(Musl)
+      _ = Musl.kill(isGroup ? -identifier : identifier, signal)
+    #else
+      _ = Darwin.kill(isGroup ? -identifier : identifier, signal)
+    #endif
   }
 
   /// SIGABRT: where it hangs is told on standard error, as SWIFT_BACKTRACE says.
   func abortAndWait() {
-    kill(identifier, SIGABRT)
+    send(SIGABRT)
     _ = wait()
   }
 
@@ -290,6 +450,20 @@ final class Child {
   func finish(_ name: String) throws(Broken) {
     let status = wait()
     try check(status == 0, "\(name) ended with wait status \(status)")
+  }
+
+  enum Ending: Equatable {
+    case exit(Int32)
+    case signal(Int32)
+
+    /// SIGKILL.
+    static let killed = Ending.signal(9)
+  }
+
+  /// Waits for its end, however that comes.
+  func ending() -> Ending {
+    let status = wait()
+    return status & 0x7F == 0 ? .exit(status >> 8 & 0xFF) : .signal(status & 0x7F)
   }
 
   private func wait() -> Int32 {

@@ -1,0 +1,73 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueue
+import DiskQueueTestSupport
+import Testing
+
+/// A topic of one slab, synced up to a border, with records and marks behind it that were flushed
+/// only; a crash has left a hole behind the border, and a bit before it is damaged.
+private struct BrokenBorder {
+  let storage = SimulatedStorage()
+  var addresses: [UInt64] = []
+  /// Everything below it was synced.
+  let border: UInt64
+
+  init() throws {
+    var options = QueueWriter.Options()
+    options.markSpacing = 256
+    let writer = try QueueWriter(
+      topic: Topic(storage: storage), options: options, environment: .simulated())
+    for number in UInt64(0)..<10 {
+      addresses.append(try writer.append(SmallTopic.payload(number, length: 60)).rawValue)
+    }
+    try writer.sync()
+    border = writer.position.rawValue
+    for number in UInt64(10)..<40 {
+      addresses.append(try writer.append(SmallTopic.payload(number, length: 60)).rawValue)
+    }
+    try writer.flush()
+    writer.dieForTesting()
+    storage.kill()
+
+    var bytes = try #require(storage.slabs[0])
+    let hole = Int(border)..<Int(border) + 200
+    bytes.replaceSubrange(hole, with: repeatElement(0, count: hole.count))
+    bytes[Int(addresses[9]) + 20] ^= 4
+    storage.replace(slab: 0, with: bytes)
+  }
+}
+
+@Suite("Damage before the border of what is proven, and a hole behind it")
+struct ProvenBorderTests {
+  @Test("G3: no record behind the hole is given: the log ends at the border")
+  func reading() throws {
+    let broken = try BrokenBorder()
+    let pass = EnginePass(Topic(storage: broken.storage))
+    #expect(pass.records.map(\.address) == Array(broken.addresses.prefix(9)))
+    #expect(pass.end == broken.border)
+    #expect(pass.losses.map(\.cause) == [.damaged])
+    #expect(pass.losses.map(\.from) == [broken.addresses[9]])
+    #expect(pass.losses.map(\.to) == [broken.border])
+    #expect(pass.losses.map(\.records) == [nil])
+    #expect(pass.difference(from: naiveRead(slabs: broken.storage.slabs)) == nil)
+  }
+
+  @Test("G3, G6: a writer discards what is behind it, and counts on")
+  func recovering() throws {
+    let broken = try BrokenBorder()
+    let topic = Topic(storage: broken.storage)
+    let old = broken.storage.slabs
+    let writer = try QueueWriter(topic: topic, options: .init(), environment: .simulated())
+    #expect(writer.recovery.end.rawValue == broken.border)
+    let payload = SmallTopic.payload(99, length: 60)
+    let address = try writer.append(payload).rawValue
+    try writer.close()
+    #expect(broken.storage.slabs[0] == old[0])
+    let pass = EnginePass(topic)
+    #expect(pass.records.map(\.address) == broken.addresses.prefix(9) + [address])
+    #expect(pass.records.last?.ordinal == 10)
+    #expect(pass.losses.map(\.records) == [1])
+    #expect(pass.difference(from: naiveRead(slabs: broken.storage.slabs)) == nil)
+  }
+}

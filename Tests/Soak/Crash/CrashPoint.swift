@@ -1,0 +1,131 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// A place in the order of operations at which a process is killed.
+struct CrashPoint: Sendable {
+  enum Moment: String, Sendable {
+    case before
+    /// Half of the bytes are with the system, as where a write is cut short.
+    case halfway
+    case behind
+  }
+
+  /// Where in the order of operations it is.
+  var name: String
+  var moment: Moment
+  var call: CrashCall
+
+  private init(_ name: String, _ moment: Moment, _ call: CrashCall) {
+    self.name = name
+    self.moment = moment
+    self.call = call
+  }
+
+  /// Every one is hit, or the check fails.
+  static let all: [CrashPoint] =
+    opening + appending + closing + consuming + cleaning
+
+  /// A topic that is new, one to be recovered, and one that was closed.
+  private static let opening = [
+    CrashPoint("lock taken, nothing looked at", .behind, .lockTopic),
+    CrashPoint("new topic: its own name not synced", .before, .syncParent),
+    CrashPoint("new topic: its own name synced, no slab yet", .behind, .syncParent),
+    CrashPoint("new topic: slab created, its header not written", .behind, .createFirstSlab),
+    CrashPoint("new topic: half of the header written", .halfway, .writeFirstSlab),
+    CrashPoint("new topic: header written, not synced", .behind, .writeFirstSlab),
+    CrashPoint("new topic: slab synced, directory not", .behind, .syncFirstSlab),
+    CrashPoint("new topic: directory synced, not told", .behind, .syncFirstName),
+    CrashPoint("recovery: directory listed, not synced", .before, .syncOldNames),
+    CrashPoint("recovery: directory synced, old slabs not", .behind, .syncOldNames),
+    CrashPoint("recovery: old slab synced, not judged", .behind, .syncOldSlab),
+    CrashPoint("recovery: old slab's cache dropped", .behind, .dropCache),
+    CrashPoint("recovery: epoch's slab not created", .before, .createEpochSlab),
+    CrashPoint("recovery: epoch's slab created, its header not written", .behind, .createEpochSlab),
+    CrashPoint("recovery: half of the epoch's header written", .halfway, .writeEpochSlab),
+    CrashPoint("recovery: epoch's header written, not synced", .behind, .writeEpochSlab),
+    CrashPoint("recovery: epoch's slab synced, directory not", .behind, .syncEpochSlab),
+    CrashPoint("recovery: directory synced, epoch not told", .behind, .syncEpochName),
+    CrashPoint("clean end found, opening mark not written", .before, .writeOpeningMark),
+    CrashPoint("half of the opening mark written", .halfway, .writeOpeningMark),
+    CrashPoint("opening mark written, not synced", .behind, .writeOpeningMark),
+    CrashPoint("opening mark synced, not told", .behind, .syncOpeningMark),
+  ]
+
+  private static let appending = [
+    CrashPoint("records in the buffer, not written", .before, .writeRecords),
+    CrashPoint("half of the buffer written", .halfway, .writeRecords),
+    CrashPoint("records written, not told", .behind, .writeRecords),
+    CrashPoint("large record: its header written, its payload not", .behind, .writeLargeHeader),
+    CrashPoint("large record: half of its payload written", .halfway, .writeLargePayload),
+    CrashPoint("large record: written, not told", .behind, .writeLargePayload),
+    CrashPoint("roll: slab full, the next one not created", .before, .createNextSlab),
+    CrashPoint("roll: slab created, its header not written", .behind, .createNextSlab),
+    CrashPoint("roll: half of the slab's beginning written", .halfway, .writeNextSlab),
+    CrashPoint("roll: header written, nothing synced", .behind, .writeNextSlab),
+    CrashPoint("roll: before the directory is synced", .before, .syncNextName),
+    CrashPoint("roll: directory synced, the slab left behind not", .behind, .syncNextName),
+    CrashPoint("before the slab left behind is synced", .before, .syncLeftSlab),
+    CrashPoint("slab left behind synced, what follows not", .behind, .syncLeftSlab),
+    CrashPoint("records flushed, not synced", .before, .syncRecords),
+    CrashPoint("records synced, not told", .behind, .syncRecords),
+    CrashPoint("writer at its cap: slab not unlinked", .before, .removeByWriter),
+    CrashPoint("writer at its cap: slab unlinked, directory not synced", .behind, .removeByWriter),
+  ]
+
+  private static let closing = [
+    CrashPoint("all synced, closing mark not written", .before, .writeClosingMark),
+    CrashPoint("half of the closing mark written", .halfway, .writeClosingMark),
+    CrashPoint("closing mark written, not synced", .behind, .writeClosingMark),
+    CrashPoint("closing mark synced, lock held", .behind, .syncClosingMark),
+    CrashPoint("closed, lock given up, not told", .behind, .unlockTopic),
+  ]
+
+  private static let consuming = [
+    CrashPoint("consumers' directory made, no cursor in it", .behind, .openConsumers),
+    CrashPoint("cursor's file made, empty", .behind, .lockCursor),
+    CrashPoint("cursor's name not synced", .before, .syncCursorName),
+    CrashPoint("cursor's name synced, the file not", .behind, .syncCursorName),
+    CrashPoint("first position not written", .before, .writeFirstPosition),
+    CrashPoint("half of the first position written", .halfway, .writeFirstPosition),
+    CrashPoint("first position written, not synced", .behind, .writeFirstPosition),
+    CrashPoint("names behind the cursor synced, data not", .behind, .syncNamesUnderCursor),
+    CrashPoint("data behind the cursor not synced", .before, .syncDataUnderCursor),
+    CrashPoint("data behind the cursor synced, slot not written", .behind, .syncDataUnderCursor),
+    CrashPoint("cursor slot not written", .before, .writeCursorSlot),
+    CrashPoint("half of the cursor slot written", .halfway, .writeCursorSlot),
+    CrashPoint("cursor slot written, not synced", .behind, .writeCursorSlot),
+    CrashPoint("cursor slot synced, not told", .behind, .syncCursor),
+    CrashPoint("consumer closed, lock given up, not told", .behind, .unlockCursor),
+    CrashPoint("consumer deleted: file not unlinked", .before, .removeCursor),
+    CrashPoint("consumer deleted: file unlinked, directory not synced", .behind, .removeCursor),
+  ]
+
+  private static let cleaning = [
+    CrashPoint("cleaner: wanting proof not synced", .before, .syncForProof),
+    CrashPoint("cleaner: wanting proof synced, nothing removed", .behind, .syncForProof),
+    CrashPoint("cleaner: directory synced, slab not unlinked", .before, .removeByCleaner),
+    CrashPoint("cleaner: slab unlinked, directory not synced", .behind, .removeByCleaner),
+    CrashPoint("cleaner: directory synced, removal not told", .behind, .syncRemoval),
+  ]
+}
+
+/// A call to the system, by what it is for.
+enum CrashCall: Sendable {
+  // Opening a topic for writing.
+  case lockTopic, unlockTopic, syncParent
+  case createFirstSlab, writeFirstSlab, syncFirstSlab, syncFirstName
+  case createEpochSlab, writeEpochSlab, syncEpochSlab, syncEpochName
+  case syncOldNames, syncOldSlab, dropCache
+  case writeOpeningMark, syncOpeningMark
+  // Writing.
+  case writeRecords, writeLargeHeader, writeLargePayload, syncRecords
+  case createNextSlab, writeNextSlab, syncNextName, syncLeftSlab
+  case removeByWriter, syncNamesByWriter
+  case writeClosingMark, syncClosingMark
+  // Consuming.
+  case openConsumers, lockCursor, unlockCursor, syncCursorName
+  case writeFirstPosition, syncCursor, writeCursorSlot, removeCursor
+  case syncNamesUnderCursor, syncDataUnderCursor
+  // Cleaning.
+  case syncForProof, syncNamesByCleaner, removeByCleaner, syncRemoval
+}
