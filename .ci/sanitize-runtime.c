@@ -52,27 +52,44 @@ SWIFT void unlock(SELF) {
   next(self);
 }
 
-// A continuation that is resumed before its task came to wait for it: the task goes on without a
-// word to the sanitizer. Its next call into the runtime gives back the room of the call that waited.
-// https://github.com/swiftlang/swift/blob/release/6.3/stdlib/public/Concurrency/CheckedContinuation.swift
+// A task that suspends at a continuation is handed over by the runtime's own words to the sanitizer:
+// the resumption releases the task, and the job that goes on with it acquires it. Where the
+// continuation was resumed before its task came to wait, the task just goes on, and acquires nothing:
+// that is made good here. Of the context, the runtime reads where to go on in this case alone; in the
+// other it goes by the task, which was told at the beginning.
+// https://github.com/swiftlang/swift/blob/release/6.3/stdlib/public/Concurrency/Task.cpp
+// (swift_continuation_init, _await, _resume), and include/swift/ABI/Task.h for what stands where.
 
-#define RESUME "$sScC6resume9returningyxn_tF"
+#define SWIFT_ASYNC __attribute__((swiftasynccall))
 
-SWIFT void resume(void *value, void *type, SELF) __asm__(RESUME);
-SWIFT void swift_task_dealloc(void *room);
-SWIFT void *swift_task_getCurrent(void);
+typedef SWIFT_ASYNC void Resumption(__attribute__((swift_async_context)) void *context);
 
-SWIFT void resume(void *value, void *type, SELF) {
-  NEXT(resume, RESUME);
-  // A continuation is a reference; behind the two words of the object stands the task.
-  void *task = (*(void ***)self)[2];
-  if (task) __tsan_release(task);
-  next(value, type, self);
+// AsyncTask: a job of seven words, then where and with which context it goes on.
+struct Task {
+  void *job[7];
+  Resumption *resume;
+};
+
+struct ContinuationContext {
+  void *parent;
+  Resumption *resume;
+  uintptr_t flags;
+};
+
+// It goes on by way of another executor, and so as a job; the compiler does not ask for it.
+static const uintptr_t switchesExecutor = 2;
+
+SWIFT struct Task *swift_task_getCurrent(void);
+SWIFT_ASYNC void swift_continuation_await(struct ContinuationContext *context);
+
+static SWIFT_ASYNC void goOn(__attribute__((swift_async_context)) void *context) {
+  struct Task *task = swift_task_getCurrent();
+  __tsan_acquire(task);
+  __attribute__((musttail)) return task->resume(context);
 }
 
-SWIFT void swift_task_dealloc(void *room) {
-  NEXT(swift_task_dealloc, "swift_task_dealloc");
-  void *task = swift_task_getCurrent();
-  if (task) __tsan_acquire(task);
-  next(room);
+SWIFT_ASYNC void swift_continuation_await(struct ContinuationContext *context) {
+  NEXT(swift_continuation_await, "swift_continuation_await");
+  if (!(context->flags & switchesExecutor)) context->resume = goOn;
+  __attribute__((musttail)) return next(context);
 }
