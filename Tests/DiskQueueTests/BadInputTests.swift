@@ -286,6 +286,8 @@ struct BadInputTests {
     try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: path)
     await #expect(processExitsWith: .success) { [path = path as String] in
       #expect(seteuid(65534) == 0)
+      // As who it began, it may be searched for leaks when it ends.
+      defer { #expect(seteuid(0) == 0) }
       for body: () throws -> Void in [
         { _ = try QueueReader(topic: Topic(path)) }, { _ = try QueueWriter(topic: Topic(path)) },
       ] {
