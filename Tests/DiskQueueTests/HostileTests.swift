@@ -94,9 +94,9 @@ struct HostileTests {
 
   @Test("G14: sound structures with any fields: no crash, no hang, for readers and writers")
   func forged() throws {
-    let first = ModelTests.number("DISKQUEUE_FIRST") ?? 0
-    let count = ModelTests.number("DISKQUEUE_SEEDS") ?? 3000
-    let single = ModelTests.number("DISKQUEUE_SEED")
+    let first = SeedRun.number("DISKQUEUE_FIRST") ?? 0
+    let count = SeedRun.number("DISKQUEUE_SEEDS") ?? 3000
+    let single = SeedRun.number("DISKQUEUE_SEED")
     let seeds = single.map { [$0] } ?? Array(first..<first + count)
     var opened = 0
     for seed in seeds {
