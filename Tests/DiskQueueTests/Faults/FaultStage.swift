@@ -21,6 +21,8 @@ final class FaultStage: Sendable {
     var flushed = 0
     var synced = 0
     var consumers: [String: ClosedRange<UInt64>] = [:]
+    /// Those that were made, for certain.
+    var made: Set<String> = []
     var events: [String] = []
     var errors: [String] = []
     var writerEnded = false
@@ -74,6 +76,7 @@ final class FaultStage: Sendable {
   var synced: Int { state.withLock { $0.synced } }
   /// By name: where a consumer may stand, as an ordinal.
   var consumers: [String: ClosedRange<UInt64>] { state.withLock { $0.consumers } }
+  var made: Set<String> { state.withLock { $0.made } }
   var events: [String] { state.withLock { $0.events } }
 
   func tell(_ event: String) { state.withLock { $0.events.append(event) } }
@@ -97,7 +100,10 @@ final class FaultStage: Sendable {
 
   /// And was told that it does.
   func stands(_ name: String, at ordinal: UInt64) {
-    state.withLock { $0.consumers[name] = ordinal...ordinal }
+    state.withLock {
+      $0.consumers[name] = ordinal...ordinal
+      $0.made.insert(name)
+    }
   }
 
   func forget(_ name: String) { state.withLock { $0.consumers[name] = nil } }
