@@ -1,0 +1,32 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueue
+import DiskQueueTestSupport
+import Testing
+
+@Suite("A damaged length")
+struct DamagedLengthTests {
+  /// Frames of 32 bytes: 32 or 64 more than a length of 24 lead one frame further on, or two.
+  @Test(
+    "G5: one that leads exactly to a later record hides none of those between", arguments: [5, 6])
+  func leadsToALaterRecord(bit: Int) throws {
+    let storage = SimulatedStorage()
+    let writer = try QueueWriter(
+      topic: Topic(storage: storage), options: .init(), environment: .simulated())
+    for number in UInt64(0)..<20 { try writer.append(SmallTopic.payload(number, length: 24)) }
+    try writer.close()
+    let sound = EnginePass(Topic(storage: storage)).records
+    try #require(sound.count == 20)
+
+    // The length word is the first of the frame.
+    let hit = sound[4]
+    let length = UInt64(24 ^ 1 << bit)
+    try #require(sound.contains { $0.address == hit.address + 8 + length })
+    storage.flip(bit: Int(hit.address) * 8 + bit, ofSlab: 0)
+    let pass = EnginePass(Topic(storage: storage))
+    #expect(pass.records == sound.filter { $0.address != hit.address })
+    #expect(pass.losses.map(\.records) == [1])
+    #expect(pass.difference(from: naiveRead(slabs: storage.slabs)) == nil)
+  }
+}
