@@ -82,7 +82,9 @@ struct Holding: Sendable {
     let start = consumer.position.rawValue
     if case .sound(let slot) = judged { require(start <= slot.address, "it begins behind itself") }
     let script = script
+    let holder = Holder(consumer)
     wait {
+      guard let consumer = holder.giveUp() else { return }
       do throws(QueueError) {
         try await consume(consumer, from: start, script)
         try await consumer.close()
@@ -155,4 +157,14 @@ struct Holding: Sendable {
       }
     }
   }
+}
+
+/// Hands a consumer over, so that nothing of a task that is over holds it: one that cannot be closed
+/// gives up its file where it is dropped.
+private final class Holder: @unchecked Sendable {
+  private var consumer: QueueConsumer?
+
+  init(_ consumer: QueueConsumer) { self.consumer = consumer }
+
+  func giveUp() -> QueueConsumer? { consumer.take() }
 }
