@@ -1,6 +1,13 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+let strict: [SwiftSetting] = [
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+]
+
 // A package of its own: what only a benchmark needs is no dependency of the library.
 let package = Package(
   name: "diskqueue-benchmarks",
@@ -8,6 +15,7 @@ let package = Package(
   dependencies: [
     .package(name: "diskqueue", path: ".."),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
   ],
   targets: [
     // The library has such a target too, and names of targets are unique among packages.
@@ -16,20 +24,54 @@ let package = Package(
       pkgConfig: "libxxhash",
       providers: [.apt(["libxxhash-dev"]), .brew(["xxhash"])]
     ),
+    .systemLibrary(
+      name: "CSystemLMDB",
+      pkgConfig: "lmdb",
+      providers: [.apt(["liblmdb-dev"]), .brew(["lmdb"])]
+    ),
+    // LevelDB and RocksDB by their C interfaces. LevelDB brings no file for pkg-config.
+    .systemLibrary(
+      name: "CSystemLevelDB",
+      providers: [.apt(["libleveldb-dev"]), .brew(["leveldb"])]
+    ),
+    .systemLibrary(
+      name: "CSystemRocksDB",
+      pkgConfig: "rocksdb",
+      providers: [.apt(["librocksdb-dev"]), .brew(["rocksdb"])]
+    ),
+    .systemLibrary(
+      name: "CSystemSQLite",
+      pkgConfig: "sqlite3",
+      providers: [.apt(["libsqlite3-dev"]), .brew(["sqlite"])]
+    ),
+
     .target(name: "CFloor", dependencies: ["CSystemXXHash"]),
+    .target(
+      name: "CPeers",
+      dependencies: ["CSystemLMDB", "CSystemLevelDB", "CSystemRocksDB", "CSystemSQLite"]
+    ),
+    // What every measurement needs: where to write, what it ran on, medians.
+    .target(name: "Harness", swiftSettings: strict),
+    // The guard: needs no peer.
     .executableTarget(
       name: "floor",
       dependencies: [
-        "CFloor",
+        "CFloor", "Harness",
         .product(name: "DiskQueue", package: "diskqueue"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
-      swiftSettings: [
-        .treatAllWarnings(as: .error),
-        .enableUpcomingFeature("ExistentialAny"),
-        .enableUpcomingFeature("InternalImportsByDefault"),
-        .enableUpcomingFeature("MemberImportVisibility"),
-      ]
+      swiftSettings: strict
+    ),
+    // The whole table.
+    .executableTarget(
+      name: "compare",
+      dependencies: [
+        "CFloor", "CPeers", "Harness",
+        .product(name: "DiskQueue", package: "diskqueue"),
+        .product(name: "Histogram", package: "hdrhistogram-swift"),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: strict
     ),
   ],
   swiftLanguageModes: [.v6]

@@ -3,6 +3,7 @@
 
 import ArgumentParser
 import DiskQueue
+import Harness
 
 /// A row of the table: the same work for both contestants.
 enum Case: String, CaseIterable, ExpressibleByArgument {

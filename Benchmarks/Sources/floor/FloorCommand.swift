@@ -3,6 +3,7 @@
 
 import ArgumentParser
 import Foundation
+import Harness
 
 /// Runs both contestants in turn, several times, and prints how many floors DiskQueue takes.
 @main
@@ -88,14 +89,5 @@ struct FloorCommand: ParsableCommand {
     }
 
     private func format(_ number: Double) -> String { String(format: "%.2f", number) }
-  }
-}
-
-extension [Double] {
-  fileprivate var median: Double {
-    let sorted = sorted()
-    guard !sorted.isEmpty else { return 0 }
-    let middle = sorted.count / 2
-    return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
   }
 }

@@ -4,8 +4,8 @@
 import Foundation
 
 /// What the figures were taken on.
-enum Machine {
-  static func description(directory: String) -> String {
+package enum Machine {
+  package static func description(directory: String) -> String {
     var name = utsname()
     uname(&name)
     let kernel = withUnsafeBytes(of: name.release) { bytes in

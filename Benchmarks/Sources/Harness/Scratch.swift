@@ -1,14 +1,13 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-import DiskQueue
 import Foundation
 
 /// A directory of this run's own, removed with all that is in it.
-struct Scratch {
-  let path: String
+package struct Scratch {
+  package let path: String
 
-  init(in directory: String?) throws {
+  package init(in directory: String?) throws {
     let parent = directory ?? FileManager.default.temporaryDirectory.path
     path = parent + "/diskqueue-floor-" + UUID().uuidString
     try FileManager.default.createDirectory(
@@ -16,7 +15,7 @@ struct Scratch {
   }
 
   /// A fresh directory; what was there is removed, so that write-back has nothing left to do.
-  func fresh(_ name: String) throws -> String {
+  package func fresh(_ name: String) throws -> String {
     let directory = path + "/" + name
     if FileManager.default.fileExists(atPath: directory) {
       try FileManager.default.removeItem(atPath: directory)
@@ -26,10 +25,20 @@ struct Scratch {
     return directory
   }
 
-  func remove() { try? FileManager.default.removeItem(atPath: path) }
+  package func remove() { try? FileManager.default.removeItem(atPath: path) }
 }
 
 /// Seconds that `body` takes, by the monotonic clock.
-func seconds(_ body: () throws -> Void) rethrows -> Double {
+package func seconds(_ body: () throws -> Void) rethrows -> Double {
   try ContinuousClock().measure(body) / .seconds(1)
+}
+
+extension [Double] {
+  /// The middle one, or the mean of the two in the middle; 0 of none.
+  package var median: Double {
+    let sorted = sorted()
+    guard !sorted.isEmpty else { return 0 }
+    let middle = sorted.count / 2
+    return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+  }
 }
