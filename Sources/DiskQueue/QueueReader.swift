@@ -95,9 +95,8 @@ public struct QueueReader: ~Copyable {
   ///   opened.
   @_lifetime(&self)
   public mutating func next() throws(QueueError) -> BorrowedRecord? {
-    guard let length = walker.passBuffered() else { return try nextSlowly() }
-    return walker.record(
-      walker.addressPassed(length), walker.ordinal &- 1, at: walker.payloadPassed(length), length)
+    if let record = walker.nextBuffered() { return record }
+    return try nextSlowly()
   }
 
   /// `next` where the buffer shows no sound record. Apart from it, so that it takes neither room on

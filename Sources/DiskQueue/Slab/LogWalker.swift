@@ -104,27 +104,31 @@ struct LogWalker: ~Copyable {
   /// A loss is told before the record behind it. After an error the next call tries the same again.
   @inline(__always)
   mutating func step() throws(QueueError) -> Step {
-    if let length = passBuffered() {
-      let start = payloadPassed(length)
-      return .record(
-        address: addressPassed(length), ordinal: ordinal &- 1, payload: start..<start + length)
-    }
-    return try slowStep()
+    guard let length = unsafe bufferedPayload()?.count else { return try slowStep() }
+    let start = offset + FrameHeader.byteCount
+    defer { pass(UInt64(FrameHeader.byteCount + length)) }
+    return .record(address: position, ordinal: ordinal, payload: start..<start + length)
   }
 
-  /// Passes the record at `position` if the window holds a sound one, and returns its length.
+  /// As `step`, for a record that the window holds; nil: the next step is `slowStep`.
   ///
-  /// Nearly every record is passed here. Nothing but its length is kept beyond the hash: the rest
-  /// follows from where the walk stands then.
+  /// Nearly every record is passed here. What is kept beyond the hash is a pointer and a length: the
+  /// rest follows from where the walk stands then.
+  @_lifetime(&self)
   @inline(__always)
-  mutating func passBuffered() -> Int? {
-    guard let length = bufferedPayloadBytes() else { return nil }
-    pass(UInt64(FrameHeader.byteCount + length))
-    return length
+  mutating func nextBuffered() -> BorrowedRecord? {
+    guard let payload = unsafe bufferedPayload() else { return nil }
+    let (address, before) = (position, ordinal)
+    pass(UInt64(FrameHeader.byteCount + payload.count))
+    // Safe: passing moved no byte of the window, and who moves one has `self` to itself.
+    let bytes = unsafe _overrideLifetime(Span<UInt8>(_unsafeBytes: payload), mutating: &self)
+    return BorrowedRecord(
+      address: Address(rawValue: address), ordinal: before, payload: bytes)
   }
 
+  /// The payload at `position`, if the window holds a sound record there that needs no second look.
   @inline(__always)
-  private func bufferedPayloadBytes() -> Int? {
+  private func bufferedPayload() -> UnsafeRawBufferPointer? {
     let bytes = window.bytes
     let offset = offset
     // Written so that the compiler sees most checks behind these lines to be implied by them.
@@ -138,18 +142,9 @@ struct LogWalker: ~Copyable {
       bytes.u32(offset + FrameHeader.checksum)
         == Checksum.frame(payload, seed: topicID ^ position)
     else { return nil }
-    return length
+    // Safe for as long as nobody moves the window.
+    return unsafe payload.withUnsafeBytes { unsafe $0 }
   }
-
-  /// The address of the record of this length that was passed last.
-  @inline(__always)
-  func addressPassed(_ length: Int) -> UInt64 {
-    position &- UInt64(FrameHeader.byteCount + length)
-  }
-
-  /// Where its payload begins in the window.
-  @inline(__always)
-  func payloadPassed(_ length: Int) -> Int { offset &- length }
 
   @inline(__always)
   private mutating func pass(_ frame: UInt64) {
@@ -157,7 +152,7 @@ struct LogWalker: ~Copyable {
     ordinal &+= 1
   }
 
-  /// The next step where `passBuffered` passed none.
+  /// The next step where `bufferedPayload` shows none.
   @inline(never)
   mutating func slowStep() throws(QueueError) -> Step {
     while true {
