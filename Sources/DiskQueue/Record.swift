@@ -35,6 +35,7 @@ public struct BorrowedRecord: ~Escapable {
   public let payload: Span<UInt8>
 
   @_lifetime(copy payload)
+  @inlinable
   @inline(__always)
   init(address: Address, ordinal: UInt64, payload: Span<UInt8>) {
     self.address = address

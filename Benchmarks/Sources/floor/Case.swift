@@ -14,6 +14,7 @@ enum Case: String, CaseIterable, ExpressibleByArgument {
   case batch20
   case read20
   case readCopy20
+  case readBatch20
 
   var title: String {
     switch self {
@@ -24,6 +25,7 @@ enum Case: String, CaseIterable, ExpressibleByArgument {
     case .batch20: "append batches of 100, 20 B"
     case .read20: "read, 20 B, next()"
     case .readCopy20: "read, 20 B, nextCopy()"
+    case .readBatch20: "read, 20 B, nextBatch()"
     }
   }
 
@@ -34,7 +36,12 @@ enum Case: String, CaseIterable, ExpressibleByArgument {
     }
   }
 
-  private var isReading: Bool { self == .read20 || self == .readCopy20 }
+  private var isReading: Bool {
+    switch self {
+    case .read20, .readCopy20, .readBatch20: true
+    default: false
+    }
+  }
 
   /// The most that DiskQueue may take, as a multiple of the floor; nil: only shown.
   ///
@@ -83,7 +90,11 @@ enum Case: String, CaseIterable, ExpressibleByArgument {
       var bytes = 0
       let time = try seconds {
         bytes =
-          self == .read20 ? try Library.read(&reader) : try Library.readCopies(&reader)
+          switch self {
+          case .readCopy20: try Library.readCopies(&reader)
+          case .readBatch20: try Library.readBatches(&reader)
+          default: try Library.read(&reader)
+          }
       }
       guard bytes == records * payloadBytes else {
         throw Failure("DiskQueue read \(bytes) of \(records * payloadBytes) bytes")

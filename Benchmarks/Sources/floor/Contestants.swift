@@ -79,6 +79,17 @@ enum Library {
   }
 }
 
+extension Library {
+  @inline(never)
+  static func readBatches(_ reader: inout QueueReader) throws -> Int {
+    var bytes = 0
+    while let batch = try reader.nextBatch() {
+      for index in batch.indices { bytes += batch[index].payload.count }
+    }
+    return bytes
+  }
+}
+
 struct Failure: Error, CustomStringConvertible {
   let description: String
   init(_ description: String) { self.description = description }

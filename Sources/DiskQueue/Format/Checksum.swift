@@ -4,9 +4,10 @@
 internal import CXXHash
 
 /// The hashes of the format, from libxxhash. The only place that imports it.
+@usableFromInline
 enum Checksum {
   /// XXH3-64 with a seed (`XXH3_64bits_withSeed`).
-  @inline(__always)
+  @usableFromInline
   static func xxh3(_ bytes: RawSpan, seed: UInt64) -> UInt64 {
     // Safe: the call reads `count` bytes from the base and keeps nothing.
     unsafe bytes.withUnsafeBytes { unsafe XXH3_64bits_withSeed($0.baseAddress, $0.count, seed) }
@@ -14,6 +15,7 @@ enum Checksum {
 
   /// The 32 bits that a version 2 frame stores: the low half, with 0 stored as 1, so that zeros,
   /// which is what crashes leave behind, are never a frame.
+  @inlinable
   @inline(__always)
   static func frame(_ bytes: RawSpan, seed: UInt64) -> UInt32 {
     max(UInt32(truncatingIfNeeded: xxh3(bytes, seed: seed)), 1)

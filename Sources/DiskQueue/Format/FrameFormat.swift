@@ -4,10 +4,11 @@
 // Frames: records and marks. Their byte diagram is in SlabFormat.swift.
 
 /// The eight bytes before every payload.
+@usableFromInline
 enum FrameHeader {
-  static let byteCount = 8
-  static let length = 0
-  static let checksum = 4
+  @inlinable static var byteCount: Int { 8 }
+  @inlinable static var length: Int { 0 }
+  @inlinable static var checksum: Int { 4 }
   /// The length word of a mark.
   static let markWord: UInt32 = 0xFFFF_FFFF
 }

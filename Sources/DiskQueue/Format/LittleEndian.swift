@@ -8,6 +8,7 @@ extension RawSpan {
   /// Loads an unaligned little-endian integer.
   ///
   /// - Precondition: `offset ..< offset + size` lies inside the span.
+  @inlinable
   @inline(__always)
   func loadLittleEndian<T: FixedWidthInteger & BitwiseCopyable>(
     _ offset: Int, as type: T.Type
@@ -24,7 +25,7 @@ extension RawSpan {
     loadLittleEndian(offset, as: UInt8.self)
   }
   @inline(__always) func u16(_ offset: Int) -> UInt16 { loadLittleEndian(offset, as: UInt16.self) }
-  @inline(__always) func u32(_ offset: Int) -> UInt32 { loadLittleEndian(offset, as: UInt32.self) }
+  @inlinable @inline(__always) func u32(_ offset: Int) -> UInt32 { loadLittleEndian(offset, as: UInt32.self) }
   @inline(__always) func u64(_ offset: Int) -> UInt64 { loadLittleEndian(offset, as: UInt64.self) }
 }
 

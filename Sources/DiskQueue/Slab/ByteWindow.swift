@@ -6,13 +6,14 @@
 /// An array in its place costs three times as much a record: every access would check for
 /// uniqueness and bounds.
 @safe
+@usableFromInline
 struct ByteWindow: ~Copyable {
-  private var memory: UnsafeMutableRawPointer
+  @usableFromInline var memory: UnsafeMutableRawPointer
   private(set) var capacity: Int
   /// The address of the first byte shown.
-  private(set) var start: UInt64 = 0
+  @usableFromInline var start: UInt64 = 0
   /// How many bytes are shown.
-  private(set) var count = 0
+  @usableFromInline var count = 0
 
   /// - Precondition: `capacity` is above 0.
   init(capacity: Int) {
@@ -20,12 +21,14 @@ struct ByteWindow: ~Copyable {
     self.capacity = capacity
   }
 
+  @usableFromInline
   deinit { unsafe memory.deallocate() }
 
   /// The address behind the last byte shown.
   @inline(__always) var end: UInt64 { start &+ UInt64(truncatingIfNeeded: count) }
 
   /// All bytes shown.
+  @inlinable
   @inline(__always)
   var bytes: RawSpan {
     @_lifetime(borrow self)
@@ -39,6 +42,7 @@ struct ByteWindow: ~Copyable {
   /// Some of the bytes shown.
   ///
   /// - Precondition: they are.
+  @inlinable
   @inline(__always)
   @_lifetime(borrow self)
   func bytes(_ byteCount: Int, at offset: Int) -> RawSpan {

@@ -9,23 +9,25 @@
 /// What every step may believe follows from the marks and headers alone. At `position`, where no
 /// valid frame stands or the slab's content ends, `LogWalker+Reposition.swift` decides what that
 /// means.
+@usableFromInline
 struct LogWalker: ~Copyable {
   let index: TopicIndex
   /// Records with a larger payload are checked and passed, not given.
   let payloadLimit: UInt32
-  var window: ByteWindow
-
-  /// The address that the next step looks at.
-  var position: UInt64 = 0
+  @usableFromInline var window: ByteWindow
 
   /// The ordinal of the next record: exact, or the least it can be behind damage.
-  var ordinal: UInt64 = 0
+  @usableFromInline var ordinal: UInt64 = 0
   /// Whether `ordinal` may be held against the next one that a mark or header states.
   var ordinalIsCounted = false
   /// The loss of this stretch, told when the next known ordinal is reached.
   var pending: PendingLoss?
   /// How the walk came to the slab whose beginning it has not read yet, if not from the one before.
   var arrival: Arrival?
+  /// The address that the next step looks at. Not declared beside `ordinal`: the optimiser would step
+  /// both as one vector, whose way through memory takes twice as long a record.
+  @usableFromInline var position: UInt64 = 0
+
   /// Everything below it was durable by the word of a consumer's cursor; for the way to it alone.
   var provenBelow: UInt64 = 0
   /// A loss to be told first of all.
@@ -43,10 +45,10 @@ struct LogWalker: ~Copyable {
   }
   /// Up to this length a record needs no second look: both limits allow it, and nothing else is to
   /// be told first.
-  private var bufferedPayloadLimit = -1
+  @usableFromInline var bufferedPayloadLimit = -1
   /// Which length the slab's frames state, if it was written by queuefka.
   var version1: Version1Length?
-  var topicID: UInt64 = 0
+  @usableFromInline var topicID: UInt64 = 0
 
   /// Damaged places before the end of the log that nothing counts: each cost a record, or a mark.
   private(set) var placesInTail: UInt64 = 0
@@ -115,6 +117,7 @@ struct LogWalker: ~Copyable {
   /// Nearly every record is passed here. What is kept beyond the hash is a pointer and a length: the
   /// rest follows from where the walk stands then.
   @_lifetime(&self)
+  @inlinable
   @inline(__always)
   mutating func nextBuffered() -> BorrowedRecord? {
     guard let payload = unsafe bufferedPayload() else { return nil }
@@ -127,8 +130,9 @@ struct LogWalker: ~Copyable {
   }
 
   /// The payload at `position`, if the window holds a sound record there that needs no second look.
+  @inlinable
   @inline(__always)
-  private func bufferedPayload() -> UnsafeRawBufferPointer? {
+  func bufferedPayload() -> UnsafeRawBufferPointer? {
     let bytes = window.bytes
     let offset = offset
     // Written so that the compiler sees most checks behind these lines to be implied by them.
@@ -146,8 +150,9 @@ struct LogWalker: ~Copyable {
     return unsafe payload.withUnsafeBytes { unsafe $0 }
   }
 
+  @inlinable
   @inline(__always)
-  private mutating func pass(_ frame: UInt64) {
+  mutating func pass(_ frame: UInt64) {
     position &+= frame
     ordinal &+= 1
   }
@@ -282,7 +287,7 @@ struct LogWalker: ~Copyable {
   }
 
   /// Where `position` is in the window.
-  private var offset: Int { Int(truncatingIfNeeded: position &- window.start) }
+  @inlinable var offset: Int { Int(truncatingIfNeeded: position &- window.start) }
 
   private var frameBytes: RawSpan {
     @_lifetime(borrow self)

@@ -1,0 +1,131 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueueTestSupport
+import Testing
+
+@testable import DiskQueue
+
+@Suite("Reading in batches")
+struct RecordBatchTests {
+  /// What a reader gave: records and losses in the order that they came in.
+  enum Event: Equatable {
+    case record(QueueRecord)
+    case loss(Loss)
+  }
+
+  /// A record of what a reader without a closure gives, losses and refusals included.
+  private func events(
+    _ topic: Topic, options: QueueReader.Options = .init(),
+    _ next: (inout QueueReader) throws(QueueError) -> [QueueRecord]?
+  ) throws -> [Event] {
+    var reader = try QueueReader(topic: topic, options: options)
+    var events: [Event] = []
+    while true {
+      do throws(QueueError) {
+        guard let records = try next(&reader) else { return events }
+        events += records.map { .record($0) }
+      } catch {
+        guard let loss = error.loss else { throw error }
+        events.append(.loss(loss))
+      }
+    }
+  }
+
+  private func one(_ reader: inout QueueReader) throws(QueueError) -> [QueueRecord]? {
+    try reader.nextCopy().map { [$0] }
+  }
+
+  private static func copies(_ batch: RecordBatch) -> [QueueRecord] {
+    batch.indices.map { batch[$0].copy() }
+  }
+
+  @Test("batches of any size give what the records one by one do", arguments: [1, 2, 7, .max])
+  func anySize(count: Int) throws {
+    let sample = try ReaderTests.Sample()
+    var sizes: [Int] = []
+    let batched = try events(sample.topic) { (reader) throws(QueueError) in
+      guard let batch = try reader.nextBatch(upTo: count) else { return nil }
+      sizes.append(batch.count)
+      return Self.copies(batch)
+    }
+    #expect(batched == sample.records.map { .record($0) })
+    #expect(sizes.allSatisfy { (1...count).contains($0) })
+    #expect(count == 1 || sizes.contains { $0 > 1 })
+  }
+
+  @Test("a batch stays as it was when the reader goes on and is gone")
+  func owned() throws {
+    let sample = try ReaderTests.Sample()
+    func batches() throws -> [RecordBatch] {
+      var options = QueueReader.Options()
+      options.bufferSize = .kibibytes(4)
+      var reader = try QueueReader(topic: sample.topic, options: options)
+      var batches: [RecordBatch] = []
+      while let batch = try reader.nextBatch() { batches.append(batch) }
+      return batches
+    }
+    #expect(try batches().flatMap(Self.copies) == sample.records)
+  }
+
+  @Test("with any byte flipped, losses come between the same records as one by one")
+  func damaged() throws {
+    let topic = try SmallTopic()
+    let sound = topic.records.count
+    for (base, bytes) in topic.storage.slabs {
+      for bit in stride(from: 3, to: bytes.count * 8, by: 8 * 53 + 1) {
+        topic.storage.flip(bit: bit, ofSlab: base)
+        let single = try events(topic.topic, one)
+        for count in [3, .max] {
+          let batched = try events(topic.topic) { (reader) throws(QueueError) in
+            try reader.nextBatch(upTo: count).map(Self.copies)
+          }
+          #expect(batched == single, "slab \(base), bit \(bit), batches of \(count)")
+        }
+        // A bit costs one record, of which a loss tells; or a mark, which nobody misses.
+        #expect((sound...sound + 1).contains(single.count), "slab \(base), bit \(bit)")
+        topic.storage.flip(bit: bit, ofSlab: base)
+      }
+    }
+  }
+
+  @Test("a record longer than the buffer is a batch, and so is an empty one")
+  func longAndEmpty() throws {
+    let topic = Topic(storage: MemoryStorage(capacity: 8 << 20))
+    let writer = try QueueWriter(topic: topic)
+    let payloads: [[UInt8]] = [
+      [1, 2], Array(repeating: 3, count: 300_000), [], [4], Array(repeating: 5, count: 5000),
+    ]
+    try writer.append(contentsOf: payloads)
+    try writer.close()
+    var options = QueueReader.Options()
+    options.bufferSize = .kibibytes(4)
+    let read = try events(topic, options: options) { (reader) throws(QueueError) in
+      try reader.nextBatch().map(Self.copies)
+    }
+    let bytes = read.map { event in
+      guard case .record(let record) = event else { return [9] as [UInt8] }
+      return record.payload
+    }
+    #expect(bytes == payloads)
+  }
+
+  @Test("a record above the reader's limit is told between the batches around it")
+  func tooLarge() throws {
+    let topic = Topic(storage: MemoryStorage(capacity: 8 << 20))
+    let writer = try QueueWriter(topic: topic)
+    try writer.append(contentsOf: ["before", "long enough to be refused", "behind", "last"])
+    try writer.close()
+    var options = QueueReader.Options()
+    options.maximumPayload = .bytes(10)
+    var reader = try QueueReader(topic: topic, options: options)
+    let first = try reader.nextBatch().map(Self.copies)
+    #expect(first?.map(\.text) == ["before"])
+    let error = queueError { _ = try reader.nextBatch() }
+    #expect(error?.code == .payloadTooLarge)
+    let second = try reader.nextBatch().map(Self.copies)
+    #expect(second?.map(\.text) == ["behind", "last"])
+    let end = try reader.nextBatch() == nil
+    #expect(end)
+  }
+}
