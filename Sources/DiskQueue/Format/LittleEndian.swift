@@ -25,7 +25,9 @@ extension RawSpan {
     loadLittleEndian(offset, as: UInt8.self)
   }
   @inline(__always) func u16(_ offset: Int) -> UInt16 { loadLittleEndian(offset, as: UInt16.self) }
-  @inlinable @inline(__always) func u32(_ offset: Int) -> UInt32 { loadLittleEndian(offset, as: UInt32.self) }
+  @inlinable
+  @inline(__always)
+  func u32(_ offset: Int) -> UInt32 { loadLittleEndian(offset, as: UInt32.self) }
   @inline(__always) func u64(_ offset: Int) -> UInt64 { loadLittleEndian(offset, as: UInt64.self) }
 }
 

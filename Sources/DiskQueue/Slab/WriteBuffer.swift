@@ -10,7 +10,9 @@ struct WriteBuffer: ~Copyable, @unchecked Sendable {
   /// The bytes that wait.
   private(set) var count = 0
 
+  /// - Precondition: a frame's length word can state `capacity`.
   init(capacity: Int) {
+    precondition(capacity >= 0 && capacity <= Int(UInt32.max), "no such buffer")
     unsafe memory = .allocate(byteCount: capacity, alignment: 64)
     self.capacity = capacity
   }
@@ -45,9 +47,8 @@ struct WriteBuffer: ~Copyable, @unchecked Sendable {
   @inline(__always)
   mutating func putRecord(_ payload: RawSpan, checksum: UInt32) {
     let length = payload.byteCount
-    precondition(
-      length <= Int(UInt32.max) && length <= capacity - count - FrameHeader.byteCount,
-      "no room in the buffer")
+    // The count is between 0 and the capacity: nothing wraps around.
+    precondition(length <= capacity &- count &- FrameHeader.byteCount, "no room in the buffer")
     // Safe: the frame fits, as just checked.
     let frame = unsafe memory + count
     unsafe frame.storeBytes(
