@@ -41,7 +41,7 @@ public struct QueueReader: ~Copyable {
   private let options: Options
   private let environment: Environment
   /// For `record(at:)`, which leaves the position alone.
-  private var lookup: LogWalker?
+  private var lookup: RecordLookup?
   /// For who waits at the end.
   let follower: Follower
 
@@ -137,15 +137,15 @@ public struct QueueReader: ~Copyable {
   @_lifetime(&self)
   public mutating func record(at address: Address) throws(QueueError) -> BorrowedRecord {
     if lookup == nil {
-      lookup = LogWalker(
+      lookup = RecordLookup(
         TopicIndex(walker.index.storage), payloadLimit: walker.payloadLimit,
         bufferSize: Int(options.bufferSize.bytes))
     }
-    try lookup!.seek(to: .address(address), now: environment.now)
-    switch try lookup!.step() {
+    try lookup!.seek(to: address, now: environment.now)
+    switch try lookup!.walker.step() {
     case .record(let found, let ordinal, let payload):
       guard found == address.rawValue else { throw notARecord(address) }
-      return lookup!.record(found, ordinal, at: payload.lowerBound, payload.count)
+      return lookup!.walker.record(found, ordinal, at: payload.lowerBound, payload.count)
     case .tooLarge(let found, let count):
       guard found == address.rawValue else { throw notARecord(address) }
       throw tooLarge(found, count)
@@ -154,7 +154,7 @@ public struct QueueReader: ~Copyable {
     case .end:
       throw QueueError(
         .beyondLatest, "address \(address) lies at the end of the topic", path: topic.description,
-        address: lookup!.position)
+        address: lookup!.walker.position)
     }
   }
 

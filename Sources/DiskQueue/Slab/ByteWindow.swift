@@ -8,7 +8,9 @@
 @safe
 @usableFromInline
 struct ByteWindow: ~Copyable {
-  @usableFromInline var memory: UnsafeMutableRawPointer
+  private var memory: UnsafeMutableRawPointer
+  /// The first byte shown; in the memory.
+  @usableFromInline var shown: UnsafeMutableRawPointer
   private(set) var capacity: Int
   /// The address of the first byte shown.
   @usableFromInline var start: UInt64 = 0
@@ -18,6 +20,7 @@ struct ByteWindow: ~Copyable {
   /// - Precondition: `capacity` is above 0.
   init(capacity: Int) {
     unsafe memory = .allocate(byteCount: capacity, alignment: 64)
+    unsafe shown = memory
     self.capacity = capacity
   }
 
@@ -34,7 +37,7 @@ struct ByteWindow: ~Copyable {
     @_lifetime(borrow self)
     get {
       // Safe: `count` bytes of the memory were filled, and it lives as long as `self`.
-      let span = unsafe RawSpan(_unsafeStart: memory, byteCount: count)
+      let span = unsafe RawSpan(_unsafeStart: shown, byteCount: count)
       return unsafe _overrideLifetime(span, borrowing: self)
     }
   }
@@ -50,7 +53,7 @@ struct ByteWindow: ~Copyable {
       offset >= 0 && offset <= count && byteCount >= 0 && byteCount <= count &- offset,
       "bytes outside of the window")
     // Safe: the bounds were checked above; the rest as in `bytes`.
-    let span = unsafe RawSpan(_unsafeStart: memory + offset, byteCount: byteCount)
+    let span = unsafe RawSpan(_unsafeStart: shown + offset, byteCount: byteCount)
     return unsafe _overrideLifetime(span, borrowing: self)
   }
 
@@ -65,19 +68,44 @@ struct ByteWindow: ~Copyable {
     guard byteCount > capacity else { return }
     unsafe memory.deallocate()
     unsafe memory = .allocate(byteCount: byteCount, alignment: 64)
+    unsafe shown = memory
     capacity = byteCount
     count = 0
   }
 
   /// Shows the slab from `address` on, as much as fits, is there, and lies below `limit`.
+  ///
+  /// - Parameter room: how many bytes of the memory are kept free for `extend`.
   mutating func fill(
-    from slab: SlabFile, at address: UInt64, limit: UInt64
+    from slab: SlabFile, at address: UInt64, limit: UInt64, leaving room: Int = 0
   ) throws(QueueError) {
+    precondition(room >= 0 && room <= capacity, "no such room")
     start = address
     count = 0
-    let wanted = limit > address ? Int(clamping: min(UInt64(capacity), limit - address)) : 0
-    // Safe: `wanted` is at most the capacity.
-    let target = unsafe UnsafeMutableRawBufferPointer(start: memory, count: wanted)
+    unsafe shown = memory + room
+    let wanted =
+      limit > address ? Int(clamping: min(UInt64(capacity - room), limit - address)) : 0
+    // Safe: `wanted` is at most what the memory has behind the room.
+    let target = unsafe UnsafeMutableRawBufferPointer(start: shown, count: wanted)
     unsafe count = try slab.read(into: target, at: address)
+  }
+
+  /// How many bytes `extend` may put before those shown.
+  var room: Int { unsafe shown - memory }
+
+  /// Shows so many bytes of the slab before those shown, too. False: they are not there any more,
+  /// and nothing changes.
+  ///
+  /// - Precondition: at most `room`, and at most the bytes that the slab has before `start`.
+  mutating func extend(from slab: SlabFile, by byteCount: Int) throws(QueueError) -> Bool {
+    precondition(byteCount >= 0 && byteCount <= room, "no room before the window")
+    // Safe: the bytes before those shown lie in the memory, as was just checked.
+    let target = unsafe UnsafeMutableRawBufferPointer(start: shown - byteCount, count: byteCount)
+    let before = start - UInt64(byteCount)
+    guard unsafe try slab.read(into: target, at: before) == byteCount else { return false }
+    unsafe shown -= byteCount
+    start = before
+    count += byteCount
+    return true
   }
 }

@@ -84,6 +84,30 @@ extension LogWalker {
     return true
   }
 
+  /// Where the walk is in a slab: what may be gone back to as long as the listing holds.
+  struct Place {
+    let slab: SlabFile
+    let limit: UInt64
+    let maximumPayload: Int
+  }
+
+  /// Where it is; nil between slabs, in those of version 1, and where the header is still to be read.
+  var place: Place? {
+    guard let slab, version1 == nil, maximumPayload >= 0 else { return nil }
+    return Place(slab: slab, limit: limit, maximumPayload: maximumPayload)
+  }
+
+  /// Goes back to a slab, at an address of it that the caller says, without looking at the directory.
+  mutating func goBack(to place: Place) {
+    leaveSlab()
+    pending = nil
+    arrival = nil
+    owedLoss = nil
+    slab = place.slab
+    limit = place.limit
+    maximumPayload = place.maximumPayload
+  }
+
   /// Forgets the slab and what was read of it.
   private mutating func leaveSlab() {
     slab = nil

@@ -29,6 +29,8 @@ package final class TopicIndex {
   }
   private var boundaries: [Boundary] = []
   private var keptOfEpoch: [UInt64: UInt64] = [:]
+  /// How often a listing said, or may have said, something else than the one before.
+  private(set) var changes = 0
   /// Whether all was found out about the slabs listed: a slab that is just being made is asked
   /// again.
   private var isSettled = false
@@ -82,6 +84,7 @@ package final class TopicIndex {
     let (listed, hasLock) = try TopicIndex.list(storage)
     isRemoved = listed.isEmpty && !hasLock && (isRemoved || !bases.isEmpty)
     guard listed != bases || !isSettled else { return }
+    changes += 1
     bases = listed
     isSettled = true
     try settleTopicID()

@@ -1,0 +1,108 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// Looks records up by their addresses, in any order: for each, the last mark before it is found and
+/// the walk goes from there, which counts its ordinal.
+///
+/// Nearly every lookup is one or two reads of a slab that is kept open: the stretch before the
+/// address, which holds the mark, and the record with it. Whatever that does not show to be in order
+/// is judged by `LogWalker.seek`.
+struct RecordLookup: ~Copyable {
+  var walker: LogWalker
+  /// Slabs that were looked into, the last one first.
+  private var places: [LogWalker.Place] = []
+  /// The index's `changes` that they are good for.
+  private var placesChanges = 0
+
+  /// How many slabs are kept open. A gigabyte of slabs of the ordinary size.
+  private static let mostPlaces = 16
+
+  /// A mark comes before a record where the spacing is reached by then, so it starts at most one
+  /// spacing and one record of that size before the next one.
+  private static let mostBefore = 2 * Int(SlabFormat.markSpacing) + 4096
+  /// Read first: a quarter of all marks are this near, and most records are shorter than what is read
+  /// behind their beginning.
+  private static let firstBefore = Int(SlabFormat.markSpacing) / 4
+  private static let behind = 4096
+
+  init(_ index: TopicIndex, payloadLimit: UInt32, bufferSize: Int) {
+    walker = LogWalker(
+      index, payloadLimit: payloadLimit,
+      bufferSize: max(bufferSize, Self.mostBefore + Self.behind))
+  }
+
+  /// Stands before the record at an address, or before what is there in its place.
+  ///
+  /// - Throws: `notARecord` for an address inside a record; `beyondLatest`; as `LogWalker.seek`.
+  mutating func seek(to address: Address, now: () -> UInt64) throws(QueueError) {
+    if let place = try place(of: address.rawValue), try seek(to: address.rawValue, in: place) {
+      return
+    }
+    try walker.seek(to: .address(address), now: now)
+    forgetWhatChanged()
+    guard let place = walker.place else { return }
+    places.removeAll { $0.slab.base == place.slab.base }
+    places.insert(place, at: 0)
+    if places.count > Self.mostPlaces { places.removeLast() }
+  }
+
+  /// The slab of an address, if it is kept open and holds it still.
+  private mutating func place(of address: UInt64) throws(QueueError) -> LogWalker.Place? {
+    guard
+      let found = places.firstIndex(where: { $0.slab.base < address && address < $0.limit })
+    else { return nil }
+    if found > 0 { places.insert(places.remove(at: found), at: 0) }
+    if places[0].limit == .max {
+      // What a new epoch makes of the newest slab, only the directory tells.
+      try walker.index.refresh()
+      forgetWhatChanged()
+    }
+    return places.first
+  }
+
+  /// The limits of slabs follow from the listing.
+  private mutating func forgetWhatChanged() {
+    guard placesChanges != walker.index.changes else { return }
+    places = []
+    placesChanges = walker.index.changes
+  }
+
+  /// False: there is no sound way to a record at this address from a mark in the last stretch.
+  private mutating func seek(
+    to address: UInt64, in place: LogWalker.Place
+  ) throws(QueueError) -> Bool {
+    walker.goBack(to: place)
+    let most = Int(clamping: min(UInt64(Self.mostBefore), address - place.slab.base))
+    var before = min(Self.firstBefore, most)
+    try walker.window.fill(
+      from: place.slab, at: address - UInt64(before), limit: place.limit,
+      leaving: Self.mostBefore - before)
+    // Marks that start before `border` are still to be looked for.
+    var border = before + 1
+    while true {
+      if let mark = walker.window.lastMark(topicID: walker.topicID, before: border) {
+        walker.start(behind: mark)
+        break
+      }
+      guard before < most else { return false }
+      let more = min(before, most - before)
+      // A mark that reaches into what was seen starts before it.
+      border = more
+      before += more
+      guard try walker.window.extend(from: place.slab, by: more) else { return false }
+    }
+    while walker.position < address {
+      guard walker.nextBuffered() != nil else { return false }
+    }
+    return walker.position == address
+  }
+}
+
+extension LogWalker {
+  /// Goes on behind a mark that the window shows.
+  fileprivate mutating func start(behind mark: MarkAt) {
+    position = mark.end
+    ordinal = mark.mark.ordinal
+    ordinalIsCounted = true
+  }
+}
