@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gnu/libc-version.h>
+#include <lmdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/utsname.h>
@@ -18,6 +19,7 @@
 static const cpeer *const all[] = {
   &cpeers_write,
   &cpeers_stdio,
+  &cpeers_lmdb,
   NULL,
 };
 
@@ -38,6 +40,7 @@ const char *cpeers_version(const cpeer *peer) {
   pthread_once(&versions_made, make_versions);
   if (peer == &cpeers_write) return system_name.release;
   if (peer == &cpeers_stdio) return libc_version;
+  if (peer == &cpeers_lmdb) return mdb_version(NULL, NULL, NULL);
   return "unknown";
 }
 

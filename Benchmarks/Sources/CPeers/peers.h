@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const cpeer cpeers_write, cpeers_stdio;
+extern const cpeer cpeers_write, cpeers_stdio, cpeers_lmdb;
 
 enum {
   /// Records in one transaction or batch, where a store has such a thing.
@@ -30,6 +30,9 @@ int cpeers_sync_directory(const char *_Nonnull directory);
 
 /// Nanoseconds of the monotonic clock.
 uint64_t cpeers_now(void);
+
+/// Counts a sync that no call of its own shows.
+void cpeers_count_sync(void);
 
 /// Does with one payload what every reader does: looks at it, and counts it; or first copies it into
 /// memory of its own, which it frees again. Returns 0, or -1 where there is no memory.

@@ -7,7 +7,7 @@
 // For sync_file_range.
 #define _GNU_SOURCE
 
-#include "CPeers.h"
+#include "peers.h"
 
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -20,26 +20,26 @@
 
 static atomic_uint_fast64_t syncs;
 
-static void count(void) { atomic_fetch_add_explicit(&syncs, 1, memory_order_relaxed); }
+void cpeers_count_sync(void) { atomic_fetch_add_explicit(&syncs, 1, memory_order_relaxed); }
 
 uint64_t cpeers_syncs(void) { return atomic_load_explicit(&syncs, memory_order_relaxed); }
 
 EXPORTED int fsync(int file) {
-  count();
+  cpeers_count_sync();
   return (int)syscall(SYS_fsync, file);
 }
 
 EXPORTED int fdatasync(int file) {
-  count();
+  cpeers_count_sync();
   return (int)syscall(SYS_fdatasync, file);
 }
 
 EXPORTED int msync(void *start, size_t bytes, int flags) {
-  count();
+  cpeers_count_sync();
   return (int)syscall(SYS_msync, start, bytes, flags);
 }
 
 EXPORTED int sync_file_range(int file, off64_t offset, off64_t bytes, unsigned int flags) {
-  count();
+  cpeers_count_sync();
   return (int)syscall(SYS_sync_file_range, file, offset, bytes, flags);
 }
