@@ -20,6 +20,7 @@ static const cpeer *const all[] = {
   &cpeers_write,
   &cpeers_stdio,
   &cpeers_lmdb,
+  &cpeers_leveldb,
   NULL,
 };
 
@@ -41,6 +42,7 @@ const char *cpeers_version(const cpeer *peer) {
   if (peer == &cpeers_write) return system_name.release;
   if (peer == &cpeers_stdio) return libc_version;
   if (peer == &cpeers_lmdb) return mdb_version(NULL, NULL, NULL);
+  if (peer == &cpeers_leveldb) return cpeers_leveldb_version();
   return "unknown";
 }
 

@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const cpeer cpeers_write, cpeers_stdio, cpeers_lmdb;
+extern const cpeer cpeers_write, cpeers_stdio, cpeers_lmdb, cpeers_leveldb;
+
+/// The version of a library that takes more than a call to tell.
+const char *_Nonnull cpeers_leveldb_version(void);
 
 enum {
   /// Records in one transaction or batch, where a store has such a thing.
@@ -33,6 +36,20 @@ uint64_t cpeers_now(void);
 
 /// Counts a sync that no call of its own shows.
 void cpeers_count_sync(void);
+
+/// A record's number as a key that sorts by its bytes.
+enum { CPEERS_KEY_BYTES = 8 };
+
+static inline void cpeers_make_key(uint64_t number, char *_Nonnull key) {
+  uint64_t bytes = __builtin_bswap64(number);
+  memcpy(key, &bytes, CPEERS_KEY_BYTES);
+}
+
+static inline uint64_t cpeers_number_of_key(const char *_Nonnull key) {
+  uint64_t bytes;
+  memcpy(&bytes, key, CPEERS_KEY_BYTES);
+  return __builtin_bswap64(bytes);
+}
 
 /// Does with one payload what every reader does: looks at it, and counts it; or first copies it into
 /// memory of its own, which it frees again. Returns 0, or -1 where there is no memory.
