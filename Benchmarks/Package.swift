@@ -48,7 +48,9 @@ let package = Package(
     .target(name: "CFloor", dependencies: ["CSystemXXHash"]),
     .target(
       name: "CPeers",
-      dependencies: ["CSystemLMDB", "CSystemLevelDB", "CSystemRocksDB", "CSystemSQLite"]
+      dependencies: ["CSystemLMDB", "CSystemLevelDB", "CSystemRocksDB", "CSystemSQLite"],
+      // No file for pkg-config says so.
+      linkerSettings: [.linkedLibrary("leveldb")]
     ),
     // What every measurement needs: where to write, what it ran on, medians, the floor, and the calls
     // into the library.

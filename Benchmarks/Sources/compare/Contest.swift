@@ -113,6 +113,7 @@ struct Contest {
       case .nanosecondsARecord: seconds * 1e9 / records
       case .microseconds: seconds * 1e6 / records
       case .milliseconds: seconds * 1e3 / records
+      case .megabytesASecond: records / seconds / 1e6
       default: records / seconds
       }
     }
