@@ -21,6 +21,7 @@ static const cpeer *const all[] = {
   &cpeers_stdio,
   &cpeers_lmdb,
   &cpeers_leveldb,
+  &cpeers_rocksdb,
   NULL,
 };
 
@@ -43,6 +44,7 @@ const char *cpeers_version(const cpeer *peer) {
   if (peer == &cpeers_stdio) return libc_version;
   if (peer == &cpeers_lmdb) return mdb_version(NULL, NULL, NULL);
   if (peer == &cpeers_leveldb) return cpeers_leveldb_version();
+  if (peer == &cpeers_rocksdb) return cpeers_rocksdb_version();
   return "unknown";
 }
 

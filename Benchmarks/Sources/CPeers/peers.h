@@ -10,10 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const cpeer cpeers_write, cpeers_stdio, cpeers_lmdb, cpeers_leveldb;
+extern const cpeer cpeers_write, cpeers_stdio, cpeers_lmdb, cpeers_leveldb, cpeers_rocksdb;
 
-/// The version of a library that takes more than a call to tell.
+/// The versions of libraries that take more than a call to tell.
 const char *_Nonnull cpeers_leveldb_version(void);
+const char *_Nonnull cpeers_rocksdb_version(void);
 
 enum {
   /// Records in one transaction or batch, where a store has such a thing.
