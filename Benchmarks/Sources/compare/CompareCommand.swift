@@ -41,6 +41,9 @@ struct CompareCommand: AsyncParsableCommand {
   @Option(help: "Where to leave results.json, results.md and results.svg.")
   var output: String?
 
+  @Option(help: "Measure nothing: make the table and the picture from such a results.json.")
+  var from: String?
+
   @Option(help: ArgumentHelp("What the compiler calls itself.", visibility: .hidden))
   var compiler: String?
 
@@ -55,6 +58,10 @@ struct CompareCommand: AsyncParsableCommand {
       }
       return
     }
+    if let from {
+      let data = try Data(contentsOf: URL(fileURLWithPath: from))
+      return try show(JSONDecoder().decode(Results.self, from: data))
+    }
     let start = ContinuousClock.now
     let scratch = try Scratch(in: directory)
     defer { scratch.remove() }
@@ -68,6 +75,10 @@ struct CompareCommand: AsyncParsableCommand {
       results.lines += try await measure(rows.filter(\.isOfPageCache), in: memory)
     }
     results.minutes = ((ContinuousClock.now - start) / .seconds(60)).rounded(digits: 2)
+    try show(results)
+  }
+
+  private func show(_ results: Results) throws {
     let markdown = Markdown(results).text
     if let output { try results.write(to: output, markdown: markdown) }
     print(markdown, terminator: "")
@@ -110,10 +121,12 @@ extension Results {
       atPath: directory, withIntermediateDirectories: true)
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    let files = [
+    var files = [
       ("results.json", try encoder.encode(self) + Data("\n".utf8)),
       ("results.md", Data(markdown.utf8)),
     ]
+    // There is none of rows that it does not show.
+    if let chart = Chart(self) { files.append(("results.svg", Data(chart.svg.utf8))) }
     for (name, data) in files {
       try data.write(to: URL(fileURLWithPath: directory + "/" + name))
     }
