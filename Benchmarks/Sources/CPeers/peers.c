@@ -11,6 +11,7 @@
 #include <gnu/libc-version.h>
 #include <lmdb.h>
 #include <pthread.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -22,6 +23,7 @@ static const cpeer *const all[] = {
   &cpeers_lmdb,
   &cpeers_leveldb,
   &cpeers_rocksdb,
+  &cpeers_sqlite,
   NULL,
 };
 
@@ -31,11 +33,13 @@ const cpeer *const *cpeers(void) { return all; }
 
 static struct utsname system_name;
 static char libc_version[64];
+static char sqlite_version[64];
 static pthread_once_t versions_made = PTHREAD_ONCE_INIT;
 
 static void make_versions(void) {
   if (uname(&system_name) != 0) strcpy(system_name.release, "unknown");
   snprintf(libc_version, sizeof libc_version, "glibc %s", gnu_get_libc_version());
+  snprintf(sqlite_version, sizeof sqlite_version, "SQLite %s", sqlite3_libversion());
 }
 
 const char *cpeers_version(const cpeer *peer) {
@@ -45,6 +49,7 @@ const char *cpeers_version(const cpeer *peer) {
   if (peer == &cpeers_lmdb) return mdb_version(NULL, NULL, NULL);
   if (peer == &cpeers_leveldb) return cpeers_leveldb_version();
   if (peer == &cpeers_rocksdb) return cpeers_rocksdb_version();
+  if (peer == &cpeers_sqlite) return sqlite_version;
   return "unknown";
 }
 

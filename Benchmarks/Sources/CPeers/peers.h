@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const cpeer cpeers_write, cpeers_stdio, cpeers_lmdb, cpeers_leveldb, cpeers_rocksdb;
+extern const cpeer cpeers_write, cpeers_stdio, cpeers_lmdb, cpeers_leveldb, cpeers_rocksdb,
+  cpeers_sqlite;
 
 /// The versions of libraries that take more than a call to tell.
 const char *_Nonnull cpeers_leveldb_version(void);
