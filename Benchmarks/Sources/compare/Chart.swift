@@ -90,7 +90,7 @@ struct Chart {
         .panel { font-size: 14px; font-weight: 600; }
         .name, .value { font-size: 12px; }
         .name { text-anchor: end; }
-        .small { font-size: 11px; fill: #59636e; }
+        .small { font-size: 11px; font-weight: 400; fill: #59636e; }
         .tick { text-anchor: middle; }
         .own { font-weight: 700; }
         .grid { stroke: #d1d9e0; stroke-width: 1; }

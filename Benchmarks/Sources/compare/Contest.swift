@@ -48,7 +48,11 @@ struct Contest {
     for contestant in contestants { _ = try await contestant.round() }
     var round = 0
     while !isEnough(round, rounds) {
-      for (index, contestant) in contestants.enumerated() {
+      // To and fro: what one leaves behind, in caches and in free memory, is not always the same
+      // one's to find.
+      let order = Array(contestants.indices)
+      for index in round.isMultiple(of: 2) ? order : order.reversed() {
+        let contestant = contestants[index]
         guard
           contestant.isMain || round < rounds.peers || times[index].reduce(0, +) < rounds.seconds
         else { continue }
