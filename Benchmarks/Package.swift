@@ -48,25 +48,39 @@ let package = Package(
     .target(name: "CFloor", dependencies: ["CSystemXXHash"]),
     .target(
       name: "CPeers",
-      dependencies: ["CSystemLMDB", "CSystemLevelDB", "CSystemRocksDB", "CSystemSQLite"]
+      dependencies: ["CSystemLMDB", "CSystemLevelDB", "CSystemRocksDB", "CSystemSQLite"],
+      // No file for pkg-config says so.
+      linkerSettings: [.linkedLibrary("leveldb")]
     ),
-    // What every measurement needs: where to write, what it ran on, medians.
-    .target(name: "Harness", swiftSettings: strict),
+    // What every measurement needs: where to write, what it ran on, medians, the floor, and the calls
+    // into the library.
+    .target(
+      name: "Harness",
+      dependencies: ["CFloor", .product(name: "DiskQueue", package: "diskqueue")],
+      swiftSettings: strict
+    ),
     // The guard: needs no peer.
     .executableTarget(
       name: "floor",
       dependencies: [
-        "CFloor", "Harness",
+        "Harness",
         .product(name: "DiskQueue", package: "diskqueue"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
+      swiftSettings: strict
+    ),
+    // What has to happen in another process: one that is killed, and one whose memory is measured,
+    // with nothing in it but the library.
+    .executableTarget(
+      name: "worker",
+      dependencies: [.product(name: "DiskQueue", package: "diskqueue")],
       swiftSettings: strict
     ),
     // The whole table.
     .executableTarget(
       name: "compare",
       dependencies: [
-        "CFloor", "CPeers", "Harness",
+        "CPeers", "Harness",
         .product(name: "DiskQueue", package: "diskqueue"),
         .product(name: "Histogram", package: "hdrhistogram-swift"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -106,3 +107,95 @@ int64_t cfloor_read(const char *directory) {
   free(buffer);
   return payload_bytes;
 }
+
+static uint64_t now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+int cfloor_write_synced(
+  const char *directory, const uint8_t *payload, size_t payload_bytes, uint64_t records,
+  uint64_t *nanoseconds
+) {
+  size_t frame = HEADER_BYTES + payload_bytes;
+  uint8_t *buffer = malloc(frame);
+  int file = open_file(directory, 0, O_WRONLY | O_CREAT | O_TRUNC);
+  int error = file < 0 ? errno : 0;
+  uint64_t address = 0;
+  for (uint64_t i = 0; i < records && error == 0; i++) {
+    uint64_t start = now();
+    uint32_t length = (uint32_t)payload_bytes;
+    uint32_t checksum = (uint32_t)XXH3_64bits_withSeed(payload, payload_bytes, address);
+    memcpy(buffer, &length, 4);
+    memcpy(buffer + 4, &checksum, 4);
+    memcpy(buffer + HEADER_BYTES, payload, payload_bytes);
+    error = write_all(file, buffer, frame);
+    if (error == 0 && fdatasync(file) != 0) error = errno;
+    address += frame;
+    if (nanoseconds) nanoseconds[i] = now() - start;
+  }
+  if (file >= 0) close(file);
+  free(buffer);
+  return error;
+}
+
+int64_t cfloor_read_at(
+  const char *directory, size_t payload_bytes, uint64_t stretch, const uint64_t *records,
+  uint64_t count
+) {
+  enum { MOST_FILES = 4096 };
+  uint64_t frame = HEADER_BYTES + payload_bytes;
+  uint64_t file_frames = FILE_BYTES / frame;
+  uint8_t *buffer = malloc(stretch * frame);
+  int files[MOST_FILES];
+  unsigned open_files = 0;
+  while (open_files < MOST_FILES) {
+    int file = open_file(directory, open_files, O_RDONLY);
+    if (file < 0) break;
+    files[open_files++] = file;
+  }
+  int64_t seen = 0;
+  for (uint64_t i = 0; i < count && seen >= 0; i++) {
+    uint64_t number = records[i] / file_frames;
+    uint64_t last = records[i] % file_frames;
+    uint64_t first = last / stretch * stretch;
+    size_t bytes = (last - first + 1) * frame;
+    if (number >= open_files
+        || pread(files[number], buffer, bytes, (off_t)(first * frame)) != (ssize_t)bytes) {
+      seen = -1;
+      break;
+    }
+    uint64_t address = (number * file_frames + first) * frame;
+    for (size_t offset = 0; offset < bytes; offset += frame, address += frame) {
+      uint32_t length;
+      uint32_t checksum;
+      memcpy(&length, buffer + offset, 4);
+      memcpy(&checksum, buffer + offset + 4, 4);
+      const uint8_t *payload = buffer + offset + HEADER_BYTES;
+      if (length != payload_bytes
+          || (uint32_t)XXH3_64bits_withSeed(payload, length, address) != checksum) {
+        seen = -1;
+        break;
+      }
+    }
+    if (seen >= 0) seen += (int64_t)payload_bytes;
+  }
+  for (unsigned number = 0; number < open_files; number++) close(files[number]);
+  free(buffer);
+  return seen;
+}
+
+int cfloor_drop(const char *directory) {
+  int error = 0;
+  for (unsigned number = 0; error == 0; number++) {
+    int file = open_file(directory, number, O_RDONLY);
+    if (file < 0) break;
+    if (fdatasync(file) != 0) error = errno;
+    if (error == 0) error = posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+    close(file);
+  }
+  return error;
+}
+
+unsigned cfloor_xxhash_version(void) { return XXH_versionNumber(); }

@@ -3,20 +3,62 @@
 
 import Foundation
 
-/// What the figures were taken on.
-package enum Machine {
-  package static func description(directory: String) -> String {
+/// What the figures were taken on. Neither its name nor its user's is in it.
+package struct Machine: Codable {
+  package var processor: String
+  package var cores: Int
+  package var memoryGiB: Int
+  package var kernel: String
+  package var fileSystem: String
+  package var compiler: String
+  package var xxhash: String
+  /// Day of the run, in UTC.
+  package var date: String
+
+  /// - Parameters:
+  ///   - directory: where is written.
+  ///   - compiler: what the compiler calls itself, where somebody knows more than a program can tell.
+  package init(directory: String, compiler: String? = nil) {
+    processor = Self.processorName
+    cores = ProcessInfo.processInfo.activeProcessorCount
+    let gibibyte = 1 << 30
+    memoryGiB = Int(
+      (ProcessInfo.processInfo.physicalMemory + UInt64(gibibyte / 2)) / UInt64(gibibyte))
     var name = utsname()
     uname(&name)
-    let kernel = withUnsafeBytes(of: name.release) { bytes in
+    kernel = withUnsafeBytes(of: name.release) { bytes in
       String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
     }
-    return "\(ProcessInfo.processInfo.activeProcessorCount) cores, kernel \(kernel),"
-      + " \(fileSystem(of: directory)), \(swiftVersion)"
+    fileSystem = Self.fileSystem(of: directory)
+    self.compiler = compiler ?? Self.swiftVersion
+    xxhash = Floor.hashVersion
+    date = Date.now.ISO8601Format(.iso8601Date(timeZone: .gmt))
+  }
+
+  package static func description(directory: String) -> String {
+    Machine(directory: directory).sentence
+  }
+
+  /// In a line.
+  package var sentence: String {
+    "\(processor), \(cores) cores, \(memoryGiB) GiB of memory, kernel \(kernel), \(fileSystem),"
+      + " \(compiler), libxxhash \(xxhash)"
+  }
+
+  private static var processorName: String {
+    let unknown = "unknown processor"
+    guard let text = try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8) else {
+      return unknown
+    }
+    for line in text.split(separator: "\n") where line.hasPrefix("model name") {
+      let parts = line.split(separator: ":", maxSplits: 1)
+      if parts.count == 2 { return parts[1].trimmingCharacters(in: .whitespaces) }
+    }
+    return unknown
   }
 
   /// The kind of the file system, by the longest mount point that the path begins with.
-  private static func fileSystem(of path: String) -> String {
+  package static func fileSystem(of path: String) -> String {
     let path = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
     guard let mounts = try? String(contentsOfFile: "/proc/self/mounts", encoding: .utf8) else {
       return "unknown file system"

@@ -9,7 +9,7 @@ package struct Scratch {
 
   package init(in directory: String?) throws {
     let parent = directory ?? FileManager.default.temporaryDirectory.path
-    path = parent + "/diskqueue-floor-" + UUID().uuidString
+    path = parent + "/diskqueue-benchmark-" + UUID().uuidString
     try FileManager.default.createDirectory(
       atPath: path, withIntermediateDirectories: true)
   }
@@ -23,6 +23,11 @@ package struct Scratch {
     try FileManager.default.createDirectory(
       atPath: directory, withIntermediateDirectories: false)
     return directory
+  }
+
+  /// Removes what is in such a directory, and the directory.
+  package func empty(_ name: String) throws {
+    try FileManager.default.removeItem(atPath: path + "/" + name)
   }
 
   package func remove() { try? FileManager.default.removeItem(atPath: path) }

@@ -2,14 +2,133 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import Foundation
 import Harness
 
 /// Runs every contestant in turn, and prints the table.
 @main
-struct CompareCommand: ParsableCommand {
+struct CompareCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "compare",
-    abstract: "Measures DiskQueue against the floor and its peers.")
+    abstract: "Measures DiskQueue against the floor and its peers.",
+    discussion: """
+      The table goes to standard output, progress to standard error. It takes less than ten minutes \
+      on two cores, and up to 3 GiB below the directory.
+      """)
 
-  func run() throws { print(Machine.description(directory: ".")) }
+  @Argument(help: "Where to write; the system's temporary directory by default.")
+  var directory: String?
+
+  @Option(parsing: .upToNextOption, help: "Only these rows; see --list.")
+  var only: [Row] = []
+
+  @Flag(help: "List the rows, and measure none.")
+  var list = false
+
+  @Option(help: "How often each contestant runs; by default, until the figures are steady.")
+  var repeats: Int?
+
+  @Flag(help: "Also the rows of 1 GiB and 10 GiB, which take half an hour and 25 GiB.")
+  var long = false
+
+  @Option(
+    help: "Where to run the rows of the page cache again; by default /dev/shm, if it is tmpfs.")
+  var tmpfs: String?
+
+  @Flag(help: "Do not run them again.")
+  var noTmpfs = false
+
+  @Option(help: "Where to leave results.json, results.md and results.svg.")
+  var output: String?
+
+  @Option(help: "Measure nothing: make the table and the picture from such a results.json.")
+  var from: String?
+
+  @Option(help: ArgumentHelp("What the compiler calls itself.", visibility: .hidden))
+  var compiler: String?
+
+  func validate() throws {
+    if let repeats, repeats < 1 { throw ValidationError("--repeats must be above 0") }
+  }
+
+  func run() async throws {
+    guard !list else {
+      for row in Row.allCases {
+        print(row.rawValue.padding(toLength: 10, withPad: " ", startingAt: 0) + row.title)
+      }
+      return
+    }
+    if let from {
+      let data = try Data(contentsOf: URL(fileURLWithPath: from))
+      return try show(JSONDecoder().decode(Results.self, from: data))
+    }
+    let start = ContinuousClock.now
+    let scratch = try Scratch(in: directory)
+    defer { scratch.remove() }
+    let rows = only.isEmpty ? Row.allCases : Row.allCases.filter(only.contains)
+    var results = Results(
+      machine: Machine(directory: scratch.path, compiler: compiler), isLong: long, minutes: 0,
+      peers: Peer.all().map(\.description), lines: [])
+    results.lines = try await measure(rows, in: scratch)
+    if let memory = try tmpfsScratch() {
+      defer { memory.remove() }
+      results.lines += try await measure(rows.filter(\.isOfPageCache), in: memory)
+    }
+    results.minutes = ((ContinuousClock.now - start) / .seconds(60)).rounded(digits: 2)
+    try show(results)
+  }
+
+  private func show(_ results: Results) throws {
+    let markdown = Markdown(results).text
+    if let output { try results.write(to: output, markdown: markdown) }
+    print(markdown, terminator: "")
+  }
+
+  private func measure(_ rows: [Row], in scratch: Scratch) async throws -> [Line] {
+    let context = Context(scratch: scratch, peers: Peer.all(), isLong: long, repeats: repeats)
+    var lines: [Line] = []
+    for row in rows {
+      let start = ContinuousClock.now
+      lines += try await row.measure(context)
+      let time = (ContinuousClock.now - start) / .seconds(1)
+      say(String(format: "%@ on %@: %.0f s", row.rawValue, context.fileSystem, time))
+    }
+    return lines
+  }
+
+  /// Where the rows of the page cache are run again.
+  private func tmpfsScratch() throws -> Scratch? {
+    guard !noTmpfs else { return nil }
+    let path = tmpfs ?? "/dev/shm"
+    guard Machine.fileSystem(of: path) == "tmpfs" else {
+      if tmpfs != nil { throw ValidationError("--tmpfs: this is no tmpfs") }
+      return nil
+    }
+    let values = try URL(fileURLWithPath: path).resourceValues(forKeys: [
+      .volumeAvailableCapacityKey
+    ])
+    guard values.volumeAvailableCapacity ?? 0 >= 4 << 30 else {
+      if tmpfs != nil { throw ValidationError("--tmpfs: it has less than 4 GiB of room") }
+      return nil
+    }
+    return try Scratch(in: path)
+  }
+}
+
+extension Results {
+  func write(to directory: String, markdown: String) throws {
+    try FileManager.default.createDirectory(
+      atPath: directory, withIntermediateDirectories: true)
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    var files = [
+      ("results.json", try encoder.encode(self) + Data("\n".utf8)),
+      ("results.md", Data(markdown.utf8)),
+    ]
+    // There is none of rows that it does not show.
+    if let chart = Chart(self) { files.append(("results.svg", Data(chart.svg.utf8))) }
+    for (name, data) in files {
+      try data.write(to: URL(fileURLWithPath: directory + "/" + name))
+    }
+  }
 }

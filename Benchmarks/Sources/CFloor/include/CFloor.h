@@ -21,3 +21,25 @@ int cfloor_write(
 /// Verifies every frame of these files in place. Returns the payload bytes seen, or a negative
 /// number where a call failed or a frame is not sound.
 int64_t cfloor_read(const char *directory);
+
+/// Appends `records` frames of the same payload to one file, each by a `write(2)` of its own and an
+/// `fdatasync(2)`. `nanoseconds`, if not NULL, has room for what each of them took. Returns 0, or the
+/// errno.
+int cfloor_write_synced(
+  const char *directory, const uint8_t *payload, size_t payload_bytes, uint64_t records,
+  uint64_t *nanoseconds);
+
+/// Reads single records of what `cfloor_write` wrote, as a log has to that finds its place at a mark:
+/// for each, one `pread(2)` of the stretch of frames up to it, which begins at a multiple of
+/// `stretch` frames of its file, and the hash of every payload in it. Returns the payload bytes of
+/// the records asked for, or a negative number where a call failed or a frame is not sound.
+int64_t cfloor_read_at(
+  const char *directory, size_t payload_bytes, uint64_t stretch, const uint64_t *records,
+  uint64_t count);
+
+/// Puts the files of `cfloor_write` on the disk, and drops what the system has cached of them.
+/// Returns 0, or the errno.
+int cfloor_drop(const char *directory);
+
+/// The version of libxxhash, as 10,000 * major + 100 * minor + release.
+unsigned cfloor_xxhash_version(void);

@@ -1,34 +1,22 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-import CFloor
-import DiskQueue
+package import DiskQueue
 import Foundation
-
-/// The C program that does the least any queue must do.
-enum Floor {
-  static func write(_ payload: [UInt8], records: Int, to directory: String) throws {
-    let error = cfloor_write(directory, payload, payload.count, UInt64(records))
-    guard error == 0 else { throw Failure("the floor's writing failed with errno \(error)") }
-  }
-
-  static func read(from directory: String, expecting bytes: Int) throws {
-    let seen = cfloor_read(directory)
-    guard seen == bytes else { throw Failure("the floor read \(seen) of \(bytes) bytes") }
-  }
-}
 
 /// What a user of the library would write. Not inlined, so that nothing of one is hoisted into the
 /// harness; generic entries are specialised in here as they are in any program.
-enum Library {
+package enum Library {
   @inline(never)
-  static func append(_ payload: [UInt8], records: Int, to writer: QueueWriter) throws {
+  package static func append(_ payload: [UInt8], records: Int, to writer: QueueWriter) throws {
     for _ in 0..<records { try writer.append(payload) }
     try writer.flush()
   }
 
   @inline(never)
-  static func appendBatches(of batch: [[UInt8]], records: Int, to writer: QueueWriter) throws {
+  package static func appendBatches(of batch: [[UInt8]], records: Int, to writer: QueueWriter)
+    throws
+  {
     for _ in 0..<records / batch.count { try writer.append(contentsOf: batch) }
     try writer.flush()
   }
@@ -36,7 +24,7 @@ enum Library {
   /// The threads share one writer, as the requests of a server do. They start together: one that
   /// is done before the next one runs has not contended with it.
   @inline(never)
-  static func append(
+  package static func append(
     _ payload: [UInt8], records: Int, threads: Int, to writer: QueueWriter
   ) throws {
     let group = DispatchGroup()
@@ -65,34 +53,27 @@ enum Library {
   }
 
   @inline(never)
-  static func read(_ reader: inout QueueReader) throws -> Int {
+  package static func read(_ reader: inout QueueReader) throws -> Int {
     var bytes = 0
     while let record = try reader.next() { bytes += record.payload.count }
     return bytes
   }
 
   @inline(never)
-  static func readCopies(_ reader: inout QueueReader) throws -> Int {
-    var bytes = 0
-    while let record = try reader.nextCopy() { bytes += record.payload.count }
-    return bytes
-  }
-}
-
-extension Library {
-  @inline(never)
-  static func readBatches(_ reader: inout QueueReader) throws -> Int {
+  package static func readBatches(_ reader: inout QueueReader) throws -> Int {
     var bytes = 0
     while let batch = try reader.nextBatch() {
       for index in batch.indices { bytes += batch[index].payload.count }
     }
     return bytes
   }
-}
 
-struct Failure: Error, CustomStringConvertible {
-  let description: String
-  init(_ description: String) { self.description = description }
+  @inline(never)
+  package static func readCopies(_ reader: inout QueueReader) throws -> Int {
+    var bytes = 0
+    while let record = try reader.nextCopy() { bytes += record.payload.count }
+    return bytes
+  }
 }
 
 /// What went wrong on other threads.

@@ -1,0 +1,160 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueue
+import Harness
+
+/// Appending by one thread to the page cache: the default options, under which no caller waits for a
+/// sync. Timed from an open writer to everything handed to the system; opening and closing are not.
+enum Append {
+  static func one(_ context: Context) async throws -> [Line] {
+    var lines: [Line] = []
+    for size in PayloadSize.all {
+      let at = PayloadSize.name(size)
+      context.progress("append, \(at)")
+      let payload = makePayload(size)
+      let records = PayloadSize.records(size)
+      var contestants = [
+        floor(payload, records, context),
+        library("DiskQueue", .diskQueue, records, .init(), context) {
+          try Library.append(payload, records: records, to: $0)
+        },
+      ]
+      if size == 100 {
+        var options = QueueWriter.Options()
+        options.slabSize = .gibibytes(1)
+        contestants.append(
+          library("DiskQueue, no slab left behind", .variant, records, options, context) {
+            try Library.append(payload, records: records, to: $0)
+          })
+      }
+      for peer in context.peers {
+        contestants.append(try other(peer, payload, records, context))
+      }
+      let contest = try await Contest(contestants, rounds: context.rounds(Rounds()))
+      var line = contest.line(
+        row: "append", path: "append, one thread", at: at, fileSystem: context.fileSystem,
+        unit: .nanosecondsARecord)
+      if let ratio = line.ratio {
+        line.goals.append(.atMost(1.3, ratio.median, "≤ 1.3 × the floor"))
+      }
+      if let times = line.timesBestPeer {
+        line.goals.append(.atLeast(1, times.median, "faster than every peer"))
+      }
+      lines.append(line)
+    }
+    return lines
+  }
+
+  /// By `append(contentsOf:)`.
+  static func batches(_ context: Context) async throws -> [Line] {
+    var lines: [Line] = []
+    for size in PayloadSize.all {
+      let at = PayloadSize.name(size)
+      context.progress("append of batches of 100, \(at)")
+      let payload = makePayload(size)
+      let records = PayloadSize.records(size)
+      let batch = Array(repeating: payload, count: 100)
+      let contest = try await Contest(
+        [
+          floor(payload, records, context),
+          library("DiskQueue", .diskQueue, records, .init(), context) {
+            try Library.appendBatches(of: batch, records: records, to: $0)
+          },
+        ], rounds: context.rounds(Rounds()))
+      var line = contest.line(
+        row: "batches", path: "append of batches of 100", at: at, fileSystem: context.fileSystem,
+        unit: .nanosecondsARecord)
+      if let ratio = line.ratio {
+        line.goals.append(.atMost(1.1, ratio.median, "≤ 1.1 × the floor"))
+      }
+      lines.append(line)
+    }
+    return lines
+  }
+
+  /// Threads that share one writer.
+  static func threads(_ context: Context) async throws -> [Line] {
+    let payload = makePayload(100)
+    let records = PayloadSize.records(100)
+    context.progress("append by 1, 2, 4 and 8 threads, 100 B")
+    let several = [2, 4, 8]
+    let contestants =
+      [
+        library("DiskQueue, 1 thread", .reference, records, .init(), context) {
+          try Library.append(payload, records: records, threads: 1, to: $0)
+        }
+      ]
+      + several.map { threads in
+        library("DiskQueue, \(threads) threads", .diskQueue, records, .init(), context) {
+          try Library.append(payload, records: records, threads: threads, to: $0)
+        }
+      }
+    let contest = try await Contest(
+      contestants, rounds: context.rounds(Rounds(least: 9, seconds: 1)))
+    return several.indices.map { index in
+      contest.only([0, index + 1]) { contest in
+        var line = contest.line(
+          row: "threads", path: "append, \(several[index]) threads on one writer", at: "100 B",
+          fileSystem: context.fileSystem, unit: .recordsASecond)
+        if let ratio = line.ratio {
+          line.goals.append(.atLeast(0.8, ratio.median, "≥ 0.8 × one thread"))
+        }
+        return line
+      }
+    }
+  }
+
+  private static func floor(_ payload: [UInt8], _ records: Int, _ context: Context) -> Contestant {
+    Contestant("floor", .reference, records: records) {
+      let directory = try context.scratch.fresh("floor")
+      let time = try seconds { try Floor.write(payload, records: records, to: directory) }
+      try context.scratch.empty("floor")
+      return time
+    }
+  }
+
+  private static func library(
+    _ name: String, _ role: Entry.Role, _ records: Int, _ options: QueueWriter.Options,
+    _ context: Context, _ body: @escaping (QueueWriter) throws -> Void
+  ) -> Contestant {
+    Contestant(name, role, records: records) {
+      let topic = Topic(try context.scratch.fresh("diskqueue"))
+      // Dropped, not closed: slabs left behind are synced by then, and the last one need not be.
+      let time = try { try timed(QueueWriter(topic: topic, options: options), body) }()
+      try context.scratch.empty("diskqueue")
+      return time
+    }
+  }
+
+  private static func timed(
+    _ writer: QueueWriter, _ body: (QueueWriter) throws -> Void
+  ) throws -> Double {
+    try seconds { try body(writer) }
+  }
+
+  private static func other(
+    _ peer: Peer, _ payload: [UInt8], _ most: Int, _ context: Context
+  ) throws -> Contestant {
+    func time(_ records: Int) throws -> Double {
+      let store = try peer.open(context.scratch.fresh("peer"))
+      let time = try seconds { try store.append(payload, records: records) }
+      try store.close()
+      try context.scratch.empty("peer")
+      return time
+    }
+    let records = try bounded(most) { try time($0) }
+    return Contestant(peer.name, .peer, records: records) { try time(records) }
+  }
+
+  /// As many records as the slower ones manage in part of a second, by halves of the whole.
+  static func bounded(
+    _ most: Int, within limit: Double = 0.3, _ time: (Int) throws -> Double
+  ) throws -> Int {
+    let probe = max(1, most / 128)
+    let whole = try time(probe) * Double(most) / Double(probe)
+    var records = most
+    while records > probe, whole * Double(records) / Double(most) > limit { records /= 2 }
+    return records
+  }
+}

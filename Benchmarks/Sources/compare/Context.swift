@@ -1,0 +1,75 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Harness
+
+/// What the rows need.
+struct Context {
+  let scratch: Scratch
+  let fileSystem: String
+  let peers: [Peer]
+  let isLong: Bool
+  /// How often each contestant runs at least, where somebody has said so.
+  let repeats: Int?
+
+  init(scratch: Scratch, peers: [Peer], isLong: Bool, repeats: Int?) {
+    self.scratch = scratch
+    fileSystem = Machine.fileSystem(of: scratch.path)
+    self.peers = peers
+    self.isLong = isLong
+    self.repeats = repeats
+  }
+
+  /// How often contestants run, unless somebody has said so. The second time, without a disk, less
+  /// is steady sooner.
+  func rounds(_ rounds: Rounds) -> Rounds {
+    guard let repeats else {
+      guard fileSystem == "tmpfs" else { return rounds }
+      return Rounds(
+        least: min(rounds.least, 5), most: rounds.most, seconds: rounds.seconds / 2,
+        peers: min(rounds.peers, 2))
+    }
+    return Rounds(least: repeats, most: repeats, seconds: 0, peers: min(repeats, rounds.peers))
+  }
+
+  /// Says what is being done, on standard error: standard output is the table's.
+  func progress(_ text: String) { say("  \(text) [\(fileSystem)]") }
+}
+
+/// On standard error.
+func say(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
+
+/// What is written. The same numbers in every run, and nothing that a compressor could make shorter.
+func makePayload(_ bytes: Int) -> [UInt8] {
+  var generator = Random(seed: 1)
+  return (0..<bytes).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
+}
+
+/// SplitMix64: the same numbers in every run.
+struct Random: RandomNumberGenerator {
+  private var state: UInt64
+
+  init(seed: UInt64) { state = seed }
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+}
+
+/// The sizes of payloads that the throughput rows are measured at.
+enum PayloadSize {
+  static let all = [20, 100, 1 << 10, 16 << 10]
+
+  static func name(_ bytes: Int) -> String {
+    bytes < 1 << 10 ? "\(bytes) B" : "\(bytes >> 10) KiB"
+  }
+
+  /// 2 M records or 512 MiB, whichever is less: bounded, so that write-back does not decide.
+  /// A multiple of 800: of eight threads, and of batches of 100.
+  static func records(_ bytes: Int) -> Int { min(2_000_000, (512 << 20) / bytes) / 800 * 800 }
+}

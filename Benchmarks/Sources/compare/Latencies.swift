@@ -1,0 +1,39 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import Histogram
+
+/// What single calls took, over all rounds of a contestant.
+final class Latencies {
+  private var histogram = Histogram<UInt64>(numberOfSignificantValueDigits: .three)
+  private var syncs: UInt64 = 0
+  private var calls: UInt64 = 0
+
+  func add(_ nanoseconds: [UInt64]) {
+    for time in nanoseconds { histogram.record(time) }
+    calls += UInt64(nanoseconds.count)
+  }
+
+  /// Counts the syncs that `body` has asked the system for.
+  func countingSyncs<R>(_ body: () async throws -> R) async rethrows -> R {
+    let before = Peer.syncs
+    defer { syncs += Peer.syncs - before }
+    return try await body()
+  }
+
+  /// In microseconds.
+  func percentile(_ percent: Double) -> Double {
+    Double(histogram.valueAtPercentile(percent)) / 1e3
+  }
+
+  /// For the table below the table.
+  var figures: [String: Double] {
+    [
+      "p50 µs": percentile(50).rounded(digits: 3), "p99 µs": percentile(99).rounded(digits: 3),
+      "p99.9 µs": percentile(99.9).rounded(digits: 3),
+      "syncs/record": (Double(syncs) / Double(max(1, calls))).rounded(digits: 3),
+    ]
+  }
+
+  var percentiles: [String: Double] { figures.filter { $0.key.hasPrefix("p") } }
+}

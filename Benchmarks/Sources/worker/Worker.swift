@@ -1,0 +1,85 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueue
+import Glibc
+
+/// What the comparison has done in a process of its own.
+///
+///     worker fill TOPIC PAYLOAD SYNCED MORE   appends so many records and syncs, then so many more and
+///                                             flushes, says so, and waits to be killed
+///     worker memory TOPIC PAYLOAD RECORDS     appends so many records and reads each of them, and
+///                                             says what it had resident at most, in KiB
+@main
+enum Worker {
+  static func main() {
+    let arguments = CommandLine.arguments
+    do throws(QueueError) {
+      switch (arguments.dropFirst().first, arguments.dropFirst(3).compactMap { Int($0) }) {
+      case ("fill", let numbers) where numbers.count == 3:
+        try fill(Topic(arguments[2]), payload: numbers[0], synced: numbers[1], more: numbers[2])
+      case ("memory", let numbers) where numbers.count == 2:
+        try useMemory(Topic(arguments[2]), payload: numbers[0], records: numbers[1])
+      default:
+        say("usage: worker fill TOPIC PAYLOAD SYNCED MORE | memory TOPIC PAYLOAD RECORDS", to: 2)
+        exit(64)
+      }
+    } catch {
+      say("\(error)", to: 2)
+      exit(1)
+    }
+  }
+
+  private static func fill(
+    _ topic: Topic, payload: Int, synced: Int, more: Int
+  ) throws(QueueError) {
+    let writer = try QueueWriter(topic: topic)
+    let bytes = [UInt8](repeating: 1, count: payload)
+    for _ in 0..<synced { try writer.append(bytes) }
+    try writer.sync()
+    for _ in 0..<more { try writer.append(bytes) }
+    try writer.flush()
+    say("ready", to: 1)
+    while true { pause() }
+  }
+
+  private static func useMemory(_ topic: Topic, payload: Int, records: Int) throws(QueueError) {
+    let writer = try QueueWriter(topic: topic)
+    var reader = try QueueReader(topic: topic)
+    let bytes = [UInt8](repeating: 1, count: payload)
+    var read = 0
+    for number in 1...records {
+      try writer.append(bytes)
+      guard number % 10_000 == 0 || number == records else { continue }
+      try writer.flush()
+      while try reader.next() != nil { read += 1 }
+    }
+    try writer.close()
+    guard read == records, let peak = peakResident() else {
+      say("read \(read) of \(records) records", to: 2)
+      exit(1)
+    }
+    say("\(peak)", to: 1)
+  }
+
+  /// The most that was resident at once, in KiB. Not from `getrusage`: that counts what the process
+  /// had which started this one.
+  private static func peakResident() -> Int? {
+    let file = open("/proc/self/status", O_RDONLY)
+    guard file >= 0 else { return nil }
+    defer { close(file) }
+    var bytes = [UInt8](repeating: 0, count: 1 << 14)
+    let count = read(file, &bytes, bytes.count)
+    guard count > 0 else { return nil }
+    let text = String(decoding: bytes[..<count], as: UTF8.self)
+    for line in text.split(separator: "\n") where line.hasPrefix("VmHWM:") {
+      return line.split(separator: " ").dropFirst().first.flatMap { Int($0) }
+    }
+    return nil
+  }
+
+  private static func say(_ text: String, to descriptor: Int32) {
+    var line = Array((text + "\n").utf8)
+    _ = write(descriptor, &line, line.count)
+  }
+}
