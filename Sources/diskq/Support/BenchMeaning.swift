@@ -129,7 +129,7 @@ struct BenchMeaning {
   var policies: [(rate: String, policy: String)] {
     // Half of what was measured: a disk has other work, and slower days.
     func half(_ nanoseconds: Double) -> String {
-      Figures.atLeast(0.5e9 / nanoseconds, digits: 2)
+      Figures.atLeast(0.5e9 / nanoseconds)
     }
     var policies = [
       (

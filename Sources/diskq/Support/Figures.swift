@@ -30,16 +30,22 @@ enum Figures {
     return fixed(number, digits)
   }
 
-  /// To as many digits, down: what can be promised.
-  static func atLeast(_ number: Double, digits: Int) -> String {
-    grouped(rounded(number, digits: digits, .down))
+  /// To two digits, down: what can be promised.
+  static func atLeast(_ number: Double) -> String {
+    if number < 10 { return fixed((clamped(number) * 10).rounded(.down) / 10, 1) }
+    return grouped(rounded(number, digits: 2, .down))
   }
 
-  /// A whole number with so many digits that are not 0, from 0 to 10^18.
+  /// From 0 to 10^18; 0 where it is no number.
+  private static func clamped(_ number: Double) -> Double {
+    number > 0 ? min(number, 1e18) : 0
+  }
+
+  /// A whole number with so many digits that are not 0.
   private static func rounded(
     _ number: Double, digits: Int, _ rule: FloatingPointRoundingRule = .toNearestOrAwayFromZero
   ) -> UInt64 {
-    var (scaled, unit) = (min(max(number, 0), 1e18), 1.0)
+    var (scaled, unit) = (clamped(number), 1.0)
     var most = 1.0
     for _ in 0..<digits { most *= 10 }
     while scaled >= most {
@@ -60,11 +66,11 @@ enum Figures {
     return text
   }
 
-  /// With so many digits behind the point; from 0 on.
+  /// With so many digits behind the point, up to 10^9.
   static func fixed(_ number: Double, _ digits: Int) -> String {
     var scale: UInt64 = 1
     for _ in 0..<digits { scale *= 10 }
-    let whole = UInt64((min(max(number, 0), 1e9) * Double(scale)).rounded())
+    let whole = UInt64((min(clamped(number), 1e9) * Double(scale)).rounded())
     guard digits > 0 else { return "\(whole)" }
     let fraction = String(whole % scale)
     return "\(whole / scale)."
