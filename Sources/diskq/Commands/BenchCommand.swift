@@ -16,7 +16,8 @@ struct BenchCommand: ParsableCommand {
 
       All are measured in turn, in \(BenchRun.rounds) rounds. What goes through the system's cache is \
       64 MiB at a time at the most, and mostly removed before it gets to the disk. The syncs are real: \
-      other work on the same disk is slowed down meanwhile, and slows them down.
+      other work on the same disk is slowed down meanwhile, and slows them down; in 20 seconds they \
+      bring one or two GiB to a fast disk.
       """)
 
   @Argument(help: "A directory on the disk to measure.")
