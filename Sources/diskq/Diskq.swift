@@ -23,7 +23,7 @@ struct Diskq: ParsableCommand {
     subcommands: [
       AppendCommand.self, ReadCommand.self, ConsumeCommand.self, ConsumersCommand.self,
       CleanCommand.self, InfoCommand.self, VerifyCommand.self, RepairCommand.self,
-      DumpCommand.self,
+      DumpCommand.self, BenchCommand.self,
     ])
 
   static func main() {

@@ -54,7 +54,7 @@ import Testing
 
   /// A disk of one megabyte, which only what it runs can see: it is mounted for a process that does
   /// nothing else, and gone with it.
-  private final class SmallDisk {
+  final class SmallDisk {
     private let directory: TemporaryDirectory
     private let holder = Process()
     private let input = Pipe()
@@ -109,6 +109,13 @@ import Testing
       let words = arguments.map { "'\($0)'" }.joined(separator: " ")
       return try Diskq.shell(
         "exec nsenter -t \(holder.processIdentifier) \(entrance) -- \"$0\" \(words)")
+    }
+
+    /// What stands in its directory.
+    func names() throws -> [String] {
+      try Diskq.shell(
+        "exec nsenter -t \(holder.processIdentifier) \(entrance) -- ls -A \"$1\"", directory.path
+      ).lines
     }
 
     private struct NoSmallDisk: Error, CustomStringConvertible {

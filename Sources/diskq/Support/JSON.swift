@@ -8,11 +8,14 @@ enum JSONValue {
   case null
   case bool(Bool)
   case number(UInt64)
+  /// To a millionth; null where it is not finite.
+  case decimal(Double)
   case text(String)
   case array([JSONValue])
   case object(KeyValuePairs<String, JSONValue>)
 
   static func number(_ value: UInt64?) -> JSONValue { value.map { .number($0) } ?? .null }
+  static func decimal(_ value: Double?) -> JSONValue { value.map { .decimal($0) } ?? .null }
   static func text(_ value: String?) -> JSONValue { value.map { .text($0) } ?? .null }
 }
 
@@ -28,6 +31,7 @@ extension Output {
     case .null: put("null")
     case .bool(let value): put(value ? "true" : "false")
     case .number(let value): put(decimal: value)
+    case .decimal(let value): put(value.isFinite ? "\((value * 1e6).rounded() / 1e6)" : "null")
     case .text(var value): value.withUTF8 { putJSONText(UnsafeRawBufferPointer($0)) }
     case .array(let values):
       put(UInt8(ascii: "["))

@@ -12,17 +12,21 @@ final class ProgressBar {
   static var isPossible: Bool { System.isTerminal(System.standardError) }
 
   private let total: UInt64
+  private let totalText: String
   private let isShown: Bool
   private var isDrawn = false
   private var lastDrawn = ContinuousClock.now
 
-  /// - Parameter total: how many bytes there are to come through; 0 for no bar.
-  init(total: UInt64) {
+  /// - Parameters:
+  ///   - total: how many bytes there are to come through; 0 for no bar.
+  ///   - text: what `total` is called where it counts something else.
+  init(total: UInt64, called text: String? = nil) {
     self.total = total
+    totalText = text ?? HumanSize.text(total)
     isShown = total > 0 && ProgressBar.isPossible
   }
 
-  /// Shows how many bytes were come through; at most ten times a second.
+  /// Shows how much was come through; at most ten times a second.
   func update(_ done: UInt64) {
     guard isShown, lastDrawn.duration(to: .now) >= ProgressBar.interval else { return }
     lastDrawn = .now
@@ -33,7 +37,7 @@ final class ProgressBar {
       String(repeating: "#", count: filled)
       + String(repeating: " ", count: ProgressBar.width - filled)
     Messages.write(
-      "\r[\(bar)] \(Int(part * 100))% of \(HumanSize.text(total))\u{1B}[K")
+      "\r[\(bar)] \(Int(part * 100))% of \(totalText)\u{1B}[K")
   }
 
   /// Makes room for a message, or for the end.

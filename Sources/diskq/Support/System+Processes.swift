@@ -1,7 +1,8 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// Beside System.swift, the only file of the command that imports the C library.
+// With System.swift and the other System+….swift, the only files of the command that import the C
+// library.
 
 // The environment is a variable there: nothing of this program changes it.
 #if canImport(Glibc)

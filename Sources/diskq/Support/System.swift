@@ -1,7 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// Beside System+Processes.swift, the only file of the command that imports the C library.
+// With System+….swift, the only files of the command that import the C library.
 
 #if canImport(Glibc)
   import Glibc
@@ -77,20 +77,30 @@ enum System {
   static func isTerminal(_ descriptor: Int32) -> Bool { isatty(descriptor) == 1 }
 
   static func isEmptyDirectory(_ path: String) throws(Failure) -> Bool {
+    var isEmpty = true
+    try visitNames(in: path) { _ in
+      isEmpty = false
+      return false
+    }
+    return isEmpty
+  }
+
+  /// Calls `body` with the names in a directory, until it says false.
+  static func visitNames(in path: String, _ body: (String) -> Bool) throws(Failure) {
     guard let stream = opendir(path) else { throw .system("listing the directory", path) }
     defer { closedir(stream) }
     while true {
       errno = 0
       guard let entry = readdir(stream) else {
         guard errno == 0 else { throw .system("listing the directory", path) }
-        return true
+        return
       }
       let name = withUnsafePointer(to: &entry.pointee.d_name) { name in
         name.withMemoryRebound(
           to: CChar.self, capacity: MemoryLayout.size(ofValue: name.pointee)
         ) { String(cString: $0) }
       }
-      if name != ".", name != ".." { return false }
+      if name != ".", name != "..", !body(name) { return }
     }
   }
 

@@ -1,0 +1,139 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import DiskQueue
+
+struct BenchCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bench",
+    abstract: "Measures a disk: appends, reads and syncs beside raw ones, and what that means.",
+    discussion: """
+      It works in a new directory, diskq-bench-…, below the one that is named, and removes it at the \
+      end, also after an error, Ctrl-C or SIGTERM; a second signal, a second later or more, ends it at \
+      once, and leaves the directory. It needs \(HumanSize.text(BenchScratch.mostBytes)) of room, and \
+      touches nothing else.
+
+      All are measured in turn, in \(BenchRun.rounds) rounds. What goes through the system's cache is \
+      64 MiB at a time at the most, and mostly removed before it gets to the disk. The syncs are real: \
+      other work on the same disk is slowed down meanwhile, and slows them down; in 20 seconds they \
+      bring one or two GiB to a fast disk.
+      """)
+
+  @Argument(help: "A directory on the disk to measure.")
+  var directory = "."
+
+  @Option(help: "How long it takes, in seconds: 0.1 to 3600.")
+  var seconds: Double = 20
+
+  @Option(help: ArgumentHelp("The payload of a record, from 1 byte to 1MiB.", valueName: "size"))
+  var payload = Size(.bytes(100))
+
+  @Flag(help: "Print one JSON object on one line.")
+  var json = false
+
+  func validate() throws {
+    // Not a number is in no range either.
+    guard (0.1...3600).contains(seconds) else {
+      throw ValidationError("--seconds must be from 0.1 to 3600")
+    }
+    guard (.bytes(1) ... .mebibytes(1)).contains(payload.count) else {
+      throw ValidationError("--payload must be from 1 byte to 1MiB")
+    }
+  }
+
+  func run() throws {
+    let stop = try StopSignals.caught()
+    let scratch = try BenchScratch(in: directory)
+    let measured = Result { try measure(in: scratch, stop) }
+    do {
+      try scratch.remove()
+    } catch {
+      // What was measured is printed even so, or what went wrong first is said.
+      switch measured {
+      case .success(let (results, fileSystem)): try print(results, fileSystem)
+      case .failure(let error): Messages.say(error)
+      }
+      throw error
+    }
+    let (results, fileSystem) = try measured.get()
+    try print(results, fileSystem)
+  }
+
+  private func measure(
+    in scratch: BenchScratch, _ stop: StopSignals
+  ) throws -> (BenchResults, fileSystem: String?) {
+    let fileSystem = System.fileSystem(of: scratch.path)
+    if !json {
+      var output = Output()
+      output.put(Messages.onOneLine(heading(fileSystem)) + "\n")
+      // Whoever waits for the table knows what for.
+      output.drain()
+    }
+    #if DEBUG
+      Messages.say(
+        "this program was built for debugging: what does not wait for the disk takes several times"
+          + " as long as it does in a release build")
+    #endif
+    let budget = Duration.seconds(seconds)
+    let progress = ProgressBar(total: UInt64(seconds * 1_000), called: duration)
+    defer { progress.clear() }
+    var run = BenchRun(
+      payloadBytes: Int(payload.count.bytes), budget: budget, scratch: scratch, stop: stop)
+    let results = try run.run { progress.update(UInt64($0 / .milliseconds(1))) }
+    return (results, fileSystem)
+  }
+
+  private func print(_ results: BenchResults, _ fileSystem: String?) throws {
+    guard let meaning = BenchMeaning(results, fileSystem: fileSystem) else { return }
+    var output = Output()
+    if json {
+      output.putLine(object(results, meaning))
+    } else {
+      output.put("\n" + BenchTable.text(results.figures) + "\n" + BenchTable.legend + "\n\n")
+      output.put(meaning.text)
+    }
+    try output.finish()
+  }
+
+  // MARK: Text
+
+  private func heading(_ fileSystem: String?) -> String {
+    let place = fileSystem.map { "\(directory) (\($0))" } ?? directory
+    return "\(place): records of \(payload.count), \(BenchRun.rounds) rounds in \(duration)"
+  }
+
+  private var duration: String {
+    "\(seconds == seconds.rounded() ? "\(Int(seconds))" : "\(seconds)") s"
+  }
+
+  // MARK: JSON
+
+  private func object(_ results: BenchResults, _ meaning: BenchMeaning) -> JSONValue {
+    .object([
+      "directory": .text(directory),
+      "fileSystem": .text(meaning.fileSystem),
+      "payloadBytes": .number(UInt64(payload.count.bytes)),
+      "seconds": .decimal(seconds),
+      "rounds": .number(UInt64(BenchRun.rounds)),
+      "syncIsSuspect": .bool(meaning.syncIsSuspect),
+      "rows": .array(results.figures.map(object)),
+    ])
+  }
+
+  private func object(_ figures: BenchFigures) -> JSONValue {
+    .object([
+      "row": .text(figures.row.rawValue),
+      "nanoseconds": .decimal(figures.time.median),
+      "leastNanoseconds": .decimal(figures.time.least),
+      "mostNanoseconds": .decimal(figures.time.most),
+      "recordsPerSecond": .decimal(figures.recordsASecond),
+      "reference": .text(figures.row.reference?.rawValue),
+      "ratio": .decimal(figures.ratio?.median),
+      "leastRatio": .decimal(figures.ratio?.least),
+      "mostRatio": .decimal(figures.ratio?.most),
+      "syncsPerSecond": .decimal(figures.syncsASecond),
+      "recordsPerSync": .decimal(figures.recordsASync),
+    ])
+  }
+}

@@ -1,0 +1,45 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// A directory of a measurement's own, below one that the user names.
+struct BenchScratch {
+  /// What is asked for: a topic and a file of 64 MiB at a time, and half as much again.
+  static let mostBytes: UInt64 = 192 << 20
+
+  let path: String
+
+  /// Makes it where there is room.
+  init(in directory: String) throws(Failure) {
+    switch System.kind(directory) {
+    case .directory: break
+    case .nothing:
+      throw Failure(
+        "there is no directory at this path: make it, or name one on the disk to measure",
+        path: directory)
+    case .other:
+      throw Failure(
+        "this is no directory that can be entered: name one on the disk to measure",
+        path: directory)
+    }
+    path = try System.makeUniqueDirectory(
+      in: TopicPath.trimmed(directory), prefix: "diskq-bench-")
+    do throws(Failure) {
+      let room = try System.room(in: path)
+      guard room >= Self.mostBytes else {
+        throw Failure(
+          "measuring takes \(HumanSize.text(Self.mostBytes)) of the disk meanwhile, and"
+            + " \(HumanSize.text(room)) are free: make room, or name a directory on another disk",
+          path: directory)
+      }
+    } catch {
+      try remove()
+      throw error
+    }
+  }
+
+  /// A path in it.
+  func at(_ name: String) -> String { "\(path)/\(name)" }
+
+  /// Removes it with all that is in it.
+  func remove() throws(Failure) { try System.removeDirectory(path) }
+}
