@@ -1,0 +1,127 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueueTestSupport
+import Testing
+
+@testable import DiskQueue
+
+@Suite("Looking records up")
+struct RecordLookupTests {
+  /// What a lookup came to: the record, or the error's code.
+  private enum Answer: Equatable {
+    case record(QueueRecord)
+    case error(QueueError.Code)
+  }
+
+  private func lookUp(_ address: UInt64, _ reader: inout QueueReader) -> Answer {
+    do throws(QueueError) {
+      return .record(try reader.record(at: Address(rawValue: address)).copy())
+    } catch {
+      return .error(error.code)
+    }
+  }
+
+  @Test("every record is found in any order, over more slabs than are kept open, ordinal and all")
+  func anyOrder() throws {
+    let sample = try ReaderTests.Sample(count: 3000)
+    let index = TopicIndex(sample.storage)
+    try index.refresh()
+    #expect(index.bases.count > 20)
+    var reader = try QueueReader(topic: sample.topic)
+    var random = SeededGenerator(seed: 5)
+    for record in sample.records.shuffled(using: &random) {
+      let answer = lookUp(record.address.rawValue, &reader)
+      #expect(answer == .record(record))
+    }
+  }
+
+  @Test("with any byte flipped, a reader that looked others up before answers as a new one does")
+  func damaged() throws {
+    let topic = try SmallTopic()
+    let addresses = topic.records.map(\.address)
+    for (base, bytes) in topic.storage.slabs {
+      let near = addresses.filter { $0 > base && $0 < base + UInt64(bytes.count) }
+      for bit in stride(from: 5, to: bytes.count * 8, by: 8 * 61 + 3) {
+        var warm = try QueueReader(topic: topic.topic)
+        for address in addresses { _ = lookUp(address, &warm) }
+        topic.storage.flip(bit: bit, ofSlab: base)
+        for address in near.flatMap({ [$0 - 1, $0, $0 + 1] }) {
+          var fresh = try QueueReader(topic: topic.topic)
+          let expected = lookUp(address, &fresh)
+          let answer = lookUp(address, &warm)
+          #expect(answer == expected, "bit \(bit) of slab \(base), address \(address)")
+        }
+        topic.storage.flip(bit: bit, ofSlab: base)
+      }
+    }
+  }
+
+  @Test("a record that a crash took back is not found any more in the slab that was kept open")
+  func takenBack() throws {
+    let storage = SimulatedStorage()
+    let environment = Environment.simulated()
+    let topic = Topic(storage: storage)
+    let first = try QueueWriter(topic: topic, options: .init(), environment: environment)
+    let kept = try first.append("kept")
+    try first.sync()
+    let lost = try first.append("taken back")
+    try first.flush()
+    var reader = try QueueReader(topic: topic)
+    let text = try reader.record(at: lost).text
+    #expect(text == "taken back")
+    first.dieForTesting()
+    let base = try #require(storage.slabs.keys.first)
+    let bytes = try #require(storage.slabs[base])
+    // What a power cut leaves: the record was never on the disk.
+    storage.replace(slab: base, with: Array(bytes[..<(bytes.count - 18)]))
+    let second = try QueueWriter(topic: topic, options: .init(), environment: environment)
+    try second.append("goes on")
+    try second.flush()
+    // The bytes may come back, as behind a failed sync: by the new epoch's word they are no record.
+    storage.replace(slab: base, with: bytes)
+    let answer = lookUp(lost.rawValue, &reader)
+    #expect(answer == .error(.beyondLatest) || answer == .error(.notARecord), "\(answer)")
+    let still = try reader.record(at: kept).text
+    #expect(still == "kept")
+    try second.close()
+  }
+
+  @Test("what is appended to the newest slab and behind it is found by a reader that kept it open")
+  func growing() throws {
+    let topic = Topic.memory()
+    var options = QueueWriter.Options()
+    options.slabSize = .kibibytes(4)
+    let writer = try QueueWriter(topic: topic, options: options)
+    try writer.append("first")
+    try writer.flush()
+    var reader = try QueueReader(topic: topic)
+    for number in 0..<500 {
+      let address = try writer.append("number \(number)")
+      try writer.flush()
+      let text = try reader.record(at: address).text
+      #expect(text == "number \(number)")
+    }
+    try writer.close()
+  }
+
+  @Test("records from empty to far longer than what is read at once are found")
+  func anyLength() throws {
+    let topic = Topic.memory()
+    let writer = try QueueWriter(topic: topic)
+    var addresses: [(Address, Int)] = []
+    for (number, length) in [0, 1, 4090, 70_000, 3, 65_536, 65_537, 300_000, 0, 9].enumerated() {
+      let payload = [UInt8](repeating: UInt8(number), count: length)
+      addresses.append((try writer.append(payload), length))
+    }
+    try writer.close()
+    var reader = try QueueReader(topic: topic)
+    for _ in 0..<2 {
+      for (number, (address, length)) in addresses.enumerated().reversed() {
+        let record = try reader.record(at: address).copy()
+        #expect(record.payload == [UInt8](repeating: UInt8(number), count: length))
+        #expect(record.ordinal == UInt64(number))
+      }
+    }
+  }
+}
