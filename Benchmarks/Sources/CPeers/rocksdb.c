@@ -165,13 +165,14 @@ const cpeer cpeers_rocksdb = {
   .settings =
     "Keys of 8 bytes, big-endian; the write-ahead log on; write batches of 1,000 records; write"
     " buffer of 64 MiB; blocks of 64 KiB; no compression; where nothing is synced, the vector as"
-    " the table in memory, as its documentation says for bulk loads, which halves a put of 20 B"
-    " and leaves the sorting to the background, to close, or to the reader of a store that is not"
-    " opened anew. Unsynced puts still wait where the write buffer is full and its predecessor is"
-    " being written. Reading is an iterator that verifies checksums, fills no cache and reads 2"
-    " MiB ahead. Synced: a put a record with sync=1, allow_concurrent_memtable_write and"
-    " enable_write_thread_adaptive_yield off, which together were more than twice as fast with 64"
-    " threads; RocksDB itself gathers the puts of waiting threads into one sync.",
+    " the table in memory, for writing where nothing is read meanwhile, as its header says, which"
+    " halves a put of 20 B and leaves the sorting to the background, to close, or to the reader of"
+    " a store that is not opened anew. Unsynced puts still wait where the write buffer is full and"
+    " its predecessor is being written. Reading is an iterator that verifies checksums, fills no"
+    " cache and reads 2 MiB ahead. Synced: a put a record with sync=1,"
+    " allow_concurrent_memtable_write and enable_write_thread_adaptive_yield off, which together"
+    " were more than twice as fast with 64 threads; RocksDB itself gathers the puts of waiting"
+    " threads into one sync.",
   .open = open_store,
   .append = append,
   .append_synced = append_synced,
