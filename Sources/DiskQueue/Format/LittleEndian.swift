@@ -21,6 +21,19 @@ extension RawSpan {
         fromUncheckedByteOffset: offset, as: T.self))
   }
 
+  /// Whether the last byte of any of the 16 words of four bytes from `offset` on is FF.
+  ///
+  /// - Precondition: `offset ..< offset + 64` lies inside the span.
+  @inline(__always)
+  func anyOf16WordsEndsWithFF(_ offset: Int) -> Bool {
+    precondition(offset >= 0 && offset <= byteCount - 64, "load outside of the bytes")
+    // Safe: as above.
+    let words = unsafe unsafeLoadUnaligned(
+      fromUncheckedByteOffset: offset, as: SIMD16<UInt32>.self)
+    let last = SIMD16<UInt32>(repeating: UInt32(0xFF00_0000).littleEndian)
+    return any((words & last) .== last)
+  }
+
   @inline(__always) func byte(_ offset: Int) -> UInt8 {
     loadLittleEndian(offset, as: UInt8.self)
   }

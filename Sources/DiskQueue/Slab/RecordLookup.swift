@@ -23,7 +23,7 @@ struct RecordLookup: ~Copyable {
   /// Read first: a quarter of all marks are this near, and most records are shorter than what is read
   /// behind their beginning.
   private static let firstBefore = Int(SlabFormat.markSpacing) / 4
-  private static let behind = 4096
+  private static let behind = 1024
 
   init(_ index: TopicIndex, payloadLimit: UInt32, bufferSize: Int) {
     walker = LogWalker(
@@ -75,7 +75,9 @@ struct RecordLookup: ~Copyable {
     let most = Int(clamping: min(UInt64(Self.mostBefore), address - place.slab.base))
     var before = min(Self.firstBefore, most)
     try walker.window.fill(
-      from: place.slab, at: address - UInt64(before), limit: place.limit,
+      from: place.slab, at: address - UInt64(before),
+      limit: place.limit - address > UInt64(Self.behind)
+        ? address + UInt64(Self.behind) : place.limit,
       leaving: Self.mostBefore - before)
     // Marks that start before `border` are still to be looked for.
     var border = before + 1
