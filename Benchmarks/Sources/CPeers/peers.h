@@ -53,8 +53,8 @@ static inline uint64_t cpeers_number_of_key(const char *_Nonnull key) {
   return __builtin_bswap64(bytes);
 }
 
-/// Does with one payload what every reader does: looks at it, and counts it; or first copies it into
-/// memory of its own, which it frees again. Returns 0, or -1 where there is no memory.
+/// Does with one payload what every reader does: looks at it, and counts it; or first copies it
+/// into memory of its own, which it frees again. Returns 0, or -1 where there is no memory.
 static inline int cpeers_take(
   const void *_Nullable payload, size_t bytes, int copies, int64_t *_Nonnull seen
 ) {

