@@ -4,7 +4,7 @@
 import Foundation
 
 /// A directory of this run's own, removed with all that is in it.
-package struct Scratch {
+package struct Scratch: Sendable {
   package let path: String
 
   package init(in directory: String?) throws {
