@@ -30,7 +30,12 @@ package struct Scratch: Sendable {
     try FileManager.default.removeItem(atPath: path + "/" + name)
   }
 
-  package func remove() { try? FileManager.default.removeItem(atPath: path) }
+  /// Again where somebody was still making files in it.
+  package func remove() {
+    for _ in 0..<100 where FileManager.default.fileExists(atPath: path) {
+      try? FileManager.default.removeItem(atPath: path)
+    }
+  }
 }
 
 /// Seconds that `body` takes, by the monotonic clock.

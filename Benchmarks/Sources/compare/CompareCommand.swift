@@ -28,7 +28,7 @@ struct CompareCommand: AsyncParsableCommand {
   @Option(help: "How often each contestant runs; by default, until the figures are steady.")
   var repeats: Int?
 
-  @Flag(help: "Also the rows of 1 GiB and 10 GiB, which take half an hour and 15 GiB.")
+  @Flag(help: "Also the rows of 1 GiB and 10 GiB, which take ten minutes more and 15 GiB.")
   var long = false
 
   @Option(
