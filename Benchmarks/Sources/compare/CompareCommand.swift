@@ -140,8 +140,9 @@ extension Results {
       atPath: directory, withIntermediateDirectories: true)
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    let json = String(decoding: try encoder.encode(self), as: UTF8.self)
     var files = [
-      ("results.json", try encoder.encode(self) + Data("\n".utf8)),
+      ("results.json", Data((withEntriesOnALine(json) + "\n").utf8)),
       ("results.md", Data(markdown.utf8)),
     ]
     // There is none of rows that it does not show.
@@ -149,5 +150,14 @@ extension Results {
     for (name, data) in files {
       try data.write(to: URL(fileURLWithPath: directory + "/" + name))
     }
+  }
+
+  /// Objects that hold nothing, or only such that hold nothing, stand on one line each: what one
+  /// contestant reached is a line of a difference. No text in the results has a brace in it.
+  private func withEntriesOnALine(_ json: String) -> String {
+    func onALine(_ text: Substring) -> String {
+      text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+    }
+    return json.replacing(/\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}/) { onALine($0.output) }
   }
 }
