@@ -56,7 +56,7 @@ enum Append {
       contest.figures(main, .nanosecondsARecord), contest.figures(variant, .nanosecondsARecord)
     ).map { $0 - $1 }
     return String(
-      format: "syncing slabs left behind, in the background, costs %.3g ns a record (%.3g … %.3g)",
+      format: "syncing slabs left behind, in the background, costs %.1f ns a record (%.1f … %.1f)",
       costs.median, costs.min() ?? 0, costs.max() ?? 0)
   }
 
