@@ -4,7 +4,7 @@
 import Foundation
 
 /// A directory of this run's own, removed with all that is in it.
-package struct Scratch {
+package struct Scratch: Sendable {
   package let path: String
 
   package init(in directory: String?) throws {
@@ -30,7 +30,12 @@ package struct Scratch {
     try FileManager.default.removeItem(atPath: path + "/" + name)
   }
 
-  package func remove() { try? FileManager.default.removeItem(atPath: path) }
+  /// Again where somebody was still making files in it.
+  package func remove() {
+    for _ in 0..<100 where FileManager.default.fileExists(atPath: path) {
+      try? FileManager.default.removeItem(atPath: path)
+    }
+  }
 }
 
 /// Seconds that `body` takes, by the monotonic clock.

@@ -110,7 +110,7 @@ struct Chart {
       <rect class="back" width="100%" height="100%" rx="8"/>
       <text class="heading" x="\(number(margin))" y="34">DiskQueue beside the floor and its peers</text>
       <text class="small" x="\(number(margin))" y="53">Medians; logarithmic scales. The floor is C \
-      code that does the least any queue must do.</text>
+      code that does the least any queue must do; write(2) and stdio keep no checksum.</text>
       \(body)<text class="small" x="\(number(margin))" y="\(number(footer + 8))">\
       \(escaped(caption))</text>
       </svg>

@@ -31,7 +31,7 @@ struct Rounds {
   var most = 60
   /// So long each of those runs altogether, at least.
   var seconds = 1.0
-  /// Of the peers, at least: they go on, for as long as the others do, until they ran so long, too.
+  /// Of the peers, at least: they go on, for as long as the others do, until they ran half as long.
   var peers = 3
 }
 
@@ -54,7 +54,8 @@ struct Contest {
       for index in round.isMultiple(of: 2) ? order : order.reversed() {
         let contestant = contestants[index]
         guard
-          contestant.isMain || round < rounds.peers || times[index].reduce(0, +) < rounds.seconds
+          contestant.isMain || round < rounds.peers
+            || times[index].reduce(0, +) < rounds.seconds / 2
         else { continue }
         times[index].append(try await contestant.round())
       }

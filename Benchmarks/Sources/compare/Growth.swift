@@ -4,34 +4,22 @@
 import DiskQueue
 import Harness
 
-/// What the next megabyte costs in topics of several sizes: appended, and read where it stands.
+/// What the next two mebibytes cost in topics of several sizes: appended, and read where they stand.
 enum Growth {
+  private static let payload = makePayload(100)
+  /// Of a mebibyte of frames.
+  private static let mebibyte = 1 << 20 / 108
+  private static let records = 2 * mebibyte
+
   static func all(_ context: Context) async throws -> [Line] {
     let sizes = [1, 16, 256] + (context.isLong ? [1024, 10 << 10] : [])
     context.progress("cost as the topic grows")
-    let payload = makePayload(100)
-    // A mebibyte of frames.
-    let records = 1 << 20 / 108
-    var appends: [Contestant] = []
-    var topics: [Grown] = []
-    for (index, mebibytes) in sizes.enumerated() {
-      let topic = Topic(try context.scratch.fresh("growth\(index)"))
-      let writer = try QueueWriter(topic: topic)
-      for _ in 0..<mebibytes {
-        try Library.append(payload, records: records, to: writer)
-      }
-      try writer.syncBlocking()
-      topics.append(Grown(topic: topic, writer: writer, name: size(mebibytes: mebibytes)))
-    }
-    let reads = topics.enumerated().map { index, grown in
-      contestant(grown, index, records) { try $0.read(records) }
-    }
-    appends = topics.enumerated().map { index, grown in
-      contestant(grown, index, records) { try $0.append(payload, records) }
-    }
-    // One chunk is appended to every topic, and read of every topic, round by round.
-    let rounds = context.rounds(Rounds(least: 60, most: 60, seconds: 0))
-    let contest = try await Contest(appends + reads, rounds: rounds)
+    let topics = try sizes.map { try Grown(mebibytes: $0, context) }
+    let appends = topics.map { grown in contestant(grown) { try grown.append() } }
+    let reads = topics.map { grown in contestant(grown) { try grown.read() } }
+    // As much is appended to every topic, and read of every topic, round by round.
+    let contest = try await Contest(
+      appends + reads, rounds: context.rounds(Rounds(least: 40, most: 40, seconds: 0)))
     var lines: [Line] = []
     for (path, offset) in [("append", 0), ("read", sizes.count)] {
       for index in sizes.indices.dropFirst() {
@@ -48,40 +36,60 @@ enum Growth {
           })
       }
     }
-    for (index, grown) in topics.enumerated() {
-      try grown.writer.closeBlocking()
-      try context.scratch.empty("growth\(index)")
-    }
+    for grown in topics { try grown.remove() }
     return lines
   }
 
   private static func contestant(
-    _ grown: Grown, _ index: Int, _ records: Int, _ body: @escaping (Grown) throws -> Double
+    _ grown: Grown, _ body: @escaping () throws -> Double
   ) -> Contestant {
-    Contestant(
-      index == 0 ? "DiskQueue, \(grown.name)" : "DiskQueue", index == 0 ? .reference : .diskQueue,
-      records: records
-    ) { try body(grown) }
+    let isFirst = grown.mebibytes == 1
+    return Contestant(
+      isFirst ? "DiskQueue, \(grown.name)" : "DiskQueue", isFirst ? .reference : .diskQueue,
+      records: records, round: body)
   }
 
-  private struct Grown {
-    let topic: Topic
-    let writer: QueueWriter
-    let name: String
+  /// A topic of some size, to which a little more is appended every round.
+  private final class Grown {
+    let mebibytes: Int
+    private let context: Context
+    private var topic: Topic
+    private var writer: QueueWriter
 
-    func append(_ payload: [UInt8], _ records: Int) throws -> Double {
-      try seconds { try Library.append(payload, records: records, to: writer) }
+    init(mebibytes: Int, _ context: Context) throws {
+      self.mebibytes = mebibytes
+      self.context = context
+      (topic, writer) = try Self.make(mebibytes, context)
+    }
+
+    var name: String { size(mebibytes: mebibytes) }
+    private static func directory(_ mebibytes: Int) -> String { "growth\(mebibytes)" }
+
+    private static func make(_ mebibytes: Int, _ context: Context) throws -> (Topic, QueueWriter) {
+      let topic = Topic(try context.scratch.fresh(directory(mebibytes)))
+      let writer = try QueueWriter(topic: topic)
+      try Library.append(payload, records: mebibytes * mebibyte, to: writer)
+      try writer.syncBlocking()
+      return (topic, writer)
+    }
+
+    func append() throws -> Double {
+      // A small one would not stay small.
+      if mebibytes <= 16 {
+        try writer.closeBlocking()
+        (topic, writer) = try Self.make(mebibytes, context)
+      }
+      return try seconds { try Library.append(payload, records: records, to: writer) }
     }
 
     /// What was appended last.
-    func read(_ records: Int) throws -> Double {
-      let end = writer.position.rawValue
-      let start = Address(rawValue: end - UInt64(records * 108))
-      // A record begins there, or somewhere near: marks lie between.
+    func read() throws -> Double {
+      let start = Address(rawValue: writer.position.rawValue - UInt64(records * 108))
       var reader = try QueueReader(topic: topic, from: try boundary(near: start))
       var bytes = 0
       let time = try seconds { bytes = try Library.read(&reader) }
       guard bytes >= records * 99 else { throw Failure("only \(bytes) bytes were read") }
+      // Marks lie between: there are a few records less.
       return time * Double(records * 100) / Double(bytes)
     }
 
@@ -94,6 +102,11 @@ enum Growth {
         guard case .notARecord = error.code, let start = error.address else { throw error }
         return .address(start)
       }
+    }
+
+    func remove() throws {
+      try writer.closeBlocking()
+      try context.scratch.empty(Self.directory(mebibytes))
     }
   }
 }

@@ -31,7 +31,7 @@ final class Latencies {
     [
       "p50 µs": percentile(50).rounded(digits: 3), "p99 µs": percentile(99).rounded(digits: 3),
       "p99.9 µs": percentile(99.9).rounded(digits: 3),
-      "syncs/record": (Double(syncs) / Double(max(1, calls))).rounded(digits: 3),
+      "records/sync": (Double(calls) / Double(max(1, syncs))).rounded(digits: 3),
     ]
   }
 

@@ -79,7 +79,11 @@ enum Opening {
         "worker", ["fill", directory, "100", "\(size.before)", "\(size.last)"])
       try child.waitForOutput()
       child.kill()
-      if writtenBack { try writeBack(directory) }
+      if writtenBack {
+        try writeBack(directory)
+        // The disk goes on for a while with what it has taken.
+        Thread.sleep(forTimeInterval: 0.03 * Double(size.slabs))
+      }
       let (writer, time) = try open(Topic(directory))
       guard writer.recovery.state == .recovered, writer.recovery.discardedBytes == 0 else {
         throw Failure("the topic was not recovered whole")

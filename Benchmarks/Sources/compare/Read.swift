@@ -93,10 +93,10 @@ enum Read {
         try store.close()
         return time
       }
-      // As many as are written in a few seconds, and at most half of the room; not so few that what
+      // As many as are written in two seconds, and at most half of the room; not so few that what
       // is read stays in the processor's cache.
       let most = min(records, 256 << 20 / size)
-      let records = try Append.bounded(most, within: 3) { try write($0) }
+      let records = try Append.bounded(most, within: 2) { try write($0) }
       _ = try write(records)
       prepared.peers.append((peer, context.scratch.path + "/peer\(index)", records))
     }

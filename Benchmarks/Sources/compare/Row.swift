@@ -21,7 +21,7 @@ enum Row: String, CaseIterable, ExpressibleByArgument {
     case .opening: "opening, clean and unclean: 10 MB, 256 MiB, and with --long 1 GiB, 10 GiB"
     case .verify: "diskq verify, 100 B, 512 MiB, and with --long 1 GiB; the floor's read"
     case .damage: "reading through 64 MiB of random bytes and text, less of samples and numbers"
-    case .growth: "the next MiB at 1 MiB, 16 MiB, 256 MiB, and with --long 1 GiB, 10 GiB"
+    case .growth: "the next 2 MiB at 1 MiB, 16 MiB, 256 MiB, and with --long 1 GiB, 10 GiB"
     case .memory: "peak resident, writer and reader: 1 MiB, 512 MiB, and with --long 10 GiB"
     case .bytes: "bytes in the files a byte of payload, 20 B and 1 KiB; floor and peers"
     }
