@@ -54,7 +54,8 @@ let package = Package(
       path: "Tests/Soak"
     ),
     .testTarget(
-      name: "DiskQueueTests", dependencies: ["DiskQueue", "DiskQueueJSON", "DiskQueueTestSupport"]),
+      name: "DiskQueueTests",
+      dependencies: ["CXXHash", "DiskQueue", "DiskQueueJSON", "DiskQueueTestSupport"]),
     .testTarget(name: "DiskqTests", dependencies: ["DiskQueue", "DiskQueueTestSupport", "diskq"]),
   ],
   swiftLanguageModes: [.v6]

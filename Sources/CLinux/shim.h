@@ -3,7 +3,14 @@
 #pragma once
 
 #if defined(__linux__)
+// statfs(2).
+#include <sys/vfs.h>
+
 // fcntl(2), "Open file description locks": <fcntl.h> under _GNU_SOURCE.
 static const int DISKQUEUE_F_OFD_GETLK = 36;
 static const int DISKQUEUE_F_OFD_SETLK = 37;
+
+// fallocate(2): <fcntl.h> under _GNU_SOURCE. With a 64-bit off_t, which all that Swift runs on have.
+static const int DISKQUEUE_FALLOC_FL_KEEP_SIZE = 1;
+int fallocate(int, int, long, long);
 #endif

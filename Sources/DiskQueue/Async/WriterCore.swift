@@ -341,7 +341,7 @@ final class WriterCore: Sendable {
     let wasOpen = updateTail { tail in
       defer { tail.stopTaking() }
       guard !tail.isClosed else { return false }
-      if tail.failure == nil { try? tail.flush() }
+      if tail.failure == nil, (try? tail.flush()) != nil { tail.giveBackReserve() }
       return true
     }
     thread.close()

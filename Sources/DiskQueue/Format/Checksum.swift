@@ -6,11 +6,11 @@ internal import CXXHash
 /// The hashes of the format, from libxxhash. The only place that imports it.
 @usableFromInline
 enum Checksum {
-  /// XXH3-64 with a seed (`XXH3_64bits_withSeed`).
+  /// XXH3-64 with a seed (`XXH3_64bits_withSeed`, whichever instructions it is made of).
   @usableFromInline
   static func xxh3(_ bytes: RawSpan, seed: UInt64) -> UInt64 {
     // Safe: the call reads `count` bytes from the base and keeps nothing.
-    unsafe bytes.withUnsafeBytes { unsafe XXH3_64bits_withSeed($0.baseAddress, $0.count, seed) }
+    unsafe bytes.withUnsafeBytes { unsafe diskqueue_xxh3($0.baseAddress, $0.count, seed) }
   }
 
   /// The 32 bits that a version 2 frame stores: the low half, with 0 stored as 1, so that zeros,
@@ -62,7 +62,7 @@ struct StreamingChecksum: ~Copyable {
   mutating func update(_ bytes: RawSpan) {
     unsafe bytes.withUnsafeBytes { bytes in
       if let xxh3 = unsafe xxh3 {
-        unsafe XXH3_64bits_update(xxh3, bytes.baseAddress, bytes.count)
+        unsafe diskqueue_xxh3_update(xxh3, bytes.baseAddress, bytes.count)
       } else if let xxh32 = unsafe xxh32 {
         unsafe XXH32_update(xxh32, bytes.baseAddress, bytes.count)
       }

@@ -31,15 +31,7 @@ extension LogTail {
   mutating func flush() throws(QueueError) {
     defer { if buffer.isEmpty { noteFlushed() } }
     guard !buffer.isEmpty else { return }
-    plainEnd = 0
-    var written = 0
-    do throws(QueueError) {
-      try slab.write(buffer.bytes, at: bufferStart, written: &written)
-    } catch {
-      buffer.removeFirst(written)
-      throw error
-    }
-    buffer.removeFirst(written)
+    try write(buffer.count)
   }
 
   mutating func noteFlushed() {
@@ -47,8 +39,58 @@ extension LogTail {
     flushedEnd = position
   }
 
+  /// Makes room in the buffer for a frame.
+  ///
+  /// What leaves it ends with a page of the file, if it can: the next write begins with a page then,
+  /// and no page is written twice. A frame may lie across that border: to readers it is one that is
+  /// not written whole yet, and it is no part of what was flushed.
   mutating func makeRoom(_ count: Int) throws(QueueError) {
-    if buffer.free < count { try flush() }
+    guard buffer.free < count else { return }
+    let rest = Int((position - slab.base) % Self.page)
+    guard buffer.count > rest, buffer.capacity - rest >= count else { return try flush() }
+    reserve(buffer.count - rest)
+    try write(buffer.count - rest)
+  }
+
+  /// Of the file systems that matter, and a divisor of larger ones.
+  private static let page: UInt64 = 4096
+
+  /// Writes the first bytes of the buffer.
+  private mutating func write(_ count: Int) throws(QueueError) {
+    plainEnd = 0
+    var written = 0
+    defer { buffer.removeFirst(written) }
+    try slab.write(
+      buffer.bytes.extracting(first: count), at: bufferStart, written: &written)
+  }
+
+  // MARK: Room on the disk
+
+  /// How much room is asked for at once: less costs more (measured on ext4: a write of 256 KiB takes
+  /// 25 % less than without with 1 MiB, 35 % less with 4 MiB, and no less beyond), and so much may
+  /// stay behind where the process dies.
+  private static let reservation: UInt64 = 4 << 20
+
+  /// Sees to it that the next bytes to be written have their room. Only for whole buffers: who writes
+  /// little at a time is not made to hold megabytes.
+  private mutating func reserve(_ count: Int) {
+    let end = bufferStart + UInt64(count)
+    guard end > reservedEnd else { return }
+    let from = max(reservedEnd, bufferStart)
+    let (wanted, overflow) = from.addingReportingOverflow(Self.reservation)
+    let to = max(end, min(overflow ? .max : wanted, slabLimit))
+    // Where it cannot be had, it is not asked for again soon.
+    reservedEnd = to
+    reservedWasHad = slab.file.reserve(to - from, at: from - slab.base) || reservedWasHad
+  }
+
+  /// Gives back the room behind what was written, before the slab is left.
+  ///
+  /// - Precondition: all was written.
+  mutating func giveBackReserve() {
+    defer { (reservedEnd, reservedWasHad) = (0, false) }
+    guard reservedWasHad, reservedEnd > position else { return }
+    leaveNothingBehind()
   }
 
   // MARK: Syncing

@@ -60,6 +60,7 @@ extension LogTail {
   }
 
   mutating func leaveSlab(for next: SlabFile) {
+    giveBackReserve()
     leftSlabs.append(LeftSlab(slab: slab, end: position, ordinal: ordinal))
     let (bytes, overflow) = otherBytes.addingReportingOverflow(position - slab.base)
     otherBytes = overflow ? .max : bytes
@@ -88,6 +89,7 @@ extension LogTail {
     try slab.write(mark.bytes, at: position, written: &written)
     passMark()
     noteFlushed()
+    giveBackReserve()
     do throws(QueueError) {
       try syncNow()
     } catch {

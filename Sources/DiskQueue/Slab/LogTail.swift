@@ -52,6 +52,10 @@ struct LogTail: ~Copyable, Sendable {
   /// Where a frame of this slab ends at the latest, unless it is the slab's first record.
   var slabLimit: UInt64
   var slabHasRecord: Bool
+  /// Below it the slab has its room on the disk, as far as that was asked for; 0: it was not.
+  var reservedEnd: UInt64 = 0
+  /// Whether any of it was laid out.
+  var reservedWasHad = false
   /// The size of all slabs but this one, as far as they are known to be there.
   var otherBytes: UInt64 = 0
 
@@ -321,7 +325,7 @@ struct LogTail: ~Copyable, Sendable {
       slabHasRecord = before.slabHasRecord
       if isPartlyWritten {
         noteFlushed()
-        leaveRefusedBytes()
+        leaveNothingBehind()
       }
       throw error
     }
@@ -345,7 +349,7 @@ struct LogTail: ~Copyable, Sendable {
       written = 0
       try slab.write(payload, at: address + UInt64(FrameHeader.byteCount), written: &written)
     } catch {
-      leaveRefusedBytes()
+      leaveNothingBehind()
       throw error
     }
     position += UInt64(FrameHeader.byteCount + payload.byteCount)
@@ -354,9 +358,9 @@ struct LogTail: ~Copyable, Sendable {
     return address
   }
 
-  /// Bytes of a refused frame may stand behind `position`: gives them and their room up, so that a
-  /// closing mark is the end of its file.
-  private func leaveRefusedBytes() {
+  /// Bytes of a refused frame, or room that was reserved, may be behind `position`: gives them up, so
+  /// that a closing mark is the end of its file.
+  func leaveNothingBehind() {
     do throws(SystemError) {
       try slab.file.truncate(to: position - slab.base)
     } catch {

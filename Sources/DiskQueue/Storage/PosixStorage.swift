@@ -224,6 +224,10 @@ private final class PosixFile: StorageFile {
     try Syscalls.truncate(descriptor.number, to: count)
   }
 
+  func reserve(_ count: UInt64, at offset: UInt64) -> Bool {
+    Syscalls.reserve(descriptor.number, count, at: offset)
+  }
+
   func size() throws(SystemError) -> UInt64 { try Syscalls.size(descriptor.number) }
 
   func dropCache() { Syscalls.dropCache(descriptor.number) }

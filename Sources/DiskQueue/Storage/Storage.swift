@@ -88,11 +88,20 @@ package protocol StorageFile: AnyObject, Sendable {
   /// ENOTSUP.
   func truncate(to count: UInt64) throws(SystemError)
 
+  /// Has the disk lay out room for the bytes from `offset` on, whose writing then costs less. Neither
+  /// the bytes nor the size change. Returns whether it did: then `truncate` gives back what is not
+  /// written. A hint, which most storages take for nothing.
+  func reserve(_ count: UInt64, at offset: UInt64) -> Bool
+
   /// The size in bytes.
   func size() throws(SystemError) -> UInt64
 
   /// Forgets cached bytes, as far as the system lets it, so that the next read asks the disk.
   func dropCache()
+}
+
+extension StorageFile {
+  package func reserve(_ count: UInt64, at offset: UInt64) -> Bool { false }
 }
 
 /// A held lock; `release` gives it up, once, and so does the end of the process.

@@ -305,6 +305,27 @@ enum Syscalls {
     _ = try check("ftruncate") { ftruncate(descriptor, count) }
   }
 
+  /// fallocate(2) with FALLOC_FL_KEEP_SIZE. Where the file system has no such thing, is full, or is
+  /// memory, which has nothing to lay out, it does nothing.
+  static func reserve(_ descriptor: Int32, _ count: UInt64, at offset: UInt64) -> Bool {
+    #if os(Linux)
+      guard let count = Int(exactly: count), let offset = Int(exactly: offset),
+        !isInMemory(descriptor)
+      else { return false }
+      return fallocate(descriptor, DISKQUEUE_FALLOC_FL_KEEP_SIZE, offset, count) == 0
+    #else
+      return false
+    #endif
+  }
+
+  #if os(Linux)
+    /// Whether a file is on tmpfs, by the magic number of statfs(2).
+    private static func isInMemory(_ descriptor: Int32) -> Bool {
+      var system = statfs()
+      return unsafe fstatfs(descriptor, &system) == 0 && system.f_type == 0x0102_1994
+    }
+  #endif
+
   // MARK: Changes of directories
 
   #if canImport(Darwin)
