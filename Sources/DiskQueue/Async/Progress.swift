@@ -96,8 +96,6 @@ final class Progress: @unchecked Sendable {
   private let monitor = Syscalls.Monitor()
   // Guarded by the monitor.
   private var state = ProgressState<Waiter>()
-  /// How many a thread waits for to wait here.
-  private var gathering = Int.max
 
   var value: UInt64 { monitor.withLock { state.value } }
 
@@ -142,7 +140,6 @@ final class Progress: @unchecked Sendable {
     case .reached: waiter.result = .success(())
     case .failed(let error): waiter.result = .failure(error)
     case .waits(let id):
-      if state.waiterCount >= gathering { monitor.wakeAll() }
       waiter.id = id
       return true
     }
@@ -202,16 +199,10 @@ final class Progress: @unchecked Sendable {
     try waiter.result?.get()
   }
 
-  /// Blocks the thread until so many wait, or until a moment of the monotonic clock. One thread at a
-  /// time.
+  /// Gives way to other threads until so many wait, or until a moment of the monotonic clock: for
+  /// times below that of going to sleep and being woken.
   func gather(_ count: Int, until deadline: UInt64) {
-    monitor.withLock {
-      gathering = count
-      defer { gathering = .max }
-      while state.waiterCount < count, Syscalls.monotonicClock() < deadline {
-        monitor.wait(until: deadline)
-      }
-    }
+    while waiterCount < count, Syscalls.monotonicClock() < deadline { Syscalls.yieldThread() }
   }
 }
 

@@ -10,20 +10,20 @@ extension WriterCore {
   /// one more syncs them itself.
   private static let mostLeftSlabs = 16
 
-  func flush() throws(QueueError) { _ = try flushed() }
+  func flush() throws(QueueError) { _ = try flushed(forSync: false) }
 
   /// Flushes, and returns the address below which all was.
-  private func flushed() throws(QueueError) -> UInt64 {
+  private func flushed(forSync: Bool) throws(QueueError) -> UInt64 {
     try withRoomOnDisk { () throws(QueueError) in
       try withTail { (tail: inout LogTail) throws(QueueError) -> UInt64 in
         try tail.checkOpen()
-        try tail.flush()
+        if forSync { try tail.flushForSync() } else { try tail.flush() }
         return tail.position
       }
     }
   }
 
-  func sync() throws(QueueError) { try sync(upTo: try flushed()) }
+  func sync() throws(QueueError) { try sync(upTo: try flushed(forSync: true)) }
 
   /// Syncs everything written, unless another call did meanwhile.
   func sync(upTo target: UInt64) throws(QueueError) {
@@ -107,33 +107,34 @@ extension WriterCore {
   }
 
   func startTurns() {
-    guard groupCommit.withLock({ $0.want() }) else { return }
-    submitTurn(behind: Turn())
+    guard groupCommit.want() else { return }
+    submitTurn()
   }
 
   /// A turn that was taken.
-  private struct Turn {
-    /// How many shared it.
-    var served = 0
-    /// How long it took, in nanoseconds.
-    var time: UInt64 = 0
+  struct Turn {
+    /// How many tasks there are that append and wait: those who shared it, and those who came
+    /// meanwhile.
+    var tasks = 0
+    /// Until when, by the monotonic clock, those who shared it are looked for before the next one.
+    var gatheringEnd: UInt64 = 0
   }
 
-  private func submitTurn(behind last: Turn) {
+  private func submitTurn() {
     do throws(SystemError) {
-      try thread.submit { [self] in takeTurn(behind: last) }
+      try thread.submit { [self] in takeTurn() }
     } catch {
       // No thread is to be had: one of those who wait does it for all.
-      takeTurn(behind: last)
+      takeTurn()
     }
   }
 
   /// Syncs for all who wait, and queues the next turn behind what else was asked of the thread. What
   /// fails is told to all who wait.
-  private func takeTurn(behind last: Turn) {
-    letThemGather(behind: last)
-    groupCommit.withLock { $0.beginTurn() }
-    var turn = Turn(served: synced.waiterCount)
+  private func takeTurn() {
+    letThemGather()
+    groupCommit.beginTurn()
+    let shared = synced.waiterCount
     let start = Syscalls.monotonicClock()
     do throws(QueueError) {
       try sync()
@@ -141,17 +142,25 @@ extension WriterCore {
       // Whoever closes brings all to their level, or says why not.
       if error.code != .closed { synced.reject(error) }
     }
-    turn.time = Syscalls.monotonicClock() - start
-    if groupCommit.withLock({ $0.endTurn() }) { submitTurn(behind: turn) }
+    let end = Syscalls.monotonicClock()
+    lastTurn.withLock {
+      $0 = Turn(
+        tasks: shared + synced.waiterCount,
+        gatheringEnd: end + min((end - start) / 2, Self.longestGathering))
+    }
+    if groupCommit.endTurn() { submitTurn() }
   }
+
+  /// In nanoseconds.
+  private static let longestGathering: UInt64 = 1_000_000
 
   /// Tasks that shared the last sync are mostly on their way to the next one: the first to come back
   /// would have it to itself, and all others wait for one more. So they are waited for, but no longer
   /// than half of what a sync takes here, or a millisecond. One task alone is not kept waiting.
-  private func letThemGather(behind last: Turn) {
-    guard last.served > 1 else { return }
-    synced.gather(
-      last.served, until: Syscalls.monotonicClock() + min(last.time / 2, 1_000_000))
+  private func letThemGather() {
+    let last = lastTurn.withLock { $0 }
+    guard last.tasks > 1 else { return }
+    synced.gather(last.tasks, until: last.gatheringEnd)
   }
 
   // MARK: Times

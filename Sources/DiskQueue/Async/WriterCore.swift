@@ -25,7 +25,8 @@ final class WriterCore: Sendable {
 
   /// The address below which all is synced: what tasks wait for.
   let synced = Progress()
-  let groupCommit = Mutex(GroupCommit())
+  let groupCommit = GroupCommit()
+  let lastTurn = Mutex(Turn())
   /// Times that are set, where a test decides when they have come.
   let times = Mutex<[(moment: UInt64, what: Timed)]>([])
 
