@@ -21,6 +21,15 @@ package enum Library {
     try writer.flush()
   }
 
+  @inline(never)
+  package static func appendSynced(_ payload: [UInt8], records: Int, to writer: QueueWriter) throws
+  {
+    for _ in 0..<records {
+      try writer.append(payload)
+      try writer.sync()
+    }
+  }
+
   /// The threads share one writer, as the requests of a server do. They start together: one that
   /// is done before the next one runs has not contended with it.
   @inline(never)
@@ -72,6 +81,13 @@ package enum Library {
   package static func readCopies(_ reader: inout QueueReader) throws -> Int {
     var bytes = 0
     while let record = try reader.nextCopy() { bytes += record.payload.count }
+    return bytes
+  }
+
+  @inline(never)
+  package static func lookUp(_ addresses: [Address], _ reader: inout QueueReader) throws -> Int {
+    var bytes = 0
+    for address in addresses { bytes += try reader.record(at: address).payload.count }
     return bytes
   }
 }

@@ -14,6 +14,9 @@ package struct Scratch: Sendable {
       atPath: path, withIntermediateDirectories: true)
   }
 
+  /// A directory that is there already, for what has to outlast this process.
+  package init(at path: String) { self.path = path }
+
   /// A fresh directory; what was there is removed, so that write-back has nothing left to do.
   package func fresh(_ name: String) throws -> String {
     let directory = path + "/" + name

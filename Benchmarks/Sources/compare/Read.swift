@@ -30,20 +30,30 @@ enum Read {
       let bytes = records * size
       let floor = context.scratch.path + "/floor"
       let topic = Topic(context.scratch.path + "/diskqueue")
+      func library(
+        _ name: String, _ role: Entry.Role, _ read: @escaping (inout QueueReader) throws -> Int
+      ) -> Contestant {
+        Contestant(name, role, records: records) {
+          var reader = try QueueReader(topic: topic)
+          var seen = 0
+          let time = try seconds { seen = try read(&reader) }
+          guard seen == bytes else { throw Failure("DiskQueue read \(seen) of \(bytes) bytes") }
+          return time
+        }
+      }
       var contestants = [
         Contestant("floor", .reference, records: records) {
           try seconds { try Floor.read(from: floor, expecting: bytes) }
-        },
-        Contestant("DiskQueue", .diskQueue, records: records) {
-          var reader = try QueueReader(topic: topic)
-          var seen = 0
-          let time = try seconds {
-            seen = copies ? try Library.readCopies(&reader) : try Library.read(&reader)
-          }
-          guard seen == bytes else { throw Failure("DiskQueue read \(seen) of \(bytes) bytes") }
-          return time
-        },
+        }
       ]
+      if copies {
+        contestants += [
+          library("DiskQueue", .diskQueue) { try Library.readBatches(&$0) },
+          library("DiskQueue, an array each", .variant) { try Library.readCopies(&$0) },
+        ]
+      } else {
+        contestants.append(library("DiskQueue", .diskQueue) { try Library.read(&$0) })
+      }
       for (peer, directory, records) in peers where peer.scans {
         contestants.append(
           Contestant(peer.name, .peer, records: records) {

@@ -15,6 +15,11 @@ enum Case: String, CaseIterable, ExpressibleByArgument {
   case read20
   case readCopy20
   case readBatch20
+  case lookup100
+  case synced20
+
+  /// Without what takes the time of a disk, and with it: `compare` times those two.
+  static let timed = allCases.filter { $0 != .lookup100 && $0 != .synced20 }
 
   var title: String {
     switch self {
@@ -26,20 +31,31 @@ enum Case: String, CaseIterable, ExpressibleByArgument {
     case .read20: "read, 20 B, next()"
     case .readCopy20: "read, 20 B, nextCopy()"
     case .readBatch20: "read, 20 B, nextBatch()"
+    case .lookup100: "record(at:), 100 B"
+    case .synced20: "append and sync, 20 B"
     }
   }
 
   private var payloadBytes: Int {
     switch self {
-    case .append100, .append100NoRoll: 100
+    case .append100, .append100NoRoll, .lookup100: 100
     default: 20
     }
   }
 
   private var isReading: Bool {
     switch self {
-    case .read20, .readCopy20, .readBatch20: true
+    case .read20, .readCopy20, .readBatch20, .lookup100: true
     default: false
+    }
+  }
+
+  /// How much is measured where so many records are asked for. A lookup walks over hundreds of
+  /// records, and a sync is worth thousands.
+  func steps(records: Int) -> Int {
+    switch self {
+    case .lookup100, .synced20: records / 40
+    default: records
     }
   }
 
@@ -66,42 +82,38 @@ enum Case: String, CaseIterable, ExpressibleByArgument {
     guard isReading else { return }
     try writeFloor(records: records, to: try scratch.fresh("floor"))
     let writer = try QueueWriter(topic: Topic(try scratch.fresh("diskqueue")))
-    try Library.append(payload, records: records, to: writer)
+    if self == .lookup100 {
+      let payload = payload
+      let addresses = try (0..<records).map { _ in try writer.append(payload) }
+      try Lookups(steps(records: records), of: addresses).write(to: lookups(in: scratch))
+    } else {
+      try Library.append(payload, records: records, to: writer)
+    }
     try writer.close()
   }
 
   /// Seconds that the floor takes.
   func floor(records: Int, in scratch: Scratch) throws -> Double {
-    if isReading {
-      let directory = scratch.path + "/floor"
+    guard isReading else {
+      let directory = try scratch.fresh("floor")
+      return try seconds { try writeFloor(records: records, to: directory) }
+    }
+    let directory = scratch.path + "/floor"
+    guard self == .lookup100 else {
       return try seconds { try Floor.read(from: directory, expecting: records * payloadBytes) }
     }
-    let directory = try scratch.fresh("floor")
-    return try seconds { try writeFloor(records: records, to: directory) }
+    let chosen = try Lookups(from: lookups(in: scratch)).records
+    return try seconds {
+      try Floor.read(
+        chosen, payloadBytes: payloadBytes, stretch: stretchBetweenMarks, from: directory)
+    }
   }
 
   /// Seconds that DiskQueue takes, from an open writer to everything handed to the system, as the
   /// floor does; or from an open reader to the end. Opening and closing, which sync, are not timed.
   func library(records: Int, in scratch: Scratch) throws -> Double {
-    let topic: Topic
-    if isReading {
-      topic = Topic(scratch.path + "/diskqueue")
-      var reader = try QueueReader(topic: topic)
-      var bytes = 0
-      let time = try seconds {
-        bytes =
-          switch self {
-          case .readCopy20: try Library.readCopies(&reader)
-          case .readBatch20: try Library.readBatches(&reader)
-          default: try Library.read(&reader)
-          }
-      }
-      guard bytes == records * payloadBytes else {
-        throw Failure("DiskQueue read \(bytes) of \(records * payloadBytes) bytes")
-      }
-      return time
-    }
-    topic = Topic(try scratch.fresh("diskqueue"))
+    if isReading { return try libraryReading(records: records, in: scratch) }
+    let topic = Topic(try scratch.fresh("diskqueue"))
     var options = QueueWriter.Options()
     if self == .append100NoRoll { options.slabSize = .gibibytes(1) }
     let writer = try QueueWriter(topic: topic, options: options)
@@ -112,6 +124,8 @@ enum Case: String, CaseIterable, ExpressibleByArgument {
       case .batch20:
         let batch = Array(repeating: payload, count: 100)
         try Library.appendBatches(of: batch, records: records, to: writer)
+      case .synced20:
+        try Library.appendSynced(payload, records: steps(records: records), to: writer)
       default:
         try Library.append(payload, records: records, to: writer)
       }
@@ -120,9 +134,37 @@ enum Case: String, CaseIterable, ExpressibleByArgument {
     return time
   }
 
+  private func libraryReading(records: Int, in scratch: Scratch) throws -> Double {
+    let lookups = self == .lookup100 ? try Lookups(from: lookups(in: scratch)).addresses : []
+    var reader = try QueueReader(topic: Topic(scratch.path + "/diskqueue"))
+    var bytes = 0
+    let time = try seconds {
+      bytes =
+        switch self {
+        case .readCopy20: try Library.readCopies(&reader)
+        case .readBatch20: try Library.readBatches(&reader)
+        case .lookup100: try Library.lookUp(lookups, &reader)
+        default: try Library.read(&reader)
+        }
+    }
+    guard bytes == steps(records: records) * payloadBytes else {
+      throw Failure("DiskQueue read \(bytes) of \(steps(records: records) * payloadBytes) bytes")
+    }
+    return time
+  }
+
   private var payload: [UInt8] { (0..<payloadBytes).map { UInt8($0) } }
 
+  /// What DiskQueue puts between two marks: as many frames as reach 64 KiB.
+  private var stretchBetweenMarks: Int { (64 << 10 + payloadBytes + 7) / (payloadBytes + 8) }
+
+  private func lookups(in scratch: Scratch) -> String { scratch.path + "/lookups" }
+
   private func writeFloor(records: Int, to directory: String) throws {
-    try Floor.write(payload, records: records, to: directory)
+    if self == .synced20 {
+      _ = try Floor.writeSynced(payload, records: steps(records: records), to: directory)
+    } else {
+      try Floor.write(payload, records: records, to: directory)
+    }
   }
 }

@@ -8,8 +8,8 @@ struct ProgressState<Waiter> {
   private(set) var value: UInt64 = 0
   /// What ended it, if something did: nobody waits any more.
   private(set) var failure: QueueError?
-  /// By the order in which they came.
-  private var waiting: [UInt64: (target: UInt64, waiter: Waiter)] = [:]
+  /// In the order in which they came, and so of their names.
+  private var waiting: [(id: UInt64, target: UInt64, waiter: Waiter)] = []
   private var nextID: UInt64 = 0
 
   var waiterCount: Int { waiting.count }
@@ -25,29 +25,39 @@ struct ProgressState<Waiter> {
     if value >= target { return .reached }
     if let failure { return .failed(failure) }
     nextID += 1
-    waiting[nextID] = (target, waiter)
+    waiting.append((nextID, target, waiter))
     return .waits(nextID)
   }
 
   /// Takes away one who does not want to wait any more; nil: it was woken already.
-  mutating func leave(_ id: UInt64) -> Waiter? { waiting.removeValue(forKey: id)?.waiter }
+  mutating func leave(_ id: UInt64) -> Waiter? {
+    var low = 0
+    var high = waiting.count
+    while low < high {
+      let middle = (low + high) / 2
+      if waiting[middle].id < id { low = middle + 1 } else { high = middle }
+    }
+    guard low < waiting.count, waiting[low].id == id else { return nil }
+    return waiting.remove(at: low).waiter
+  }
 
   /// Sets it forward, never back, and returns who is there.
   mutating func advance(to value: UInt64) -> [Waiter] {
     guard value > self.value else { return [] }
     self.value = value
-    var woken: [Waiter] = []
-    for (id, entry) in waiting where entry.target <= value {
-      waiting[id] = nil
-      woken.append(entry.waiter)
+    let woken = waiting.compactMap { $0.target <= value ? $0.waiter : nil }
+    if woken.count == waiting.count {
+      waiting.removeAll(keepingCapacity: true)
+    } else if !woken.isEmpty {
+      waiting.removeAll { $0.target <= value }
     }
     return woken
   }
 
   /// Returns all who wait: what they wait for was tried, and failed.
   mutating func rejectAll() -> [Waiter] {
-    defer { waiting = [:] }
-    return waiting.values.map(\.waiter)
+    defer { waiting = [] }
+    return waiting.map(\.waiter)
   }
 
   /// Ends it: those who come later are told the same.
@@ -59,20 +69,35 @@ struct ProgressState<Waiter> {
 
 /// A number that only grows, and tasks and threads that wait until it has come to theirs.
 final class Progress: @unchecked Sendable {
-  /// A task that waits, or a thread.
-  private enum Waiter {
-    case task(CheckedContinuation<Result<Void, QueueError>, Never>)
-    case thread(ThreadWait)
-  }
-
-  /// Guarded by the monitor.
-  private final class ThreadWait {
+  /// One who waits, and what came of it.
+  ///
+  /// An object, so that the list of them is moved about and looked through at the price of a pointer
+  /// each: whoever waits with many others does so for one sync.
+  // Sendable: all of it is guarded by the monitor until it was taken from the list; then it is that
+  // one's who took it, up to the resumption, and behind that the waiter's own.
+  @safe
+  private final class Waiter: @unchecked Sendable {
+    var id: UInt64?
+    var isCancelled = false
     var result: Result<Void, QueueError>?
+    /// Resumed once, by whoever takes the waiter from the list, or never enters it there.
+    var task: UnsafeContinuation<Void, Never>?
+    var call: (@Sendable (Result<Void, QueueError>) -> Void)?
+    /// Neither of both: a thread, which the monitor wakes.
+    var isThread: Bool { unsafe task == nil && call == nil }
+
+    /// Outside the monitor.
+    func wake() {
+      unsafe task?.resume()
+      if let call, let result { call(result) }
+    }
   }
 
   private let monitor = Syscalls.Monitor()
   // Guarded by the monitor.
   private var state = ProgressState<Waiter>()
+  /// How many a thread waits for to wait here.
+  private var gathering = Int.max
 
   var value: UInt64 { monitor.withLock { state.value } }
 
@@ -100,15 +125,28 @@ final class Progress: @unchecked Sendable {
     let woken = monitor.withLock {
       let woken = change(&state)
       var hasThreads = false
-      for case .thread(let wait) in woken {
-        wait.result = result
-        hasThreads = true
+      for waiter in woken {
+        waiter.result = result
+        if waiter.isThread { hasThreads = true }
       }
       if hasThreads { monitor.wakeAll() }
       return woken
     }
-    for case .task(let continuation) in woken { continuation.resume(returning: result) }
+    for waiter in woken { waiter.wake() }
     return woken.count
+  }
+
+  /// Takes its place in the list, or its result; with the monitor held. Returns whether it waits.
+  private func enter(_ waiter: Waiter, for target: UInt64) -> Bool {
+    switch state.enter(waiter, for: target) {
+    case .reached: waiter.result = .success(())
+    case .failed(let error): waiter.result = .failure(error)
+    case .waits(let id):
+      if state.waiterCount >= gathering { monitor.wakeAll() }
+      waiter.id = id
+      return true
+    }
+    return false
   }
 
   /// Suspends the task until the number is at `target`.
@@ -116,62 +154,64 @@ final class Progress: @unchecked Sendable {
   /// - Parameter start: called once it waits, if it has to: what it sets off cannot be missed.
   /// - Throws: what `reject` or `end` says; `cancelled` at once where the task is.
   func wait(for target: UInt64, start: () -> Void = {}) async throws(QueueError) {
-    let ticket = Ticket()
-    let result = await withTaskCancellationHandler {
-      await withCheckedContinuation { continuation in
-        var isWaiting = false
-        let entry = monitor.withLock { () -> ProgressState<Waiter>.Entry in
-          let entry = state.enter(.task(continuation), for: target)
-          guard case .waits(let id) = entry else { return entry }
+    let waiter = Waiter()
+    await withTaskCancellationHandler {
+      // Safe: see `Waiter.task`.
+      unsafe await withUnsafeContinuation { continuation in
+        let waits = monitor.withLock {
           // Cancelled before it came here.
-          if ticket.isCancelled {
-            _ = state.leave(id)
-            return .failed(.cancelled())
+          guard !waiter.isCancelled else {
+            waiter.result = .failure(.cancelled())
+            return false
           }
-          ticket.id = id
-          isWaiting = true
-          return entry
+          unsafe waiter.task = continuation
+          return enter(waiter, for: target)
         }
-        switch entry {
-        case .waits: break
-        case .reached: continuation.resume(returning: .success(()))
-        case .failed(let error): continuation.resume(returning: .failure(error))
-        }
-        if isWaiting { start() }
+        if waits { start() } else { unsafe continuation.resume() }
       }
     } onCancel: {
       let left = monitor.withLock { () -> Waiter? in
-        ticket.isCancelled = true
-        return ticket.id.flatMap { state.leave($0) }
+        waiter.isCancelled = true
+        guard let id = waiter.id, let left = state.leave(id) else { return nil }
+        left.result = .failure(.cancelled())
+        return left
       }
-      if case .task(let continuation) = left {
-        continuation.resume(returning: .failure(.cancelled()))
-      }
+      left?.wake()
     }
-    try result.get()
+    try waiter.result?.get()
   }
 
-  /// Guarded by the monitor.
-  private final class Ticket: @unchecked Sendable {
-    var id: UInt64?
-    var isCancelled = false
+  /// Calls `body` when the number is at `target`, or with what `reject` or `end` says: once, on the
+  /// thread that brings it there; on this one, before it returns, where it is already.
+  func call(
+    whenAt target: UInt64, _ body: @escaping @Sendable (Result<Void, QueueError>) -> Void
+  ) {
+    let waiter = Waiter()
+    waiter.call = body
+    let waits = monitor.withLock { enter(waiter, for: target) }
+    if !waits { waiter.wake() }
   }
 
   /// Blocks the thread until the number is at `target`; as the other in all else.
   func waitBlocking(for target: UInt64) throws(QueueError) {
-    let result = monitor.withLock { () -> Result<Void, QueueError> in
-      let wait = ThreadWait()
-      switch state.enter(.thread(wait), for: target) {
-      case .reached: return .success(())
-      case .failed(let error): return .failure(error)
-      case .waits:
-        while true {
-          if let result = wait.result { return result }
-          monitor.wait()
-        }
+    let waiter = Waiter()
+    monitor.withLock {
+      guard enter(waiter, for: target) else { return }
+      while waiter.result == nil { monitor.wait() }
+    }
+    try waiter.result?.get()
+  }
+
+  /// Blocks the thread until so many wait, or until a moment of the monotonic clock. One thread at a
+  /// time.
+  func gather(_ count: Int, until deadline: UInt64) {
+    monitor.withLock {
+      gathering = count
+      defer { gathering = .max }
+      while state.waiterCount < count, Syscalls.monotonicClock() < deadline {
+        monitor.wait(until: deadline)
       }
     }
-    try result.get()
   }
 }
 

@@ -108,44 +108,50 @@ extension WriterCore {
 
   func startTurns() {
     guard groupCommit.withLock({ $0.want() }) else { return }
-    submitTurn(served: 0)
+    submitTurn(behind: Turn())
   }
 
-  private func submitTurn(served: Int) {
+  /// A turn that was taken.
+  private struct Turn {
+    /// How many shared it.
+    var served = 0
+    /// How long it took, in nanoseconds.
+    var time: UInt64 = 0
+  }
+
+  private func submitTurn(behind last: Turn) {
     do throws(SystemError) {
-      try thread.submit { [self] in takeTurn(served) }
+      try thread.submit { [self] in takeTurn(behind: last) }
     } catch {
       // No thread is to be had: one of those who wait does it for all.
-      takeTurn(served)
+      takeTurn(behind: last)
     }
   }
 
   /// Syncs for all who wait, and queues the next turn behind what else was asked of the thread. What
   /// fails is told to all who wait.
-  ///
-  /// - Parameter served: how many shared the turn before.
-  private func takeTurn(_ served: Int) {
-    letThemGather(served)
+  private func takeTurn(behind last: Turn) {
+    letThemGather(behind: last)
     groupCommit.withLock { $0.beginTurn() }
-    let waiting = synced.waiterCount
+    var turn = Turn(served: synced.waiterCount)
+    let start = Syscalls.monotonicClock()
     do throws(QueueError) {
       try sync()
     } catch {
       // Whoever closes brings all to their level, or says why not.
       if error.code != .closed { synced.reject(error) }
     }
-    if groupCommit.withLock({ $0.endTurn() }) { submitTurn(served: waiting) }
+    turn.time = Syscalls.monotonicClock() - start
+    if groupCommit.withLock({ $0.endTurn() }) { submitTurn(behind: turn) }
   }
 
-  /// How often those who shared a sync are given way to come back.
-  private static let gatheringYields = 100
-
-  /// Tasks that shared the last sync are mostly on their way to the next one: where the disk is fast,
-  /// the first to come back would have it to itself. One task alone is not kept waiting.
-  private func letThemGather(_ served: Int) {
-    for _ in 0..<Self.gatheringYields where synced.waiterCount < served / 2 {
-      Syscalls.yieldThread()
-    }
+  /// Tasks that shared the last sync are mostly on their way to the next one: the first to come back
+  /// would have it to itself, and all others wait for one more. So they are waited for, but no longer
+  /// than half of what a sync takes here, or a millisecond. One task alone is not kept waiting.
+  private func letThemGather(behind last: Turn) {
+    guard last.served > 1 else { return }
+    synced.gather(
+      last.served, until: Syscalls.monotonicClock() + min(last.time / 2, 1_000_000))
   }
 
   // MARK: Times
