@@ -84,7 +84,7 @@ extension QueueReader {
             onLoss(loss)
           case .end:
             return nil
-          case .waiting, nil:
+          case .waiting, .buffered, nil:
             break
           }
           batch = try await feed.next()
@@ -117,12 +117,18 @@ private final class RecordFeed: @unchecked Sendable {
     case end
     /// The end of the log so far: the next batch is read when that is over.
     case waiting(Follower.Wait)
+    /// The end of the buffer, for a task that waited and gets few records. The next batch is read
+    /// when it is asked for: to have the thread read ahead takes longer than to go through these.
+    case buffered
   }
 
   /// So much is read at a time, whatever the payloads' size: it bounds the memory, and how often a
   /// task is suspended.
   static let mostRecords = 512
   static let mostBytes = 256 << 10
+
+  /// Fewer are gone through sooner than a thread is woken to read ahead.
+  static let fewRecords = 16
 
   private let thread = BackgroundThread()
   private let isFollowing: Bool
@@ -236,6 +242,7 @@ private final class RecordFeed: @unchecked Sendable {
           bytes += record.payload.count
           batch.records.append(record)
         } else if isBuffered {
+          if batch.records.count < Self.fewRecords { batch.ending = .buffered }
           break
         } else if !isFollowing {
           batch.ending = .end
