@@ -82,11 +82,9 @@ extension QueueReader {
           case .error(let error):
             guard let loss = error.loss, let onLoss else { throw error }
             onLoss(loss)
-          case .end(nil):
+          case .end:
             return nil
-          case .end(let wait?):
-            try await wait.change()
-          case nil:
+          case .waiting, .buffered, nil:
             break
           }
           batch = try await feed.next()
@@ -100,6 +98,10 @@ extension QueueReader {
 /// Reads records for a task, many at a time, on a thread of its own: the cooperative pool has a
 /// thread a core, and none of them may wait for a disk.
 ///
+/// At the end of the log it is the change itself that has the thread read on, and the task is woken
+/// when there is a record: to wake the task for that to ask for the next batch would put two more
+/// changes of threads between a record's writing and its reading.
+///
 /// The thread starts with the first batch and ends with the last reference to this.
 private final class RecordFeed: @unchecked Sendable {
   struct Batch {
@@ -111,14 +113,22 @@ private final class RecordFeed: @unchecked Sendable {
   /// Why a batch ended where it did; nil: it was full.
   enum Ending {
     case error(QueueError)
-    /// The end of the log. To follow it is to wait for that, if for anything.
-    case end(Follower.Wait?)
+    /// The end of the log, which is not followed.
+    case end
+    /// The end of the log so far: the next batch is read when that is over.
+    case waiting(Follower.Wait)
+    /// The end of the buffer, for a task that waited and gets few records. The next batch is read
+    /// when it is asked for: to have the thread read ahead takes longer than to go through these.
+    case buffered
   }
 
   /// So much is read at a time, whatever the payloads' size: it bounds the memory, and how often a
   /// task is suspended.
   static let mostRecords = 512
   static let mostBytes = 256 << 10
+
+  /// Fewer are gone through sooner than a thread is woken to read ahead.
+  static let fewRecords = 16
 
   private let thread = BackgroundThread()
   private let isFollowing: Bool
@@ -130,7 +140,10 @@ private final class RecordFeed: @unchecked Sendable {
     var asked: UInt64 = 0
     /// Read, and not taken yet.
     var batch: Batch?
+    /// Also while it waits for a change.
     var isUnderWay = false
+    /// Where the last batch ended at the end of the log: what the next one waits for.
+    var wait: Follower.Wait?
   }
   private let order = Mutex(Order())
   /// How many batches were read.
@@ -142,14 +155,15 @@ private final class RecordFeed: @unchecked Sendable {
     self.isFollowing = isFollowing
   }
 
-  deinit { thread.stop() }
+  // For good: a change that comes meanwhile must not start it again.
+  deinit { thread.close() }
 
   /// The next batch. One task asks at a time.
   ///
   /// - Throws: `cancelled` at once where the task is; the batch is the next one's then.
   func next() async throws(QueueError) -> Batch {
     while true {
-      let (number, isNew, batch) = order.withLock { order in
+      let (number, isNew, batch, wait) = order.withLock { order in
         let batch = order.batch.take()
         // Behind a full batch the thread reads ahead, while this one is gone through.
         let isNew = !order.isUnderWay && (batch == nil || batch?.ending == nil)
@@ -157,10 +171,10 @@ private final class RecordFeed: @unchecked Sendable {
           order.asked += 1
           order.isUnderWay = true
         }
-        return (order.asked, isNew, batch)
+        return (order.asked, isNew, batch, isNew ? order.wait.take() : nil)
       }
       do throws(QueueError) {
-        if isNew { try start() }
+        if let wait { readOn(after: wait) } else if isNew { try start() }
       } catch {
         // What was read comes first; the next call tries again.
         guard batch != nil else { throw error }
@@ -182,28 +196,59 @@ private final class RecordFeed: @unchecked Sendable {
     }
   }
 
-  private func readOne() {
-    let batch = readBatch()
+  /// Has the thread read the next batch once that is over.
+  private func readOn(after wait: Follower.Wait) {
+    // Weak: nobody may be left to want it. Only the thread makes a reference of that, as the last
+    // one ends the thread, for which a writer must not wait.
+    wait.whenChanged { [weak self, thread] result in
+      do throws(SystemError) {
+        try thread.submit { [weak self] in self?.readOne(after: result) }
+      } catch {
+        // It runs, and is closed with the last reference to this: nobody waits for a batch.
+      }
+    }
+  }
+
+  /// - Parameter change: how the wait that preceded it ended, if one did.
+  private func readOne(after change: Result<Void, QueueError>? = nil) {
+    var batch = Batch()
+    do throws(QueueError) {
+      try change?.get()
+      batch = readBatch(isAwaited: change != nil)
+    } catch {
+      batch.ending = .error(error)
+    }
+    var wait: Follower.Wait?
+    if case .waiting(let until) = batch.ending { wait = until }
+    // A change without a record: the task sleeps on.
+    if let wait, batch.records.isEmpty { return readOn(after: wait) }
     order.withLock {
       $0.batch = batch
       $0.isUnderWay = false
+      $0.wait = wait
     }
     read.advance()
   }
 
-  private func readBatch() -> Batch {
+  /// - Parameter isAwaited: whether a task has waited for a record: it gets those that are in the
+  ///   buffer before the reader looks for more, which lists the directory.
+  private func readBatch(isAwaited: Bool) -> Batch {
     var batch = Batch()
     var bytes = 0
     do throws(QueueError) {
       while batch.records.count < Self.mostRecords, bytes < Self.mostBytes {
-        if let record = try reader.nextCopy() {
+        let isBuffered = isAwaited && !batch.records.isEmpty
+        if let record = isBuffered ? reader.nextBufferedCopy() : try reader.nextCopy() {
           bytes += record.payload.count
           batch.records.append(record)
+        } else if isBuffered {
+          if batch.records.count < Self.fewRecords { batch.ending = .buffered }
+          break
         } else if !isFollowing {
-          batch.ending = .end(nil)
+          batch.ending = .end
           break
         } else if let wait = try reader.follower.wait() {
-          batch.ending = .end(wait)
+          batch.ending = .waiting(wait)
           break
         }
       }

@@ -128,6 +128,9 @@ public struct QueueReader: ~Copyable {
   /// The next record with its own bytes, to keep; as `next` in all else. One allocation.
   public mutating func nextCopy() throws(QueueError) -> QueueRecord? { try next()?.copy() }
 
+  /// The next record where the buffer shows it; nil says nothing about the log.
+  mutating func nextBufferedCopy() -> QueueRecord? { walker.nextBuffered()?.copy() }
+
   /// The record that starts at exactly this address; the position does not move.
   ///
   /// - Throws: `notARecord` where none starts there: `address` of the error is that of the record it

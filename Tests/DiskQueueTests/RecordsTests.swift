@@ -226,6 +226,83 @@ struct RecordsTests {
     #expect(first.allSatisfy { $0?.hasPrefix("record") ?? false || $0 == "cancelled" })
   }
 
+  @Test("a sequence that is dropped while it waits goes with its watch; what comes reaches others")
+  func droppedWhileWaiting() async throws {
+    let storage = WatchedStorage()
+    let topic = Topic(storage: storage)
+    let writer = try QueueWriter(topic: topic)
+    try append(0..<3, to: writer)
+    for round in 0..<100 {
+      let reached = Progress()
+      let task = Task {
+        for try await _ in try QueueReader(topic: topic).records(following: true) {
+          reached.advance()
+        }
+      }
+      try await reached.wait(for: 3)
+      // Half of them are woken once more, and read while they are dropped.
+      if round % 2 == 0 { try append(3..<4, to: writer) }
+      task.cancel()
+      #expect(await queueError { try await task.value }?.code == .cancelled)
+    }
+    // Whatever the threads are at, they come to an end, and the last reference with them.
+    try await storage.gone.wait(for: 100)
+    #expect(storage.made.value == 100)
+    try append(4..<5, to: writer)
+    #expect(storage.gone.value == 100)
+  }
+
+  @Test("changes without a record do not wake the task, and the record behind them comes")
+  func spuriousChanges() async throws {
+    let storage = SimulatedStorage()
+    let topic = Topic(storage: storage)
+    let writer = try QueueWriter(topic: topic, options: .init(), environment: .simulated())
+    try append(0..<1, to: writer)
+    let reached = Progress()
+    let task = Task { () throws(QueueError) -> [String?] in
+      var read: [String?] = []
+      for try await record in try QueueReader(topic: topic).records(following: true) {
+        read.append(record.text)
+        reached.advance()
+        if read.count == 51 { break }
+      }
+      return read
+    }
+    for number in 1...50 {
+      try await reached.wait(for: UInt64(number))
+      for change in 0..<3 { _ = try storage.create("change \(number) \(change)") }
+      try append(number..<number + 1, to: writer)
+    }
+    #expect(try await task.value == Self.texts(0..<51))
+  }
+
+  @Test("a follower of a topic that is removed while it waits is told, each time that it asks")
+  func removedWhileWaiting() async throws {
+    let directory = try TemporaryDirectory()
+    let path = directory.path + "/topic"
+    let writer = try QueueWriter(topic: Topic(path))
+    try append(0..<1, to: writer)
+    try await writer.close()
+    let reached = Progress()
+    let task = Task { () -> [QueueError.Code?] in
+      var codes: [QueueError.Code?] = []
+      var iterator = try QueueReader(topic: Topic(path)).records(following: true)
+        .makeAsyncIterator()
+      while codes.count < 2 {
+        do throws(QueueError) {
+          _ = try await iterator.next()
+          reached.advance()
+        } catch {
+          codes.append(error.code)
+        }
+      }
+      return codes
+    }
+    try await reached.wait(for: 1)
+    for file in [path + "/lock", path + "/" + SlabName.string(0), path] { try removeFile(file) }
+    #expect(try await task.value == [.noSuchTopic, .noSuchTopic])
+  }
+
   @Test("a follower sees every record across rolls and epochs", arguments: [0, 1, 7])
   func followsTheWriter(flushEvery: Int) async throws {
     let directory = try TemporaryDirectory()

@@ -17,6 +17,11 @@ final class Follower {
 
     func change() async throws(QueueError) { try await watch.change(since: seen) }
     func changeBlocking() throws(QueueError) { try watch.changeBlocking(since: seen) }
+
+    /// As `TopicWatch.whenChanged`.
+    func whenChanged(_ call: @escaping @Sendable (Result<Void, QueueError>) -> Void) {
+      watch.whenChanged(since: seen, call)
+    }
   }
 
   init(_ index: TopicIndex) { self.index = index }

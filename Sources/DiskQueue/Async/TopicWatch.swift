@@ -38,6 +38,15 @@ final class TopicWatch: Sendable {
     try changes.waitBlocking(for: generation + 1)
   }
 
+  /// Calls `call` once, when there was a change since or something said `wake`, or with what `end`
+  /// says: on the thread that made the change, or tells of it; on this one, before it returns, where
+  /// that has been. It may hold the locks of who writes: it takes note, wakes somebody, and returns.
+  func whenChanged(
+    since generation: UInt64, _ call: @escaping @Sendable (Result<Void, QueueError>) -> Void
+  ) {
+    changes.call(whenAt: generation + 1, call)
+  }
+
   /// Wakes whoever waits, to look again.
   func wake() { changes.advance() }
 

@@ -78,17 +78,14 @@ private final class JobQueue: @unchecked Sendable {
   }
 
   func add(_ job: @escaping @Sendable () -> Void) {
-    monitor.withLock {
-      jobs.append(job)
-      monitor.wakeAll()
-    }
+    monitor.withLock { jobs.append(job) }
+    // Behind the lock: who is woken while it is held goes to sleep again, for it.
+    monitor.wakeAll()
   }
 
   func add(_ job: @escaping @Sendable () -> Void, at deadline: UInt64) {
-    monitor.withLock {
-      timed.append((deadline, job))
-      monitor.wakeAll()
-    }
+    monitor.withLock { timed.append((deadline, job)) }
+    monitor.wakeAll()
   }
 
   func finish() {

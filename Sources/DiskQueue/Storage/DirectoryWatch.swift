@@ -6,6 +6,10 @@ internal import Synchronization
 /// Tells of changes in directories, made by whatever process: one descriptor and one thread for all
 /// watches of this process, since a system gives few (128 inotify instances a user).
 ///
+/// What this process itself writes is told by `changed`, in the call that writes: the way over the
+/// kernel wakes this thread first, which costs a waiting task more than all the rest. The kernel
+/// tells of the same change once more, which ends in one look too many.
+///
 /// Both are made with the first watch and kept to the end of the process: the thread sleeps in the
 /// kernel, without a timeout, and costs nothing there. To end it with the last watch would need a
 /// way to wake it, and a rule for a watch that comes meanwhile.
@@ -22,13 +26,19 @@ final class DirectoryWatcher: Sendable {
     var lastID: UInt64 = 0
     /// Who wants to know of a directory, by the source's number for it and an id of their own.
     var watching: [Int32: [UInt64: @Sendable () -> Void]] = [:]
+    /// The same, by what the directory is.
+    var inDirectory: [DirectoryIdentity: [UInt64: @Sendable () -> Void]] = [:]
   }
   // Held for the calls that begin and end a watch, so that the numbers are those of the table;
   // never while somebody is told.
   private let state = Mutex(State())
+  /// How many watches there are, for who writes to find out cheaply that nobody wants to know.
+  // Relaxed: a watch that begins while somebody writes has the kernel to tell it.
+  private let count = Atomic<Int>(0)
 
-  /// Calls `onChange` on this watcher's thread after every change, from now on until the watch goes;
-  /// a call that is under way then comes to its end.
+  /// Calls `onChange` after every change, from now on until the watch goes; a call that is under way
+  /// then comes to its end. It is called on this watcher's thread, and on those that say `changed`,
+  /// so perhaps on several at once.
   ///
   /// - Parameters:
   ///   - directory: an open descriptor of it, good for the length of the call.
@@ -39,10 +49,13 @@ final class DirectoryWatcher: Sendable {
     try state.withLock { state throws(SystemError) in
       // Kept also where the next call fails: its thread runs.
       if state.source == nil { state.source = try start() }
+      let identity = try Syscalls.identity(ofDirectory: directory)
       let key = try state.source!.add(directory, path: path)
       state.lastID += 1
       state.watching[key, default: [:]][state.lastID] = onChange
-      return Watch(self, key, state.lastID)
+      state.inDirectory[identity, default: [:]][state.lastID] = onChange
+      count.add(1, ordering: .relaxed)
+      return Watch(self, identity, key, state.lastID)
     }
   }
 
@@ -57,15 +70,18 @@ final class DirectoryWatcher: Sendable {
     return source
   }
 
-  private func unwatch(_ key: Int32, _ id: UInt64) {
+  private func unwatch(_ identity: DirectoryIdentity, _ key: Int32, _ id: UInt64) {
     let dropped = state.withLock { state in
       let dropped = state.watching[key]?.removeValue(forKey: id)
       if dropped != nil, state.watching[key]?.isEmpty == true {
         state.watching[key] = nil
         state.source?.remove(key)
       }
-      return dropped
+      let alike = state.inDirectory[identity]?.removeValue(forKey: id)
+      if state.inDirectory[identity]?.isEmpty == true { state.inDirectory[identity] = nil }
+      return (dropped, alike)
     }
+    count.subtract(1, ordering: .relaxed)
     // Dropped outside the lock: it may hold the last reference to another watch.
     _ = dropped
   }
@@ -87,6 +103,21 @@ final class DirectoryWatcher: Sendable {
     }
   }
 
+  /// Tells the watches of a directory that something was written or named in it, before it returns.
+  ///
+  /// For who did that, whatever locks that holds: the calls only take note.
+  func changed(in directory: DirectoryIdentity) {
+    guard count.load(ordering: .relaxed) > 0 else { return }
+    let told = state.withLock { $0.inDirectory[directory].map { Array($0.values) } }
+    guard let told else { return }
+    for onChange in told { onChange() }
+  }
+
+  /// How many watches a directory has.
+  func watchCount(of directory: DirectoryIdentity) -> Int {
+    state.withLock { $0.inDirectory[directory]?.count ?? 0 }
+  }
+
   func tell(_ changes: DirectoryChanges) {
     let told = state.withLock { state -> [@Sendable () -> Void] in
       var told: [@Sendable () -> Void] = []
@@ -104,17 +135,28 @@ final class DirectoryWatcher: Sendable {
 
   private final class Watch: StorageWatch {
     private let watcher: DirectoryWatcher
+    private let identity: DirectoryIdentity
     private let key: Int32
     private let id: UInt64
 
-    init(_ watcher: DirectoryWatcher, _ key: Int32, _ id: UInt64) {
+    init(
+      _ watcher: DirectoryWatcher, _ identity: DirectoryIdentity, _ key: Int32, _ id: UInt64
+    ) {
       self.watcher = watcher
+      self.identity = identity
       self.key = key
       self.id = id
     }
 
-    deinit { watcher.unwatch(key, id) }
+    deinit { watcher.unwatch(identity, key, id) }
   }
+}
+
+/// Which directory it is, whatever path or descriptor leads to it: for as long as it is open
+/// somewhere. The numbers of one that is gone may be another's, who then looks once too often.
+struct DirectoryIdentity: Hashable {
+  var device: UInt64
+  var node: UInt64
 }
 
 /// Where something changed, by the source's numbers.

@@ -8,11 +8,16 @@ final class PosixStorage: TopicStorage {
   let path: String
   private let directory: Descriptor
   private let permissions: FilePermissions
+  /// By which the watches of this process are told what is changed through here.
+  let identity: DirectoryIdentity
 
-  private init(path: String, directory: Descriptor, permissions: FilePermissions) {
+  private init(
+    path: String, directory: Descriptor, permissions: FilePermissions
+  ) throws(SystemError) {
     self.path = path
     self.directory = directory
     self.permissions = permissions
+    identity = try Syscalls.identity(ofDirectory: directory.number)
   }
 
   /// Opens an existing directory. ENOENT: there is none; ENOTDIR: it is a file, or a link.
@@ -20,7 +25,7 @@ final class PosixStorage: TopicStorage {
   /// - Parameter permissions: of what is made in it.
   convenience init(path: String, permissions: FilePermissions = .init()) throws(SystemError) {
     let directory = Descriptor(try Syscalls.openDirectory(path))
-    self.init(path: path, directory: directory, permissions: permissions)
+    try self.init(path: path, directory: directory, permissions: permissions)
   }
 
   /// Opens a directory, made if need be together with those on the way to it.
@@ -42,7 +47,7 @@ final class PosixStorage: TopicStorage {
       }
       directory = Descriptor(try Syscalls.openDirectory(path))
     }
-    self.init(path: path, directory: directory, permissions: permissions)
+    try self.init(path: path, directory: directory, permissions: permissions)
   }
 
   private static func makeDirectories(to path: String) throws(SystemError) {
@@ -92,17 +97,21 @@ final class PosixStorage: TopicStorage {
 
   func open(_ name: String, writable: Bool) throws(SystemError) -> any StorageFile {
     PosixFile(
-      try Syscalls.openFile(inDirectory: directory.number, name, writable: writable))
+      Descriptor(try Syscalls.openFile(inDirectory: directory.number, name, writable: writable)),
+      in: identity)
   }
 
   func create(_ name: String) throws(SystemError) -> any StorageFile {
-    PosixFile(
+    let file = Descriptor(
       try Syscalls.createFile(
         inDirectory: directory.number, name, exclusive: true, permissions: permissions.files))
+    DirectoryWatcher.shared.changed(in: identity)
+    return PosixFile(file, in: identity)
   }
 
   func remove(_ name: String) throws(SystemError) {
     try Syscalls.remove(inDirectory: directory.number, name)
+    DirectoryWatcher.shared.changed(in: identity)
   }
 
   func syncDirectory() throws(SystemError) {
@@ -128,7 +137,7 @@ final class PosixStorage: TopicStorage {
       try Syscalls.lock(file.number)
       // Between opening and locking, whoever held the lock may have removed the file.
       if try Syscalls.leads(name, inDirectory: directory.number, to: file.number) {
-        return PosixLock(file)
+        return PosixLock(file, in: identity)
       }
     }
     throw SystemError(errno: Errno.again, call: "openat")
@@ -150,7 +159,7 @@ final class PosixStorage: TopicStorage {
   func consumers(creating: Bool) throws(SystemError) -> any StorageDirectory {
     let name = TopicLayout.consumersName
     func open() throws(SystemError) -> any StorageDirectory {
-      PosixStorage(
+      try PosixStorage(
         path: path + "/" + name,
         directory: Descriptor(
           try Syscalls.openDirectory(inDirectory: directory.number, name)),
@@ -203,10 +212,12 @@ private final class Descriptor: Sendable {
 
 private final class PosixFile: StorageFile {
   private let descriptor: Descriptor
+  private let directory: DirectoryIdentity
 
-  convenience init(_ number: Int32) { self.init(Descriptor(number)) }
-
-  init(_ descriptor: Descriptor) { self.descriptor = descriptor }
+  init(_ descriptor: Descriptor, in directory: DirectoryIdentity) {
+    self.descriptor = descriptor
+    self.directory = directory
+  }
 
   func read(
     into target: UnsafeMutableRawBufferPointer, at offset: UInt64
@@ -215,7 +226,9 @@ private final class PosixFile: StorageFile {
   }
 
   func write(_ bytes: RawSpan, at offset: UInt64) throws(SystemError) -> Int {
-    try Syscalls.write(descriptor.number, bytes, at: offset)
+    let count = try Syscalls.write(descriptor.number, bytes, at: offset)
+    DirectoryWatcher.shared.changed(in: directory)
+    return count
   }
 
   func sync() throws(SystemError) { try Syscalls.syncData(descriptor.number) }
@@ -238,9 +251,9 @@ private final class PosixLock: StorageLock {
   let file: any StorageFile
   private let descriptor: Descriptor
 
-  init(_ descriptor: Descriptor) {
+  init(_ descriptor: Descriptor, in directory: DirectoryIdentity) {
     self.descriptor = descriptor
-    file = PosixFile(descriptor)
+    file = PosixFile(descriptor, in: directory)
   }
 
   func release() { Syscalls.unlock(descriptor.number) }

@@ -53,7 +53,8 @@ package protocol StorageDirectory: AnyObject, Sendable {
 
   /// Calls `onChange` after bytes or names in it may have changed, by whatever process, from
   /// now on until the watch goes. Several changes may share a call, and a call may come without any.
-  /// It is called on a thread that others wait for: it takes note, wakes somebody, and returns.
+  /// It is called on threads that others wait for, which may hold the lock of who wrote, and on
+  /// several at once: it takes note, wakes somebody, and returns.
   func watch(_ onChange: @escaping @Sendable () -> Void) throws(SystemError) -> any StorageWatch
 }
 

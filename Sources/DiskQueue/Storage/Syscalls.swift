@@ -182,6 +182,13 @@ enum Syscalls {
     return status
   }
 
+  static func identity(ofDirectory descriptor: Int32) throws(SystemError) -> DirectoryIdentity {
+    let status = try status(descriptor)
+    return DirectoryIdentity(
+      device: UInt64(truncatingIfNeeded: status.st_dev),
+      node: UInt64(truncatingIfNeeded: status.st_ino))
+  }
+
   static func size(_ descriptor: Int32) throws(SystemError) -> UInt64 {
     UInt64(max(0, try status(descriptor).st_size))
   }

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DiskQueueTestSupport
+import Synchronization
 import Testing
 
 @testable import DiskQueue
@@ -86,9 +87,77 @@ struct DirectoryWatchTests {
     #expect(watch != nil)
   }
 
+  @Test("a change made in this process is told before it returns, to the watches of its directory")
+  func toldAtOnce() throws {
+    let place = try Place()
+    let other = try Place()
+    let (changes, elsewhere) = (Progress(), Progress())
+    let own = try PosixStorage(path: place.directory.path)
+    var watch: (any StorageWatch)? = try own.watch { changes.advance() }
+    let otherWatch = try other.storage.watch { elsewhere.advance() }
+    // Many times over: the kernel may be faster once, but not always.
+    for number in 0..<200 {
+      func isTold(_ change: () throws -> Void) rethrows -> Bool {
+        let seen = changes.value
+        try change()
+        return changes.value > seen
+      }
+      #expect(try isTold { try place.write() })
+      #expect(try isTold { _ = try place.storage.create("file \(number)") })
+      #expect(
+        try isTold {
+          let file = try place.storage.open("file \(number)", writable: true)
+          _ = try file.write([1].span.bytes, at: 0)
+        })
+      #expect(try isTold { try place.storage.remove("file \(number)") })
+    }
+    #expect(elsewhere.value == 0)
+    #expect(DirectoryWatcher.shared.watchCount(of: own.identity) == 1)
+    watch = nil
+    #expect(DirectoryWatcher.shared.watchCount(of: own.identity) == 0 && watch == nil)
+    withExtendedLifetime(otherWatch) {}
+  }
+
+  @Test("who says that a directory changed reaches the watches that are there, and no others")
+  func saysChanged() throws {
+    let watcher = DirectoryWatcher()
+    let (place, other) = (try Place(), try Place())
+    let counts = (0..<3).map { _ in Progress() }
+    let paths = [place.directory.path, place.directory.path, other.directory.path]
+    // No watch, nobody to tell.
+    watcher.changed(in: place.storage.identity)
+    var watches: [any StorageWatch] = []
+    for (path, count) in zip(paths, counts) {
+      let descriptor = try Syscalls.openDirectory(path)
+      defer { Syscalls.closeFile(descriptor) }
+      watches.append(try watcher.watch(descriptor, path: path) { count.advance() })
+    }
+    watcher.changed(in: place.storage.identity)
+    #expect(counts.map(\.value) == [1, 1, 0])
+    watcher.changed(in: other.storage.identity)
+    #expect(counts.map(\.value) == [1, 1, 1])
+    watches.removeFirst()
+    watcher.changed(in: place.storage.identity)
+    #expect(counts.map(\.value) == [1, 2, 1])
+    watches.removeAll()
+    watcher.changed(in: place.storage.identity)
+    watcher.changed(in: other.storage.identity)
+    #expect(counts.map(\.value) == [1, 2, 1])
+  }
+
   /// Holds a watch, to be dropped from its own call.
-  private final class Holder: @unchecked Sendable {
-    var watch: (any StorageWatch)?
+  private final class Holder: Sendable {
+    // Guarded, as the calls may come on two threads at once.
+    private let held = Mutex<(any StorageWatch)?>(nil)
+
+    func hold(_ watch: (any StorageWatch)?) {
+      let dropped = held.withLock { held in
+        defer { held = watch }
+        return held
+      }
+      // Dropped outside the lock.
+      _ = dropped
+    }
   }
 
   @Test("a watch may be dropped from within its own call")
@@ -97,11 +166,12 @@ struct DirectoryWatchTests {
     let called = Progress()
     let ready = Progress()
     let holder = Holder()
-    holder.watch = try place.storage.watch {
-      try? ready.waitBlocking(for: 1)
-      holder.watch = nil
-      called.advance()
-    }
+    holder.hold(
+      try place.storage.watch {
+        try? ready.waitBlocking(for: 1)
+        holder.hold(nil)
+        called.advance()
+      })
     ready.advance()
     try place.write()
     try await called.wait(for: 1)
