@@ -18,7 +18,7 @@ struct GroupCommitTests {
 
   @Test("whoever comes first takes turns, and whoever comes meanwhile shares the next")
   func turns() {
-    var commit = GroupCommit()
+    let commit = GroupCommit()
     let starts = [commit.want(), commit.want()]
     commit.beginTurn()
     let startsAgain = commit.want()
