@@ -544,6 +544,8 @@ package final class SimulatedStorage: TopicStorage {
       throw SystemError(errno: Errno.notSupported, call: "ftruncate")
     }
 
+    func reserve(_ count: UInt64, at offset: UInt64) -> Bool { false }
+
     func dropCache() {
       storage.state.withLock { [file] state in
         if state.logsCalls { state.calls.append(.dropCache(name)) }

@@ -33,7 +33,8 @@ final class WriterCore: Sendable {
   /// A lock that is held is held for some ten nanoseconds, or for a write. `Mutex` goes to sleep in
   /// the kernel at once, and its futex hands the lock over thread by thread: beyond as many threads
   /// as cores that costs thousands of nanoseconds an append. So yield some times first.
-  private static let yields = 40
+  private static let attempts = 40
+  private static let mostYields = 8
 
   /// What the options say of times and of room.
   struct Policies: Sendable {
@@ -108,13 +109,15 @@ final class WriterCore: Sendable {
   func withTail<R: Sendable>(
     _ body: (inout LogTail) throws(QueueError) -> R
   ) throws(QueueError) -> R {
-    for _ in 0..<Self.yields {
+    var yields = 1
+    for _ in 0..<Self.attempts {
       if let result = try tail.withLockIfAvailable({ (tail) throws(QueueError) -> R in
         try body(&tail)
       }) {
         return result
       }
-      Syscalls.yieldThread()
+      for _ in 0..<yields { Syscalls.yieldThread() }
+      yields = min(2 * yields, Self.mostYields)
     }
     return try tail.withLock { (tail) throws(QueueError) -> R in try body(&tail) }
   }

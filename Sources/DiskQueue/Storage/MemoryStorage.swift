@@ -237,5 +237,7 @@ private final class MemoryFile: StorageFile {
 
   func size() throws(SystemError) -> UInt64 { UInt64(bytes.withLock { $0.count }) }
 
+  func reserve(_ count: UInt64, at offset: UInt64) -> Bool { false }
+
   func dropCache() {}
 }

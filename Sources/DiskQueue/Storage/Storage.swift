@@ -101,10 +101,6 @@ package protocol StorageFile: AnyObject, Sendable {
   func dropCache()
 }
 
-extension StorageFile {
-  package func reserve(_ count: UInt64, at offset: UInt64) -> Bool { false }
-}
-
 /// A held lock; `release` gives it up, once, and so does the end of the process.
 package protocol StorageLock: AnyObject, Sendable {
   /// The file that is locked, to read and write.

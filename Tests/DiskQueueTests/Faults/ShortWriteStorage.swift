@@ -89,6 +89,7 @@ final class ShortWriteStorage: TopicStorage {
     func sync() throws(SystemError) { try base.sync() }
     func truncate(to count: UInt64) throws(SystemError) { try base.truncate(to: count) }
     func size() throws(SystemError) -> UInt64 { try base.size() }
+    func reserve(_ count: UInt64, at offset: UInt64) -> Bool { base.reserve(count, at: offset) }
     func dropCache() { base.dropCache() }
   }
 

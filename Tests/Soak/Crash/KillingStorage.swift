@@ -244,6 +244,8 @@ private final class KillingSlab: StorageFile {
 
   func size() throws(SystemError) -> UInt64 { try base.size() }
 
+  func reserve(_ count: UInt64, at offset: UInt64) -> Bool { base.reserve(count, at: offset) }
+
   func dropCache() {
     base.dropCache()
     if owner == .writer { trap.reach(.behind, .dropCache) }
@@ -357,6 +359,8 @@ private final class KillingCursor: StorageFile {
   func truncate(to count: UInt64) throws(SystemError) { try base.truncate(to: count) }
 
   func size() throws(SystemError) -> UInt64 { try base.size() }
+
+  func reserve(_ count: UInt64, at offset: UInt64) -> Bool { base.reserve(count, at: offset) }
 
   func dropCache() { base.dropCache() }
 }
