@@ -8,15 +8,15 @@ internal import Synchronization
 ///
 /// Without a lock: of many who come at once, all but the first only look.
 struct GroupCommit: ~Copyable {
-  private enum State: UInt8, AtomicRepresentable {
-    /// Nobody takes turns.
-    case idle
-    /// A turn was begun for all that waited by then.
-    case running
-    /// Somebody waits that no turn was begun for since.
-    case wanted
-  }
-  private let state = Atomic(State.idle)
+  /// Nobody takes turns.
+  private static let idle: UInt8 = 0
+  /// A turn was begun for all that waited by then.
+  private static let running: UInt8 = 1
+  /// Somebody waits that no turn was begun for since.
+  private static let wanted: UInt8 = 2
+
+  // Plain numbers: an enum of its own as an `Atomic` does not link in an optimised build for testing.
+  private let state = Atomic<UInt8>(GroupCommit.idle)
 
   /// Somebody waits. True: the caller sees to it that turns are taken.
   ///
@@ -25,21 +25,21 @@ struct GroupCommit: ~Copyable {
   borrowing func want() -> Bool {
     while true {
       let known = state.load(ordering: .acquiring)
-      if known == .wanted { return false }
+      if known == Self.wanted { return false }
       let (isDone, _) = state.weakCompareExchange(
-        expected: known, desired: .wanted, ordering: .acquiringAndReleasing)
-      if isDone { return known == .idle }
+        expected: known, desired: Self.wanted, ordering: .acquiringAndReleasing)
+      if isDone { return known == Self.idle }
     }
   }
 
   /// A turn begins: it is for all that wait by now.
-  borrowing func beginTurn() { state.store(.running, ordering: .sequentiallyConsistent) }
+  borrowing func beginTurn() { state.store(Self.running, ordering: .sequentiallyConsistent) }
 
   /// A turn has ended. Whether there is to be another one; else nobody waits, and none is taken until
   /// somebody does.
   borrowing func endTurn() -> Bool {
     !state.compareExchange(
-      expected: .running, desired: .idle, ordering: .acquiringAndReleasing
+      expected: Self.running, desired: Self.idle, ordering: .acquiringAndReleasing
     ).exchanged
   }
 }

@@ -33,8 +33,7 @@ final class WriterCore: Sendable {
   /// A lock that is held is held for some ten nanoseconds, or for a write. `Mutex` goes to sleep in
   /// the kernel at once, and its futex hands the lock over thread by thread: beyond as many threads
   /// as cores that costs thousands of nanoseconds an append. So yield some times first.
-  private static let attempts = 40
-  private static let mostYields = 8
+  private static let yields = 40
 
   /// What the options say of times and of room.
   struct Policies: Sendable {
@@ -109,15 +108,13 @@ final class WriterCore: Sendable {
   func withTail<R: Sendable>(
     _ body: (inout LogTail) throws(QueueError) -> R
   ) throws(QueueError) -> R {
-    var yields = 1
-    for _ in 0..<Self.attempts {
+    for _ in 0..<Self.yields {
       if let result = try tail.withLockIfAvailable({ (tail) throws(QueueError) -> R in
         try body(&tail)
       }) {
         return result
       }
-      for _ in 0..<yields { Syscalls.yieldThread() }
-      yields = min(2 * yields, Self.mostYields)
+      Syscalls.yieldThread()
     }
     return try tail.withLock { (tail) throws(QueueError) -> R in try body(&tail) }
   }
