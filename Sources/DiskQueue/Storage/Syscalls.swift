@@ -319,7 +319,13 @@ enum Syscalls {
       guard let count = Int(exactly: count), let offset = Int(exactly: offset),
         !isInMemory(descriptor)
       else { return false }
-      return fallocate(descriptor, DISKQUEUE_FALLOC_FL_KEEP_SIZE, offset, count) == 0
+      if fallocate(descriptor, DISKQUEUE_FALLOC_FL_KEEP_SIZE, offset, count) == 0 { return true }
+      // What was laid out before the disk was full would stay so, and others need it: it is given back.
+      var status = stat()
+      if errno == ENOSPC, unsafe fstat(descriptor, &status) == 0 {
+        _ = ftruncate(descriptor, status.st_size)
+      }
+      return false
     #else
       return false
     #endif
