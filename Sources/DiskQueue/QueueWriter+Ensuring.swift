@@ -19,7 +19,11 @@ extension QueueWriter {
   public func append(
     _ payload: RawSpan, ensuring level: Durability
   ) async throws(QueueError) -> Address {
-    let address = try await core.appendSuspending(payload)
+    // Most records come this way, and every call that might suspend has its price.
+    let address =
+      if let plain = try core.appendPlainly(payload) { Address(rawValue: plain) } else {
+        try await core.appendSuspending(payload)
+      }
     let end = address.rawValue + UInt64(FrameHeader.byteCount + payload.byteCount)
     do throws(QueueError) {
       try await core.reach(level, at: end)
@@ -94,9 +98,9 @@ extension QueueWriter {
 }
 
 extension WriterCore {
-  /// As `append`; suspends the task where there is no room, or a sync is due.
+  /// As `append`, of a record that needs a second look; suspends the task where there is no room, or a
+  /// sync is due.
   func appendSuspending(_ payload: RawSpan) async throws(QueueError) -> Address {
-    if let address = try appendPlainly(payload) { return Address(rawValue: address) }
     while true {
       switch try attempt(payload) {
       case .appended(let appended):

@@ -1,6 +1,8 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Synchronization
+
 /// A number that only grows, and who waits for it to come to theirs: the state alone.
 ///
 /// Whoever is to be woken is returned, for the holder to wake outside its lock.
@@ -96,11 +98,16 @@ final class Progress: @unchecked Sendable {
   private let monitor = Syscalls.Monitor()
   // Guarded by the monitor.
   private var state = ProgressState<Waiter>()
+  /// How many waited when some of them were woken last.
+  private var crowd = 0
+  /// How many wait. Beside the list for `gather`, which looks again and again: with the monitor it
+  /// would be in the way of those it looks for.
+  private let waiting = Atomic(0)
 
   var value: UInt64 { monitor.withLock { state.value } }
 
   /// How many wait.
-  var waiterCount: Int { monitor.withLock { state.waiterCount } }
+  var waiterCount: Int { waiting.load(ordering: .relaxed) }
 
   /// Sets it forward, and wakes who waited for it.
   func advance(to value: UInt64) { update(.success(())) { $0.advance(to: value) } }
@@ -116,12 +123,21 @@ final class Progress: @unchecked Sendable {
   /// Tells all who wait, and all who come, that it will not go on.
   func end(_ error: QueueError) { update(.failure(error)) { $0.end(error) } }
 
+  private func withState<R>(_ body: (inout ProgressState<Waiter>) -> R) -> R {
+    monitor.withLock {
+      defer { waiting.store(state.waiterCount, ordering: .relaxed) }
+      return body(&state)
+    }
+  }
+
   @discardableResult
   private func update(
     _ result: Result<Void, QueueError>, _ change: (inout ProgressState<Waiter>) -> [Waiter]
   ) -> Int {
-    let woken = monitor.withLock {
+    let woken = withState { state in
+      let before = state.waiterCount
       let woken = change(&state)
+      if !woken.isEmpty { crowd = before }
       var hasThreads = false
       for waiter in woken {
         waiter.result = result
@@ -135,7 +151,9 @@ final class Progress: @unchecked Sendable {
   }
 
   /// Takes its place in the list, or its result; with the monitor held. Returns whether it waits.
-  private func enter(_ waiter: Waiter, for target: UInt64) -> Bool {
+  private func enter(
+    _ waiter: Waiter, for target: UInt64, _ state: inout ProgressState<Waiter>
+  ) -> Bool {
     switch state.enter(waiter, for: target) {
     case .reached: waiter.result = .success(())
     case .failed(let error): waiter.result = .failure(error)
@@ -155,19 +173,19 @@ final class Progress: @unchecked Sendable {
     await withTaskCancellationHandler {
       // Safe: see `Waiter.task`.
       unsafe await withUnsafeContinuation { continuation in
-        let waits = monitor.withLock {
+        let waits = withState { state in
           // Cancelled before it came here.
           guard !waiter.isCancelled else {
             waiter.result = .failure(.cancelled())
             return false
           }
           unsafe waiter.task = continuation
-          return enter(waiter, for: target)
+          return enter(waiter, for: target, &state)
         }
         if waits { start() } else { unsafe continuation.resume() }
       }
     } onCancel: {
-      let left = monitor.withLock { () -> Waiter? in
+      let left = withState { state -> Waiter? in
         waiter.isCancelled = true
         guard let id = waiter.id, let left = state.leave(id) else { return nil }
         left.result = .failure(.cancelled())
@@ -185,24 +203,26 @@ final class Progress: @unchecked Sendable {
   ) {
     let waiter = Waiter()
     waiter.call = body
-    let waits = monitor.withLock { enter(waiter, for: target) }
+    let waits = withState { enter(waiter, for: target, &$0) }
     if !waits { waiter.wake() }
   }
 
   /// Blocks the thread until the number is at `target`; as the other in all else.
   func waitBlocking(for target: UInt64) throws(QueueError) {
     let waiter = Waiter()
-    monitor.withLock {
-      guard enter(waiter, for: target) else { return }
-      while waiter.result == nil { monitor.wait() }
+    if withState({ enter(waiter, for: target, &$0) }) {
+      monitor.withLock { while waiter.result == nil { monitor.wait() } }
     }
     try waiter.result?.get()
   }
 
-  /// Gives way to other threads until so many wait, or until a moment of the monotonic clock: for
-  /// times below that of going to sleep and being woken.
-  func gather(_ count: Int, until deadline: UInt64) {
-    while waiterCount < count, Syscalls.monotonicClock() < deadline { Syscalls.yieldThread() }
+  /// Gives way to other threads until as many wait as when some were woken last, or until a moment
+  /// of the monotonic clock: for times below that of going to sleep and being woken. Returns at once
+  /// where that was one.
+  func gather(until deadline: UInt64) {
+    let crowd = monitor.withLock { self.crowd }
+    guard crowd > 1 else { return }
+    while waiterCount < crowd, Syscalls.monotonicClock() < deadline { Syscalls.yieldThread() }
   }
 }
 

@@ -111,15 +111,6 @@ extension WriterCore {
     submitTurn()
   }
 
-  /// A turn that was taken.
-  struct Turn {
-    /// How many tasks there are that append and wait: those who shared it, and those who came
-    /// meanwhile.
-    var tasks = 0
-    /// Until when, by the monotonic clock, those who shared it are looked for before the next one.
-    var gatheringEnd: UInt64 = 0
-  }
-
   private func submitTurn() {
     do throws(SystemError) {
       try thread.submit { [self] in takeTurn() }
@@ -132,9 +123,7 @@ extension WriterCore {
   /// Syncs for all who wait, and queues the next turn behind what else was asked of the thread. What
   /// fails is told to all who wait.
   private func takeTurn() {
-    letThemGather()
     groupCommit.beginTurn()
-    let shared = synced.waiterCount
     let start = Syscalls.monotonicClock()
     do throws(QueueError) {
       try sync()
@@ -143,25 +132,14 @@ extension WriterCore {
       if error.code != .closed { synced.reject(error) }
     }
     let end = Syscalls.monotonicClock()
-    lastTurn.withLock {
-      $0 = Turn(
-        tasks: shared + synced.waiterCount,
-        gatheringEnd: end + min((end - start) / 2, Self.longestGathering))
-    }
+    synced.gather(until: end + min(end - start, Self.longestGathering))
     if groupCommit.endTurn() { submitTurn() }
   }
 
-  /// In nanoseconds.
+  /// Tasks that shared a sync are mostly on their way to the next one: the first to come back would
+  /// have it to itself, and all others wait for one more. So they are waited for, but no longer than
+  /// their sync took, or a millisecond, in nanoseconds.
   private static let longestGathering: UInt64 = 1_000_000
-
-  /// Tasks that shared the last sync are mostly on their way to the next one: the first to come back
-  /// would have it to itself, and all others wait for one more. So they are waited for, but no longer
-  /// than half of what a sync takes here, or a millisecond. One task alone is not kept waiting.
-  private func letThemGather() {
-    let last = lastTurn.withLock { $0 }
-    guard last.tasks > 1 else { return }
-    synced.gather(last.tasks, until: last.gatheringEnd)
-  }
 
   // MARK: Times
 

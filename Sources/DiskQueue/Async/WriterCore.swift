@@ -26,14 +26,18 @@ final class WriterCore: Sendable {
   /// The address below which all is synced: what tasks wait for.
   let synced = Progress()
   let groupCommit = GroupCommit()
-  let lastTurn = Mutex(Turn())
   /// Times that are set, where a test decides when they have come.
   let times = Mutex<[(moment: UInt64, what: Timed)]>([])
 
   /// A lock that is held is held for some ten nanoseconds, or for a write. `Mutex` goes to sleep in
   /// the kernel at once, and its futex hands the lock over thread by thread: beyond as many threads
-  /// as cores that costs thousands of nanoseconds an append. So yield some times first.
-  private static let yields = 40
+  /// as cores that costs thousands of nanoseconds an append. So it is tried some times first.
+  private static let tries = 40
+
+  /// Between two tries: each takes the lock's cache line away from whoever holds it. Measured with 2,
+  /// 4 and 8 threads on two cores: together they append 0.78 to 0.86 as many records a second as one
+  /// with 1, 0.92 to 0.93 with 4, 0.96 with 8.
+  private static let yieldsBetweenTries = 8
 
   /// What the options say of times and of room.
   struct Policies: Sendable {
@@ -108,15 +112,20 @@ final class WriterCore: Sendable {
   func withTail<R: Sendable>(
     _ body: (inout LogTail) throws(QueueError) -> R
   ) throws(QueueError) -> R {
-    for _ in 0..<Self.yields {
+    for _ in 0..<Self.tries {
       if let result = try tail.withLockIfAvailable({ (tail) throws(QueueError) -> R in
         try body(&tail)
       }) {
         return result
       }
-      Syscalls.yieldThread()
+      Self.giveWay()
     }
     return try tail.withLock { (tail) throws(QueueError) -> R in try body(&tail) }
+  }
+
+  @inline(never)
+  private static func giveWay() {
+    for _ in 0..<yieldsBetweenTries { Syscalls.yieldThread() }
   }
 
   /// As `withTail`, for what cannot fail.
