@@ -32,7 +32,8 @@ public struct RecoveryReport: Sendable, Hashable {
   public var end: Address
 
   /// Bytes behind `end` that make no sound record: a torn tail. They stay where they are, and are
-  /// no part of the topic any more. 0 in a clean topic.
+  /// no part of the topic any more. 0 in a clean topic. Zeros that a file ends with are not counted:
+  /// they are room that the writer had made for itself.
   public var discardedBytes: UInt64
 
   /// Whether the last writer had closed the topic, or there was none.

@@ -36,7 +36,13 @@ package struct SimulatedFile: Sendable {
   mutating func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) {
     guard !bytes.isEmpty else { return }
     let end = offset + bytes.count
-    if end > cached.count { cached += [UInt8](repeating: 0, count: end - cached.count) }
+    if end > cached.count {
+      // Sectors left out are zero in the cache, whatever the disk has there.
+      for sector in cached.count / Self.sector..<max(offset, cached.count) / Self.sector {
+        dirty.insert(sector)
+      }
+      cached += [UInt8](repeating: 0, count: end - cached.count)
+    }
     cached.withUnsafeMutableBytes { target in
       UnsafeMutableRawBufferPointer(rebasing: target[offset..<end]).copyMemory(from: bytes)
     }
@@ -44,6 +50,15 @@ package struct SimulatedFile: Sendable {
       dirty.insert(sector)
       lost.remove(sector)
     }
+  }
+
+  /// The disk has what is cut off until the next sync, or some of it.
+  mutating func truncate(to size: Int) {
+    guard size < cached.count else { return }
+    cached.removeLast(cached.count - size)
+    let sectors = (size + Self.sector - 1) / Self.sector
+    dirty = dirty.filter { $0 < sectors }
+    lost = lost.filter { $0 < sectors }
   }
 
   private static func bytes(of sector: Int, below size: Int) -> Range<Int> {

@@ -18,6 +18,7 @@ package final class SimulatedStorage: TopicStorage {
     case remove(String)
     case read(String)
     case write(String, offset: UInt64, count: Int)
+    case truncate(String, to: UInt64)
     case sync(String)
     case size(String)
     case dropCache(String)
@@ -34,7 +35,8 @@ package final class SimulatedStorage: TopicStorage {
     /// Whether it may change what is on the disk.
     package var changes: Bool {
       switch self {
-      case .create, .remove, .write, .sync, .syncDirectory, .syncParent, .consumers, .lockFile,
+      case .create, .remove, .write, .truncate, .sync, .syncDirectory, .syncParent, .consumers,
+        .lockFile,
         .syncConsumers:
         true
       default: false
@@ -97,11 +99,16 @@ package final class SimulatedStorage: TopicStorage {
   private let watchers = Watchers()
   private let hook = Mutex<(@Sendable (Call) -> Void)?>(nil)
 
-  package convenience init(seed: UInt64 = 1) {
-    self.init(disk: SimulatedDisk(), random: SeededGenerator(seed: seed))
+  /// Whether the disk says that it lays out room, and can give some back.
+  private let laysOutRoom: Bool
+
+  package convenience init(seed: UInt64 = 1, laysOutRoom: Bool = false) {
+    self.init(
+      disk: SimulatedDisk(), random: SeededGenerator(seed: seed), laysOutRoom: laysOutRoom)
   }
 
-  private init(disk: SimulatedDisk, random: SeededGenerator) {
+  private init(disk: SimulatedDisk, random: SeededGenerator, laysOutRoom: Bool) {
+    self.laysOutRoom = laysOutRoom
     state = Mutex(State(disk: disk, random: random))
   }
 
@@ -111,12 +118,15 @@ package final class SimulatedStorage: TopicStorage {
   /// happened, for whoever still holds it.
   package func powerCut(using random: inout SeededGenerator) -> SimulatedStorage {
     let disk = state.withLock { $0.disk.afterPowerCut(using: &random) }
-    return SimulatedStorage(disk: disk, random: SeededGenerator(seed: random.next()))
+    return SimulatedStorage(
+      disk: disk, random: SeededGenerator(seed: random.next()), laysOutRoom: laysOutRoom)
   }
 
   /// A copy of all there is, cached and durable, for another fate.
   package func copy(seed: UInt64 = 1) -> SimulatedStorage {
-    SimulatedStorage(disk: state.withLock { $0.disk }, random: SeededGenerator(seed: seed))
+    SimulatedStorage(
+      disk: state.withLock { $0.disk }, random: SeededGenerator(seed: seed),
+      laysOutRoom: laysOutRoom)
   }
 
   /// The writer's process is gone: what was written stays, its lock and its files do not.
@@ -539,12 +549,19 @@ package final class SimulatedStorage: TopicStorage {
       try storage.perform(.size(name)) { [file] in .success(UInt64($0.disk[file].size)) }
     }
 
-    /// Not simulated: what was refused then stays until it is written over, which is the harder way.
+    /// Where the disk lays out no room, it cannot give any back: what was refused stays until it is
+    /// written over, which is the harder way.
     func truncate(to count: UInt64) throws(SystemError) {
-      throw SystemError(errno: Errno.notSupported, call: "ftruncate")
+      guard storage.laysOutRoom else {
+        throw SystemError(errno: Errno.notSupported, call: "ftruncate")
+      }
+      try storage.perform(.truncate(name, to: count), process: process) { [file] state in
+        .success(state.disk[file].truncate(to: Int(clamping: count)))
+      }
     }
 
-    func reserve(_ count: UInt64, at offset: UInt64) -> Bool { false }
+    /// All room is the same to this disk; who asks for it goes on as if it had been laid out.
+    func reserve(_ count: UInt64, at offset: UInt64) -> Bool { storage.laysOutRoom }
 
     func dropCache() {
       storage.state.withLock { [file] state in

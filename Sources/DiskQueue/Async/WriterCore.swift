@@ -351,7 +351,7 @@ final class WriterCore: Sendable {
     let wasOpen = updateTail { tail in
       defer { tail.stopTaking() }
       guard !tail.isClosed else { return false }
-      if tail.failure == nil, (try? tail.flush()) != nil { tail.giveBackReserve() }
+      if tail.failure == nil, (try? tail.flush()) != nil { tail.giveBackRoom() }
       return true
     }
     thread.close()

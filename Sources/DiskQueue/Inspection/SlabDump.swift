@@ -12,6 +12,8 @@ package struct SlabDump: ~Copyable {
     case record(Record)
     /// Bytes that make no sound frame.
     case neither(Range<Address>)
+    /// Zeros at the end: room for frames.
+    case room(Range<Address>)
   }
 
   package struct Record: Sendable, Hashable {
@@ -81,6 +83,8 @@ package struct SlabDump: ~Copyable {
     case .neither(let from, let to):
       ordinal = nil
       return .neither(Address(rawValue: from)..<Address(rawValue: to))
+    case .room(let from, let to):
+      return .room(Address(rawValue: from)..<Address(rawValue: to))
     case nil:
       return nil
     }

@@ -13,6 +13,8 @@ struct SlabScan: ~Copyable {
     case record(address: UInt64, payloadBytes: UInt64, beginning: Range<Int>?)
     /// No sound frame.
     case neither(from: UInt64, to: UInt64)
+    /// Zeros up to the end: room for frames.
+    case room(from: UInt64, to: UInt64)
   }
 
   /// The longest payload that is held in memory; longer ones are checked in pieces.
@@ -74,8 +76,11 @@ struct SlabScan: ~Copyable {
         break
       }
     }
-    walker.position = try nextFrame(behind: address)
-    return .neither(from: address, to: walker.position)
+    let next = try nextFrame(behind: address)
+    let written = next == end ? try slab.writtenEnd(of: address..<end) : next
+    walker.position = written > address ? written : end
+    return written > address
+      ? .neither(from: address, to: written) : .room(from: address, to: end)
   }
 
   /// Where the next sound frame stands, or the end.

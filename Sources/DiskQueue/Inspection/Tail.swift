@@ -1,7 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Bytes of one slab's file that are no part of the log.
+/// Bytes of one slab's file that are no part of the log. Zeros that it ends with are none.
 package struct Tail: Sendable, Hashable {
   package enum Cause: Sendable, Hashable {
     /// A recovery put the log's end before them. They stay where they are.
@@ -46,14 +46,16 @@ extension Tail {
     }
   }
 
-  /// nil: the slab was cleaned meanwhile.
+  /// nil: there are only zeros, or the slab was cleaned meanwhile.
   private static func make(
     _ cause: Cause, _ addresses: Range<UInt64>, of base: UInt64, _ index: TopicIndex
   ) throws(QueueError) -> Tail? {
     guard let slab = try SlabFile.open(base, in: index.storage) else { return nil }
+    let end = try slab.writtenEnd(of: addresses)
+    guard end > addresses.lowerBound || addresses.isEmpty else { return nil }
     return Tail(
       cause: cause, path: slab.path,
-      addresses: Address(rawValue: addresses.lowerBound)..<Address(rawValue: addresses.upperBound),
+      addresses: Address(rawValue: addresses.lowerBound)..<Address(rawValue: end),
       records: try countRecords(in: addresses, of: slab, index))
   }
 

@@ -25,7 +25,8 @@ package struct TopicInfo: Sendable {
   package private(set) var oldestStamp: UInt64?
   package private(set) var newestStamp: UInt64?
   package private(set) var ending: LogEnding
-  /// Bytes behind the end of the log: a torn tail, or a write under way.
+  /// Bytes behind the end of the log, but for zeros at the end of files: a torn tail, or a write under
+  /// way.
   package private(set) var tailBytes: UInt64 = 0
 
   package init(of topic: Topic) throws(QueueError) {
@@ -55,7 +56,10 @@ package struct TopicInfo: Sendable {
     for file in counted {
       let fileEnd = file.base.rawValue.addingReportingOverflow(file.bytes)
       let end = fileEnd.overflow ? .max : fileEnd.partialValue
-      if end > next.rawValue { tailBytes &+= end - max(file.base.rawValue, next.rawValue) }
+      let from = max(file.base.rawValue, next.rawValue)
+      guard end > from, let slab = try SlabFile.open(file.base.rawValue, in: index.storage)
+      else { continue }
+      tailBytes &+= try slab.writtenEnd(of: from..<end) - from
     }
   }
 

@@ -187,12 +187,14 @@ enum Recovery {
         end: Address(rawValue: end), discardedBytes: try bytes(behind: end, in: index)))
   }
 
-  /// How many bytes lie at or behind the end of the log.
+  /// How many bytes lie at or behind the end of the log, but for zeros that files end with.
   private static func bytes(behind end: UInt64, in index: TopicIndex) throws(QueueError) -> UInt64 {
     var count: UInt64 = 0
     for base in index.bases.reversed() where !index.isPassedOver(base) {
-      guard let fileEnd = try SlabFile.open(base, in: index.storage)?.end() else { continue }
-      if fileEnd > end { count &+= fileEnd - max(base, end) }
+      guard let slab = try SlabFile.open(base, in: index.storage) else { continue }
+      let from = max(base, end)
+      let fileEnd = try slab.end()
+      if fileEnd > from { count &+= try slab.writtenEnd(of: from..<fileEnd) - from }
       if base <= end { break }
     }
     return count

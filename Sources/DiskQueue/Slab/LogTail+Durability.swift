@@ -34,10 +34,10 @@ extension LogTail {
     try write(buffer.count)
   }
 
-  /// As the other, for a sync, which takes less where the room is laid out already.
+  /// As the other, for a sync, which takes less where it only overwrites.
   mutating func flushForSync() throws(QueueError) {
-    if !buffer.isEmpty { reserve(buffer.count, Self.smallReservation) }
     try flush()
+    zeroAhead()
   }
 
   mutating func noteFlushed() {
@@ -54,7 +54,7 @@ extension LogTail {
     guard buffer.free < count else { return }
     let rest = Int((position - slab.base) % Self.page)
     guard buffer.count > rest, buffer.capacity - rest >= count else { return try flush() }
-    reserve(buffer.count - rest, Self.reservation)
+    reserve(buffer.count - rest)
     try write(buffer.count - rest)
   }
 
@@ -68,37 +68,6 @@ extension LogTail {
     defer { buffer.removeFirst(written) }
     try slab.write(
       buffer.bytes.extracting(first: count), at: bufferStart, written: &written)
-  }
-
-  // MARK: Room on the disk
-
-  /// How much room is asked for at once: less gains less (measured on ext4: a write of 256 KiB takes a
-  /// fifth less than without where 1 MiB is, a third less where 8 MiB are, and no less beyond), and so
-  /// much may stay behind where the process dies.
-  private static let reservation: UInt64 = 8 << 20
-
-  /// The same where little is written at a time (a tenth of a sync on ext4).
-  private static let smallReservation: UInt64 = 256 << 10
-
-  /// Sees to it that the next bytes to be written have their room.
-  private mutating func reserve(_ count: Int, _ reservation: UInt64) {
-    let end = bufferStart + UInt64(count)
-    guard end > reservedEnd else { return }
-    let from = max(reservedEnd, bufferStart)
-    let (wanted, overflow) = from.addingReportingOverflow(reservation)
-    let to = max(end, min(overflow ? .max : wanted, slabLimit))
-    // Where it cannot be had, it is not asked for again soon.
-    reservedEnd = to
-    reservedWasHad = slab.file.reserve(to - from, at: from - slab.base) || reservedWasHad
-  }
-
-  /// Gives back the room behind what was written, before the slab is left.
-  ///
-  /// - Precondition: all was written.
-  mutating func giveBackReserve() {
-    defer { (reservedEnd, reservedWasHad) = (0, false) }
-    guard reservedWasHad, reservedEnd > position else { return }
-    leaveNothingBehind()
   }
 
   // MARK: Syncing

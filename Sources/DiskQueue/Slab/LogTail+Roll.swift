@@ -60,11 +60,12 @@ extension LogTail {
   }
 
   mutating func leaveSlab(for next: SlabFile) {
-    giveBackReserve()
+    giveBackRoom()
     leftSlabs.append(LeftSlab(slab: slab, end: position, ordinal: ordinal))
     let (bytes, overflow) = otherBytes.addingReportingOverflow(position - slab.base)
     otherBytes = overflow ? .max : bytes
     slab = next
+    slabBegan = next.base
     slabLimit = Self.limit(ofSlab: next.base, size: settings.slabSize)
     slabHasRecord = false
   }
@@ -89,7 +90,7 @@ extension LogTail {
     try slab.write(mark.bytes, at: position, written: &written)
     passMark()
     noteFlushed()
-    giveBackReserve()
+    giveBackRoom()
     do throws(QueueError) {
       try syncNow()
     } catch {

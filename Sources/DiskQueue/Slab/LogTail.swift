@@ -52,10 +52,14 @@ struct LogTail: ~Copyable, Sendable {
   /// Where a frame of this slab ends at the latest, unless it is the slab's first record.
   var slabLimit: UInt64
   var slabHasRecord: Bool
+  /// Where this writer began in the slab.
+  var slabBegan: UInt64
   /// Below it the slab has its room on the disk, as far as that was asked for; 0: it was not.
   var reservedEnd: UInt64 = 0
-  /// Whether any of it was laid out.
-  var reservedWasHad = false
+  /// Below it there are zeros where no frame was written yet, as far as they could be; 0: none were.
+  var zeroedEnd: UInt64 = 0
+  /// Whether any of both was had.
+  var hasRoomAhead = false
   /// The size of all slabs but this one, as far as they are known to be there.
   var otherBytes: UInt64 = 0
 
@@ -112,6 +116,7 @@ struct LogTail: ~Copyable, Sendable {
     buffer = WriteBuffer(capacity: settings.bufferSize)
     plainPayload = Int(min(UInt64(settings.maximumPayload), settings.markSpacing))
     slab = start.slab
+    slabBegan = start.position
     slabHasRecord = start.slabHasRecord
     position = start.position
     ordinal = start.ordinal
@@ -358,9 +363,10 @@ struct LogTail: ~Copyable, Sendable {
     return address
   }
 
-  /// Bytes of a refused frame, or room that was reserved, may be behind `position`: gives them up, so
+  /// Bytes of a refused frame, or room that was had ahead, may be behind `position`: gives them up, so
   /// that a closing mark is the end of its file.
-  func leaveNothingBehind() {
+  mutating func leaveNothingBehind() {
+    (reservedEnd, zeroedEnd) = (0, 0)
     do throws(SystemError) {
       try slab.file.truncate(to: position - slab.base)
     } catch {

@@ -60,6 +60,21 @@ package final class SlabFile: Sendable {
     return min(overflow ? .max : end, epochEnd)
   }
 
+  /// Where the bytes of a stretch end that are not zero. A file that was not closed may go on with
+  /// zeros, which are room for frames and none themselves. Reads no more than them.
+  func writtenEnd(of stretch: Range<UInt64>) throws(QueueError) -> UInt64 {
+    var window = ByteWindow(capacity: 1 << 16)
+    var end = stretch.upperBound
+    while end > stretch.lowerBound {
+      let from = max(stretch.lowerBound, end - min(end, UInt64(window.capacity)))
+      try window.fill(from: self, at: from, limit: end)
+      let written = window.bytes.countWithoutZerosAtEnd
+      if written > 0 { return from + UInt64(written) }
+      end = from
+    }
+    return end
+  }
+
   /// What the slab begins with.
   package struct Head: Sendable {
     package var header: SlabHeader.Reading
@@ -124,5 +139,15 @@ package final class SlabFile: Sendable {
       position = window.end
     }
     return checksum.frameChecksum
+  }
+}
+
+extension RawSpan {
+  /// How many bytes there are up to the last that is not zero.
+  fileprivate var countWithoutZerosAtEnd: Int {
+    var count = byteCount
+    while count >= 8, u64(count - 8) == 0 { count -= 8 }
+    while count > 0, byte(count - 1) == 0 { count -= 1 }
+    return count
   }
 }

@@ -63,6 +63,11 @@ struct DumpCommand: ParsableCommand {
         addresses.lowerBound.rawValue, "-",
         "\(Count.text(addresses.upperBound.rawValue - addresses.lowerBound.rawValue, "byte"))"
           + " that make no sound frame")
+    case .room(let addresses):
+      line(
+        addresses.lowerBound.rawValue, "-",
+        "\(Count.text(addresses.upperBound.rawValue - addresses.lowerBound.rawValue, "zero byte")),"
+          + " room for what is written next")
     }
   }
 

@@ -37,8 +37,8 @@ final class FaultStage: Sendable {
   private let state = Mutex(State())
 
   init(seed: UInt64) {
-    storage = SimulatedStorage(seed: seed)
-    aside = SimulatedStorage(seed: seed + 1)
+    storage = SimulatedStorage(seed: seed, laysOutRoom: true)
+    aside = SimulatedStorage(seed: seed + 1, laysOutRoom: true)
     shortWrites = ShortWriteStorage(storage)
     shortWritesAside = ShortWriteStorage(aside)
   }

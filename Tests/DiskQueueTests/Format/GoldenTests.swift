@@ -77,10 +77,16 @@ struct GoldenTests {
     let committed = fixture("golden/\(golden.rawValue)")
     if ProcessInfo.processInfo.environment["DISKQUEUE_WRITE_GOLDEN"] != nil {
       for (base, bytes) in try slabs(directory.path + "/topic") {
-        try writeFile(committed + "/" + SlabName.string(base), bytes)
+        try writeFile(committed + "/" + SlabName.string(base), withoutZerosAtEnd(bytes))
       }
     }
-    #expect(try slabs(directory.path + "/topic") == slabs(committed))
+    // A writer that dies leaves zeros where the disk lays out room, and none elsewhere.
+    let written = try slabs(directory.path + "/topic").mapValues(withoutZerosAtEnd)
+    #expect(try written == slabs(committed).mapValues(withoutZerosAtEnd))
+  }
+
+  private func withoutZerosAtEnd(_ bytes: [UInt8]) -> [UInt8] {
+    Array(bytes.prefix((bytes.lastIndex { $0 != 0 } ?? -1) + 1))
   }
 
   @Test("the reader reads them, in place", arguments: Golden.allCases)

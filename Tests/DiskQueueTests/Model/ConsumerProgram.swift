@@ -59,7 +59,7 @@ final class ConsumerProgram {
   init(seed: UInt64) {
     self.seed = seed
     random = SeededGenerator(seed: seed)
-    storage = SimulatedStorage(seed: random.next())
+    storage = SimulatedStorage(seed: random.next(), laysOutRoom: SeedRun.laysOutRoom(seed))
     // So close that every boundary is met.
     if random.chance(50) { markSpacing = 256 }
     whenFull = [nil, nil, .fail, .dropOldest, .dropOldestAcknowledged][random.below(5)]

@@ -50,7 +50,7 @@ final class InterleavedProgram {
   init(seed: UInt64) {
     self.seed = seed
     random = SeededGenerator(seed: seed)
-    storage = SimulatedStorage(seed: random.next())
+    storage = SimulatedStorage(seed: random.next(), laysOutRoom: SeedRun.laysOutRoom(seed))
     let clock = SimulatedClock(seed: random.next())
     environment = Environment(
       now: { clock.now() }, monotonic: { clock.truth }, randomID: { clock.randomID() },

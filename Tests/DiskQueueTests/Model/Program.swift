@@ -66,7 +66,7 @@ final class Program {
   init(seed: UInt64) {
     self.seed = seed
     random = SeededGenerator(seed: seed)
-    storage = SimulatedStorage(seed: random.next())
+    storage = SimulatedStorage(seed: random.next(), laysOutRoom: SeedRun.laysOutRoom(seed))
     let clock = SimulatedClock(seed: random.next())
     self.clock = clock
     environment = Environment(

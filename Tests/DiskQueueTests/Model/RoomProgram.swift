@@ -58,7 +58,7 @@ final class RoomProgram {
   init(seed: UInt64) {
     self.seed = seed
     random = SeededGenerator(seed: seed)
-    storage = SimulatedStorage(seed: seed)
+    storage = SimulatedStorage(seed: seed, laysOutRoom: SeedRun.laysOutRoom(seed))
     isSmall = random.chance(50)
     hasCap = random.chance(50)
     cap = .kibibytes(Int64(64 + random.below(3) * 32))

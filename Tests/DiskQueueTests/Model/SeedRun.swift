@@ -30,6 +30,10 @@ struct SeedRun {
     ProcessInfo.processInfo.environment[name].flatMap { UInt64($0) }
   }
 
+  /// Whether a program's disk lays out room, so that zeros are written ahead there: every second one's.
+  /// By the seed, as nothing else may be drawn before what older seeds gave.
+  static func laysOutRoom(_ seed: UInt64) -> Bool { seed % 4 == 0 || seed % 4 == 3 }
+
   /// - Parameters:
   ///   - count: how many seeds are run where nobody asks for another number.
   ///   - events: a program that met all of them is complete.
