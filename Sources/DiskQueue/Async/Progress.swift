@@ -11,10 +11,13 @@ struct ProgressState<Waiter> {
   /// What ended it, if something did: nobody waits any more.
   private(set) var failure: QueueError?
   /// In the order in which they came, and so of their names.
-  private var waiting: [(id: UInt64, target: UInt64, waiter: Waiter)] = []
+  private var waiting: [(id: UInt64, target: UInt64)] = []
+  /// In the same order. Apart, so that all of them are returned without a look at any: what another
+  /// core wrote last is slow to reach.
+  private var waiters: [Waiter] = []
   private var nextID: UInt64 = 0
 
-  var waiterCount: Int { waiting.count }
+  var waiterCount: Int { waiters.count }
 
   enum Entry {
     /// It waits, under this name.
@@ -27,7 +30,8 @@ struct ProgressState<Waiter> {
     if value >= target { return .reached }
     if let failure { return .failed(failure) }
     nextID += 1
-    waiting.append((nextID, target, waiter))
+    waiting.append((nextID, target))
+    waiters.append(waiter)
     return .waits(nextID)
   }
 
@@ -40,26 +44,34 @@ struct ProgressState<Waiter> {
       if waiting[middle].id < id { low = middle + 1 } else { high = middle }
     }
     guard low < waiting.count, waiting[low].id == id else { return nil }
-    return waiting.remove(at: low).waiter
+    waiting.remove(at: low)
+    return waiters.remove(at: low)
   }
 
   /// Sets it forward, never back, and returns who is there.
   mutating func advance(to value: UInt64) -> [Waiter] {
     guard value > self.value else { return [] }
     self.value = value
-    let woken = waiting.compactMap { $0.target <= value ? $0.waiter : nil }
-    if woken.count == waiting.count {
-      waiting.removeAll(keepingCapacity: true)
-    } else if !woken.isEmpty {
+    if waiting.allSatisfy({ $0.target <= value }) { return takeAll() }
+    let woken = zip(waiting, waiters).compactMap { $0.target <= value ? $1 : nil }
+    if !woken.isEmpty {
+      waiters = zip(waiting, waiters).compactMap { $0.target <= value ? nil : $1 }
       waiting.removeAll { $0.target <= value }
     }
     return woken
   }
 
   /// Returns all who wait: what they wait for was tried, and failed.
-  mutating func rejectAll() -> [Waiter] {
-    defer { waiting = [] }
-    return waiting.map(\.waiter)
+  mutating func rejectAll() -> [Waiter] { takeAll() }
+
+  private mutating func takeAll() -> [Waiter] {
+    guard !waiters.isEmpty else { return [] }
+    waiting.removeAll(keepingCapacity: true)
+    var all: [Waiter] = []
+    // As many come again, mostly.
+    all.reserveCapacity(waiters.count)
+    swap(&all, &waiters)
+    return all
   }
 
   /// Ends it: those who come later are told the same.
@@ -88,10 +100,12 @@ final class Progress: @unchecked Sendable {
     /// Neither of both: a thread, which the monitor wakes.
     var isThread: Bool { unsafe task == nil && call == nil }
 
-    /// Outside the monitor.
-    func wake() {
+    /// Outside the monitor. A thread was told within.
+    func wake(_ result: Result<Void, QueueError>) {
+      guard !isThread else { return }
+      self.result = result
       unsafe task?.resume()
-      if let call, let result { call(result) }
+      call?(result)
     }
   }
 
@@ -100,6 +114,8 @@ final class Progress: @unchecked Sendable {
   private var state = ProgressState<Waiter>()
   /// How many waited when some of them were woken last.
   private var crowd = 0
+  /// How many of those who wait are threads.
+  private var threads = 0
   /// How many wait. Beside the list for `gather`, which looks again and again: with the monitor it
   /// would be in the way of those it looks for.
   private let waiting = Atomic(0)
@@ -138,15 +154,16 @@ final class Progress: @unchecked Sendable {
       let before = state.waiterCount
       let woken = change(&state)
       if !woken.isEmpty { crowd = before }
-      var hasThreads = false
-      for waiter in woken {
-        waiter.result = result
-        if waiter.isThread { hasThreads = true }
+      if threads > 0 {
+        for waiter in woken where waiter.isThread {
+          waiter.result = result
+          threads -= 1
+        }
+        monitor.wakeAll()
       }
-      if hasThreads { monitor.wakeAll() }
       return woken
     }
-    for waiter in woken { waiter.wake() }
+    for waiter in woken { waiter.wake(result) }
     return woken.count
   }
 
@@ -187,11 +204,9 @@ final class Progress: @unchecked Sendable {
     } onCancel: {
       let left = withState { state -> Waiter? in
         waiter.isCancelled = true
-        guard let id = waiter.id, let left = state.leave(id) else { return nil }
-        left.result = .failure(.cancelled())
-        return left
+        return waiter.id.flatMap { state.leave($0) }
       }
-      left?.wake()
+      left?.wake(.failure(.cancelled()))
     }
     try waiter.result?.get()
   }
@@ -204,15 +219,18 @@ final class Progress: @unchecked Sendable {
     let waiter = Waiter()
     waiter.call = body
     let waits = withState { enter(waiter, for: target, &$0) }
-    if !waits { waiter.wake() }
+    if !waits, let result = waiter.result { waiter.wake(result) }
   }
 
   /// Blocks the thread until the number is at `target`; as the other in all else.
   func waitBlocking(for target: UInt64) throws(QueueError) {
     let waiter = Waiter()
-    if withState({ enter(waiter, for: target, &$0) }) {
-      monitor.withLock { while waiter.result == nil { monitor.wait() } }
+    let waits = withState { state in
+      let waits = enter(waiter, for: target, &state)
+      if waits { threads += 1 }
+      return waits
     }
+    if waits { monitor.withLock { while waiter.result == nil { monitor.wait() } } }
     try waiter.result?.get()
   }
 
@@ -222,7 +240,7 @@ final class Progress: @unchecked Sendable {
   func gather(until deadline: UInt64) {
     let crowd = monitor.withLock { self.crowd }
     guard crowd > 1 else { return }
-    while waiterCount < crowd, Syscalls.monotonicClock() < deadline { Syscalls.yieldThread() }
+    while waiterCount < crowd, Syscalls.monotonicClock() < deadline { Syscalls.giveWay() }
   }
 }
 
