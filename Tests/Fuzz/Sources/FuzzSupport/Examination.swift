@@ -242,6 +242,9 @@ public struct Examination {
       case .neither(let from, let to):
         require(from == before, "a gap in a scan")
         position = to
+      case .room(let from, let to):
+        require(from == before && to == end, "room that is not the end of a slab")
+        position = to
       }
       require(position > before && position <= end, "a scan does not go on")
     }
