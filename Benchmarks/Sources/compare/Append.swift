@@ -8,6 +8,11 @@ import Harness
 /// Appending by one thread to the page cache: the default options, under which no caller waits for a
 /// sync. Timed from an open writer to everything handed to the system; opening and closing are not.
 enum Append {
+  /// More than elsewhere: what the disk writes meanwhile makes one round half as long again as the next.
+  private static func rounds(peers: Int = 3) -> Rounds {
+    Rounds(least: 15, seconds: 2, peers: peers)
+  }
+
   static func one(_ context: Context) async throws -> [Line] {
     var lines: [Line] = []
     for size in PayloadSize.all {
@@ -30,7 +35,7 @@ enum Append {
       for peer in context.peers {
         contestants.append(try other(peer, payload, records, context))
       }
-      let contest = try await Contest(contestants, rounds: context.rounds(Rounds()))
+      let contest = try await Contest(contestants, rounds: context.rounds(Self.rounds(peers: 5)))
       var line = contest.line(
         row: "append", path: "append, one thread", at: at, fileSystem: context.fileSystem,
         unit: .nanosecondsARecord)
@@ -75,7 +80,7 @@ enum Append {
           library("DiskQueue", .diskQueue, records, .init(), context) {
             try Library.appendBatches(of: batch, records: records, to: $0)
           },
-        ], rounds: context.rounds(Rounds()))
+        ], rounds: context.rounds(Self.rounds()))
       var line = contest.line(
         row: "batches", path: "append of batches of 100", at: at, fileSystem: context.fileSystem,
         unit: .nanosecondsARecord)
@@ -105,7 +110,7 @@ enum Append {
         }
       }
     let contest = try await Contest(
-      contestants, rounds: context.rounds(Rounds(least: 9, seconds: 1)))
+      contestants, rounds: context.rounds(Self.rounds()))
     return several.indices.map { index in
       contest.only([0, index + 1]) { contest in
         var line = contest.line(
