@@ -25,8 +25,8 @@ extension LogTail {
 
   // MARK: Zeros, for who syncs often
 
-  /// How many are written at once: on ext4 they take 2 ms with the next sync, and seven times as much
-  /// a byte where they are 256 KiB. So many, too, stay behind at the most where the process dies.
+  /// How many are written at once. On ext4 they take 2 ms with the next sync, as 256 KiB do, and 4 MiB
+  /// take 8 to 10. So many, too, stay behind at the most where the process dies.
   private static let mostZeros: UInt64 = 1 << 20
 
   /// Who has more than this to sync each time gains nothing by zeros: the bytes take longer than what
