@@ -19,6 +19,9 @@ enum Limits {
   /// 64 KiB: four slabs of a few marks and records each. No bound above.
   static let maximumBytes: ClosedRange<Int64> = 1 << 16...Int64.max
 
+  /// Half of all ordinals are left.
+  static let firstOrdinal = UInt64(Int64.max)
+
   /// Above 1 GiB nothing is gained.
   static let batchBytes: ClosedRange<Int64> = 1...1 << 30
 

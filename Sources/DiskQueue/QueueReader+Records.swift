@@ -23,7 +23,7 @@ extension QueueReader {
 
   /// The records of a reader, read in batches of up to 512 records or 256 KiB (one record at
   /// least), on a thread of its own, which is one batch ahead and ends with the sequence and its
-  /// iterators.
+  /// iterators. A topic in memory needs no thread: the task reads.
   ///
   /// Single pass: a second loop goes on where the first one ended, also after an error, and after
   /// the end of the log. One loop at a time.
@@ -96,7 +96,7 @@ extension QueueReader {
 }
 
 /// Reads records for a task, many at a time, on a thread of its own: the cooperative pool has a
-/// thread a core, and none of them may wait for a disk.
+/// thread a core, and none of them may wait for a disk. What is in memory the task reads itself.
 ///
 /// At the end of the log it is the change itself that has the thread read on, and the task is woken
 /// when there is a record: to wake the task for that to ask for the next batch would put two more
@@ -132,6 +132,8 @@ private final class RecordFeed: @unchecked Sendable {
 
   private let thread = BackgroundThread()
   private let isFollowing: Bool
+  /// Whether reading may wait for a disk.
+  private let mayBlock: Bool
   /// Of the thread's jobs alone, of which there is one at a time.
   private var reader: QueueReader
 
@@ -151,6 +153,7 @@ private final class RecordFeed: @unchecked Sendable {
 
   /// - Parameter reader: one that throws its losses.
   init(_ reader: consuming QueueReader, isFollowing: Bool) {
+    mayBlock = reader.walker.index.storage.mayBlock
     self.reader = reader
     self.isFollowing = isFollowing
   }
@@ -162,6 +165,7 @@ private final class RecordFeed: @unchecked Sendable {
   ///
   /// - Throws: `cancelled` at once where the task is; the batch is the next one's then.
   func next() async throws(QueueError) -> Batch {
+    guard mayBlock else { return try await nextHere() }
     while true {
       let (number, isNew, batch, wait) = order.withLock { order in
         let batch = order.batch.take()
@@ -181,6 +185,17 @@ private final class RecordFeed: @unchecked Sendable {
       }
       if let batch { return batch }
       try await read.wait(for: number)
+    }
+  }
+
+  /// The next batch, read by the task itself.
+  private func nextHere() async throws(QueueError) -> Batch {
+    var isAwaited = false
+    while true {
+      let batch = readBatch(isAwaited: isAwaited)
+      guard case .waiting(let wait)? = batch.ending, batch.records.isEmpty else { return batch }
+      try await wait.change()
+      isAwaited = true
     }
   }
 

@@ -41,7 +41,7 @@ public struct QueueReader: ~Copyable {
   private let options: Options
   private let environment: Environment
   /// For `record(at:)`, which leaves the position alone.
-  private var lookup: RecordLookup?
+  var lookup: RecordLookup?
   /// For who waits at the end.
   let follower: Follower
 
@@ -141,11 +141,7 @@ public struct QueueReader: ~Copyable {
   ///   removed, until a call finds the directory changed.
   @_lifetime(&self)
   public mutating func record(at address: Address) throws(QueueError) -> BorrowedRecord {
-    if lookup == nil {
-      lookup = RecordLookup(
-        TopicIndex(walker.index.storage), payloadLimit: walker.payloadLimit,
-        bufferSize: Int(options.bufferSize.bytes))
-    }
+    makeLookup()
     try lookup!.seek(to: address, now: environment.now)
     switch try lookup!.walker.step() {
     case .record(let found, let ordinal, let payload):
@@ -163,12 +159,19 @@ public struct QueueReader: ~Copyable {
     }
   }
 
+  mutating func makeLookup() {
+    guard lookup == nil else { return }
+    lookup = RecordLookup(
+      TopicIndex(walker.index.storage), payloadLimit: walker.payloadLimit,
+      bufferSize: Int(options.bufferSize.bytes))
+  }
+
   private func report(_ loss: Loss) throws(QueueError) {
     guard let onLoss else { throw .loss(loss, path: walker.index.path(of: loss)) }
     onLoss(loss)
   }
 
-  private func tooLarge(_ address: UInt64, _ count: UInt64) -> QueueError {
+  func tooLarge(_ address: UInt64, _ count: UInt64) -> QueueError {
     QueueError(
       .payloadTooLarge,
       "a record of \(count) bytes is above this reader's limit of \(options.maximumPayload) and was"
@@ -187,7 +190,7 @@ extension LogWalker {
   /// A record in the window, for as long as nothing moves the walker.
   @_lifetime(borrow self)
   @inline(__always)
-  fileprivate func record(
+  func record(
     _ address: UInt64, _ ordinal: UInt64, at start: Int, _ length: Int
   ) -> BorrowedRecord {
     let bytes = Span<UInt8>(_bytes: window.bytes(length, at: start))

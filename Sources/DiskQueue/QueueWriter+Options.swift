@@ -35,9 +35,20 @@ extension QueueWriter {
     /// slab that was removed last may be back.
     public var maximumBytes: ByteCount?
 
-    /// What happens at ``maximumBytes``, and on a full disk. `fail` by default: whoever appends
-    /// knows best what to do.
-    public var whenFull: WhenFull = .fail
+    /// How many records the topic may hold; 2 or more. No bound by default. Room is made a slab at a
+    /// time, so a slab holds no more than a sixteenth of it.
+    public var maximumRecords: UInt64?
+
+    /// What happens at ``maximumBytes`` and ``maximumRecords``, and on a full disk. nil by default: in
+    /// memory the oldest slabs are dropped, which is what a bounded log in memory is for; on a disk the
+    /// append fails, as whoever appends knows best what to do.
+    public var whenFull: WhenFull?
+
+    /// The ordinal of the first record of a topic that is made: where it goes on counting what another
+    /// one held, say. 0 by default; below 2^63. A topic that is there counts on from its last record.
+    /// Such a topic begins with the first address of the second epoch, as one does whose first records
+    /// were cleaned.
+    public var firstOrdinal: UInt64 = 0
 
     /// Permission bits of a topic's directory that is made. 0700 by default: payloads are private.
     public var directoryPermissions: UInt16 = 0o700
@@ -92,7 +103,7 @@ extension QueueWriter {
     public enum WhenFull: Sendable {
       /// It fails with `noSpace`, and nothing of it is in the log; it goes on when there is room.
       case fail
-      /// It waits until a cleaner has made room below `maximumBytes`. `append` blocks its thread,
+      /// It waits until a cleaner has made room below the bound. `append` blocks its thread,
       /// `append(_:ensuring:)` suspends its task. A full disk cannot be waited for: it fails.
       case wait
       /// The oldest slabs are removed until there is room. Readers and consumers behind them are
@@ -117,9 +128,17 @@ extension QueueWriter {
             "slabSize is \(slabSize), and must be at most a quarter of maximumBytes"
               + " (\(maximumBytes)): room is made a whole slab at a time")
         }
-      } else if case .wait = whenFull {
+      } else if case .wait? = whenFull, maximumRecords == nil {
         throw .invalidOption(
           "whenFull is wait, and needs maximumBytes: a full disk cannot be waited for")
+      }
+      guard maximumRecords ?? 2 >= 2 else {
+        throw .invalidOption(
+          "maximumRecords is \(maximumRecords ?? 0), and must be 2 or more: room is made a whole slab"
+            + " at a time, and the slab that is written stays")
+      }
+      guard firstOrdinal <= Limits.firstOrdinal else {
+        throw .invalidOption("firstOrdinal is \(firstOrdinal), and must be below 2^63")
       }
       guard directoryPermissions <= 0o777, filePermissions <= 0o777 else {
         throw .invalidOption("permissions are bits from 0 to 0o777")

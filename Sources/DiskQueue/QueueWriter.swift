@@ -41,12 +41,16 @@ public final class QueueWriter: Sendable {
   }
 
   package init(topic: Topic, options: Options, environment: Environment) throws(QueueError) {
+    let bounds = topic.memoryBounds
+    let options = bounds?.fitted(options) ?? options
+    let environment = bounds?.fitted(environment) ?? environment
     try options.validate()
     self.topic = topic
     let storage = try topic.openForWriting(
       permissions: FilePermissions(
         directories: options.directoryPermissions, files: options.filePermissions))
     (core, recovery) = try WriterCore.open(storage, options: options, environment: environment)
+    if bounds != nil { core.attachToMemory() }
   }
 
   deinit { core.abandon() }

@@ -13,7 +13,9 @@ public struct QueueRecord: Sendable, Hashable {
   /// The bytes that were appended, verified against their checksum.
   public var payload: [UInt8]
 
-  public init(address: Address, ordinal: UInt64, payload: [UInt8]) {
+  public init(
+    address: Address = Address(rawValue: 0), ordinal: UInt64 = 0, payload: [UInt8] = []
+  ) {
     self.address = address
     self.ordinal = ordinal
     self.payload = payload

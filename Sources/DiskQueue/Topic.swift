@@ -9,6 +9,7 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
   private enum Place: Sendable {
     case directory(String)
     case storage(any TopicStorage)
+    case memory(MemoryStorage, MemoryBounds)
   }
 
   private let place: Place
@@ -20,37 +21,34 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
 
   public init(stringLiteral path: String) { self.init(path) }
 
-  /// A topic that lives as long as the values that name it. Two calls make two topics.
-  ///
-  /// - Parameter capacity: what it may hold, headers and marks included; 64 MiB by default.
-  ///   Appending more fails with `noSpace`.
-  public static func memory(capacity: ByteCount = .mebibytes(64)) -> Topic {
-    Topic(storage: MemoryStorage(capacity: Int(clamping: max(0, capacity.bytes))))
+  package init(storage: any TopicStorage) { place = .storage(storage) }
+
+  init(memory storage: MemoryStorage, _ bounds: MemoryBounds) { place = .memory(storage, bounds) }
+
+  /// The storage, of a topic that no directory holds.
+  private var storage: (any TopicStorage)? {
+    switch place {
+    case .directory: nil
+    case .storage(let storage): storage
+    case .memory(let storage, _): storage
+    }
   }
 
-  package init(storage: any TopicStorage) { place = .storage(storage) }
+  /// What a topic in memory is held to.
+  var memoryBounds: MemoryBounds? { if case .memory(_, let bounds) = place { bounds } else { nil } }
 
   /// The path, or what stands for it.
   public var description: String {
-    switch place {
-    case .directory(let path): path
-    case .storage(let storage): storage.path
-    }
+    directoryPath ?? storage?.path ?? ""
   }
 
   public static func == (left: Topic, right: Topic) -> Bool {
-    switch (left.place, right.place) {
-    case (.directory(let left), .directory(let right)): left == right
-    case (.storage(let left), .storage(let right)): left === right
-    default: false
-    }
+    left.directoryPath == right.directoryPath && left.storage === right.storage
   }
 
   public func hash(into hasher: inout Hasher) {
-    switch place {
-    case .directory(let path): hasher.combine(path)
-    case .storage(let storage): hasher.combine(ObjectIdentifier(storage))
-    }
+    hasher.combine(directoryPath)
+    hasher.combine(storage.map { ObjectIdentifier($0) })
   }
 
   // MARK: Opening
@@ -63,6 +61,7 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
   ) throws(QueueError) -> any TopicStorage {
     switch place {
     case .storage(let storage): return storage
+    case .memory(let storage, _): return storage
     case .directory(let path):
       do throws(SystemError) {
         return try PosixStorage(path: path, permissions: permissions)
@@ -76,6 +75,7 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
   func openForWriting(permissions: FilePermissions) throws(QueueError) -> any TopicStorage {
     switch place {
     case .storage(let storage): return storage
+    case .memory(let storage, _): return storage
     case .directory(let path):
       do throws(SystemError) {
         return try PosixStorage(creating: path, permissions: permissions)

@@ -44,7 +44,7 @@ struct WriterEndingTests {
 
   @Test("a refused long record leaves nothing behind: the topic closes cleanly, and has its room")
   func refusedLongRecord() throws {
-    let topic = Topic.memory(capacity: .mebibytes(1))
+    let topic = Topic(storage: MemoryStorage(capacity: 1 << 20))
     var options = QueueWriter.Options()
     options.bufferSize = .kibibytes(4)
     let writer = try QueueWriter(topic: topic, options: options, environment: fixedEnvironment())

@@ -30,11 +30,13 @@ final class TopicWatch: Sendable {
   ///
   /// - Throws: `cancelled` at once where the task is; what `end` says.
   func change(since generation: UInt64) async throws(QueueError) {
+    watch.expectChange()
     try await changes.wait(for: generation + 1)
   }
 
   /// As `change`, and blocks the thread.
   func changeBlocking(since generation: UInt64) throws(QueueError) {
+    watch.expectChange()
     try changes.waitBlocking(for: generation + 1)
   }
 
@@ -44,6 +46,7 @@ final class TopicWatch: Sendable {
   func whenChanged(
     since generation: UInt64, _ call: @escaping @Sendable (Result<Void, QueueError>) -> Void
   ) {
+    watch.expectChange()
     changes.call(whenAt: generation + 1, call)
   }
 

@@ -50,9 +50,10 @@ extension WriterCore {
   }
 
   private var capReached: QueueError {
-    QueueError(
+    let bound = updateTail { $0.isAtMaximumRecords } ? "maximumRecords" : "maximumBytes"
+    return QueueError(
       .noSpace,
-      "the topic is at its maximumBytes: clean it, or raise it; nothing before this record is"
+      "the topic is at its \(bound): clean it, or raise it; nothing before this record is"
         + " harmed, and appending goes on when there is room",
       path: storage.path)
   }
@@ -80,10 +81,13 @@ extension WriterCore {
   private func recountAlone(forPayload payload: Int) throws(QueueError) -> UInt64 {
     while true {
       let base = updateTail { $0.slab.base }
-      let bytes = try SlabFront(of: storage).bytes(before: base)
+      let front = try SlabFront(of: storage)
+      let bytes = front.bytes(before: base)
+      let first = policies.boundsRecords ? try front.firstOrdinal(in: storage) : nil
       let shortage = updateTail { tail -> UInt64? in
         guard tail.slab.base == base else { return nil }
         tail.otherBytes = bytes
+        if let first { tail.firstOrdinal = first }
         tail.settlePlainEnd()
         return tail.shortage(forPayload: payload)
       }
@@ -150,7 +154,11 @@ extension WriterCore {
           throw error
         }
         if case .kept = outcome { throw nothingToDrop(holds) }
-        updateTail { $0.otherBytes -= min($0.otherBytes, slab.bytes) }
+        let first = policies.boundsRecords ? try front.firstOrdinal(in: storage) : nil
+        updateTail { tail in
+          tail.otherBytes -= min(tail.otherBytes, slab.bytes)
+          if let first { tail.firstOrdinal = first }
+        }
         if case .removed(let bytes) = outcome { removed = removed.addingSaturating(bytes) }
         left = lacking(removed)
       }

@@ -102,6 +102,7 @@ extension WriterCore {
     switch level {
     case .buffered: break
     case .flushed: try flush()
+    case .synced where !storage.mayBlock: if synced.value < target { try sync() }
     case .synced: try await synced.wait(for: target) { startTurns() }
     }
   }
@@ -215,6 +216,9 @@ extension WriterCore {
   func onThread<R: Sendable>(
     _ body: @escaping @Sendable (WriterCore) throws(QueueError) -> R
   ) async throws(QueueError) -> R {
-    try await thread.run(path: storage.path) { [self] () throws(QueueError) in try body(self) }
+    guard storage.mayBlock else { return try body(self) }
+    return try await thread.run(path: storage.path) { [self] () throws(QueueError) in
+      try body(self)
+    }
   }
 }

@@ -42,11 +42,13 @@ final class WriterCore: Sendable {
     var flushTime: UInt64
     var syncTime: UInt64
     var whenFull: QueueWriter.Options.WhenFull
+    var boundsRecords: Bool
 
     init(_ options: QueueWriter.Options) {
       flushTime = options.flushEvery.time?.clampedNanoseconds ?? .max
       syncTime = options.syncEvery.time?.clampedNanoseconds ?? .max
-      whenFull = options.whenFull
+      whenFull = options.whenFull ?? .fail
+      boundsRecords = options.maximumRecords != nil
     }
   }
 
@@ -75,13 +77,17 @@ final class WriterCore: Sendable {
     }
     do throws(QueueError) {
       let opened = try Recovery.open(
-        storage, maximumPayload: UInt32(clamping: options.maximumPayload.bytes),
-        environment: environment)
+        storage, firstOrdinal: options.firstOrdinal,
+        maximumPayload: UInt32(clamping: options.maximumPayload.bytes), environment: environment)
       var tail = LogTail(
         opened.start, storage: storage,
         settings: LogTail.Settings(options, topicID: opened.topicID, now: environment.now))
-      if options.maximumBytes != nil {
-        tail.otherBytes = try SlabFront(of: storage).bytes(before: opened.start.slab.base)
+      if options.maximumBytes != nil || options.maximumRecords != nil {
+        let front = try SlabFront(of: storage)
+        tail.otherBytes = front.bytes(before: opened.start.slab.base)
+        if options.maximumRecords != nil {
+          tail.firstOrdinal = try front.firstOrdinal(in: storage) ?? tail.ordinal
+        }
       }
       let core = WriterCore(
         tail: tail, storage, storageLock: lock, policies: Policies(options),
@@ -307,7 +313,7 @@ final class WriterCore: Sendable {
       }
       if isFinal {
         end(error)
-        storageLock.release()
+        leave()
       } else {
         // Turns that found it closed have told nobody. Where nobody waits, nothing is synced that
         // nobody asked for: whoever comes from now on starts his own.
@@ -315,6 +321,12 @@ final class WriterCore: Sendable {
       }
       throw error
     }
+    leave()
+  }
+
+  /// Gives the topic to the next writer.
+  private func leave() {
+    (storage as? MemoryStorage)?.detach(self)
     storageLock.release()
   }
 
@@ -347,20 +359,28 @@ final class WriterCore: Sendable {
       return true
     }
     thread.close()
-    if wasOpen { storageLock.release() }
+    if wasOpen { leave() }
   }
 
   /// As the death of the process: what is in the buffer is gone.
   func die() {
     updateTail { $0.stopTaking() }
     thread.close()
-    storageLock.release()
+    leave()
     synced.end(.closed(path: storage.path))
     wakeRoomSeekers()
   }
 
   /// Ends the thread; a later job starts another one.
   func stopThread() { thread.stop() }
+}
+
+extension WriterCore: MemoryWriter {
+  /// Lets whoever reads have what is in the buffer, where that is memory as well.
+  func attachToMemory() { (storage as? MemoryStorage)?.attach(self) }
+
+  func handOver() { updateTail { $0.handOver() } }
+  func handOverAtOnce() { updateTail { $0.handOverAtOnce() } }
 }
 
 extension LogTail {
@@ -386,6 +406,7 @@ extension LogTail.Settings {
       maximumPayload: UInt32(clamping: options.maximumPayload.bytes),
       markSpacing: options.markSpacing, bufferSize: Int(options.bufferSize.bytes),
       maximumBytes: options.maximumBytes.map { UInt64($0.bytes) } ?? .max,
+      maximumRecords: options.maximumRecords ?? .max,
       flushEvery: LogTail.Threshold(options.flushEvery),
       syncEvery: LogTail.Threshold(options.syncEvery), topicID: topicID, now: now)
   }

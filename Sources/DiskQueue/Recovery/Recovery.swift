@@ -14,9 +14,11 @@ enum Recovery {
   /// The largest record that recovery holds in memory; longer ones are checked in pieces.
   private static let bufferSize = 1 << 18
 
+  /// - Parameter firstOrdinal: of a topic that is made.
   /// - Precondition: the caller holds the topic's lock.
   static func open(
-    _ storage: any TopicStorage, maximumPayload: UInt32, environment: Environment
+    _ storage: any TopicStorage, firstOrdinal: UInt64 = 0, maximumPayload: UInt32,
+    environment: Environment
   ) throws(QueueError) -> Opened {
     let found = try find(storage)
     guard let plan = RecoveryPlan.decide(found?.findings) else {
@@ -26,8 +28,11 @@ enum Recovery {
     case .create:
       try syncParent(of: storage)
       return try startEpoch(
-        RecoveryPlan.Beginning(epoch: 0, kept: 0, ordinal: 0, topicID: nil, stamp: 0), storage,
-        maximumPayload, environment,
+        // At address 0 stands ordinal 0, whatever is damaged there: what begins with another one stands
+        // elsewhere, as if records had been before it.
+        RecoveryPlan.Beginning(
+          epoch: firstOrdinal == 0 ? 0 : 1, kept: 0, ordinal: firstOrdinal, topicID: nil,
+          stamp: 0), storage, maximumPayload, environment,
         report: RecoveryReport(
           state: .created, keptRecords: 0, losses: [], end: Address(rawValue: 0),
           discardedBytes: 0))

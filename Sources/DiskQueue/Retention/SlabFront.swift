@@ -54,6 +54,16 @@ struct SlabFront: Sendable {
     slabs.lazy.filter { $0.base < base }.reduce(0) { $0.addingSaturating($1.bytes) }
   }
 
+  /// The ordinal of the first record, by the first slab that tells one; nil: none does.
+  func firstOrdinal(in storage: any TopicStorage) throws(QueueError) -> UInt64? {
+    for slab in slabs {
+      guard let head = try SlabFile.open(slab.base, in: storage)?.head() else { continue }
+      let own = topicID.map { head.of(topicID: $0) } ?? head
+      if let ordinal = own.ordinal { return ordinal }
+    }
+    return nil
+  }
+
   /// What keeps the first slab; nil: it may go.
   ///
   /// - Parameter synced: as for `SlabRemoval.removeFirst`.

@@ -40,6 +40,16 @@ extension LogTail {
     zeroAhead()
   }
 
+  /// As `flush`, where nobody can be told of an error: whoever writes next is.
+  mutating func handOver() {
+    guard failure == nil, !buffer.isEmpty else { return }
+    do throws(QueueError) {
+      try flush()
+    } catch {
+      // What was not written stays in the buffer, in order.
+    }
+  }
+
   mutating func noteFlushed() {
     flushedOrdinal = ordinal
     flushedEnd = position
@@ -132,8 +142,18 @@ extension LogTail {
   static let mostOverhead = UInt64(
     FrameHeader.byteCount + SlabHeader.byteCount + 2 * Mark.byteCount)
 
-  /// By how many bytes the cap is too low for a record; 0: there is room.
+  /// By how many bytes the cap is too low for a record, or 1 where it is one record too many; 0:
+  /// there is room.
   func shortage(forPayload payload: Int) -> UInt64 {
+    max(byteShortage(forPayload: payload), isAtMaximumRecords ? 1 : 0)
+  }
+
+  var isAtMaximumRecords: Bool {
+    settings.maximumRecords < .max
+      && ordinal - min(ordinal, firstOrdinal) >= settings.maximumRecords
+  }
+
+  private func byteShortage(forPayload payload: Int) -> UInt64 {
     guard settings.maximumBytes < .max else { return 0 }
     let used = otherBytes.addingReportingOverflow(position - slab.base)
     let needed = UInt64(payload) + Self.mostOverhead + Self.reserve

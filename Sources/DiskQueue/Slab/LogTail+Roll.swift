@@ -67,6 +67,7 @@ extension LogTail {
     slab = next
     slabBegan = next.base
     slabLimit = Self.limit(ofSlab: next.base, size: settings.slabSize)
+    slabEndOrdinal = Self.end(ofSlabFrom: ordinal, settings)
     slabHasRecord = false
   }
 

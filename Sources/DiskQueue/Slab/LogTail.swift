@@ -18,6 +18,10 @@ struct LogTail: ~Copyable, Sendable {
     var bufferSize: Int
     /// What all slabs may hold together.
     var maximumBytes: UInt64 = .max
+    /// How many records all slabs may hold together.
+    var maximumRecords: UInt64 = .max
+    /// How many records a slab may hold: what is dropped at a time is a small part of all.
+    var slabRecords: UInt64 { maximumRecords == .max ? .max : max(1, maximumRecords / 16) }
     var flushEvery = Threshold()
     var syncEvery = Threshold()
     var topicID: UInt64
@@ -62,6 +66,11 @@ struct LogTail: ~Copyable, Sendable {
   var hasRoomAhead = false
   /// The size of all slabs but this one, as far as they are known to be there.
   var otherBytes: UInt64 = 0
+  /// That of the first record of the first slab, as far as it is known to be there; of interest where
+  /// records are bounded.
+  var firstOrdinal: UInt64 = 0
+  /// A record from this ordinal on goes to another slab, unless it is the slab's first.
+  var slabEndOrdinal: UInt64
 
   /// The address of the next frame.
   var position: UInt64
@@ -96,6 +105,9 @@ struct LogTail: ~Copyable, Sendable {
   /// How many slabs were made, and how many of those had their names synced.
   var slabsMade = 0
   var slabsNamed = 0
+
+  /// Whether the next record is flushed at once: somebody waits for it.
+  private var isExpected = false
 
   /// Whether a time to flush, or to sync, is set.
   var flushIsTimed = false
@@ -132,6 +144,12 @@ struct LogTail: ~Copyable, Sendable {
     slabLimit =
       start.slabIsFull
       ? start.position : Self.limit(ofSlab: start.slab.base, size: settings.slabSize)
+    slabEndOrdinal = Self.end(ofSlabFrom: start.ordinal, settings)
+  }
+
+  static func end(ofSlabFrom ordinal: UInt64, _ settings: Settings) -> UInt64 {
+    let (end, overflow) = ordinal.addingReportingOverflow(settings.slabRecords)
+    return overflow ? .max : end
   }
 
   /// Where a writer begins: behind a mark that is on stable storage.
@@ -226,10 +244,11 @@ struct LogTail: ~Copyable, Sendable {
     if isLong, fits(UInt64(Mark.byteCount)) { try putMark() }
     let wantsSync = settings.syncEvery.isReached(
       records: ordinal &- syncedOrdinal, bytes: position &- synced)
-    if wantsSync
+    if wantsSync || isExpected
       || settings.flushEvery.isReached(
         records: ordinal &- flushedOrdinal, bytes: UInt64(buffer.count))
     {
+      isExpected = false
       try flush(orTakeBack: frame, to: before)
     }
     var appended = Appended(address: address, wantsSync: wantsSync)
@@ -284,7 +303,7 @@ struct LogTail: ~Copyable, Sendable {
           || position - lastMarkEnd >= settings.markSpacing)
     let needed = frame + (wantsMark ? UInt64(Mark.byteCount) : 0)
     // A slab's first record may reach beyond its size, but none into the next epoch.
-    if slabHasRecord, !fits(needed) { try roll() }
+    if slabHasRecord, !fits(needed) || ordinal >= slabEndOrdinal { try roll() }
     if needed > Epoch.end(Epoch.of(slab.base)) - position { try rollEpoch() }
     // A roll counts as the mark.
     if markIsDue || wantsMark && position != lastMarkEnd { try putMark() }
@@ -336,6 +355,16 @@ struct LogTail: ~Copyable, Sendable {
     }
   }
 
+  /// As `handOver`; where there is nothing to hand over, the next record is, at once.
+  mutating func handOverAtOnce() {
+    let waited = buffer.count
+    handOver()
+    // What was written has told whoever watches.
+    guard buffer.count == waited else { return }
+    isExpected = true
+    plainEnd = 0
+  }
+
   func fits(_ count: UInt64) -> Bool {
     position <= slabLimit && slabLimit - position >= count
   }
@@ -375,7 +404,7 @@ struct LogTail: ~Copyable, Sendable {
   }
 
   mutating func settlePlainEnd() {
-    guard failure == nil, !isClosed, !markIsDue, !buffer.isEmpty else {
+    guard failure == nil, !isClosed, !markIsDue, !isExpected, !buffer.isEmpty else {
       plainEnd = 0
       return
     }
@@ -393,7 +422,8 @@ struct LogTail: ~Copyable, Sendable {
         sum(synced, settings.syncEvery.bytes - 1)))
     plainOrdinal = min(
       sum(flushedOrdinal, settings.flushEvery.records - 1),
-      sum(syncedOrdinal, settings.syncEvery.records - 1))
+      sum(syncedOrdinal, settings.syncEvery.records - 1),
+      min(slabEndOrdinal, sum(firstOrdinal, settings.maximumRecords)))
   }
 
   // MARK: Ending

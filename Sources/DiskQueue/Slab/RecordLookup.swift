@@ -46,6 +46,16 @@ struct RecordLookup: ~Copyable {
     if places.count > Self.mostPlaces { places.removeLast() }
   }
 
+  /// Stands before the record of an ordinal, or before what is there in its place: at once where the
+  /// last lookup left it there, as when records are looked up one after the other.
+  ///
+  /// - Throws: `beyondLatest`; as `LogWalker.seek`.
+  mutating func seek(toOrdinal ordinal: UInt64) throws(QueueError) {
+    guard !walker.stands(at: ordinal) else { return }
+    try walker.seek(to: .ordinal(ordinal), now: { 0 })
+    forgetWhatChanged()
+  }
+
   /// The slab of an address, if it is kept open and holds it still.
   private mutating func place(of address: UInt64) throws(QueueError) -> LogWalker.Place? {
     guard
@@ -101,6 +111,12 @@ struct RecordLookup: ~Copyable {
 }
 
 extension LogWalker {
+  /// Whether the next step is known to be the record of an ordinal.
+  fileprivate func stands(at ordinal: UInt64) -> Bool {
+    ordinal == self.ordinal && ordinalIsCounted && slab != nil && pending == nil && arrival == nil
+      && owedLoss == nil
+  }
+
   /// Goes on behind a mark that the window shows.
   fileprivate mutating func start(behind mark: MarkAt) {
     position = mark.end

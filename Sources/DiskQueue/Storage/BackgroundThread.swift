@@ -15,6 +15,9 @@ final class BackgroundThread: Sendable {
   }
   private let state = Mutex(State())
 
+  /// Whether there is a thread now.
+  var isRunning: Bool { state.withLock { $0.queue != nil } }
+
   /// Queues a job for when a time has passed, on the monotonic clock. It is dropped where the thread
   /// is stopped before. Fails as `submit`.
   func submit(

@@ -4,8 +4,13 @@
 internal import Synchronization
 
 /// A topic in memory, for as long as a value names it. "Durable" means nothing more than written.
+///
+/// Its writer, which is in this process, keeps what was appended in its buffer until somebody looks:
+/// whoever reads to the end of a file has it handed over first. So a record can be read once it was
+/// appended, and appending costs no more than where a system's cache is written to now and then.
 final class MemoryStorage: TopicStorage {
   let path: String
+  let mayBlock = false
 
   private struct Contents {
     var files: [String: MemoryFile] = [:]
@@ -13,13 +18,23 @@ final class MemoryStorage: TopicStorage {
     var consumers: MemoryStorage?
   }
   private let contents = Mutex(Contents())
-  private let budget: Budget
+  private let budget: MemoryBudget
   private let watchers = Watchers()
+  private let source = MemorySource()
 
   /// - Parameter capacity: bytes that all files may hold together; writing more fails with ENOSPC.
-  convenience init(capacity: Int) { self.init(path: "memory", budget: Budget(capacity: capacity)) }
+  convenience init(capacity: Int) {
+    self.init(path: "memory", budget: MemoryBudget(capacity: capacity))
+  }
 
-  private init(path: String, budget: Budget) {
+  /// Takes the writer that keeps back what was appended, until `detach`. It is asked on threads that
+  /// read, which hold none of its locks.
+  func attach(_ writer: any MemoryWriter) { source.attach(writer) }
+
+  /// The writer has ended, with nothing kept back.
+  func detach(_ writer: any MemoryWriter) { source.detach(writer) }
+
+  private init(path: String, budget: MemoryBudget) {
     self.path = path
     self.budget = budget
   }
@@ -36,7 +51,7 @@ final class MemoryStorage: TopicStorage {
   }
 
   func create(_ name: String) throws(SystemError) -> any StorageFile {
-    let file = MemoryFile(budget, watchers)
+    let file = MemoryFile(budget, watchers, source)
     let isNew = contents.withLock { contents in
       guard contents.files[name] == nil else { return false }
       contents.files[name] = file
@@ -63,7 +78,8 @@ final class MemoryStorage: TopicStorage {
 
   func lock(_ name: String, creating: Bool) throws(SystemError) -> any StorageLock {
     let locked = contents.withLock { contents -> Result<MemoryFile, SystemError> in
-      guard let file = contents.files[name] ?? (creating ? MemoryFile(budget, watchers) : nil)
+      guard
+        let file = contents.files[name] ?? (creating ? MemoryFile(budget, watchers, source) : nil)
       else { return .failure(SystemError(errno: Errno.noEntry, call: "openat")) }
       guard contents.locked.insert(name).inserted else {
         return .failure(SystemError(errno: Errno.again, call: "lock"))
@@ -89,7 +105,19 @@ final class MemoryStorage: TopicStorage {
   }
 
   func watch(_ onChange: @escaping @Sendable () -> Void) throws(SystemError) -> any StorageWatch {
-    watchers.add(onChange)
+    MemoryWatch(watchers.add(onChange), source)
+  }
+
+  private final class MemoryWatch: StorageWatch {
+    private let watch: any StorageWatch
+    private let source: MemorySource
+
+    init(_ watch: any StorageWatch, _ source: MemorySource) {
+      self.watch = watch
+      self.source = source
+    }
+
+    func expectChange() { source.current?.handOverAtOnce() }
   }
 
   private final class MemoryLock: StorageLock {
@@ -116,6 +144,31 @@ final class MemoryStorage: TopicStorage {
   }
 }
 
+/// A writer that keeps back what was appended until somebody looks.
+protocol MemoryWriter: AnyObject, Sendable {
+  /// Hands over all that was appended. What fails stays, and the writer's next call meets it.
+  func handOver()
+
+  /// As `handOver`; where there is nothing to hand over, the next record is, at once.
+  func handOverAtOnce()
+}
+
+/// The writer of a topic in memory, if it has one.
+final class MemorySource: Sendable {
+  private let writer = Mutex<(any MemoryWriter)?>(nil)
+
+  var current: (any MemoryWriter)? { writer.withLock { $0 } }
+
+  func attach(_ new: any MemoryWriter) { writer.withLock { $0 = new } }
+
+  func detach(_ old: any MemoryWriter) {
+    writer.withLock { writer in
+      // The next writer may be there by now.
+      if writer === old { writer = nil }
+    }
+  }
+}
+
 /// Who wants to know of changes.
 package final class Watchers: Sendable {
   private struct State {
@@ -123,6 +176,9 @@ package final class Watchers: Sendable {
     var callbacks: [UInt64: @Sendable () -> Void] = [:]
   }
   private let state = Mutex(State())
+  /// How many there are, for who tells to find out cheaply that there is nobody.
+  // Sequentially consistent, as is the lock that who watches takes behind it, to look once more.
+  private let count = Atomic(0)
 
   package init() {}
 
@@ -132,11 +188,13 @@ package final class Watchers: Sendable {
       state.callbacks[state.next] = onChange
       return state.next
     }
+    count.add(1, ordering: .sequentiallyConsistent)
     return Watch(self, id)
   }
 
   /// Tells them all.
   package func tell() {
+    guard count.load(ordering: .sequentiallyConsistent) > 0 else { return }
     for callback in state.withLock({ Array($0.callbacks.values) }) { callback() }
   }
 
@@ -152,92 +210,8 @@ package final class Watchers: Sendable {
     deinit {
       // Dropped outside the lock: a callback may hold the last reference to something with a watch.
       let dropped = watchers.state.withLock { $0.callbacks.removeValue(forKey: id) }
+      watchers.count.subtract(1, ordering: .sequentiallyConsistent)
       _ = dropped
     }
   }
-}
-
-/// How much all files of a topic may hold together.
-private final class Budget: Sendable {
-  private let left: Mutex<Int>
-
-  init(capacity: Int) { left = Mutex(capacity) }
-
-  /// Takes as much of `count` as there is.
-  func take(_ count: Int) -> Int {
-    left.withLock { left in
-      let taken = min(count, max(left, 0))
-      left -= taken
-      return taken
-    }
-  }
-
-  func giveBack(_ count: Int) { left.withLock { $0 += count } }
-}
-
-private final class MemoryFile: StorageFile {
-  private let bytes = Mutex<[UInt8]>([])
-  private let budget: Budget
-  private let watchers: Watchers
-
-  init(_ budget: Budget, _ watchers: Watchers) {
-    self.budget = budget
-    self.watchers = watchers
-  }
-
-  deinit { budget.giveBack(bytes.withLock { $0.count }) }
-
-  func read(
-    into target: UnsafeMutableRawBufferPointer, at offset: UInt64
-  ) throws(SystemError) -> Int {
-    bytes.withLock { bytes in
-      guard let start = Int(exactly: offset), start < bytes.count else { return 0 }
-      let count = min(target.count, bytes.count - start)
-      unsafe target.copyBytes(from: bytes[start..<start + count])
-      return count
-    }
-  }
-
-  func write(_ source: RawSpan, at offset: UInt64) throws(SystemError) -> Int {
-    let count = bytes.withLock { bytes -> Int in
-      guard let start = Int(exactly: offset) else { return 0 }
-      let overwritten = max(0, min(source.byteCount, bytes.count - start))
-      // Zeros, as in a file that is written to behind its end.
-      let gap = max(0, start - bytes.count)
-      let (wanted, overflow) = gap.addingReportingOverflow(source.byteCount - overwritten)
-      guard !overflow else { return 0 }
-      let taken = budget.take(wanted)
-      let added = taken - gap
-      guard overwritten > 0 || added > 0 else {
-        budget.giveBack(taken)
-        return 0
-      }
-      for index in 0..<overwritten { bytes[start + index] = source.byte(index) }
-      bytes.append(contentsOf: repeatElement(0, count: gap))
-      unsafe source.extracting(overwritten..<overwritten + added).withUnsafeBytes {
-        unsafe bytes.append(contentsOf: $0)
-      }
-      return overwritten + added
-    }
-    guard count > 0 else { throw SystemError(errno: Errno.noSpace, call: "pwrite") }
-    watchers.tell()
-    return count
-  }
-
-  func sync() throws(SystemError) {}
-
-  func truncate(to count: UInt64) throws(SystemError) {
-    let removed = bytes.withLock { bytes -> Int in
-      let removed = max(0, bytes.count - Int(clamping: count))
-      bytes.removeLast(removed)
-      return removed
-    }
-    budget.giveBack(removed)
-  }
-
-  func size() throws(SystemError) -> UInt64 { UInt64(bytes.withLock { $0.count }) }
-
-  func reserve(_ count: UInt64, at offset: UInt64) -> Bool { false }
-
-  func dropCache() {}
 }

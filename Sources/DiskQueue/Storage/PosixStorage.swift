@@ -50,6 +50,34 @@ final class PosixStorage: TopicStorage {
     try self.init(path: path, directory: directory, permissions: permissions)
   }
 
+  /// Removes a directory of its own making, with all that is in it; what cannot be removed stays.
+  func removeAll() {
+    do throws(SystemError) {
+      if let consumers = try? consumers(creating: false) {
+        try PosixStorage.removeFiles(of: consumers)
+        try Syscalls.removeDirectory(inDirectory: directory.number, TopicLayout.consumersName)
+      }
+      try PosixStorage.removeFiles(of: self)
+      try Syscalls.removeDirectory(path)
+    } catch {
+      // Told of what failed before it, which is why it is removed.
+    }
+  }
+
+  private static func removeFiles(of directory: any StorageDirectory) throws(SystemError) {
+    var names: [String] = []
+    try directory.forEachName { names.append($0) }
+    for name in names { try directory.remove(name) }
+  }
+
+  /// Gives the directory another name. Durable after `syncParent`.
+  ///
+  /// - Returns: the directory by its new name.
+  func moved(to path: String) throws(SystemError) -> PosixStorage {
+    try Syscalls.move(self.path, to: path)
+    return try PosixStorage(path: path, directory: directory, permissions: permissions)
+  }
+
   private static func makeDirectories(to path: String) throws(SystemError) {
     do throws(SystemError) {
       _ = Descriptor(try Syscalls.openAncestor(path))

@@ -69,6 +69,13 @@ package protocol TopicStorage: StorageDirectory {
   /// The directory of the consumers' cursors, made if need be and `creating`; else ENOENT. Its name
   /// is durable after `syncDirectory`.
   func consumers(creating: Bool) throws(SystemError) -> any StorageDirectory
+
+  /// Whether a call may wait for a disk. Where none does, nothing needs a thread of its own.
+  var mayBlock: Bool { get }
+}
+
+extension TopicStorage {
+  package var mayBlock: Bool { true }
 }
 
 /// A file of a topic. Closed when the last reference goes.
@@ -109,4 +116,12 @@ package protocol StorageLock: AnyObject, Sendable {
 }
 
 /// A watch on a topic; it ends with its last reference.
-package protocol StorageWatch: AnyObject, Sendable {}
+package protocol StorageWatch: AnyObject, Sendable {
+  /// Somebody is about to wait for a change. A writer that holds back what it was given until
+  /// somebody looks hands it over now, or else with the next record.
+  func expectChange()
+}
+
+extension StorageWatch {
+  package func expectChange() {}
+}

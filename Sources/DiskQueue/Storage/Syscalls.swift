@@ -174,6 +174,23 @@ enum Syscalls {
     _ = try check("unlinkat") { unsafe unlinkat(descriptor, name, 0) }
   }
 
+  static func removeDirectory(inDirectory descriptor: Int32, _ name: String) throws(SystemError) {
+    try checkPath(name, "unlinkat")
+    _ = try check("unlinkat") { unsafe unlinkat(descriptor, name, AT_REMOVEDIR) }
+  }
+
+  static func removeDirectory(_ path: String) throws(SystemError) {
+    try checkPath(path, "rmdir")
+    _ = try check("rmdir") { unsafe rmdir(path) }
+  }
+
+  /// Gives a directory a new name; an empty directory of that name is replaced.
+  static func move(_ old: String, to new: String) throws(SystemError) {
+    try checkPath(old, "rename")
+    try checkPath(new, "rename")
+    _ = try check("rename") { unsafe rename(old, new) }
+  }
+
   static func closeFile(_ descriptor: Int32) { close(descriptor) }
 
   private static func status(_ descriptor: Int32) throws(SystemError) -> stat {

@@ -10,7 +10,7 @@ import Testing
 struct FullDiskCleaningTests {
   @Test("what was acknowledged durably goes, though no slab had room to state a sync")
   func acknowledgedAndUnstated() async throws {
-    let topic = Topic.memory(capacity: .kibibytes(64))
+    let topic = Topic(storage: MemoryStorage(capacity: 64 << 10))
     var options = QueueWriter.Options()
     options.slabSize = .kibibytes(4)
     options.bufferSize = .kibibytes(4)
