@@ -204,3 +204,69 @@ int cfloor_drop(const char *directory) {
 }
 
 unsigned cfloor_xxhash_version(void) { return XXH_versionNumber(); }
+
+enum { BLOCK_BYTES = 4 << 20, BLOCKS = 16 };
+
+struct cfloor_memory {
+  uint8_t *blocks[BLOCKS];
+  size_t used[BLOCKS];
+  uint64_t addresses[BLOCKS];
+  unsigned current;
+  uint64_t address;
+};
+
+cfloor_memory *cfloor_memory_make(void) { return calloc(1, sizeof(cfloor_memory)); }
+
+int cfloor_memory_write(
+  cfloor_memory *log, const uint8_t *payload, size_t payload_bytes, uint64_t records
+) {
+  size_t frame = HEADER_BYTES + payload_bytes;
+  if (frame > BLOCK_BYTES) return EMSGSIZE;
+  for (uint64_t i = 0; i < records; i++) {
+    unsigned block = log->current;
+    if (log->blocks[block] == NULL || log->used[block] + frame > BLOCK_BYTES) {
+      if (log->blocks[block] != NULL) block = log->current = (block + 1) % BLOCKS;
+      if (log->blocks[block] == NULL) log->blocks[block] = malloc(BLOCK_BYTES);
+      if (log->blocks[block] == NULL) return ENOMEM;
+      log->used[block] = 0;
+      log->addresses[block] = log->address;
+    }
+    uint8_t *place = log->blocks[block] + log->used[block];
+    uint32_t length = (uint32_t)payload_bytes;
+    uint32_t checksum = (uint32_t)XXH3_64bits_withSeed(payload, payload_bytes, log->address);
+    memcpy(place, &length, 4);
+    memcpy(place + 4, &checksum, 4);
+    memcpy(place + HEADER_BYTES, payload, payload_bytes);
+    log->used[block] += frame;
+    log->address += frame;
+  }
+  return 0;
+}
+
+int64_t cfloor_memory_read(const cfloor_memory *log) {
+  int64_t payload_bytes = 0;
+  for (unsigned i = 1; i <= BLOCKS; i++) {
+    unsigned block = (log->current + i) % BLOCKS;
+    const uint8_t *bytes = log->blocks[block];
+    if (bytes == NULL) continue;
+    uint64_t address = log->addresses[block];
+    for (size_t offset = 0; offset < log->used[block];) {
+      uint32_t length;
+      uint32_t checksum;
+      memcpy(&length, bytes + offset, 4);
+      memcpy(&checksum, bytes + offset + 4, 4);
+      const uint8_t *payload = bytes + offset + HEADER_BYTES;
+      if ((uint32_t)XXH3_64bits_withSeed(payload, length, address) != checksum) return -1;
+      offset += HEADER_BYTES + length;
+      address += HEADER_BYTES + length;
+      payload_bytes += length;
+    }
+  }
+  return payload_bytes;
+}
+
+void cfloor_memory_free(cfloor_memory *log) {
+  if (log == NULL) return;
+  for (unsigned i = 0; i < BLOCKS; i++) free(log->blocks[i]);
+  free(log);
+}

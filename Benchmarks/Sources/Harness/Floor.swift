@@ -43,6 +43,28 @@ package enum Floor {
     guard error == 0 else { throw Failure("dropping cached pages failed with errno \(error)") }
   }
 
+  /// Frames in memory, for as long as this is held.
+  package final class Memory {
+    private let log: OpaquePointer
+
+    package init() throws {
+      guard let log = cfloor_memory_make() else { throw Failure("no memory for the floor") }
+      self.log = log
+    }
+
+    deinit { cfloor_memory_free(log) }
+
+    package func write(_ payload: [UInt8], records: Int) throws {
+      let error = cfloor_memory_write(log, payload, payload.count, UInt64(records))
+      guard error == 0 else { throw Failure("the floor's writing failed with errno \(error)") }
+    }
+
+    package func read(expecting bytes: Int) throws {
+      let seen = cfloor_memory_read(log)
+      guard seen == bytes else { throw Failure("the floor read \(seen) of \(bytes) bytes") }
+    }
+  }
+
   /// Of libxxhash, which both contestants call: "0.8.1".
   package static var hashVersion: String {
     let version = cfloor_xxhash_version()

@@ -36,6 +36,25 @@ package enum Library {
   package static func append(
     _ payload: [UInt8], records: Int, threads: Int, to writer: QueueWriter
   ) throws {
+    try onThreads(threads) {
+      for _ in 0..<records / threads { try writer.append(payload) }
+    }
+    try writer.flush()
+  }
+
+  /// Each thread reads the whole topic with a reader of its own, and sees so many bytes.
+  @inline(never)
+  package static func read(_ topic: Topic, threads: Int, expecting bytes: Int) throws {
+    try onThreads(threads) {
+      var reader = try QueueReader(topic: topic)
+      let seen = try read(&reader)
+      guard seen == bytes else { throw Failure("\(seen) of \(bytes) bytes were read") }
+    }
+  }
+
+  private static func onThreads(
+    _ threads: Int, _ body: @escaping @Sendable () throws -> Void
+  ) throws {
     let group = DispatchGroup()
     let failures = Failures()
     let ready = DispatchSemaphore(value: 0)
@@ -46,7 +65,7 @@ package enum Library {
         ready.signal()
         start.wait()
         do {
-          for _ in 0..<records / threads { try writer.append(payload) }
+          try body()
         } catch {
           failures.add(error)
         }
@@ -58,7 +77,6 @@ package enum Library {
     for _ in 0..<threads { start.signal() }
     group.wait()
     try failures.throwFirst()
-    try writer.flush()
   }
 
   @inline(never)

@@ -106,9 +106,35 @@ enum EndToEnd {
       .atMost(50, records.all.percentile(50), "p50 ≤ 50 µs"),
       .atMost(1000, records.all.percentile(99), "p99 ≤ 1 ms"),
     ]
-    line.notes.append(
-      "medians; a record every 2 ms; the pipe is 8 bytes from one thread to another, the least that"
-        + " waking somebody takes here")
+    line.notes.append(Self.aboutWakeUps)
+    return line
+  }
+
+  private static let aboutWakeUps =
+    "medians; a record every 2 ms; the pipe is 8 bytes from one thread to another, the least that"
+    + " waking somebody takes here"
+
+  /// The same through memory.
+  static func wakeUpInMemory(_ context: Context) async throws -> Line {
+    context.progress("in memory, waking a task that waits")
+    let samples = 500
+    let (pipe, records) = (WakeUps(), WakeUps())
+    for _ in 0..<(context.repeats ?? 3) {
+      pipe.add(try await pipeWakeUps(samples))
+      let topic = Topic.memory()
+      let writer = try QueueWriter(topic: topic)
+      records.add(try await libraryWakeUps(samples, writer, topic, byRecords: true))
+      try writer.closeBlocking()
+    }
+    var line = Line(
+      row: "inmemory", path: "in memory: waking a task that waits", at: "100 B",
+      fileSystem: "memory", unit: .microseconds,
+      entries: [
+        pipe.entry("a pipe", .reference, samples), records.entry("DiskQueue", .diskQueue, samples),
+      ])
+    line.ratio = Spread(zip(records.medians, pipe.medians).map { $0 / $1 })
+    line.goals = [.atMost(20, records.all.percentile(50), "p50 ≤ 20 µs")]
+    line.notes.append(Self.aboutWakeUps)
     return line
   }
 

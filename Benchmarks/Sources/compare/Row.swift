@@ -6,7 +6,7 @@ import ArgumentParser
 /// What is measured together.
 enum Row: String, CaseIterable, ExpressibleByArgument {
   case append, batches, read, threads, synced, tasks, endtoend, random, opening, verify, damage
-  case growth, memory, bytes
+  case growth, memory, bytes, inmemory
 
   var title: String {
     switch self {
@@ -24,6 +24,7 @@ enum Row: String, CaseIterable, ExpressibleByArgument {
     case .growth: "the next 2 MiB at 1 MiB, 16 MiB, 256 MiB, and with --long 1 GiB, 10 GiB"
     case .memory: "peak resident, writer and reader: 1 MiB, 512 MiB, and with --long 10 GiB"
     case .bytes: "bytes in the files a byte of payload, 20 B and 1 KiB; floor and peers"
+    case .inmemory: "a topic in memory, 32 B: append and read by 1 to 8 threads; floor; waking; idling"
     }
   }
 
@@ -51,6 +52,7 @@ enum Row: String, CaseIterable, ExpressibleByArgument {
     case .growth: try await Growth.all(context)
     case .memory: try await Memory.all(context)
     case .bytes: try await Bytes.all(context)
+    case .inmemory: try await InMemory.all(context)
     }
   }
 }

@@ -3,6 +3,7 @@
 
 import DiskQueue
 import Glibc
+import Synchronization
 
 /// What the comparison has done in a process of its own.
 ///
@@ -10,18 +11,23 @@ import Glibc
 ///                                             flushes, says so, and waits to be killed
 ///     worker memory TOPIC PAYLOAD RECORDS     appends so many records and reads each of them, and
 ///                                             says what it had resident at most, in KiB
+///     worker idle STREAMS                     has so many streams wait in memory for a second, and says
+///                                             what that took of the processor, in microseconds
 @main
 enum Worker {
-  static func main() {
+  static func main() async {
     let arguments = CommandLine.arguments
-    do throws(QueueError) {
+    do {
       switch (arguments.dropFirst().first, arguments.dropFirst(3).compactMap { Int($0) }) {
+      case ("idle", _) where arguments.count == 3:
+        try await idle(streams: Int(arguments[2]) ?? 1)
       case ("fill", let numbers) where numbers.count == 3:
         try fill(Topic(arguments[2]), payload: numbers[0], synced: numbers[1], more: numbers[2])
       case ("memory", let numbers) where numbers.count == 2:
         try useMemory(Topic(arguments[2]), payload: numbers[0], records: numbers[1])
       default:
-        say("usage: worker fill TOPIC PAYLOAD SYNCED MORE | memory TOPIC PAYLOAD RECORDS", to: 2)
+        say("usage: worker fill TOPIC PAYLOAD SYNCED MORE | memory TOPIC PAYLOAD RECORDS | idle STREAMS",
+          to: 2)
         exit(64)
       }
     } catch {
@@ -60,6 +66,48 @@ enum Worker {
       exit(1)
     }
     say("\(peak)", to: 1)
+  }
+
+  private final class Received: Sendable {
+    let count = Atomic(0)
+  }
+
+  /// Each stream gets a record before that second and one behind it: they all wait, and wake.
+  private static func idle(streams: Int) async throws {
+    let topic = Topic.memory()
+    let writer = try QueueWriter(topic: topic)
+    let received = Received()
+    let tasks = (0..<streams).map { _ in
+      Task {
+        var count = 0
+        for try await _ in try QueueReader(topic: topic).records(following: true) {
+          received.count.add(1, ordering: .relaxed)
+          count += 1
+          if count == 2 { break }
+        }
+      }
+    }
+    try writer.append("before")
+    while received.count.load(ordering: .relaxed) < streams { await sleep(milliseconds: 10) }
+    await sleep(milliseconds: 100)
+    let before = processorTime()
+    await sleep(milliseconds: 1000)
+    let used = processorTime() - before
+    try writer.append("behind")
+    for task in tasks { try await task.value }
+    say("\(Double(used) / 1000)", to: 1)
+  }
+
+  private static func sleep(milliseconds: Int64) async {
+    // Fails only where the task is cancelled, and nobody cancels it.
+    try? await Task.sleep(for: .milliseconds(milliseconds))
+  }
+
+  /// Of all threads, in nanoseconds.
+  private static func processorTime() -> Int {
+    var time = timespec()
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+    return time.tv_sec * 1_000_000_000 + time.tv_nsec
   }
 
   /// The most that was resident at once, in KiB. Not from `getrusage`: that counts what the process

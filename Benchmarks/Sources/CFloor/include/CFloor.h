@@ -41,5 +41,21 @@ int64_t cfloor_read_at(
 /// Returns 0, or the errno.
 int cfloor_drop(const char *directory);
 
+/// Frames in memory, in blocks: the least that a log in memory must do.
+typedef struct cfloor_memory cfloor_memory;
+
+/// Blocks of 4 MiB, 16 of them at most: then the oldest one is written anew. NULL: no memory.
+cfloor_memory *cfloor_memory_make(void);
+
+/// Puts `records` frames of the same payload behind those that are there. Returns 0, or the errno.
+int cfloor_memory_write(
+  cfloor_memory *log, const uint8_t *payload, size_t payload_bytes, uint64_t records);
+
+/// Verifies every frame in place. Returns the payload bytes seen, or a negative number where a frame is
+/// not sound.
+int64_t cfloor_memory_read(const cfloor_memory *log);
+
+void cfloor_memory_free(cfloor_memory *log);
+
 /// The version of libxxhash, as 10,000 * major + 100 * minor + release.
 unsigned cfloor_xxhash_version(void);
