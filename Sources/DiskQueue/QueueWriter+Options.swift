@@ -130,7 +130,8 @@ extension QueueWriter {
         }
       } else if case .wait? = whenFull, maximumRecords == nil {
         throw .invalidOption(
-          "whenFull is wait, and needs maximumBytes: a full disk cannot be waited for")
+          "whenFull is wait, and needs maximumBytes or maximumRecords: a full disk cannot be waited"
+            + " for")
       }
       guard maximumRecords ?? 2 >= 2 else {
         throw .invalidOption(

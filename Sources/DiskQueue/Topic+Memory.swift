@@ -14,7 +14,7 @@ extension Topic {
   /// A record can be read once it was appended, and whoever waits is woken by it: nothing has to be
   /// flushed. The levels of ``Durability`` mean nothing more here than appended. Of a writer's options,
   /// `slabSize` and `bufferSize` are taken as far as they fit the bounds, and `flushEvery` and
-  /// `syncEvery` are not needed. No thread is made.
+  /// `syncEvery` are not needed. Neither a writer nor a stream of records makes a thread.
   ///
   /// Memory grows with what is written: to twice the capacity at the most, and with it the writer's
   /// buffer of up to 64 KiB.

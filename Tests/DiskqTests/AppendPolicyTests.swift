@@ -77,6 +77,26 @@ struct AppendPolicyTests {
     #expect(try bytes(topic) <= Self.most + 300)
   }
 
+  @Test("--maximum-records holds it to so many: it fails there, or drops the oldest sixteenth")
+  func maximumRecords() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    let full = try Diskq.run("append", topic, try input(directory), "--maximum-records", "1000")
+    #expect(full.status == 2)
+    #expect(full.errors.contains("the topic is at its --maximum-records: clean it, or raise it"))
+    #expect(try Diskq.run("read", topic).lines == recordLines(0..<1000))
+    let dropping = directory.at("dropping")
+    let appended = try Diskq.run(
+      "append", dropping, try input(directory), "--maximum-records", "1000", "--when-full",
+      "drop-oldest")
+    #expect(appended.status == 0)
+    let lines = try Diskq.run("read", dropping).lines
+    #expect(lines == recordLines(Self.records - lines.count..<Self.records))
+    #expect((939...1000).contains(lines.count))
+    let one = try Diskq.run("append", topic, try input(directory), "--maximum-records", "1")
+    #expect(one.status == 64)
+  }
+
   @Test("drop-oldest keeps the newest records")
   func dropOldest() throws {
     let directory = try TemporaryDirectory()

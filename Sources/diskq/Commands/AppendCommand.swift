@@ -73,8 +73,14 @@ struct AppendCommand: ParsableCommand {
   var maximumBytes: Size?
 
   @Option(
+    help: ArgumentHelp(
+      "How many records the topic may hold; 2 or more. (default: no bound)",
+      valueName: "count"))
+  var maximumRecords: UInt64?
+
+  @Option(
     help: """
-      Where there is no room at --maximum-bytes: fail; wait until a cleaner has made some; or make \
+      Where there is no room at --maximum-bytes or --maximum-records: fail; wait until a cleaner has made some; or make \
       some, also on a full disk, by removing the oldest slabs (drop-oldest), as far as all consumers \
       have acknowledged them (drop-oldest-acknowledged).
       """)
@@ -94,6 +100,7 @@ struct AppendCommand: ParsableCommand {
   private var options: QueueWriter.Options {
     var options = QueueWriter.Options()
     options.maximumBytes = maximumBytes?.count
+    options.maximumRecords = maximumRecords
     if let slabSize {
       options.slabSize = slabSize.count
     } else if let maximumBytes {

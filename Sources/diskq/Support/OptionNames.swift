@@ -7,7 +7,8 @@ import DiskQueue
 enum OptionNames {
   private static let names = [
     "slabSize": "--slab-size", "maximumPayload": "--maximum-payload",
-    "maximumBytes": "--maximum-bytes", "flushEvery": "--flush-every", "syncEvery": "--sync-every",
+    "maximumBytes": "--maximum-bytes", "maximumRecords": "--maximum-records",
+    "flushEvery": "--flush-every", "syncEvery": "--sync-every",
     "whenFull": "--when-full",
   ]
 
