@@ -75,7 +75,8 @@ struct UsageTests {
     let topic = directory.at("topic")
     let wait = try Diskq.run("append", topic, "--when-full", "wait")
     #expect(
-      wait.errorLines.first == "Error: --when-full is wait, and needs --maximum-bytes or --maximum-records: a full disk"
+      wait.errorLines.first
+        == "Error: --when-full is wait, and needs --maximum-bytes or --maximum-records: a full disk"
         + " cannot be waited for")
     let slab = try Diskq.run("append", topic, "--maximum-bytes", "64KiB", "--slab-size", "1MiB")
     #expect(
