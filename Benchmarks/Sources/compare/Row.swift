@@ -24,7 +24,7 @@ enum Row: String, CaseIterable, ExpressibleByArgument {
     case .growth: "the next 2 MiB at 1 MiB, 16 MiB, 256 MiB, and with --long 1 GiB, 10 GiB"
     case .memory: "peak resident, writer and reader: 1 MiB, 512 MiB, and with --long 10 GiB"
     case .bytes: "bytes in the files a byte of payload, 20 B and 1 KiB; floor and peers"
-    case .inmemory: "a topic in memory, 32 B: append and read by 1 to 8 threads; floor; waking; idling"
+    case .inmemory: "in memory, 32 B: append and read by 1 to 8 threads; floor; waking; idling"
     }
   }
 

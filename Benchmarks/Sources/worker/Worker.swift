@@ -26,7 +26,8 @@ enum Worker {
       case ("memory", let numbers) where numbers.count == 2:
         try useMemory(Topic(arguments[2]), payload: numbers[0], records: numbers[1])
       default:
-        say("usage: worker fill TOPIC PAYLOAD SYNCED MORE | memory TOPIC PAYLOAD RECORDS | idle STREAMS",
+        say(
+          "usage: worker fill TOPIC PAYLOAD SYNCED MORE | memory TOPIC PAYLOAD RECORDS | idle STREAMS",
           to: 2)
         exit(64)
       }
