@@ -13,4 +13,11 @@ static const int DISKQUEUE_F_OFD_SETLK = 37;
 // fallocate(2): <fcntl.h> under _GNU_SOURCE. With a 64-bit off_t, which all that Swift runs on have.
 static const int DISKQUEUE_FALLOC_FL_KEEP_SIZE = 1;
 int fallocate(int, int, long, long);
+
+// preadv2(2): <sys/uio.h> under _GNU_SOURCE.
+#include <sys/uio.h>
+static const int DISKQUEUE_RWF_NOWAIT = 8;
+#if defined(__GLIBC__)
+ssize_t preadv2(int, const struct iovec *, int, long, int);
+#endif
 #endif

@@ -84,7 +84,7 @@ extension QueueReader {
             onLoss(loss)
           case .end:
             return nil
-          case .waiting, .buffered, nil:
+          case .waiting, .buffered, .changed, nil:
             break
           }
           batch = try await feed.next()
@@ -98,9 +98,9 @@ extension QueueReader {
 /// Reads records for a task, many at a time, on a thread of its own: the cooperative pool has a
 /// thread a core, and none of them may wait for a disk. What is in memory the task reads itself.
 ///
-/// At the end of the log it is the change itself that has the thread read on, and the task is woken
-/// when there is a record: to wake the task for that to ask for the next batch would put two more
-/// changes of threads between a record's writing and its reading.
+/// At the end of the log the change itself wakes the task, which reads what the system has in its cache:
+/// nearly always the record that was just written. Where that shows none, or the storage cannot tell
+/// what it has, the thread looks; it also looks for the end behind what was read.
 ///
 /// The thread starts with the first batch and ends with the last reference to this.
 private final class RecordFeed: @unchecked Sendable {
@@ -120,6 +120,8 @@ private final class RecordFeed: @unchecked Sendable {
     /// The end of the buffer, for a task that waited and gets few records. The next batch is read
     /// when it is asked for: to have the thread read ahead takes longer than to go through these.
     case buffered
+    /// There was a change behind the end of the log, or what ended the wait for one.
+    case changed(Result<Void, QueueError>)
   }
 
   /// So much is read at a time, whatever the payloads' size: it bounds the memory, and how often a
@@ -134,8 +136,11 @@ private final class RecordFeed: @unchecked Sendable {
   private let isFollowing: Bool
   /// Whether reading may wait for a disk.
   private let mayBlock: Bool
-  /// Of the thread's jobs alone, of which there is one at a time.
+  /// Of whoever has the turn: the thread's job, of which there is one at a time, while one is under way;
+  /// else the task.
   private var reader: QueueReader
+  /// Whether the storage can tell what is had without waiting, as far as that is known. As `reader`.
+  private var readsHere = true
 
   private struct Order {
     /// How many batches were asked for.
@@ -146,10 +151,30 @@ private final class RecordFeed: @unchecked Sendable {
     var isUnderWay = false
     /// Where the last batch ended at the end of the log: what the next one waits for.
     var wait: Follower.Wait?
+
+    mutating func ask() {
+      asked += 1
+      isUnderWay = true
+    }
   }
-  private let order = Mutex(Order())
-  /// How many batches were read.
-  private let read = Progress()
+
+  /// What the thread leaves for the task. An object of its own: who makes a change leaves a note of it
+  /// here, and must not come to hold the last reference to the thread, whose end it would wait for.
+  private final class Box: Sendable {
+    let order = Mutex(Order())
+    /// How many batches were left.
+    let left = Progress()
+
+    func leave(_ batch: Batch, wait: Follower.Wait? = nil) {
+      order.withLock {
+        $0.batch = batch
+        $0.isUnderWay = false
+        $0.wait = wait
+      }
+      left.advance()
+    }
+  }
+  private let box = Box()
 
   /// - Parameter reader: one that throws its losses.
   init(_ reader: consuming QueueReader, isFollowing: Bool) {
@@ -167,14 +192,11 @@ private final class RecordFeed: @unchecked Sendable {
   func next() async throws(QueueError) -> Batch {
     guard mayBlock else { return try await nextHere() }
     while true {
-      let (number, isNew, batch, wait) = order.withLock { order in
+      let (number, isNew, batch, wait) = box.order.withLock { order in
         let batch = order.batch.take()
         // Behind a full batch the thread reads ahead, while this one is gone through.
         let isNew = !order.isUnderWay && (batch == nil || batch?.ending == nil)
-        if isNew {
-          order.asked += 1
-          order.isUnderWay = true
-        }
+        if isNew { order.ask() }
         return (order.asked, isNew, batch, isNew ? order.wait.take() : nil)
       }
       do throws(QueueError) {
@@ -183,9 +205,31 @@ private final class RecordFeed: @unchecked Sendable {
         // What was read comes first; the next call tries again.
         guard batch != nil else { throw error }
       }
-      if let batch { return batch }
-      try await read.wait(for: number)
+      if let batch {
+        guard case .changed(let change)? = batch.ending else { return batch }
+        if case .failure(let error) = change { return Batch(ending: .error(error)) }
+        let found = readWithoutWaiting()
+        if !found.records.isEmpty { return found }
+        box.order.withLock { $0.ask() }
+        try start(isAwaited: true)
+      }
+      try await box.left.wait(for: batch == nil ? number : number + 1)
     }
+  }
+
+  /// What the change brought, as far as that is had without waiting for a disk.
+  private func readWithoutWaiting() -> Batch {
+    readsHere = reader.loadWithoutWaiting()
+    var batch = Batch(ending: .buffered)
+    var bytes = 0
+    while batch.records.count < Self.mostRecords, bytes < Self.mostBytes,
+      let record = reader.nextBufferedCopy()
+    {
+      bytes += record.payload.count
+      batch.records.append(record)
+    }
+    batch.records.reverse()
+    return batch
   }
 
   /// The next batch, read by the task itself.
@@ -199,11 +243,12 @@ private final class RecordFeed: @unchecked Sendable {
     }
   }
 
-  private func start() throws(QueueError) {
+  /// Has the thread read the batch that was asked for.
+  private func start(isAwaited: Bool = false) throws(QueueError) {
     do throws(SystemError) {
-      try thread.submit { self.readOne() }
+      try thread.submit { self.readOne(isAwaited: isAwaited) }
     } catch {
-      order.withLock {
+      box.order.withLock {
         $0.asked -= 1
         $0.isUnderWay = false
       }
@@ -211,25 +256,28 @@ private final class RecordFeed: @unchecked Sendable {
     }
   }
 
-  /// Has the thread read the next batch once that is over.
+  /// Leaves a note once that is over; where the task could not read, the thread does.
   private func readOn(after wait: Follower.Wait) {
+    guard !readsHere else {
+      return wait.whenChanged { [box] in box.leave(Batch(ending: .changed($0))) }
+    }
     // Weak: nobody may be left to want it. Only the thread makes a reference of that, as the last
     // one ends the thread, for which a writer must not wait.
     wait.whenChanged { [weak self, thread] result in
       do throws(SystemError) {
-        try thread.submit { [weak self] in self?.readOne(after: result) }
+        try thread.submit { [weak self] in self?.readOne(behind: result, isAwaited: true) }
       } catch {
         // It runs, and is closed with the last reference to this: nobody waits for a batch.
       }
     }
   }
 
-  /// - Parameter change: how the wait that preceded it ended, if one did.
-  private func readOne(after change: Result<Void, QueueError>? = nil) {
+  /// - Parameter change: how the wait that preceded it ended.
+  private func readOne(behind change: Result<Void, QueueError> = .success(()), isAwaited: Bool) {
     var batch = Batch()
     do throws(QueueError) {
-      try change?.get()
-      batch = readBatch(isAwaited: change != nil)
+      try change.get()
+      batch = readBatch(isAwaited: isAwaited)
     } catch {
       batch.ending = .error(error)
     }
@@ -237,12 +285,7 @@ private final class RecordFeed: @unchecked Sendable {
     if case .waiting(let until) = batch.ending { wait = until }
     // A change without a record: the task sleeps on.
     if let wait, batch.records.isEmpty { return readOn(after: wait) }
-    order.withLock {
-      $0.batch = batch
-      $0.isUnderWay = false
-      $0.wait = wait
-    }
-    read.advance()
+    box.leave(batch, wait: wait)
   }
 
   /// - Parameter isAwaited: whether a task has waited for a record: it gets those that are in the

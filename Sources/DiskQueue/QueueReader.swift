@@ -131,6 +131,10 @@ public struct QueueReader: ~Copyable {
   /// The next record where the buffer shows it; nil says nothing about the log.
   mutating func nextBufferedCopy() -> QueueRecord? { walker.nextBuffered()?.copy() }
 
+  /// Has the buffer show what lies behind the position, as far as that is had without waiting for a
+  /// disk. False: nobody can tell how far that is.
+  mutating func loadWithoutWaiting() -> Bool { walker.loadWithoutWaiting() }
+
   /// The record that starts at exactly this address; the position does not move.
   ///
   /// - Throws: `notARecord` where none starts there: `address` of the error is that of the record it

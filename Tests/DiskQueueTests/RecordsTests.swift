@@ -10,11 +10,31 @@ import Testing
 struct RecordsTests {
   private static func texts(_ numbers: Range<Int>) -> [String] { numbers.map { "record \($0)" } }
 
-  private func memory(_ numbers: Range<Int>) throws -> (Topic, QueueWriter) {
-    let topic = Topic.memory()
+  /// Who reads: the task, where nothing waits for a disk; the thread, where nobody can tell what does;
+  /// both, where the system tells, whether it has what is asked for or not.
+  enum Place: CaseIterable {
+    case memory, simulated, directory, cold
+  }
+
+  /// A topic with records, and what has to be kept for as long as it is used.
+  private struct Sample {
+    let topic: Topic
+    let writer: QueueWriter
+    let directory: TemporaryDirectory?
+  }
+
+  private func sample(_ place: Place, _ numbers: Range<Int>) throws -> Sample {
+    let directory = place == .directory ? try TemporaryDirectory() : nil
+    let topic =
+      switch place {
+      case .memory: Topic.memory()
+      case .simulated: Topic(storage: SimulatedStorage())
+      case .directory: Topic((directory?.path ?? "") + "/topic")
+      case .cold: Topic(storage: ColdStorage())
+      }
     let writer = try QueueWriter(topic: topic)
     try append(numbers, to: writer)
-    return (topic, writer)
+    return Sample(topic: topic, writer: writer, directory: directory)
   }
 
   private func append(_ numbers: Range<Int>, to writer: QueueWriter) throws {
@@ -22,9 +42,12 @@ struct RecordsTests {
     try writer.flush()
   }
 
-  @Test("it gives what the reader gives, and ends at the end; a second loop goes on behind it")
-  func readsToTheEnd() async throws {
-    let (topic, writer) = try memory(0..<1_300)
+  @Test(
+    "it gives what the reader gives, and ends at the end; a second loop goes on behind it",
+    arguments: Place.allCases)
+  func readsToTheEnd(place: Place) async throws {
+    let sample = try sample(place, 0..<1_300)
+    let (topic, writer) = (sample.topic, sample.writer)
     var reader = try QueueReader(topic: topic)
     #expect(try reader.nextCopy()?.text == "record 0")
     let records = reader.records()
@@ -38,10 +61,11 @@ struct RecordsTests {
     #expect(more == Self.texts(1_300..<1_310))
   }
 
-  @Test("a loop that is left, and iterators side by side, share one pass")
-  func singlePass() async throws {
-    let (topic, _) = try memory(0..<1_000)
-    let records = try QueueReader(topic: topic).records()
+  @Test(
+    "a loop that is left, and iterators side by side, share one pass", arguments: Place.allCases)
+  func singlePass(place: Place) async throws {
+    let sample = try sample(place, 0..<1_000)
+    let records = try QueueReader(topic: sample.topic).records()
     var read: [String?] = []
     for try await record in records {
       read.append(record.text)
@@ -98,6 +122,33 @@ struct RecordsTests {
   private func words(_ error: QueueError, _ addresses: [Address]) -> String {
     let number = addresses.firstIndex { $0 == error.address } ?? -1
     return (error.loss == nil ? "passed" : "lost") + " at \(number)"
+  }
+
+  @Test(
+    "records that come one by one, and many at a time, are all received, in order",
+    arguments: Place.allCases)
+  func followed(place: Place) async throws {
+    let sample = try sample(place, 0..<1)
+    let (topic, writer) = (sample.topic, sample.writer)
+    let reached = Progress()
+    let task = Task { () throws(QueueError) -> [String?] in
+      var read: [String?] = []
+      for try await record in try QueueReader(topic: topic).records(following: true) {
+        read.append(record.text)
+        reached.advance()
+        if read.count == 3_001 { break }
+      }
+      return read
+    }
+    var next = 1
+    while next < 3_001 {
+      // Waits for the last one, or comes upon the loop while it reads.
+      if next % 3 == 0 { try await reached.wait(for: UInt64(next)) }
+      let end = min(3_001, next + [1, 2, 15, 16, 17, 600, 1][next % 7])
+      try append(next..<end, to: writer)
+      next = end
+    }
+    #expect(try await task.value == Self.texts(0..<3_001))
   }
 
   @Test("errors come where the reader throws them, once, and the next loop goes on")
@@ -170,9 +221,10 @@ struct RecordsTests {
     return (nil, read)
   }
 
-  @Test("a cancelled loop says so, and loses nothing", arguments: [false, true])
-  func cancelled(following: Bool) async throws {
-    let (topic, writer) = try memory(0..<700)
+  @Test("a cancelled loop says so, and loses nothing", arguments: [false, true], Place.allCases)
+  func cancelled(following: Bool, place: Place) async throws {
+    let sample = try sample(place, 0..<700)
+    let (topic, writer) = (sample.topic, sample.writer)
     // Cancelled between two records, where the batch is at its end, and where it waits.
     for count in [0, 1, 300, 511, 512, 513, 699, following ? 700 : 698] {
       let records = Carried(try QueueReader(topic: topic).records(following: following))
@@ -186,9 +238,12 @@ struct RecordsTests {
     try await writer.close()
   }
 
-  @Test("a task that waits at the end is woken by cancellation, whenever that comes")
-  func cancelledWhileWaiting() async throws {
-    let (topic, _) = try memory(0..<3)
+  @Test(
+    "a task that waits at the end is woken by cancellation, whenever that comes",
+    arguments: Place.allCases)
+  func cancelledWhileWaiting(place: Place) async throws {
+    let sample = try sample(place, 0..<3)
+    let topic = sample.topic
     for _ in 0..<100 {
       let reached = Progress()
       let task = Task { () -> QueueError.Code? in
@@ -207,9 +262,12 @@ struct RecordsTests {
     }
   }
 
-  @Test("a sequence may be dropped at any moment, also while its thread reads")
-  func dropped() async throws {
-    let (topic, _) = try memory(0..<2_000)
+  @Test(
+    "a sequence may be dropped at any moment, also while its thread reads",
+    arguments: Place.allCases)
+  func dropped(place: Place) async throws {
+    let sample = try sample(place, 0..<2_000)
+    let topic = sample.topic
     var first: [String?] = []
     for count in 0..<300 {
       let records = Carried(try QueueReader(topic: topic).records(following: true))
@@ -252,12 +310,13 @@ struct RecordsTests {
     #expect(storage.gone.value == 100)
   }
 
-  @Test("changes without a record do not wake the task, and the record behind them comes")
-  func spuriousChanges() async throws {
-    let storage = SimulatedStorage()
-    let topic = Topic(storage: storage)
-    let writer = try QueueWriter(topic: topic, options: .init(), environment: .simulated())
-    try append(0..<1, to: writer)
+  @Test(
+    "changes without a record do not end the wait, and the record behind them comes",
+    arguments: Place.allCases)
+  func spuriousChanges(place: Place) async throws {
+    let sample = try sample(place, 0..<1)
+    let (topic, writer) = (sample.topic, sample.writer)
+    let storage = try topic.openForReading()
     let reached = Progress()
     let task = Task { () throws(QueueError) -> [String?] in
       var read: [String?] = []

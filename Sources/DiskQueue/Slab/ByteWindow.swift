@@ -90,6 +90,21 @@ struct ByteWindow: ~Copyable {
     unsafe count = try slab.read(into: target, at: address)
   }
 
+  /// Shows what the slab has from `address` on, below `limit`, that is had without waiting for a disk.
+  /// False: nobody can tell what that is.
+  mutating func fillWithoutWaiting(
+    from slab: SlabFile, at address: UInt64, limit: UInt64
+  ) -> Bool {
+    clear(at: address)
+    unsafe shown = memory
+    let wanted = limit > address ? Int(clamping: min(UInt64(capacity), limit - address)) : 0
+    // Safe: `wanted` is at most what the memory has.
+    let target = unsafe UnsafeMutableRawBufferPointer(start: shown, count: wanted)
+    guard let read = unsafe slab.readWithoutWaiting(into: target, at: address) else { return false }
+    count = read
+    return true
+  }
+
   /// How many bytes `extend` may put before those shown.
   var room: Int { unsafe shown - memory }
 

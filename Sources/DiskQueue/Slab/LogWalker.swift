@@ -306,6 +306,13 @@ struct LogWalker: ~Copyable {
     return window.count >= count
   }
 
+  /// Shows what the slab has from `position` on, as far as that is had without waiting for a disk; what
+  /// it shows is judged as ever. False: nobody can tell how far that is.
+  mutating func loadWithoutWaiting() -> Bool {
+    guard let slab else { return true }
+    return window.fillWithoutWaiting(from: slab, at: position, limit: limit)
+  }
+
   // MARK: Ordinals
 
   /// A known ordinal is reached: settles what was lost since the last one.

@@ -46,6 +46,21 @@ package final class SlabFile: Sendable {
     }
   }
 
+  /// As `read`, of what is had without waiting for a disk: nil where nobody can tell what that is, 0
+  /// also where it is nothing, or the file cannot be read.
+  func readWithoutWaiting(
+    into target: UnsafeMutableRawBufferPointer, at address: UInt64
+  ) -> Int? {
+    let room = address < epochEnd ? Int(clamping: epochEnd - address) : 0
+    // Safe: a part of the caller's buffer.
+    let target = unsafe UnsafeMutableRawBufferPointer(rebasing: target.prefix(room))
+    do throws(SystemError) {
+      return unsafe try file.readWithoutWaiting(into: target, at: address - base)
+    } catch {
+      return error.errno == Errno.notSupported ? nil : 0
+    }
+  }
+
   package func size() throws(QueueError) -> UInt64 {
     do throws(SystemError) {
       return try file.size()

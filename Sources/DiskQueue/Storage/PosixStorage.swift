@@ -253,6 +253,12 @@ private final class PosixFile: StorageFile {
     unsafe try Syscalls.read(descriptor.number, into: target, at: offset)
   }
 
+  func readWithoutWaiting(
+    into target: UnsafeMutableRawBufferPointer, at offset: UInt64
+  ) throws(SystemError) -> Int {
+    unsafe try Syscalls.readWithoutWaiting(descriptor.number, into: target, at: offset)
+  }
+
   func write(_ bytes: RawSpan, at offset: UInt64) throws(SystemError) -> Int {
     let count = try Syscalls.write(descriptor.number, bytes, at: offset)
     DirectoryWatcher.shared.changed(in: directory)

@@ -84,6 +84,12 @@ package protocol StorageFile: AnyObject, Sendable {
   func read(into target: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(SystemError)
     -> Int
 
+  /// As `read`, but of bytes that are had without waiting for a disk: fewer also before the end of the
+  /// file, or EAGAIN for none. A storage that cannot tell says ENOTSUP.
+  func readWithoutWaiting(
+    into target: UnsafeMutableRawBufferPointer, at offset: UInt64
+  ) throws(SystemError) -> Int
+
   /// Writes some bytes at `offset` and returns how many, at least one. They are with the system
   /// (visible to every reader, safe from the death of this process) and durable after `sync`.
   func write(_ bytes: RawSpan, at offset: UInt64) throws(SystemError) -> Int
@@ -106,6 +112,14 @@ package protocol StorageFile: AnyObject, Sendable {
 
   /// Forgets cached bytes, as far as the system lets it, so that the next read asks the disk.
   func dropCache()
+}
+
+extension StorageFile {
+  package func readWithoutWaiting(
+    into target: UnsafeMutableRawBufferPointer, at offset: UInt64
+  ) throws(SystemError) -> Int {
+    throw SystemError(errno: Errno.notSupported, call: "preadv2")
+  }
 }
 
 /// A held lock; `release` gives it up, once, and so does the end of the process.

@@ -227,6 +227,21 @@ enum Syscalls {
     return done
   }
 
+  /// What the system has in its cache. EAGAIN: nothing; ENOTSUP: the file system cannot tell.
+  static func readWithoutWaiting(
+    _ descriptor: Int32, into target: UnsafeMutableRawBufferPointer, at offset: UInt64
+  ) throws(SystemError) -> Int {
+    #if canImport(Glibc)
+      guard let offset = off_t(exactly: offset) else { return 0 }
+      var part = unsafe iovec(iov_base: target.baseAddress, iov_len: target.count)
+      return try check("preadv2") {
+        unsafe preadv2(descriptor, &part, 1, offset, DISKQUEUE_RWF_NOWAIT)
+      }
+    #else
+      throw SystemError(errno: Errno.notSupported, call: "preadv2")
+    #endif
+  }
+
   static func write(
     _ descriptor: Int32, _ bytes: RawSpan, at offset: UInt64
   ) throws(SystemError) -> Int {
