@@ -31,13 +31,17 @@ extension WriterCore {
         try dropOldest { [self] _ in updateTail { $0.shortage(forPayload: payload) } }
         return nil
       } catch {
-        if error.code == .noSpace { try proveAll() }
+        guard error.code == .noSpace else { throw error }
+        if try leaveOnlySlab(forPayload: payload) { return nil }
+        try proveAll()
         throw error
       }
     case .fail:
+      _ = try leaveOnlySlab(forPayload: payload)
       try proveAll()
       throw capReached
     case .wait:
+      _ = try leaveOnlySlab(forPayload: payload)
       try proveAll()
       let watch = try watchForRoom()
       let seen = watch.generation
@@ -68,6 +72,26 @@ extension WriterCore {
       return tail.leftSlabs.count == before ? 0 : tail.leftSlabs.count
     }
     if leftSlabs > 0 { startSyncing(leftSlabs) }
+  }
+
+  /// Leaves the slab that is written where it is the only one and takes no further record, as one does
+  /// that was written under wider bounds: nobody could make room for as long as it is the last one. The
+  /// slab behind it is proven at once, so that it may go. False: there was no need.
+  private func leaveOnlySlab(forPayload payload: Int) throws(QueueError) -> Bool {
+    let isLeft = try withTail { (tail: inout LogTail) throws(QueueError) -> Bool in
+      try tail.checkOpen()
+      guard tail.otherBytes == 0, tail.wantsAnotherSlab(forPayload: payload) else { return false }
+      try tail.roll()
+      return true
+    }
+    guard isLeft else { return false }
+    try sync()
+    try withTail { (tail: inout LogTail) throws(QueueError) in
+      try tail.checkOpen()
+      try tail.putMark()
+      try tail.flush()
+    }
+    return true
   }
 
   // MARK: Counting
