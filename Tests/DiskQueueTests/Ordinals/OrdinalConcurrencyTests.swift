@@ -81,6 +81,27 @@ struct OrdinalConcurrencyTests {
     #expect(try placed.ordinals() == 80 + count..<100 + count)
   }
 
+  @Test(
+    "tasks that come together to an only slab above a bound that is new all get their records in",
+    arguments: Place.allCases)
+  func newBound(place: Place) async throws {
+    for _ in 0..<10 {
+      let placed = try PlacedTopic(place)
+      let first = try placed.writer()
+      try PlacedTopic.append(0..<100, to: first)
+      try await first.close()
+      let second = try placed.writer {
+        $0.maximumRecords = 20
+        $0.whenFull = .dropOldest
+      }
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        for number in 0..<10 { group.addTask { try second.append("task \(number)") } }
+        try await group.waitForAll()
+      }
+      #expect(try placed.ordinals() == 100..<110)
+    }
+  }
+
   @Test("a range is not empty where all that was looked at is dropped meanwhile")
   func overtakenRange() throws {
     for listing in 1...8 {

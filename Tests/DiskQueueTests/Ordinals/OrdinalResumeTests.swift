@@ -140,6 +140,54 @@ struct OrdinalResumeTests {
     #expect(try placed.ordinals() == 100..<120)
   }
 
+  @Test("what is loaded into memory is held to its bound by the first append")
+  func loadedBound() throws {
+    let placed = try PlacedTopic(.directory)
+    let first = try placed.writer(from: 10)
+    try PlacedTopic.append(10..<110, to: first)
+    try first.close()
+    let loaded = try Topic.memory(loading: placed.topic, records: 20)
+    #expect(try readAll(loaded).records.count == 100)
+    let second = try QueueWriter(topic: loaded)
+    try PlacedTopic.append(110..<111, to: second)
+    #expect(try readAll(loaded).records.map { Answer($0) } == [.record(110)])
+    try PlacedTopic.append(111..<140, to: second)
+    #expect(
+      try readAll(loaded).records.map { Answer($0) } == (120..<140).map { .record($0) })
+    #expect(try placed.ordinals() == 10..<110)
+  }
+
+  @Test(
+    "a consumer that has acknowledged nothing keeps the only slab under a bound that is new",
+    arguments: Place.allCases)
+  func newBoundAndConsumer(place: Place) async throws {
+    let placed = try PlacedTopic(place)
+    let first = try placed.writer()
+    try PlacedTopic.append(0..<50, to: first)
+    try await first.close()
+    let second = try placed.writer {
+      $0.maximumRecords = 20
+      $0.whenFull = .dropOldestAcknowledged
+    }
+    let consumer = try QueueConsumer(topic: placed.topic, name: "reader")
+    for _ in 0..<3 {
+      #expect(
+        queueError { try PlacedTopic.append(50..<51, to: second) }?.code == .noSpace)
+      #expect(try placed.ordinals() == 0..<50)
+    }
+    let batch = try await consumer.nextBatch(upTo: 100, following: false)
+    #expect(batch?.count == 50)
+    try await consumer.close()
+    try await second.close()
+    // Without regard for it there is room.
+    let third = try placed.writer {
+      $0.maximumRecords = 20
+      $0.whenFull = .dropOldest
+    }
+    try PlacedTopic.append(50..<60, to: third)
+    #expect(try placed.ordinals() == 50..<60)
+  }
+
   // MARK: Checkpoints
 
   /// What a source gives: 50 items, each with an id.
