@@ -9,8 +9,8 @@ extension QueueReader {
   /// A cleaner or a writer may have changed it by the time it is returned.
   ///
   /// - Throws: `unsupportedFormat`, `system`.
-  /// - Complexity: one listing of the directory, and a walk from the last mark that is known to be
-  ///   durable to the end. The first call takes a second buffer.
+  /// - Complexity: two listings of the directory, a walk from the last mark that is known to be durable
+  ///   to the end, and one to the first record. The first call takes a second buffer.
   public mutating func ordinals() throws(QueueError) -> Range<UInt64> {
     makeLookup()
     var end = try lookup!.walker.endOrdinal()

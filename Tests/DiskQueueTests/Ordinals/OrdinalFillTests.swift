@@ -147,6 +147,31 @@ struct OrdinalFillTests {
       answers(&reader, size: 5) == [.cleaned(35)] + (50..<66).map { .record($0) })
   }
 
+  @Test(
+    "an array ends before what was cleaned in its middle, which is told next",
+    arguments: Place.allCases)
+  func cleanedInTheMiddle(place: Place) throws {
+    // Four records a slab: the reader has the second one open when it goes.
+    let placed = try PlacedTopic(place, bound: 64)
+    let writer = try placed.writer(from: 10)
+    try PlacedTopic.append(10..<74, to: writer)
+    var reader = try placed.reader()
+    var records = array(5)
+    #expect(try reader.fill(&records) == 5)
+    try PlacedTopic.append(74..<154, to: writer)
+    let range = try placed.ordinals()
+    #expect(range == 90..<154)
+    records = array(200)
+    #expect(try reader.fill(&records) == 3)
+    #expect(records[..<3].map { Answer($0) } == (15..<18).map { .record($0) })
+    #expect(records[3...].allSatisfy { $0 == Self.untouched })
+    let error = queueError { _ = try reader.fill(&records) }
+    #expect(error?.loss?.records == 72)
+    #expect(try reader.fill(&records) == 64)
+    #expect(records[..<64].map { Answer($0) } == range.map { .record($0) })
+    #expect(try reader.fill(&records) == 0)
+  }
+
   @Test("starting where nothing is yet is refused, and goes on where the next one comes")
   func future() throws {
     for place in Place.allCases {
