@@ -9,16 +9,19 @@ extension QueueReader {
   /// A cleaner or a writer may have changed it by the time it is returned.
   ///
   /// - Throws: `unsupportedFormat`, `system`.
-  /// - Complexity: one listing of the directory, and a walk from the last mark that is known to be
-  ///   durable to the end. The first call takes a second buffer.
+  /// - Complexity: two listings of the directory, a walk from the last mark that is known to be durable
+  ///   to the end, and one to the first record. The first call takes a second buffer.
   public mutating func ordinals() throws(QueueError) -> Range<UInt64> {
     makeLookup()
-    try lookup!.walker.seek(to: .latest, now: { 0 })
-    let end = lookup!.walker.ordinal
-    try lookup!.walker.seek(to: .earliest, now: { 0 })
-    _ = try lookup!.walker.settleStart()
-    let first = lookup!.walker.ordinal
-    return first < end ? first..<end : end..<end
+    var end = try lookup!.walker.endOrdinal()
+    while true {
+      let first = try lookup!.walker.firstOrdinal()
+      if first < end { return first..<end }
+      // There is none; or all that lay before that end was dropped meanwhile.
+      let newEnd = try lookup!.walker.endOrdinal()
+      guard newEnd > end else { return newEnd..<newEnd }
+      end = newEnd
+    }
   }
 
   /// The record that the topic took as the n-th, from its first ordinal on; the position does not move.
@@ -36,15 +39,15 @@ extension QueueReader {
     try lookup!.seek(toOrdinal: ordinal)
     switch try lookup!.walker.step() {
     case .record(let address, let found, let payload):
-      guard found == ordinal else {
-        throw QueueError(
-          .notARecord,
-          "no record is known to be ordinal \(ordinal): there is damage that nothing counts before the"
-            + " next one, which is \(found)",
-          path: topic.description, address: address)
+      guard lookup!.walker.isExact, found == ordinal else {
+        throw try noRecord(of: ordinal, before: address, found)
       }
       return lookup!.walker.record(address, found, at: payload.lowerBound, payload.count)
     case .tooLarge(let address, let count):
+      let found = lookup!.walker.ordinal &- 1
+      guard lookup!.walker.isExact, found == ordinal else {
+        throw try noRecord(of: ordinal, before: address, found)
+      }
       throw tooLarge(address, count)
     case .loss(let loss):
       throw .loss(loss, path: walker.index.path(of: loss))
@@ -52,6 +55,55 @@ extension QueueReader {
       throw QueueError(
         .beyondLatest, "ordinal \(ordinal) is that of the next record: there is none of it yet",
         path: topic.description, address: lookup!.walker.position)
+    }
+  }
+
+  /// What to tell of an ordinal in whose place another record was found: that it was damaged, where
+  /// what lies between is counted, and else that nobody knows.
+  private mutating func noRecord(
+    of ordinal: UInt64, before address: UInt64, _ found: UInt64
+  ) throws(QueueError) -> QueueError {
+    let isCounted = lookup!.walker.isExact && found > ordinal
+    while isCounted, lookup!.walker.pending != nil {
+      // As every reader is told: for the whole stretch, with the next ordinal that is known.
+      if case .loss(let loss) = try lookup!.walker.step() {
+        return .loss(loss, path: walker.index.path(of: loss))
+      }
+    }
+    return QueueError(
+      .notARecord,
+      "no record is known to be ordinal \(ordinal): there is damage that nothing counts before the"
+        + " next one, which is \(found)",
+      path: topic.description, address: address)
+  }
+}
+
+extension LogWalker {
+  /// Whether the ordinal of the record that was just passed is certain.
+  fileprivate var isExact: Bool { ordinalIsCounted && pending?.isExactBehind != false }
+
+  /// The ordinal that the next record will get.
+  fileprivate mutating func endOrdinal() throws(QueueError) -> UInt64 {
+    try seek(to: .latest, now: { 0 })
+    return ordinal
+  }
+
+  /// That of the earliest record that can be read, before which it stands then; where there is none,
+  /// that of the next one.
+  fileprivate mutating func firstOrdinal() throws(QueueError) -> UInt64 {
+    try seek(to: .earliest, now: { 0 })
+    while true {
+      switch try step() {
+      case .record(let address, let found, _):
+        goBack(to: address, found)
+        return found
+      case .tooLarge:
+        return ordinal &- 1
+      case .loss:
+        continue
+      case .end:
+        return ordinal
+      }
     }
   }
 }

@@ -36,7 +36,8 @@ extension QueueWriter {
     public var maximumBytes: ByteCount?
 
     /// How many records the topic may hold; 2 or more. No bound by default. Room is made a slab at a
-    /// time, so a slab holds no more than a sixteenth of it.
+    /// time, so a slab holds no more than a sixteenth of it. One that was written under a wider bound,
+    /// or none, goes as a whole.
     public var maximumRecords: UInt64?
 
     /// What happens at ``maximumBytes`` and ``maximumRecords``, and on a full disk. nil by default: in

@@ -25,19 +25,24 @@ extension WriterCore {
   func findRoom(forPayload payload: Int) throws(QueueError) -> RoomWait? {
     // Somebody may have cleaned since we counted.
     guard try recount(forPayload: payload) > 0 else { return nil }
+    let base = updateTail { $0.slab.base }
     switch policies.whenFull {
     case .dropOldest, .dropOldestAcknowledged:
       do throws(QueueError) {
         try dropOldest { [self] _ in updateTail { $0.shortage(forPayload: payload) } }
         return nil
       } catch {
-        if error.code == .noSpace { try proveAll() }
+        guard error.code == .noSpace else { throw error }
+        if try leaveOnlySlab(base, forPayload: payload) { return nil }
+        try proveAll()
         throw error
       }
     case .fail:
+      _ = try leaveOnlySlab(base, forPayload: payload)
       try proveAll()
       throw capReached
     case .wait:
+      _ = try leaveOnlySlab(base, forPayload: payload)
       try proveAll()
       let watch = try watchForRoom()
       let seen = watch.generation
@@ -68,6 +73,33 @@ extension WriterCore {
       return tail.leftSlabs.count == before ? 0 : tail.leftSlabs.count
     }
     if leftSlabs > 0 { startSyncing(leftSlabs) }
+  }
+
+  /// Leaves the slab that is written where it is the only one and takes no further record, as one does
+  /// that was written under wider bounds: nobody could make room for as long as it is the last one. The
+  /// slab behind it is proven at once, so that it may go. False: it is written still, and there is no
+  /// need.
+  private func leaveOnlySlab(
+    _ base: UInt64, forPayload payload: Int
+  ) throws(QueueError) -> Bool {
+    let (isLeft, isMine) = try withTail { (tail: inout LogTail) throws(QueueError) in
+      try tail.checkOpen()
+      // Another thread may have come to the same.
+      guard tail.slab.base == base else { return (true, false) }
+      guard tail.otherBytes == 0, tail.wantsAnotherSlab(forPayload: payload) else {
+        return (false, false)
+      }
+      try tail.roll()
+      return (true, true)
+    }
+    guard isMine else { return isLeft }
+    try sync()
+    try withTail { (tail: inout LogTail) throws(QueueError) in
+      try tail.checkOpen()
+      try tail.putMark()
+      try tail.flush()
+    }
+    return true
   }
 
   // MARK: Counting

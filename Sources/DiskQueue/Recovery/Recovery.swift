@@ -235,8 +235,8 @@ enum Recovery {
     return Opened(
       start: LogTail.Start(
         slab: slab, slabHasRecord: isFull || header.map { $0.ordinal < mark.ordinal } ?? true,
-        slabIsFull: isFull, position: closing.end + UInt64(Mark.byteCount), ordinal: mark.ordinal,
-        stamp: mark.stamp,
+        slabIsFull: isFull, slabOrdinal: header?.ordinal ?? mark.ordinal,
+        position: closing.end + UInt64(Mark.byteCount), ordinal: mark.ordinal, stamp: mark.stamp,
         kept: mark.kept),
       topicID: mark.topicID,
       report: RecoveryReport(
@@ -257,8 +257,8 @@ enum Recovery {
     let position = header.base + UInt64(SlabHeader.byteCount + Mark.byteCount)
     return Opened(
       start: LogTail.Start(
-        slab: slab, slabHasRecord: false, slabIsFull: false, position: position,
-        ordinal: header.ordinal, stamp: header.stamp, kept: header.kept),
+        slab: slab, slabHasRecord: false, slabIsFull: false, slabOrdinal: header.ordinal,
+        position: position, ordinal: header.ordinal, stamp: header.stamp, kept: header.kept),
       topicID: header.topicID,
       report: report
         ?? RecoveryReport(

@@ -144,7 +144,7 @@ struct LogTail: ~Copyable, Sendable {
     slabLimit =
       start.slabIsFull
       ? start.position : Self.limit(ofSlab: start.slab.base, size: settings.slabSize)
-    slabEndOrdinal = Self.end(ofSlabFrom: start.ordinal, settings)
+    slabEndOrdinal = Self.end(ofSlabFrom: start.slabOrdinal, settings)
   }
 
   static func end(ofSlabFrom ordinal: UInt64, _ settings: Settings) -> UInt64 {
@@ -158,6 +158,8 @@ struct LogTail: ~Copyable, Sendable {
     var slabHasRecord: Bool
     /// Whether the next record must go to a new slab.
     var slabIsFull: Bool
+    /// The ordinal of the slab's first record, as far as that is known.
+    var slabOrdinal: UInt64
     var position: UInt64
     var ordinal: UInt64
     var stamp: UInt64
@@ -363,6 +365,11 @@ struct LogTail: ~Copyable, Sendable {
     guard buffer.count == waited else { return }
     isExpected = true
     plainEnd = 0
+  }
+
+  /// Whether the slab is left before the next record, without a look at marks that are due.
+  func wantsAnotherSlab(forPayload payload: Int) -> Bool {
+    slabHasRecord && (!fits(UInt64(FrameHeader.byteCount + payload)) || ordinal >= slabEndOrdinal)
   }
 
   func fits(_ count: UInt64) -> Bool {

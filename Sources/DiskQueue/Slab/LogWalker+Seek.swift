@@ -11,7 +11,9 @@ extension LogWalker {
     arrival = nil
     owedLoss = nil
     switch start.kind {
-    case .earliest, .address(0): startAtEarliest()
+    case .earliest, .address(0):
+      startAtEarliest()
+      try learnOrdinal()
     case .latest: try seekLatest()
     case .address(let address): try seek(address: address)
     case .ordinal(let ordinal): try seek(ordinal: ordinal)
@@ -25,6 +27,17 @@ extension LogWalker {
 
   /// Begins at the first slab, whose header tells the ordinal; that of address 0 is known without.
   mutating func startAtEarliest() { start(at: index.first ?? 0) }
+
+  /// Takes the ordinal from the header before it is walked over: who begins at a slab that is then
+  /// cleaned can be told how many records that were.
+  private mutating func learnOrdinal() throws(QueueError) {
+    guard !ordinalIsCounted, !isVersion1(position), index.topicID != nil,
+      let header = try SlabFile.open(position, in: index.storage)?.head().soundHeader,
+      header.topicID == index.topicID
+    else { return }
+    ordinal = header.ordinal
+    ordinalIsCounted = true
+  }
 
   mutating func start(at base: UInt64) {
     move(to: base)
@@ -179,11 +192,13 @@ extension LogWalker {
     while self.ordinal < ordinal || !ordinalIsCounted {
       switch try step() {
       case .record(let start, let passed, _):
-        if passed >= ordinal { return goBack(to: start, passed) }
+        if passed >= ordinal { return stop(at: start, passed, for: ordinal) }
       case .tooLarge(let start, _):
-        if self.ordinal > ordinal { return goBack(to: start, self.ordinal - 1) }
-      case .loss(let loss):
+        if self.ordinal > ordinal { return stop(at: start, self.ordinal - 1, for: ordinal) }
+      case .loss(var loss):
         guard self.ordinal > ordinal else { continue }
+        // Cleaned while we were on the way: of those before the ordinal nobody asked.
+        if loss.cause == .cleaned, ordinalIsCounted { loss.records = self.ordinal - ordinal }
         owedLoss = loss
         return
       case .end:
@@ -194,6 +209,13 @@ extension LogWalker {
       }
     }
     if self.ordinal == ordinal { dropPending() }
+  }
+
+  /// Stands before the record that was just passed on the way to an ordinal: its own, or the next one
+  /// that is left.
+  private mutating func stop(at start: UInt64, _ passed: UInt64, for ordinal: UInt64) {
+    goBack(to: start, passed)
+    if passed == ordinal, pending?.isExactBehind == true { dropPending() }
   }
 
   // MARK: Time
