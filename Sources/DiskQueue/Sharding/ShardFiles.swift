@@ -110,7 +110,6 @@ struct ShardFiles: Sendable {
       case let other: throw refused(other, root)
       }
     }
-    guard names.shards.isEmpty else { throw names.notShards(root.path) }
     let new: any StorageFile
     do throws(SystemError) {
       new = try root.create(TopicLayout.shardsName)
@@ -246,8 +245,9 @@ private struct Names {
   /// Whether nothing is there but what making the shards begins with.
   var mayBeUnfinished: Bool { shards.isEmpty && !hasOthers }
 
+  /// Throws where something else is there, or shards whose file is gone: nothing is made then.
   func checkForWriting(_ path: String) throws(QueueError) {
-    guard !hasSlabs, hasFile || !hasOthers else { throw notShards(path) }
+    guard !hasSlabs, hasFile || !hasOthers && shards.isEmpty else { throw notShards(path) }
   }
 
   func notShards(_ path: String) -> QueueError {

@@ -75,19 +75,25 @@ final class ShardSlot: Sendable {
 }
 
 /// A slot a shard, made when the shard is first asked for: 8 bytes for one that is not.
+///
+/// An `AtomicLazyReference` each would be this, but costs 700 instructions a look: it is not inlined.
 @safe
 final class ShardSlots: @unchecked Sendable {
   let count: Int
-  private let slots: UnsafeMutablePointer<AtomicLazyReference<ShardSlot>>
+  /// References to the slots, which are owned from here; 0: not made yet. None is ever changed again.
+  private let slots: UnsafeMutablePointer<Atomic<UInt>>
 
   /// - Precondition: `count` is above 0.
   init(count: Int) {
     self.count = count
     unsafe slots = .allocate(capacity: count)
-    for shard in 0..<count { unsafe (slots + shard).initialize(to: AtomicLazyReference()) }
+    for shard in 0..<count { unsafe (slots + shard).initialize(to: Atomic(0)) }
   }
 
   deinit {
+    for shard in 0..<count {
+      unsafe Self.reference(slots[shard].load(ordering: .acquiring))?.release()
+    }
     unsafe slots.deinitialize(count: count)
     unsafe slots.deallocate()
   }
@@ -96,6 +102,23 @@ final class ShardSlots: @unchecked Sendable {
   subscript(shard: Int) -> ShardSlot {
     precondition(shard >= 0 && shard < count, "no such shard")
     // Safe: the bounds were just checked.
-    return unsafe slots[shard].load() ?? slots[shard].storeIfNil(ShardSlot())
+    let known = unsafe slots[shard].load(ordering: .acquiring)
+    if let slot = unsafe Self.reference(known) { return unsafe slot.takeUnretainedValue() }
+    return make(shard)
+  }
+
+  @inline(never)
+  private func make(_ shard: Int) -> ShardSlot {
+    let new = unsafe Unmanaged.passRetained(ShardSlot())
+    let (isOurs, _) = unsafe slots[shard].compareExchange(
+      expected: 0, desired: UInt(bitPattern: new.toOpaque()), ordering: .acquiringAndReleasing)
+    if isOurs { return unsafe new.takeUnretainedValue() }
+    unsafe new.release()
+    return self[shard]
+  }
+
+  /// Safe for what `make` has put there, for as long as `self` is there.
+  private static func reference(_ bits: UInt) -> Unmanaged<ShardSlot>? {
+    unsafe UnsafeRawPointer(bitPattern: bits).map { unsafe Unmanaged.fromOpaque($0) }
   }
 }

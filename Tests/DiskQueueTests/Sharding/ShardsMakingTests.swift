@@ -87,12 +87,14 @@ struct ShardsMakingTests {
     try writeFile(waiting + "/consumers/a.cursor", [])
     let foreign = directory.path + "/foreign"
     try writeFile(foreign + "/shards", Array("16\n".utf8))
+    let years = directory.path + "/years"
+    try writeFile(years + "/2026/photo.jpg", [1, 2, 3])
     let empty = directory.path + "/empty"
     try writeFile(empty + "/lock", [])
     try writeFile(empty + "/shards", [])
     try writeFile(empty + "/notes.txt", [1, 2, 3])
     let before = try snapshot(directory.path)
-    for path in [ordinary, others, file, waiting, foreign, empty] {
+    for path in [ordinary, others, file, waiting, foreign, years, empty] {
       let topic = ShardedTopic(path)
       #expect(queueError { _ = try ShardedWriter(topic: topic) }?.code == .notATopic, "\(path)")
       #expect(queueError { _ = try topic.shardCount() }?.code == .notATopic, "\(path)")
