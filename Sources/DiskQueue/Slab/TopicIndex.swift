@@ -47,7 +47,8 @@ package final class TopicIndex {
 
   /// The bases of all slabs in a directory, ascending.
   ///
-  /// - Throws: `notATopic` where it holds neither a slab nor the lock, but other files.
+  /// - Throws: `notATopic` where it holds neither a slab nor the lock, but other files; or no slab,
+  ///   and the shards of a topic.
   package static func slabs(in storage: any TopicStorage) throws(QueueError) -> [UInt64] {
     try list(storage).slabs
   }
@@ -58,18 +59,28 @@ package final class TopicIndex {
     var listed: [UInt64] = []
     var hasLock = false
     var hasOthers = false
+    var hasShards = false
     do throws(SystemError) {
       try storage.forEachName { name in
         if let base = SlabName.parse(name) {
           listed.append(base)
         } else if name == TopicLayout.lockName {
           hasLock = true
+        } else if name == TopicLayout.shardsName {
+          hasShards = true
         } else if name != TopicLayout.consumersName {
           hasOthers = true
         }
       }
     } catch {
       throw .system(error, doing: "listing the topic", path: storage.path)
+    }
+    // Its lock is there, too: what is appended beside the shards, nobody would find.
+    if listed.isEmpty, hasShards {
+      throw QueueError(
+        .notATopic,
+        "the directory holds a topic in shards: open it as a ShardedTopic, or one of its shards",
+        path: storage.path)
     }
     if listed.isEmpty, hasOthers, !hasLock {
       throw QueueError(

@@ -7,6 +7,8 @@ package enum TopicLayout {
   package static let lockName = "lock"
   /// The directory of the consumers' cursors.
   package static let consumersName = "consumers"
+  /// Says that the directory holds the shards of a topic, and how many.
+  package static let shardsName = "shards"
 }
 
 /// Permission bits of what is made.

@@ -1,0 +1,354 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// Reads the shards of a topic in turn, a batch each, every shard in its own order.
+///
+/// A shard waits in line while there may be something to read in it. Where the log is followed, one that
+/// was read to its end comes back into line when it changes; else with the next round.
+///
+/// One owner, and one call at a time. It blocks on the disk.
+final class MergedReading {
+  /// What one turn of a shard gave.
+  struct Batch {
+    var shard = 0
+    var records: [QueueRecord] = []
+    var ending: Ending?
+  }
+
+  /// What came behind the records; nil: the turn was over.
+  enum Ending {
+    case loss(Loss, path: String)
+    case error(QueueError)
+    /// All shards were at their ends.
+    case end
+  }
+
+  /// One shard, from when it was found.
+  private final class Place {
+    let topic: Topic
+    /// While it is open.
+    var walker: LogWalker?
+    /// Where it stood when it was last open; nil: at the start.
+    var parked: LogWalker.Parked?
+    var isInLine = false
+    /// Since before the shard was first looked at.
+    var watch: (any StorageWatch)?
+    var lastTurn: UInt64 = 0
+
+    init(_ topic: Topic) { self.topic = topic }
+  }
+
+  private let topic: ShardedTopic
+  private let count: Int
+  /// The directory, if it is one.
+  private let root: (any TopicStorage)?
+  private let payloadLimit: UInt32
+  private let maximumPayload: ByteCount
+  private let bufferSize: Int
+  /// So many shards are open at once.
+  private let limit: Int
+
+  /// Not nil where the logs are followed.
+  let changes: ShardChanges?
+  private var rootWatch: (any StorageWatch)?
+
+  private var places: [Int: Place] = [:]
+  private var open: Set<Int> = []
+  /// The shards in line; those before `head` had their turn.
+  private var line: [Int] = []
+  private var head = 0
+  /// Whether the shards that are there were put in line.
+  private var isBegun = false
+  private var turns: UInt64 = 0
+
+  /// A turn ends when it has come to so many records, or so many bytes of them.
+  static let mostRecords = 64
+  static let mostBytes = 64 << 10
+
+  /// Each open shard holds a directory and a slab, and a buffer: see `ShardPool`.
+  static let ordinaryLimit = 64
+
+  /// A buffer for each open shard: 64 of them are 4 MiB.
+  private static let mostBuffer = 64 << 10
+
+  /// Finds the shards that there are, and where to begin in them.
+  ///
+  /// - Throws: as `ShardedTopic.shardCount`; `invalidOption` for a start that only one shard can have.
+  init(
+    _ topic: ShardedTopic, from start: Topic.Position, options: QueueReader.Options,
+    isFollowing: Bool, environment: Environment, limit: Int = MergedReading.ordinaryLimit
+  ) throws(QueueError) {
+    try options.validate()
+    let start = try Self.common(start, now: environment.now)
+    let opened = try topic.opened()
+    self.topic = topic
+    count = opened.count
+    root = opened.root
+    payloadLimit = UInt32(clamping: options.maximumPayload.bytes)
+    maximumPayload = options.maximumPayload
+    bufferSize = min(Int(options.bufferSize.bytes), Self.mostBuffer)
+    self.limit = limit
+    changes = isFollowing ? ShardChanges() : nil
+    if isFollowing { try watchRoot() }
+    try findShards()
+    guard start != .earliest else { return }
+    for shard in places.keys.sorted() {
+      guard let place = places[shard] else { continue }
+      try begin(place, shard, at: start)
+    }
+  }
+
+  /// A start that means the same in every shard.
+  private static func common(
+    _ start: Topic.Position, now: () -> UInt64
+  ) throws(QueueError) -> Topic.Position {
+    switch start.kind {
+    case .earliest, .latest, .time: return start
+    case .address(0): return .earliest
+    case .ago(let age):
+      // Once for all shards.
+      let now = now()
+      return Topic.Position(kind: .time(now - min(now, age.clampedNanoseconds)))
+    case .address, .ordinal:
+      throw .invalidOption(
+        "addresses and ordinals are a shard's own, and shards are read together from the earliest or"
+          + " latest record, or from a time: read the shard by itself")
+    }
+  }
+
+  // MARK: Turns
+
+  /// The next shard's turn; nil: all in line have come to their ends. A call after that begins a new
+  /// round, where the logs are not followed.
+  func next() -> Batch? {
+    do throws(QueueError) {
+      try fillLine()
+    } catch {
+      return Batch(ending: .error(error))
+    }
+    while let shard = takeFirst() {
+      guard let place = places[shard] else { continue }
+      let batch = turn(of: shard, place)
+      if !batch.records.isEmpty || batch.ending != nil { return batch }
+    }
+    isBegun = changes != nil
+    return nil
+  }
+
+  private func turn(of shard: Int, _ place: Place) -> Batch {
+    turns += 1
+    place.lastTurn = turns
+    var batch = Batch(shard: shard)
+    var isAtEnd = false
+    do throws(QueueError) {
+      try open(place, shard)
+      isAtEnd = try place.walker!.readTurn(&batch, maximumPayload)
+    } catch {
+      batch.ending = .error(error)
+      if error.code == .noSuchTopic {
+        forget(shard)
+        return batch
+      }
+    }
+    if !isAtEnd { putInLine(shard, place) }
+    // What one large record took is not kept for the next one; and who is done needs nothing.
+    if isAtEnd && changes == nil || place.walker?.window.capacity ?? 0 > bufferSize {
+      park(shard, place)
+    }
+    return batch
+  }
+
+  // MARK: The line
+
+  private func takeFirst() -> Int? {
+    guard head < line.count else { return nil }
+    let shard = line[head]
+    head += 1
+    places[shard]?.isInLine = false
+    // Room for those who come again, without moving all others each time.
+    if head > line.count / 2 {
+      line.removeFirst(head)
+      head = 0
+    }
+    return shard
+  }
+
+  private func putInLine(_ shard: Int, _ place: Place) {
+    guard !place.isInLine else { return }
+    place.isInLine = true
+    line.append(shard)
+  }
+
+  /// Puts in line what there may be something to read in.
+  private func fillLine() throws(QueueError) {
+    if let changed = changes?.take(), !changed.isEmpty {
+      // None of them is forgotten where the listing fails.
+      for shard in changed.shards.sorted() {
+        if let place = places[shard] { putInLine(shard, place) }
+      }
+      if changed.areMade {
+        do throws(QueueError) {
+          try findShards()
+        } catch {
+          changes?.noteMade()
+          throw error
+        }
+      }
+    }
+    guard !isBegun else { return }
+    if changes == nil { try findShards() }
+    for shard in places.keys.sorted() {
+      if let place = places[shard] { putInLine(shard, place) }
+    }
+    isBegun = true
+  }
+
+  // MARK: Finding shards
+
+  private func watchRoot() throws(QueueError) {
+    guard let changes else { return }
+    switch topic.place {
+    case .memory(let shards):
+      rootWatch = shards.watch { changes.noteMade() }
+    case .files:
+      rootWatch = try root.map { root throws(QueueError) in
+        try Self.watch(root) { changes.noteMade() }
+      }
+    }
+  }
+
+  private static func watch(
+    _ directory: any StorageDirectory, _ onChange: @escaping @Sendable () -> Void
+  ) throws(QueueError) -> any StorageWatch {
+    do throws(SystemError) {
+      return try directory.watch(onChange)
+    } catch {
+      throw .watchFailed(error, path: directory.path)
+    }
+  }
+
+  /// Takes up the shards that were made since.
+  private func findShards() throws(QueueError) {
+    let made: [Int]
+    switch topic.place {
+    case .memory(let shards): made = shards.made
+    case .files:
+      made =
+        try root.map { root throws(QueueError) in
+          try ShardFiles.made(in: root, of: count)
+        } ?? []
+    }
+    for shard in made where places[shard] == nil {
+      let place = Place(topic.topic(shard))
+      places[shard] = place
+      if isBegun { putInLine(shard, place) }
+    }
+  }
+
+  // MARK: Opening
+
+  private func begin(
+    _ place: Place, _ shard: Int, at start: Topic.Position
+  ) throws(QueueError) {
+    try open(place, shard)
+    try place.walker!.seek(to: start, now: { 0 })
+    // The line is long, and only those at its front are kept open.
+    if open.count >= limit { park(shard, place) }
+  }
+
+  /// Opens a shard where it was left.
+  private func open(_ place: Place, _ shard: Int) throws(QueueError) {
+    guard place.walker == nil else { return }
+    let storage = try place.topic.openForReading()
+    // Before the look: what comes behind it is told.
+    if let changes, place.watch == nil {
+      place.watch = try Self.watch(storage) { changes.note(shard) }
+    }
+    makeRoom()
+    var walker = LogWalker(
+      TopicIndex(storage), payloadLimit: payloadLimit, bufferSize: bufferSize)
+    if let parked = place.parked {
+      walker.goOn(from: parked)
+    } else {
+      try walker.seek(to: .earliest, now: { 0 })
+    }
+    place.walker = consume walker
+    open.insert(shard)
+  }
+
+  /// Gives back what an open shard holds, and keeps where it stands.
+  private func park(_ shard: Int, _ place: Place) {
+    guard let parked = place.walker?.parked else { return }
+    place.parked = parked
+    place.walker = nil
+    open.remove(shard)
+  }
+
+  /// Forgets a shard that was removed. Where it is made anew it is another topic, to be read from its
+  /// start; and that may have been before it was missed.
+  private func forget(_ shard: Int) {
+    places[shard] = nil
+    open.remove(shard)
+    changes?.noteMade()
+  }
+
+  /// Parks shards until one more may be open: first those that were read to their ends, the one whose
+  /// turn is the longest ago; then the one that has just had its turn, as its next one is the farthest
+  /// away.
+  private func makeRoom() {
+    while open.count >= limit {
+      let known = open.compactMap { shard in places[shard].map { (shard: shard, place: $0) } }
+      let idle = known.filter { !$0.place.isInLine }
+      let chosen =
+        idle.min { $0.place.lastTurn < $1.place.lastTurn }
+        ?? known.max { $0.place.lastTurn < $1.place.lastTurn }
+      guard let chosen else { return }
+      park(chosen.shard, chosen.place)
+    }
+  }
+
+  // MARK: For tests
+
+  var openCount: Int { open.count }
+}
+
+extension LogWalker {
+  /// Reads a shard's turn. Returns whether it came to the log's end.
+  fileprivate mutating func readTurn(
+    _ batch: inout MergedReading.Batch, _ maximumPayload: ByteCount
+  ) throws(QueueError) -> Bool {
+    var bytes = 0
+    while batch.records.count < MergedReading.mostRecords, bytes < MergedReading.mostBytes {
+      switch try step() {
+      case .record(let address, let ordinal, let payload):
+        let record = QueueRecord(
+          address: Address(rawValue: address), ordinal: ordinal, payload: window.copy(payload))
+        batch.records.append(record)
+        bytes += payload.count
+      case .tooLarge(let address, let count):
+        batch.ending = .error(
+          QueueError(
+            .payloadTooLarge,
+            "a record of \(count) bytes is above this reader's limit of \(maximumPayload) and was"
+              + " passed: raise maximumPayload to read it",
+            path: slab?.path, address: address))
+        return false
+      case .loss(let loss):
+        batch.ending = .loss(loss, path: index.path(of: loss))
+        return false
+      case .end:
+        guard !index.isRemoved else { throw .topicRemoved(path: index.storage.path) }
+        return true
+      }
+    }
+    return false
+  }
+}
+
+extension ByteWindow {
+  /// A copy of some of the bytes shown.
+  fileprivate func copy(_ range: Range<Int>) -> [UInt8] {
+    // Safe: reads exactly the span's bytes.
+    unsafe bytes(range.count, at: range.lowerBound).withUnsafeBytes { unsafe Array($0) }
+  }
+}

@@ -1,0 +1,292 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// Shards in a directory: one each, beside the file `shards` and the lock of the one writer.
+struct ShardFiles: Sendable {
+  /// The directory.
+  let root: Topic
+  /// A shard's own topic.
+  let topic: @Sendable (Int) -> Topic
+
+  init(path: String) {
+    root = Topic(path)
+    topic = { Topic(path + (path.hasSuffix("/") ? "" : "/") + ShardName.string($0)) }
+  }
+
+  /// Shards on any storage.
+  ///
+  /// - Parameters:
+  ///   - root: what holds the file `shards` and the lock, and lists the shards that were made.
+  ///   - topic: a shard.
+  init(root: any TopicStorage, topic: @escaping @Sendable (Int) -> Topic) {
+    self.root = Topic(storage: root)
+    self.topic = topic
+  }
+
+  // MARK: Reading
+
+  /// Opens the directory, and reads how many shards it has.
+  ///
+  /// - Throws: `noSuchTopic` where none were made; `notATopic`, `unsupportedFormat`, `system`.
+  func openForReading() throws(QueueError) -> (root: any TopicStorage, file: ShardsFile) {
+    let root = try root.openForReading()
+    let names = try Names(in: root)
+    guard !names.hasSlabs else { throw names.notShards(root.path) }
+    guard let found = try Self.open(root, writable: false) else {
+      guard !names.hasOthers, names.shards.isEmpty else { throw names.notShards(root.path) }
+      throw QueueError(
+        .noSuchTopic, "no shards were made here yet: check the path, or append to make them",
+        path: root.path)
+    }
+    switch try Self.read(found, in: root) {
+    case .sound(let file): return (root, file)
+    case .unfinished where names.mayBeUnfinished:
+      throw QueueError(
+        .noSuchTopic, "shards were begun to be made here: open them for writing, which finishes it",
+        path: root.path)
+    case let other: throw Self.refused(other, root)
+    }
+  }
+
+  /// The shards that were made, of so many, in order.
+  static func made(in root: any TopicStorage, of count: Int) throws(QueueError) -> [Int] {
+    try Names(in: root).shards.filter { $0 < count }.sorted()
+  }
+
+  // MARK: Making
+
+  /// Opens the directory for writing; makes it if need be.
+  ///
+  /// Order: the directory, as any topic's; its lock; its own name is synced, and what is in it is
+  /// looked at; the file `shards` is written and synced, and then the directory. Only then is there a
+  /// shard: so where the file is not whole, and there is no shard, it is what a crash has left, and
+  /// is written anew. One that was found whole may be what a crash left before its sync: it is synced
+  /// as well, and what the disk holds of it is what is believed.
+  ///
+  /// - Parameter wanted: what to write where nothing is.
+  /// - Throws: `locked`; `notATopic` for a directory of other files, of a topic's slabs, or of shards
+  ///   whose file is gone or damaged; `unsupportedFormat`, `noSpace`, `syncFailed`, `system`.
+  func openForWriting(
+    _ wanted: ShardsFile, permissions: FilePermissions
+  ) throws(QueueError) -> (lock: any StorageLock, file: ShardsFile) {
+    let root = try root.openForWriting(permissions: permissions)
+    // Before the lock's file is made: a directory of other files stays as it is.
+    try Names(in: root).checkForWriting(root.path)
+    if let found = try Self.open(root, writable: false) {
+      let reading = try Self.read(found, in: root)
+      if case .foreign = reading { throw Self.refused(reading, root) }
+    }
+    let lock: any StorageLock
+    do throws(SystemError) {
+      lock = try root.lock()
+    } catch {
+      throw .shardsLockFailed(error, root)
+    }
+    do throws(QueueError) {
+      return (lock, try Self.settle(wanted, in: root))
+    } catch {
+      lock.release()
+      throw error
+    }
+  }
+
+  /// With the lock held.
+  private static func settle(
+    _ wanted: ShardsFile, in root: any TopicStorage
+  ) throws(QueueError) -> ShardsFile {
+    // Again: this time nobody else makes anything.
+    let names = try Names(in: root)
+    try names.checkForWriting(root.path)
+    try sync(root.path) { () throws(SystemError) in try root.syncParent() }
+    if let found = try open(root, writable: true) {
+      try sync(path(root)) { () throws(SystemError) in try found.sync() }
+      try sync(root.path) { () throws(SystemError) in try root.syncDirectory() }
+      found.dropCache()
+      switch try read(found, in: root) {
+      case .sound(let file): return file
+      case .unfinished where names.mayBeUnfinished:
+        try write(wanted, to: found, in: root)
+        return wanted
+      case let other: throw refused(other, root)
+      }
+    }
+    let new: any StorageFile
+    do throws(SystemError) {
+      new = try root.create(TopicLayout.shardsName)
+    } catch {
+      throw .system(error, doing: "making the shards", path: path(root))
+    }
+    try write(wanted, to: new, in: root)
+    return wanted
+  }
+
+  private static func write(
+    _ wanted: ShardsFile, to file: any StorageFile, in root: any TopicStorage
+  ) throws(QueueError) {
+    let bytes = wanted.bytes
+    do throws(SystemError) {
+      var written = 0
+      while written < bytes.count {
+        // Safe: the array outlives the call.
+        written += unsafe try file.write(
+          bytes.span.bytes.extracting(droppingFirst: written), at: UInt64(written))
+      }
+    } catch {
+      throw .system(error, doing: "making the shards", path: path(root))
+    }
+    try sync(path(root)) { () throws(SystemError) in try file.sync() }
+    try sync(root.path) { () throws(SystemError) in try root.syncDirectory() }
+  }
+
+  // MARK: The file
+
+  private static func path(_ root: any TopicStorage) -> String {
+    root.path + "/" + TopicLayout.shardsName
+  }
+
+  private static func open(
+    _ root: any TopicStorage, writable: Bool
+  ) throws(QueueError) -> (any StorageFile)? {
+    do throws(SystemError) {
+      return try root.open(TopicLayout.shardsName, writable: writable)
+    } catch {
+      guard error.errno != Errno.noEntry else { return nil }
+      throw .system(error, doing: "opening the shards", path: path(root))
+    }
+  }
+
+  private static func read(
+    _ file: any StorageFile, in root: any TopicStorage
+  ) throws(QueueError) -> ShardsFile.Reading {
+    // One more, to see that there is no more.
+    var bytes = [UInt8](repeating: 0, count: ShardsFile.byteCount + 1)
+    let result: Result<Int, SystemError> = unsafe bytes.withUnsafeMutableBytes { target in
+      do throws(SystemError) {
+        return .success(unsafe try file.read(into: target, at: 0))
+      } catch {
+        return .failure(error)
+      }
+    }
+    switch result {
+    case .success(let count):
+      // Safe: the array outlives the call.
+      return unsafe ShardsFile.read(bytes.span.bytes.extracting(first: count))
+    case .failure(let error):
+      throw .system(error, doing: "reading the shards", path: path(root))
+    }
+  }
+
+  private static func refused(
+    _ reading: ShardsFile.Reading, _ root: any TopicStorage
+  ) -> QueueError {
+    switch reading {
+    case .unsupported:
+      QueueError(
+        .unsupportedFormat,
+        "the shards were made by a newer version: use the program that made them", path: path(root))
+    case .foreign:
+      QueueError(
+        .notATopic, "the file is not one that says how many shards there are: check the path",
+        path: path(root))
+    case .damaged, .unfinished, .sound:
+      QueueError(
+        .notATopic,
+        "the file that says how many shards there are is damaged, and is not guessed: put back a copy"
+          + " of it; each shard beside it is a topic of its own, and can be read as one",
+        path: path(root))
+    }
+  }
+
+  private static func sync(
+    _ path: String, _ body: () throws(SystemError) -> Void
+  ) throws(QueueError) {
+    do throws(SystemError) {
+      try body()
+    } catch {
+      throw .syncFailed(error, path: path)
+    }
+  }
+}
+
+/// What is in a directory of shards.
+private struct Names {
+  var shards: [Int] = []
+  var hasSlabs = false
+  var hasConsumers = false
+  var hasFile = false
+  var hasOthers = false
+
+  init(in root: any TopicStorage) throws(QueueError) {
+    var found: [String] = []
+    do throws(SystemError) {
+      try root.forEachName { found.append($0) }
+    } catch {
+      // A directory that was removed while it was open.
+      guard error.errno != Errno.noEntry else { throw .topicRemoved(path: root.path) }
+      throw .system(error, doing: "listing the shards", path: root.path)
+    }
+    for name in found {
+      if let shard = ShardName.parse(name) {
+        shards.append(shard)
+      } else if SlabName.parse(name) != nil {
+        hasSlabs = true
+      } else if name == TopicLayout.consumersName {
+        hasConsumers = true
+      } else if name == TopicLayout.shardsName {
+        hasFile = true
+      } else if name != TopicLayout.lockName {
+        hasOthers = true
+      }
+    }
+    // Somebody waits for an ordinary topic's records here.
+    if hasConsumers || hasSlabs { hasOthers = true }
+  }
+
+  /// Whether nothing is there but what making the shards begins with.
+  var mayBeUnfinished: Bool { shards.isEmpty && !hasOthers }
+
+  /// Throws where something else is there, or shards whose file is gone: nothing is made then.
+  func checkForWriting(_ path: String) throws(QueueError) {
+    guard !hasSlabs, hasFile || !hasOthers && shards.isEmpty else { throw notShards(path) }
+  }
+
+  func notShards(_ path: String) -> QueueError {
+    let message =
+      if hasSlabs || hasConsumers {
+        "the directory holds an ordinary topic, without shards: open it as one, or take another path"
+      } else if !shards.isEmpty {
+        "the directory holds shards, and the file that says how many there are is gone: put back a"
+          + " copy of it; each shard is a topic of its own, and can be read as one"
+      } else {
+        "the directory holds other files and no shards: check the path"
+      }
+    return QueueError(.notATopic, message, path: path)
+  }
+}
+
+extension QueueError {
+  static func invalidShardCount(_ count: Int) -> QueueError {
+    .invalidOption(
+      "shards is \(count), and must be from \(ShardsFile.counts.lowerBound) to"
+        + " \(ShardsFile.counts.upperBound)")
+  }
+
+  /// Another writer has the shards of a topic.
+  static func shardsLocked(holder: Int32?, path: String, errno: Int32? = nil) -> QueueError {
+    let holder = holder.map { " (process \($0))" } ?? ""
+    return QueueError(
+      .locked,
+      "another writer\(holder) has the shards open: one writes at a time; close it, or wait for it",
+      path: path, errno: errno)
+  }
+
+  fileprivate static func shardsLockFailed(
+    _ error: SystemError, _ root: any TopicStorage
+  ) -> QueueError {
+    guard error.errno == Errno.again else {
+      return .system(
+        error, doing: "locking the shards", path: root.path + "/" + TopicLayout.lockName)
+    }
+    return .shardsLocked(holder: root.lockHolder(), path: root.path, errno: error.errno)
+  }
+}

@@ -1,0 +1,326 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Synchronization
+
+/// The writers of a topic's shards: opened when something is first appended, and closed where too many
+/// are open, the least recently used first that nobody is in.
+final class ShardPool: Sendable {
+  let topic: ShardedTopic
+  let count: Int
+  private let options: QueueWriter.Options
+  private let environment: Environment
+  private let lock: ShardsLock
+  /// So many writers are open at once, and one more a call where others are in all of them.
+  private let limit: Int
+  /// Whether there are more shards than writers that may be open: only then it is counted who is in
+  /// one, and when.
+  private let isBounded: Bool
+  private let slots: ShardSlots
+  /// Counts the calls.
+  private let moment = Atomic<UInt64>(0)
+  private let thread = BackgroundThread()
+
+  private struct Turnover {
+    var open: Set<Int> = []
+    var isClosed = false
+    /// What ended a shard's writer.
+    var failures: [Int: QueueError] = [:]
+    /// What opening a shard found, where it had not been closed.
+    var reports: [Int: RecoveryReport] = [:]
+  }
+  /// Held by who opens or closes writers, for as long as that takes.
+  private let turnover = Mutex(Turnover())
+
+  /// Each open writer on disk holds a directory, a lock and a slab open, and a buffer: 64 of them leave
+  /// room below the 1,024 files that a process may open where nobody raised that.
+  static let ordinaryLimit = 64
+
+  /// - Parameter limit: how many writers are open at once; nil: as is right for the place.
+  init(
+    _ topic: ShardedTopic, options: QueueWriter.Options, environment: Environment, limit: Int?
+  ) throws(QueueError) {
+    try options.validate()
+    self.topic = topic
+    var options = options
+    var environment = environment
+    switch topic.place {
+    case .files:
+      self.limit = limit ?? Self.ordinaryLimit
+    case .memory:
+      self.limit = .max
+      options.suitMemory()
+      if case .thread = environment.background { environment.background = .inline }
+    }
+    self.options = options
+    self.environment = environment
+    (lock, count) = try topic.openForWriting(
+      permissions: FilePermissions(
+        directories: options.directoryPermissions, files: options.filePermissions))
+    isBounded = count > self.limit
+    slots = ShardSlots(count: count)
+  }
+
+  /// How many writers are open.
+  var openCount: Int { turnover.withLock { $0.open.count } }
+
+  /// For tests.
+  func isOpen(_ shard: Int) -> Bool { turnover.withLock { $0.open.contains(shard) } }
+
+  /// What opening the shards found, of those that had not been closed.
+  var reports: [Int: RecoveryReport] { turnover.withLock { $0.reports } }
+
+  private var isInMemory: Bool { if case .memory = topic.place { true } else { false } }
+
+  // MARK: One shard
+
+  /// Calls `body` with a shard's writer, which nobody closes meanwhile but `close`; opened if need be.
+  func withWriter<R>(
+    ofShard shard: Int, _ body: (QueueWriter) throws(QueueError) -> R
+  ) throws(QueueError) -> R {
+    let slot = slots[shard]
+    let writer =
+      if let open = try slot.enter(at: now()) { open } else { try open(shard, slot) }
+    defer { leave(slot) }
+    return try body(writer)
+  }
+
+  /// Appends a record, and waits for a level without being in the writer: who closes it meanwhile
+  /// brings all in it to stable storage.
+  func append(
+    _ payload: RawSpan, toShard shard: Int, ensuring level: Durability
+  ) async throws(QueueError) -> Address {
+    let slot = slots[shard]
+    let writer: QueueWriter
+    if let open = try slot.enter(at: now()) {
+      writer = open
+    } else {
+      writer = try await onThread { () throws(QueueError) in try self.open(shard, slot) }
+    }
+    let address: Address
+    do throws(QueueError) {
+      address = try await writer.append(payload, ensuring: .buffered)
+    } catch {
+      leave(slot)
+      throw error
+    }
+    leave(slot)
+    let end = address.rawValue + UInt64(FrameHeader.byteCount + payload.byteCount)
+    do throws(QueueError) {
+      try await reach(level, at: end, of: writer)
+    } catch {
+      throw error.behind(1, at: address)
+    }
+    return address
+  }
+
+  /// Brings all below an address to a level, also where the shard was closed meanwhile.
+  func reach(
+    _ level: Durability, at end: UInt64, of writer: QueueWriter
+  ) async throws(QueueError) {
+    do throws(QueueError) {
+      // In memory there is nothing to wait for, and no thread is started for it.
+      if isInMemory, level > .buffered { return try writer.core.sync() }
+      try await writer.core.reach(level, at: end)
+    } catch {
+      // It was closed for another one: then all in it is on stable storage.
+      guard error.code == .closed, writer.core.synced.value >= end else { throw error }
+    }
+  }
+
+  /// Where none is ever closed for another one, it need not be known who is in it.
+  private func leave(_ slot: ShardSlot) { if isBounded { slot.leave() } }
+
+  private func now() -> UInt64 {
+    isBounded ? moment.wrappingAdd(1, ordering: .relaxed).newValue : 0
+  }
+
+  private func onThread<R: Sendable>(
+    _ body: @escaping @Sendable () throws(QueueError) -> R
+  ) async throws(QueueError) -> R {
+    if isInMemory { return try body() }
+    return try await thread.run(path: topic.description, body)
+  }
+
+  // MARK: Opening
+
+  /// Opens a shard's writer, and enters it.
+  private func open(_ shard: Int, _ slot: ShardSlot) throws(QueueError) -> QueueWriter {
+    try turnover.withLock { turnover throws(QueueError) in
+      // Another call may have been faster.
+      if let writer = try slot.enter(at: now()) { return writer }
+      guard !turnover.isClosed else { throw .closed(path: topic.description) }
+      try makeRoom(&turnover)
+      let writer = try QueueWriter(
+        topic: topic.topic(shard), options: options, environment: environment)
+      if !writer.recovery.wasClean { turnover.reports[shard] = writer.recovery }
+      turnover.open.insert(shard)
+      slot.put(writer, enteredAt: now())
+      return writer
+    }
+  }
+
+  /// Closes writers until one more may be open.
+  private func makeRoom(_ turnover: inout Turnover) throws(QueueError) {
+    while turnover.open.count >= limit {
+      let idle = turnover.open.compactMap { shard in
+        slots[shard].idleSince.map { (shard: shard, since: $0) }
+      }
+      guard let oldest = idle.min(by: { $0.since < $1.since }) else { return }
+      // Somebody may have come in just now: then it is not the oldest any more.
+      guard let writer = slots[oldest.shard].take(ifIdle: true) else { continue }
+      do throws(QueueError) {
+        try close(writer, ofShard: oldest.shard, &turnover)
+      } catch {
+        // Its own: whoever appends to it is told.
+        guard error.code == .syncFailed else { throw error }
+      }
+    }
+  }
+
+  /// Closes a writer that was taken from its slot. Where it stays open, for want of room on the disk, it
+  /// is put back.
+  private func close(
+    _ writer: QueueWriter, ofShard shard: Int, _ turnover: inout Turnover
+  ) throws(QueueError) {
+    do throws(QueueError) {
+      try writer.close()
+      turnover.open.remove(shard)
+    } catch {
+      if error.code == .syncFailed {
+        turnover.failures[shard] = error
+        slots[shard].end(error)
+        turnover.open.remove(shard)
+      } else {
+        slots[shard].putBack(writer)
+      }
+      throw error
+    }
+  }
+
+  // MARK: All shards
+
+  /// Enters all writers that are open, behind those that are just being closed.
+  private func enterAll() throws(QueueError) -> [(shard: Int, writer: QueueWriter)] {
+    try turnover.withLock { turnover throws(QueueError) in
+      guard !turnover.isClosed else { throw .closed(path: topic.description) }
+      var entered: [(shard: Int, writer: QueueWriter)] = []
+      for shard in turnover.open.sorted() {
+        if let writer = try slots[shard].enter(at: nil) { entered.append((shard, writer)) }
+      }
+      return entered
+    }
+  }
+
+  /// The first shard's failure whose writer was ended and closed.
+  private func latchedFailure() -> QueueError? {
+    turnover.withLock { turnover in turnover.failures.min { $0.key < $1.key }?.value }
+  }
+
+  /// Has every writer do something, also behind one that cannot; then throws the first error.
+  func forEachOpen(_ body: (QueueWriter) throws(QueueError) -> Void) throws(QueueError) {
+    var first: QueueError?
+    for (shard, writer) in try enterAll() {
+      do throws(QueueError) {
+        try body(writer)
+      } catch {
+        if first == nil { first = error }
+      }
+      leave(slots[shard])
+    }
+    if let error = first ?? latchedFailure() { throw error }
+  }
+
+  func flush() async throws(QueueError) {
+    try await onThread { () throws(QueueError) in
+      try self.forEachOpen { writer throws(QueueError) in try writer.flush() }
+    }
+  }
+
+  /// Syncs all writers at once, each on its own thread.
+  func sync() async throws(QueueError) {
+    guard !isInMemory else {
+      return try forEachOpen { writer throws(QueueError) in try writer.sync() }
+    }
+    let entered = try await onThread { () throws(QueueError) in try self.enterAll() }
+    let errors = await withTaskGroup(of: QueueError?.self) { group in
+      for (shard, writer) in entered {
+        group.addTask {
+          defer { self.leave(self.slots[shard]) }
+          do throws(QueueError) {
+            try await writer.sync()
+            return nil
+          } catch {
+            return error
+          }
+        }
+      }
+      var errors: [QueueError] = []
+      for await error in group { if let error { errors.append(error) } }
+      return errors
+    }
+    // What a disk refuses says more than that the task was cancelled.
+    let error = errors.first { $0.code != .cancelled } ?? latchedFailure() ?? errors.first
+    if let error { throw error }
+  }
+
+  // MARK: Ending
+
+  /// Closes all, and gives up the lock. Where a writer could not be closed for want of room, the pool
+  /// stays open.
+  func close() throws(QueueError) {
+    let failure = try turnover.withLock { turnover throws(QueueError) -> QueueError? in
+      if !turnover.isClosed {
+        // From now on none is opened.
+        turnover.isClosed = true
+        var retryable: QueueError?
+        for shard in turnover.open.sorted() {
+          guard let writer = slots[shard].take(ifIdle: false) else { continue }
+          do throws(QueueError) {
+            try close(writer, ofShard: shard, &turnover)
+          } catch {
+            if error.code != .syncFailed, retryable == nil { retryable = error }
+          }
+        }
+        if let retryable {
+          turnover.isClosed = false
+          throw retryable
+        }
+        lock.release()
+      }
+      return turnover.failures.min { $0.key < $1.key }?.value
+    }
+    if let failure { throw failure }
+  }
+
+  func close() async throws(QueueError) {
+    defer { thread.stop() }
+    try await onThread { () throws(QueueError) in try self.close() }
+  }
+
+  /// Ends the thread; a later job starts another one.
+  func stopThread() { thread.stop() }
+
+  /// The sharded writer was dropped: each of its writers is, and flushes.
+  func abandon() {
+    var dropped = turnover.withLock { turnover in
+      turnover.isClosed = true
+      defer { turnover.open = [] }
+      return turnover.open.compactMap { slots[$0].take(ifIdle: false) }
+    }
+    // Before another one may have the shards.
+    dropped = []
+    withExtendedLifetime(dropped) { lock.release() }
+    thread.close()
+  }
+}
+
+extension QueueWriter.Options {
+  /// What does not make sense in memory is left out: what a shard's writer hands over is there at once,
+  /// a larger buffer only takes memory a second time, and there is nothing to do in the background.
+  fileprivate mutating func suitMemory() {
+    bufferSize = min(bufferSize, .bytes(Limits.bufferSize.lowerBound))
+    flushEvery.time = nil
+    syncEvery.time = nil
+  }
+}

@@ -1,0 +1,124 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Synchronization
+
+/// A shard's writer, while it is open, and who is in it.
+final class ShardSlot: Sendable {
+  private struct State {
+    var writer: QueueWriter?
+    /// How many calls are in the writer, which nobody closes meanwhile.
+    var uses = 0
+    /// When it was used last, by the pool's own count.
+    var lastUse: UInt64 = 0
+    /// What ended the shard's writer.
+    var failure: QueueError?
+  }
+  private let state = Mutex(State())
+
+  /// As a writer's own lock, it is tried some times before the kernel puts the thread to sleep.
+  private static let tries = 40
+
+  private func withState<R: Sendable, E>(
+    _ body: (inout State) throws(E) -> R
+  ) throws(E) -> R {
+    for _ in 0..<Self.tries {
+      if let result = try state.withLockIfAvailable({ (state) throws(E) -> R in try body(&state) })
+      {
+        return result
+      }
+      Syscalls.giveWay()
+    }
+    return try state.withLock { (state) throws(E) -> R in try body(&state) }
+  }
+
+  /// The writer, if it is open, for one call: `leave` is its end.
+  ///
+  /// - Parameter moment: of the call; nil: it does not count as a use.
+  /// - Throws: what ended the shard's writer.
+  func enter(at moment: UInt64?) throws(QueueError) -> QueueWriter? {
+    try withState { state throws(QueueError) in
+      if let failure = state.failure { throw failure }
+      guard let writer = state.writer else { return nil }
+      state.uses += 1
+      if let moment { state.lastUse = moment }
+      return writer
+    }
+  }
+
+  func leave() { withState { $0.uses -= 1 } }
+
+  /// When it was used last; nil: somebody is in it, or it is not open.
+  var idleSince: UInt64? {
+    state.withLock { $0.writer == nil || $0.uses > 0 ? nil : $0.lastUse }
+  }
+
+  /// Puts a writer there that was opened, and enters it.
+  func put(_ writer: QueueWriter, enteredAt moment: UInt64) {
+    state.withLock { state in
+      state.writer = writer
+      state.uses += 1
+      state.lastUse = moment
+    }
+  }
+
+  /// Puts a writer back that could not be closed.
+  func putBack(_ writer: QueueWriter) { state.withLock { $0.writer = writer } }
+
+  /// Takes the writer away, to be closed; nil: somebody is in it and it is to be idle, or there is none.
+  func take(ifIdle: Bool) -> QueueWriter? {
+    state.withLock { ifIdle && $0.uses > 0 ? nil : $0.writer.take() }
+  }
+
+  /// The shard's writer was ended: no other one is opened in its place.
+  func end(_ failure: QueueError) { state.withLock { $0.failure = failure } }
+}
+
+/// A slot a shard, made when the shard is first asked for: 8 bytes for one that is not.
+///
+/// An `AtomicLazyReference` each would be this, but costs 700 instructions a look: it is not inlined.
+@safe
+final class ShardSlots: @unchecked Sendable {
+  let count: Int
+  /// References to the slots, which are owned from here; 0: not made yet. None is ever changed again.
+  private let slots: UnsafeMutablePointer<Atomic<UInt>>
+
+  /// - Precondition: `count` is above 0.
+  init(count: Int) {
+    self.count = count
+    unsafe slots = .allocate(capacity: count)
+    for shard in 0..<count { unsafe (slots + shard).initialize(to: Atomic(0)) }
+  }
+
+  deinit {
+    for shard in 0..<count {
+      unsafe Self.reference(slots[shard].load(ordering: .acquiring))?.release()
+    }
+    unsafe slots.deinitialize(count: count)
+    unsafe slots.deallocate()
+  }
+
+  /// - Precondition: the shard is one of `count`.
+  subscript(shard: Int) -> ShardSlot {
+    precondition(shard >= 0 && shard < count, "no such shard")
+    // Safe: the bounds were just checked.
+    let known = unsafe slots[shard].load(ordering: .acquiring)
+    if let slot = unsafe Self.reference(known) { return unsafe slot.takeUnretainedValue() }
+    return make(shard)
+  }
+
+  @inline(never)
+  private func make(_ shard: Int) -> ShardSlot {
+    let new = unsafe Unmanaged.passRetained(ShardSlot())
+    let (isOurs, _) = unsafe slots[shard].compareExchange(
+      expected: 0, desired: UInt(bitPattern: new.toOpaque()), ordering: .acquiringAndReleasing)
+    if isOurs { return unsafe new.takeUnretainedValue() }
+    unsafe new.release()
+    return self[shard]
+  }
+
+  /// Safe for what `make` has put there, for as long as `self` is there.
+  private static func reference(_ bits: UInt) -> Unmanaged<ShardSlot>? {
+    unsafe UnsafeRawPointer(bitPattern: bits).map { unsafe Unmanaged.fromOpaque($0) }
+  }
+}

@@ -1,0 +1,102 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueueTestSupport
+import Synchronization
+
+@testable import DiskQueue
+
+/// Where the shards of a test lie.
+enum ShardedPlace: CaseIterable {
+  case memory, disk
+
+  /// A new topic there, and what keeps its directory.
+  func make(
+    shards: Int = 10, by sharder: ShardedTopic.Sharder = .hash
+  ) throws -> (topic: ShardedTopic, directory: TemporaryDirectory?) {
+    switch self {
+    case .memory:
+      return (.memory(shards: shards, capacity: .gibibytes(1), by: sharder), nil)
+    case .disk:
+      let directory = try TemporaryDirectory()
+      return (ShardedTopic(directory.path + "/topic", shards: shards, by: sharder), directory)
+    }
+  }
+}
+
+/// Shards on simulated disks of their own.
+final class SimulatedShards: Sendable {
+  let root: SimulatedStorage
+  private let shards = Mutex<[Int: SimulatedStorage]>([:])
+
+  init(_ root: SimulatedStorage = SimulatedStorage()) { self.root = root }
+
+  subscript(shard: Int) -> SimulatedStorage {
+    shards.withLock { shards in
+      if let known = shards[shard] { return known }
+      let new = SimulatedStorage(seed: UInt64(shard) + 1)
+      shards[shard] = new
+      return new
+    }
+  }
+
+  /// Those that were asked for.
+  fileprivate var made: [Int] { shards.withLock { $0.keys.sorted() } }
+
+  func topic(shards: Int? = nil, by sharder: ShardedTopic.Sharder = .hash) -> ShardedTopic {
+    ShardedTopic(root: Root(self), shards: shards, by: sharder) { [self] in
+      Topic(storage: self[$0])
+    }
+  }
+
+  /// The directory, which lists its shards, too.
+  private final class Root: TopicStorage {
+    let shards: SimulatedShards
+    private var base: SimulatedStorage { shards.root }
+
+    init(_ shards: SimulatedShards) { self.shards = shards }
+
+    var path: String { base.path }
+
+    func forEachName(_ body: (String) -> Void) throws(SystemError) {
+      try base.forEachName(body)
+      for shard in shards.made { body(ShardName.string(shard)) }
+    }
+
+    func remove(_ name: String) throws(SystemError) { try base.remove(name) }
+    func open(_ name: String, writable: Bool) throws(SystemError) -> any StorageFile {
+      try base.open(name, writable: writable)
+    }
+    func create(_ name: String) throws(SystemError) -> any StorageFile { try base.create(name) }
+    func syncDirectory() throws(SystemError) { try base.syncDirectory() }
+    func syncParent() throws(SystemError) { try base.syncParent() }
+    func lock() throws(SystemError) -> any StorageLock { try base.lock() }
+    func lockHolder() -> Int32? { base.lockHolder() }
+    func lock(_ name: String, creating: Bool) throws(SystemError) -> any StorageLock {
+      try base.lock(name, creating: creating)
+    }
+    func consumers(creating: Bool) throws(SystemError) -> any StorageDirectory {
+      try base.consumers(creating: creating)
+    }
+    func watch(
+      _ onChange: @escaping @Sendable () -> Void
+    ) throws(SystemError) -> any StorageWatch { try base.watch(onChange) }
+  }
+}
+
+/// What all shards hold, read shard by shard.
+func readShards(_ topic: ShardedTopic) throws -> [Int: [String]] {
+  var texts: [Int: [String]] = [:]
+  for shard in 0..<(try topic.shardCount()) {
+    do throws(QueueError) {
+      var reader = try topic.reader(ofShard: shard)
+      while let record = try reader.nextCopy() {
+        texts[shard, default: []].append(record.text ?? "")
+      }
+    } catch {
+      // One that nothing was appended to.
+      guard error.code == .noSuchTopic else { throw error }
+    }
+  }
+  return texts
+}
