@@ -54,19 +54,24 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
   }
 
   /// Shards in memory, which live as long as the values that name them. Two calls make two topics.
+  /// Each is as ``Topic/memory(capacity:records:)``: bounded, it drops its oldest slab there, and what
+  /// was appended can be read at once.
   ///
   /// - Parameters:
   ///   - shards: how many, from 1 to 10,000; 16 by default, as on disk. An empty shard takes no memory.
   ///   - capacity: what all shards may hold together, headers and marks included, divided evenly: at
   ///     least 64 KiB for each; 64 MiB by default. A value out of these bounds is refused with
   ///     `invalidOption` where the topic is opened.
+  ///   - records: how many records all shards may hold together, divided evenly, and up: at least 2 for
+  ///     each; no bound by default.
   ///   - sharder: how keys are dealt out; by their hash by default.
   public static func memory(
-    shards: Int = 16, capacity: ByteCount = .mebibytes(64), by sharder: Sharder = .hash
+    shards: Int = 16, capacity: ByteCount = .mebibytes(64), records: UInt64? = nil,
+    by sharder: Sharder = .hash
   ) -> ShardedTopic {
     ShardedTopic(
-      .memory(MemoryShards(count: shards, capacity: capacity)), wanted: nil, sharder,
-      description: MemoryShards.path)
+      .memory(MemoryShards(count: shards, capacity: capacity, records: records)), wanted: nil,
+      sharder, description: MemoryShards.path)
   }
 
   /// Shards on any storage; for the parameters see `ShardFiles`.

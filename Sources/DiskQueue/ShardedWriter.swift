@@ -42,8 +42,8 @@ public final class ShardedWriter: Sendable {
   /// are, if there is none. No shard is opened or made yet.
   ///
   /// - Parameter options: of each shard's writer, also what bounds a topic: so `maximumBytes` is a
-  ///   shard's. In memory buffers are the smallest there are, and times are left out: no shard has a
-  ///   thread of its own there.
+  ///   shard's. In memory they are taken as ``Topic/memory(capacity:records:)`` says, and no shard has a
+  ///   thread of its own.
   /// - Throws: `locked` while another writer has the shards open, in this process or another;
   ///   `notATopic` for a directory of other files, of an ordinary topic, or of shards whose file
   ///   `shards` is gone or damaged; `invalidOption`, also where the number of shards or the kind of

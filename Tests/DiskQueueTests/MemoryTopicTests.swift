@@ -139,6 +139,31 @@ struct MemoryTopicTests {
     #expect(try await seen.value == (0..<200).map { payload($0) })
   }
 
+  @Test("who waits before there is a writer is woken by its first record, and by the next writer's")
+  func waitsForTheFirstWriter() async throws {
+    for round in 0..<50 {
+      let topic = Topic.memory()
+      let reached = Progress()
+      let seen = Task {
+        var seen: [String?] = []
+        for try await record in try QueueReader(topic: topic).records(following: true) {
+          seen.append(record.text)
+          reached.advance()
+          if seen.count == 2 { break }
+        }
+        return seen
+      }
+      if round % 2 == 0 { await Task.yield() }
+      for number in 0..<2 {
+        let writer = try QueueWriter(topic: topic)
+        try writer.append("record \(number)")
+        try await reached.wait(for: UInt64(number + 1))
+        try await writer.close()
+      }
+      #expect(try await seen.value == ["record 0", "record 1"])
+    }
+  }
+
   @Test("a thread that waits is woken by an append, whoever else was woken by it")
   func wakesThreads() async throws {
     let topic = Topic.memory()

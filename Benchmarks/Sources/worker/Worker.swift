@@ -11,6 +11,8 @@ import Synchronization
 ///                                             flushes, says so, and waits to be killed
 ///     worker memory TOPIC PAYLOAD RECORDS     appends so many records and reads each of them, and
 ///                                             says what it had resident at most, in KiB
+///     worker shards COUNT                     makes an empty sharded topic in memory, and says what more
+///                                             is resident, in KiB
 ///     worker idle STREAMS                     has so many streams wait in memory for a second, and says
 ///                                             what that took of the processor, in microseconds
 @main
@@ -19,6 +21,8 @@ enum Worker {
     let arguments = CommandLine.arguments
     do {
       switch (arguments.dropFirst().first, arguments.dropFirst(3).compactMap { Int($0) }) {
+      case ("shards", _) where arguments.count == 3:
+        try emptyShards(Int(arguments[2]) ?? 1)
       case ("idle", _) where arguments.count == 3:
         try await idle(streams: Int(arguments[2]) ?? 1)
       case ("fill", let numbers) where numbers.count == 3:
@@ -27,7 +31,7 @@ enum Worker {
         try useMemory(Topic(arguments[2]), payload: numbers[0], records: numbers[1])
       default:
         say(
-          "usage: worker fill TOPIC PAYLOAD SYNCED MORE | memory TOPIC PAYLOAD RECORDS | idle STREAMS",
+          "usage: worker fill TOPIC PAYLOAD SYNCED MORE | memory TOPIC PAYLOAD RECORDS | shards COUNT | idle STREAMS",
           to: 2)
         exit(64)
       }
@@ -67,6 +71,18 @@ enum Worker {
       exit(1)
     }
     say("\(peak)", to: 1)
+  }
+
+  private static func emptyShards(_ count: Int) throws {
+    // What the first one of all brings with it is not the shards'.
+    try ShardedWriter(topic: .memory(shards: 2)).close()
+    let before = resident("VmRSS:") ?? 0
+    let topic = ShardedTopic.memory(shards: count)
+    let writer = try ShardedWriter(topic: topic)
+    let used = (resident("VmRSS:") ?? 0) - before
+    guard writer.shardCount == count else { exit(1) }
+    try writer.close()
+    say("\(used)", to: 1)
   }
 
   private final class Received: Sendable {
@@ -113,7 +129,10 @@ enum Worker {
 
   /// The most that was resident at once, in KiB. Not from `getrusage`: that counts what the process
   /// had which started this one.
-  private static func peakResident() -> Int? {
+  private static func peakResident() -> Int? { resident("VmHWM:") }
+
+  /// One of the lines of /proc that are in KiB.
+  private static func resident(_ line: String) -> Int? {
     let file = open("/proc/self/status", O_RDONLY)
     guard file >= 0 else { return nil }
     defer { close(file) }
@@ -121,8 +140,8 @@ enum Worker {
     let count = read(file, &bytes, bytes.count)
     guard count > 0 else { return nil }
     let text = String(decoding: bytes[..<count], as: UTF8.self)
-    for line in text.split(separator: "\n") where line.hasPrefix("VmHWM:") {
-      return line.split(separator: " ").dropFirst().first.flatMap { Int($0) }
+    for found in text.split(separator: "\n") where found.hasPrefix(line) {
+      return found.split(separator: " ").dropFirst().first.flatMap { Int($0) }
     }
     return nil
   }

@@ -377,7 +377,11 @@ final class WriterCore: Sendable {
 
 extension WriterCore: MemoryWriter {
   /// Lets whoever reads have what is in the buffer, where that is memory as well.
-  func attachToMemory() { (storage as? MemoryStorage)?.attach(self) }
+  func attachToMemory() {
+    (storage as? MemoryStorage)?.attach(self)
+    // Whoever waits may have asked before there was anybody to ask.
+    handOverAtOnce()
+  }
 
   func handOver() { updateTail { $0.handOver() } }
   func handOverAtOnce() { updateTail { $0.handOverAtOnce() } }

@@ -9,6 +9,7 @@ final class MemoryShards: Sendable {
   let count: Int
   /// What each shard may hold.
   private let capacity: ByteCount
+  private let records: UInt64?
   private let problem: QueueError?
 
   private struct State {
@@ -24,17 +25,28 @@ final class MemoryShards: Sendable {
   /// What a shard in memory needs at least: a few slabs, of a few records each.
   private static let leastCapacity = ByteCount.kibibytes(64)
 
-  /// - Parameter capacity: of all shards together.
-  init(count: Int, capacity: ByteCount) {
+  /// And of records: the slab that is written stays.
+  private static let leastRecords: UInt64 = 2
+
+  /// - Parameters:
+  ///   - capacity: of all shards together.
+  ///   - records: of all shards together.
+  init(count: Int, capacity: ByteCount, records: UInt64?) {
     self.count = count
     let share = ByteCount.bytes(max(0, capacity.bytes) / Int64(max(1, count)))
     self.capacity = share
+    let divisor = UInt64(max(1, count))
+    self.records = records.map { $0 / divisor + ($0 % divisor > 0 ? 1 : 0) }
     if !ShardsFile.counts.contains(count) {
       problem = .invalidShardCount(count)
     } else if share < Self.leastCapacity {
       problem = .invalidOption(
         "capacity is \(capacity) for \(count) shards, which is \(share) for each, and must be"
           + " \(Self.leastCapacity) or more: take fewer shards, or more memory")
+    } else if let records, records / divisor < Self.leastRecords {
+      problem = .invalidOption(
+        "records is \(records) for \(count) shards, and must be \(Self.leastRecords) or more for each:"
+          + " take fewer shards, or more records")
     } else {
       problem = nil
     }
@@ -47,15 +59,13 @@ final class MemoryShards: Sendable {
   func topic(ofShard shard: Int) -> Topic {
     let (topic, isNew) = state.withLock { state in
       if let topic = state.topics[shard] { return (topic, false) }
-      let new = Self.newTopic(capacity: capacity)
+      let new = Topic.memory(capacity: capacity, records: records)
       state.topics[shard] = new
       return (new, true)
     }
     if isNew { watchers.tell() }
     return topic
   }
-
-  private static func newTopic(capacity: ByteCount) -> Topic { .memory(capacity: capacity) }
 
   /// The shards that were made.
   var made: [Int] { state.withLock { $0.topics.keys.sorted() } }

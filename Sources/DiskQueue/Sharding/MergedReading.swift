@@ -150,7 +150,12 @@ final class MergedReading {
         return batch
       }
     }
-    if !isAtEnd { putInLine(shard, place) }
+    if isAtEnd {
+      // What its writer keeps back is put in line again by being handed over.
+      place.watch?.expectChange()
+    } else {
+      putInLine(shard, place)
+    }
     // What one large record took is not kept for the next one; and who is done needs nothing.
     if isAtEnd && changes == nil || place.walker?.window.capacity ?? 0 > bufferSize {
       park(shard, place)

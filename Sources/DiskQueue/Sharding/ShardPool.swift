@@ -42,16 +42,7 @@ final class ShardPool: Sendable {
   ) throws(QueueError) {
     try options.validate()
     self.topic = topic
-    var options = options
-    var environment = environment
-    switch topic.place {
-    case .files:
-      self.limit = limit ?? Self.ordinaryLimit
-    case .memory:
-      self.limit = .max
-      options.suitMemory()
-      if case .thread = environment.background { environment.background = .inline }
-    }
+    self.limit = if case .memory = topic.place { .max } else { limit ?? Self.ordinaryLimit }
     self.options = options
     self.environment = environment
     (lock, count) = try topic.openForWriting(
@@ -312,15 +303,5 @@ final class ShardPool: Sendable {
     dropped = []
     withExtendedLifetime(dropped) { lock.release() }
     thread.close()
-  }
-}
-
-extension QueueWriter.Options {
-  /// What does not make sense in memory is left out: what a shard's writer hands over is there at once,
-  /// a larger buffer only takes memory a second time, and there is nothing to do in the background.
-  fileprivate mutating func suitMemory() {
-    bufferSize = min(bufferSize, .bytes(Limits.bufferSize.lowerBound))
-    flushEvery.time = nil
-    syncEvery.time = nil
   }
 }
