@@ -50,6 +50,7 @@ public final class DiskChannel: AsyncSequence, Sendable {
     /// crash. From a microsecond.
     public var acknowledgementDelay = Duration.milliseconds(100)
 
+    /// The defaults.
     public init() {
       writer = QueueWriter.Options()
       writer.maximumBytes = .gibibytes(1)
@@ -81,8 +82,11 @@ public final class DiskChannel: AsyncSequence, Sendable {
 
   /// Opens a channel; makes its topic if there is none. Blocks for the syncs that this takes.
   ///
-  /// - Parameter onLoss: with it, every loss is handed to it and receiving goes on; without, it is
-  ///   thrown once to a receiver, as ``QueueError/loss``.
+  /// - Parameters:
+  ///   - topic: where messages are kept: a directory, or memory.
+  ///   - options: how it writes and reads, and the level that `send` reaches.
+  ///   - onLoss: with it, every loss is handed to it and receiving goes on; without, it is thrown
+  ///     once to a receiver, as ``QueueError/loss``.
   /// - Throws: what opening a ``QueueWriter`` and a ``QueueConsumer`` throws; after an error nothing
   ///   is open or locked.
   public convenience init(
@@ -139,6 +143,7 @@ public final class DiskChannel: AsyncSequence, Sendable {
 
   /// A message: a record that owns its bytes, to be acknowledged.
   public struct Message: Sendable {
+    /// The record that carried it: address, ordinal and bytes.
     public let record: QueueRecord
     let delivery: ChannelCore.Delivery
     let core: ChannelCore
@@ -188,7 +193,7 @@ public final class DiskChannel: AsyncSequence, Sendable {
   /// `synced`. Who sends or receives is told `closed`. What was not acknowledged is delivered to the
   /// next run.
   ///
-  /// - Throws: as ``QueueWriter/close()-()`` and ``QueueConsumer/close()-()``; it may be asked again
-  ///   where those may.
+  /// - Throws: as `close` of a ``QueueWriter`` and of a ``QueueConsumer``; it may be asked again where
+  ///   those may.
   public func close() async throws(QueueError) { try await core.close() }
 }

@@ -5,12 +5,18 @@
 ///
 /// `DiskQueueJSON`, a product of its own that brings Foundation, has one for `Codable` values.
 public protocol PayloadCodec<Value>: Sendable {
+  /// What is sent and received.
   associatedtype Value
 
-  /// The bytes of a value.
+  /// The bytes of a value. May be called by several tasks at once.
+  ///
+  /// - Throws: anything; the channel throws it on as `notCoded`, and sends nothing.
   func encode(_ value: Value) throws -> [UInt8]
 
-  /// The value of such bytes. They may have been written by an older or a newer program.
+  /// The value of such bytes. They may have been written by an older or a newer program. May be
+  /// called by several tasks at once.
+  ///
+  /// - Throws: anything; ``ValueChannel/Message/value()`` throws it on as `notCoded`.
   func decode(_ payload: [UInt8]) throws -> Value
 }
 

@@ -70,7 +70,9 @@ extension QueueConsumer {
     /// The topic is opened for the move and closed behind it, so that several consumers may share
     /// it.
     ///
-    /// - Parameter reason: for people; cut where it is longer than 65,535 bytes.
+    /// - Parameters:
+    ///   - index: the record's, in the batch.
+    ///   - reason: for people; cut where it is longer than 65,535 bytes.
     /// - Returns: the address it has there.
     /// - Throws: `locked` while somebody else writes there: try again. What a `QueueWriter` throws;
     ///   the record is then not acknowledged. What `acknowledge()` throws.

@@ -6,8 +6,10 @@
 extension QueueConsumer {
   /// A consumer of a topic, as its cursor's file says.
   public struct Description: Sendable, Hashable {
+    /// What the file of a cursor turned out to be.
     @nonexhaustive
     public enum State: Sendable, Hashable {
+      /// Its position is known.
       case sound
       /// It was made, and its first position was not written: it begins anew when it is opened.
       case neverWritten
@@ -19,7 +21,9 @@ extension QueueConsumer {
       case unsupported
     }
 
+    /// The consumer's name.
     public var name: String
+    /// What its file turned out to be.
     public var state: State
     /// Everything below it is acknowledged; nil where it is not known.
     public var position: Address?

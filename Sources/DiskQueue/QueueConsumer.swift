@@ -52,6 +52,7 @@ public final class QueueConsumer: Sendable {
     /// where the topic is in memory, or its path ends in `.` or `..`.
     public var deadLetters: Topic?
 
+    /// The defaults.
     public init() {}
 
     /// - Throws: `invalidOption`, with the bounds.
@@ -88,6 +89,7 @@ public final class QueueConsumer: Sendable {
   /// that this takes.
   ///
   /// - Parameters:
+  ///   - topic: what to consume; it has to be there.
   ///   - name: 1 to 64 of `A-Z a-z 0-9 _ - .`, not beginning with a dot.
   ///   - start: where a new consumer begins; the earliest record by default. One that exists goes on
   ///     where it was.

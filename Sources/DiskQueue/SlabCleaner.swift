@@ -62,6 +62,7 @@ public struct SlabCleaner: Sendable {
   /// As `clean` or `plan`, and says why no more goes.
   ///
   /// - Parameters:
+  ///   - retention: how much to keep.
   ///   - isDryRun: whether nothing is removed.
   ///   - onRemoval: called with each removal as soon as it is done, or would be: what was removed
   ///     before an error is known by it.
@@ -102,6 +103,7 @@ extension SlabCleaner {
     public var records: UInt64?
     /// The size of its file.
     public var bytes: ByteCount
+    /// The bound that it lay beyond.
     public var cause: Cause
 
     /// The cause, for people.
