@@ -117,13 +117,20 @@ public final class DiskChannel: AsyncSequence, Sendable {
     try await core.send(payload)
   }
 
-  /// Sends one message: `[UInt8]`, `Data`, a slice, any collection of bytes.
+  /// Sends one message: `[UInt8]`, `Data`, a slice, any collection of bytes. Level reached: that of
+  /// ``Options-swift.struct/ensuring``.
+  ///
+  /// - Throws: as ``send(_:)-(RawSpan)``.
+  /// - Complexity: as ``send(_:)-(RawSpan)``, and an array.
   @inlinable
   public func send(_ payload: some Collection<UInt8>) async throws(QueueError) {
     try await send(bytes: Array(payload))
   }
 
-  /// Sends one message: the text's UTF-8.
+  /// Sends one message: the text's UTF-8. Level reached: that of ``Options-swift.struct/ensuring``.
+  ///
+  /// - Throws: as ``send(_:)-(RawSpan)``.
+  /// - Complexity: as ``send(_:)-(RawSpan)``, and an array.
   @inlinable
   public func send(_ text: some StringProtocol) async throws(QueueError) {
     try await send(bytes: Array(text.utf8))
@@ -165,7 +172,9 @@ public final class DiskChannel: AsyncSequence, Sendable {
     /// Puts a message aside that cannot be handled, with the reason: see
     /// ``QueueConsumer/Batch/deadLetter(_:reason:)``.
     ///
+    /// - Parameter reason: for people; cut where it is longer than 65,535 bytes.
     /// - Returns: the address it has there.
+    /// - Throws: as ``QueueConsumer/Batch/deadLetter(_:reason:)``.
     @discardableResult
     public func deadLetter(reason: String) async throws(QueueError) -> Address {
       try await delivery.batch.deadLetter(delivery.index, reason: reason)

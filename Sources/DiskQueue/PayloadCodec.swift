@@ -77,9 +77,15 @@ public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
     }
 
     /// See ``DiskChannel/Message/acknowledge()``.
+    ///
+    /// - Throws: as ``DiskChannel/Message/acknowledge()``.
     public func acknowledge() async throws(QueueError) { try await raw.acknowledge() }
 
     /// See ``DiskChannel/Message/deadLetter(reason:)``.
+    ///
+    /// - Parameter reason: for people; cut where it is longer than 65,535 bytes.
+    /// - Returns: the address it has there.
+    /// - Throws: as ``DiskChannel/Message/deadLetter(reason:)``.
     @discardableResult
     public func deadLetter(reason: String) async throws(QueueError) -> Address {
       try await raw.deadLetter(reason: reason)
@@ -96,7 +102,9 @@ public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
     fileprivate let codec: Codec
     fileprivate let path: String
 
-    /// As ``DiskChannel/AsyncIterator/next(isolation:)``.
+    /// The next message; see ``DiskChannel/AsyncIterator/next(isolation:)``. Nothing is decoded yet.
+    ///
+    /// - Throws: as ``DiskChannel/AsyncIterator/next(isolation:)``.
     public mutating func next(
       isolation actor: isolated (any Actor)? = #isolation
     ) async throws(QueueError) -> Message? {

@@ -39,6 +39,7 @@ extension QueueConsumer {
 
     /// Acknowledges everything delivered up to this record and with it; as `acknowledge()`.
     ///
+    /// - Throws: as `acknowledge()`.
     /// - Precondition: `index` is an index of the batch.
     public func acknowledge(through index: Int) async throws(QueueError) {
       try await consumer.core.acknowledge(through(index), session: session)
@@ -57,6 +58,7 @@ extension QueueConsumer {
     /// Acknowledges some records, as the other `acknowledge(only:)`: for a batch that one of several
     /// workers has done, `batch.acknowledge(only: batch.indices)`.
     ///
+    /// - Throws: as `acknowledge()`.
     /// - Precondition: the range lies within the batch's indices.
     public func acknowledge(only indices: Range<Int>) async throws(QueueError) {
       guard !indices.isEmpty else { return }

@@ -193,7 +193,9 @@ public final class QueueConsumer: Sendable {
     public struct AsyncIterator: AsyncIteratorProtocol {
       fileprivate let batches: Batches
 
-      /// See ``QueueConsumer/nextBatch(upTo:following:)``.
+      /// The next batch; see ``QueueConsumer/nextBatch(upTo:following:)``.
+      ///
+      /// - Throws: as ``QueueConsumer/nextBatch(upTo:following:)``.
       public mutating func next(
         isolation actor: isolated (any Actor)? = #isolation
       ) async throws(QueueError) -> Batch? {
@@ -219,6 +221,8 @@ public final class QueueConsumer: Sendable {
   }
 
   /// As the other `close`, without blocking the caller's thread.
+  ///
+  /// - Throws: as the other `close`.
   public func close() async throws(QueueError) {
     try await core.onThread { core throws(QueueError) in try core.close() }
     core.stopThread()

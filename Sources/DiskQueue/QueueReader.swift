@@ -127,7 +127,10 @@ public struct QueueReader: ~Copyable {
     }
   }
 
-  /// The next record with its own bytes, to keep; as `next` in all else. One allocation.
+  /// The next record with its own bytes, to keep; as ``next()`` in all else.
+  ///
+  /// - Throws: as ``next()``.
+  /// - Complexity: O(payload); one allocation.
   public mutating func nextCopy() throws(QueueError) -> QueueRecord? { try next()?.copy() }
 
   /// The next record where the buffer shows it; nil says nothing about the log.
