@@ -20,7 +20,8 @@ public protocol PayloadCodec<Value>: Sendable {
   func decode(_ payload: [UInt8]) throws -> Value
 }
 
-/// A ``DiskChannel`` of values: see ``DiskChannel/values(_:)``.
+/// A ``DiskChannel`` of values: see ``DiskChannel/values(_:)``. Any number of tasks may send and
+/// receive.
 public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
   public typealias Failure = QueueError
 

@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension QueueConsumer {
-  /// Records that were delivered together, in order. It keeps its consumer open.
+  /// Records that were delivered together, in order. It keeps its consumer open. Safe to share among
+  /// tasks.
   public struct Batch: RandomAccessCollection, Sendable {
     private let consumer: QueueConsumer
     private let session: UInt64
@@ -32,6 +33,8 @@ extension QueueConsumer {
     ///   batch or a later one. `syncFailed` and `closed` for good: what is not known to be
     ///   acknowledged is delivered again to the next holder. `cancelled` where the task is: it is
     ///   acknowledged, and soon durable, but this call has not seen to it.
+    /// - Complexity: a write to the cursor and its sync, shared by all that wait; before it a sync of
+    ///   the slabs that are not known to be durable up to there.
     public func acknowledge() async throws(QueueError) {
       // A batch has at least one record.
       try await acknowledge(through: endIndex - 1)

@@ -53,7 +53,8 @@ extension QueueWriter {
     /// Permission bits of a topic's directory that is made. 0700 by default: payloads are private.
     public var directoryPermissions: UInt16 = 0o700
 
-    /// Permission bits of files that are made. 0600 by default.
+    /// Permission bits of files that are made. 0600 by default. Who may read `lock` can keep writers
+    /// from opening, by a lock of his own on it.
     public var filePermissions: UInt16 = 0o600
 
     /// How far marks lie apart, in bytes; at most the format's 64 KiB. Tests set it lower, so that a

@@ -196,6 +196,7 @@ public final class QueueWriter: Sendable {
   ///
   /// - Throws: `noSpace` and `system`: what was not written stays in the buffer, in order, and the
   ///   next `flush` goes on there; `syncFailed` and `closed`.
+  /// - Complexity: a write of what is in the buffer.
   public func flush() throws(QueueError) { try core.flush() }
 
   /// Puts everything appended so far on stable storage. Level reached: `synced`.
@@ -204,6 +205,8 @@ public final class QueueWriter: Sendable {
   ///
   /// - Throws: as `flush`; `syncFailed` is final for this writer, and means that records from the
   ///   last sync on may be lost: close it, and open a new one, which says what was kept.
+  /// - Complexity: as `flush`, and a sync of what was written since the last one; none where that is
+  ///   nothing.
   public func sync() throws(QueueError) { try core.sync() }
 
   /// Puts everything on stable storage, marks the topic as cleanly closed, and gives up the lock.
@@ -212,6 +215,7 @@ public final class QueueWriter: Sendable {
   /// - Throws: `noSpace` and `system` where the end could not be written: the writer stays open, and
   ///   `close` may be asked again when there is room. `syncFailed`: the writer is closed, and the
   ///   next one recovers the topic.
+  /// - Complexity: as `sync`, and the closing mark's write and sync.
   public func close() throws(QueueError) {
     try core.close()
     core.stopThread()
