@@ -11,20 +11,27 @@ public struct ByteCount: Sendable, Hashable, Comparable, CustomStringConvertible
     bytes = overflow ? (count < 0 ? .min : .max) : product
   }
 
-  /// So many bytes; the others, so many times 1024, 1024², 1024³ and 1024⁴ bytes.
+  /// So many bytes; negative ones are a difference.
   public static func bytes(_ n: Int64) -> ByteCount { ByteCount(n, 1) }
+  /// So many times 1,024 bytes. Saturates; it never traps.
   public static func kibibytes(_ n: Int64) -> ByteCount { ByteCount(n, 1 << 10) }
+  /// So many times 1,024² bytes. Saturates; it never traps.
   public static func mebibytes(_ n: Int64) -> ByteCount { ByteCount(n, 1 << 20) }
+  /// So many times 1,024³ bytes. Saturates; it never traps.
   public static func gibibytes(_ n: Int64) -> ByteCount { ByteCount(n, 1 << 30) }
+  /// So many times 1,024⁴ bytes. Saturates; it never traps.
   public static func tebibytes(_ n: Int64) -> ByteCount { ByteCount(n, 1 << 40) }
 
+  /// Whether the left one is the smaller.
   public static func < (left: ByteCount, right: ByteCount) -> Bool { left.bytes < right.bytes }
 
+  /// The sum; the largest or smallest count there is, where it is beyond that.
   public static func + (left: ByteCount, right: ByteCount) -> ByteCount {
     let (sum, overflow) = left.bytes.addingReportingOverflow(right.bytes)
     return .bytes(overflow ? (right.bytes < 0 ? .min : .max) : sum)
   }
 
+  /// The difference; the largest or smallest count there is, where it is beyond that.
   public static func - (left: ByteCount, right: ByteCount) -> ByteCount {
     let (difference, overflow) = left.bytes.subtractingReportingOverflow(right.bytes)
     return .bytes(overflow ? (right.bytes < 0 ? .max : .min) : difference)

@@ -50,6 +50,7 @@ public final class DiskChannel: AsyncSequence, Sendable {
     /// crash. From a microsecond.
     public var acknowledgementDelay = Duration.milliseconds(100)
 
+    /// The defaults.
     public init() {
       writer = QueueWriter.Options()
       writer.maximumBytes = .gibibytes(1)
@@ -81,8 +82,11 @@ public final class DiskChannel: AsyncSequence, Sendable {
 
   /// Opens a channel; makes its topic if there is none. Blocks for the syncs that this takes.
   ///
-  /// - Parameter onLoss: with it, every loss is handed to it and receiving goes on; without, it is
-  ///   thrown once to a receiver, as ``QueueError/loss``.
+  /// - Parameters:
+  ///   - topic: where messages are kept: a directory, or memory.
+  ///   - options: how it writes and reads, and the level that `send` reaches.
+  ///   - onLoss: with it, every loss is handed to it and receiving goes on; without, it is thrown
+  ///     once to a receiver, as ``QueueError/loss``.
   /// - Throws: what opening a ``QueueWriter`` and a ``QueueConsumer`` throws; after an error nothing
   ///   is open or locked.
   public convenience init(
@@ -113,13 +117,20 @@ public final class DiskChannel: AsyncSequence, Sendable {
     try await core.send(payload)
   }
 
-  /// Sends one message: `[UInt8]`, `Data`, a slice, any collection of bytes.
+  /// Sends one message: `[UInt8]`, `Data`, a slice, any collection of bytes. Level reached: that of
+  /// ``Options-swift.struct/ensuring``.
+  ///
+  /// - Throws: as ``send(_:)-(RawSpan)``.
+  /// - Complexity: as ``send(_:)-(RawSpan)``, and an array.
   @inlinable
   public func send(_ payload: some Collection<UInt8>) async throws(QueueError) {
     try await send(bytes: Array(payload))
   }
 
-  /// Sends one message: the text's UTF-8.
+  /// Sends one message: the text's UTF-8. Level reached: that of ``Options-swift.struct/ensuring``.
+  ///
+  /// - Throws: as ``send(_:)-(RawSpan)``.
+  /// - Complexity: as ``send(_:)-(RawSpan)``, and an array.
   @inlinable
   public func send(_ text: some StringProtocol) async throws(QueueError) {
     try await send(bytes: Array(text.utf8))
@@ -139,6 +150,7 @@ public final class DiskChannel: AsyncSequence, Sendable {
 
   /// A message: a record that owns its bytes, to be acknowledged.
   public struct Message: Sendable {
+    /// The record that carried it: address, ordinal and bytes.
     public let record: QueueRecord
     let delivery: ChannelCore.Delivery
     let core: ChannelCore
@@ -160,7 +172,9 @@ public final class DiskChannel: AsyncSequence, Sendable {
     /// Puts a message aside that cannot be handled, with the reason: see
     /// ``QueueConsumer/Batch/deadLetter(_:reason:)``.
     ///
+    /// - Parameter reason: for people; cut where it is longer than 65,535 bytes.
     /// - Returns: the address it has there.
+    /// - Throws: as ``QueueConsumer/Batch/deadLetter(_:reason:)``.
     @discardableResult
     public func deadLetter(reason: String) async throws(QueueError) -> Address {
       try await delivery.batch.deadLetter(delivery.index, reason: reason)
@@ -188,7 +202,7 @@ public final class DiskChannel: AsyncSequence, Sendable {
   /// `synced`. Who sends or receives is told `closed`. What was not acknowledged is delivered to the
   /// next run.
   ///
-  /// - Throws: as ``QueueWriter/close()-()`` and ``QueueConsumer/close()-()``; it may be asked again
-  ///   where those may.
+  /// - Throws: as `close` of a ``QueueWriter`` and of a ``QueueConsumer``; it may be asked again where
+  ///   those may.
   public func close() async throws(QueueError) { try await core.close() }
 }

@@ -6,6 +6,7 @@
 /// Every loss is told once: to the closure that a reader was made with, or thrown, as
 /// ``QueueError/loss``. Reading goes on behind it either way.
 public struct Loss: Sendable, Hashable {
+  /// Why records are gone.
   @nonexhaustive
   public enum Cause: Sendable, Hashable {
     /// The disk gave back other bytes than were written there.
@@ -16,6 +17,7 @@ public struct Loss: Sendable, Hashable {
     case discarded
   }
 
+  /// Why they are gone.
   public var cause: Cause
 
   /// From the first address that was lost to where reading went on. Sound records may lie within:
@@ -26,6 +28,12 @@ public struct Loss: Sendable, Hashable {
   /// after cleaning, and in a tail. It may be 0, where only a mark or a header was hit.
   public var records: UInt64?
 
+  /// A loss as it is told, for tests of what handles one.
+  ///
+  /// - Parameters:
+  ///   - cause: why they are gone.
+  ///   - addresses: from the first address that was lost to where reading went on.
+  ///   - records: how many; nil where that cannot be known.
   public init(cause: Cause, addresses: Range<Address>, records: UInt64?) {
     self.cause = cause
     self.addresses = addresses

@@ -5,16 +5,23 @@
 ///
 /// `DiskQueueJSON`, a product of its own that brings Foundation, has one for `Codable` values.
 public protocol PayloadCodec<Value>: Sendable {
+  /// What is sent and received.
   associatedtype Value
 
-  /// The bytes of a value.
+  /// The bytes of a value. May be called by several tasks at once.
+  ///
+  /// - Throws: anything; the channel throws it on as `notCoded`, and sends nothing.
   func encode(_ value: Value) throws -> [UInt8]
 
-  /// The value of such bytes. They may have been written by an older or a newer program.
+  /// The value of such bytes. They may have been written by an older or a newer program. May be
+  /// called by several tasks at once.
+  ///
+  /// - Throws: anything; ``ValueChannel/Message/value()`` throws it on as `notCoded`.
   func decode(_ payload: [UInt8]) throws -> Value
 }
 
-/// A ``DiskChannel`` of values: see ``DiskChannel/values(_:)``.
+/// A ``DiskChannel`` of values: see ``DiskChannel/values(_:)``. Any number of tasks may send and
+/// receive.
 public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
   public typealias Failure = QueueError
 
@@ -71,9 +78,15 @@ public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
     }
 
     /// See ``DiskChannel/Message/acknowledge()``.
+    ///
+    /// - Throws: as ``DiskChannel/Message/acknowledge()``.
     public func acknowledge() async throws(QueueError) { try await raw.acknowledge() }
 
     /// See ``DiskChannel/Message/deadLetter(reason:)``.
+    ///
+    /// - Parameter reason: for people; cut where it is longer than 65,535 bytes.
+    /// - Returns: the address it has there.
+    /// - Throws: as ``DiskChannel/Message/deadLetter(reason:)``.
     @discardableResult
     public func deadLetter(reason: String) async throws(QueueError) -> Address {
       try await raw.deadLetter(reason: reason)
@@ -90,7 +103,9 @@ public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
     fileprivate let codec: Codec
     fileprivate let path: String
 
-    /// As ``DiskChannel/AsyncIterator/next(isolation:)``.
+    /// The next message; see ``DiskChannel/AsyncIterator/next(isolation:)``. Nothing is decoded yet.
+    ///
+    /// - Throws: as ``DiskChannel/AsyncIterator/next(isolation:)``.
     public mutating func next(
       isolation actor: isolated (any Actor)? = #isolation
     ) async throws(QueueError) -> Message? {

@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension QueueConsumer {
-  /// Records that were delivered together, in order. It keeps its consumer open.
+  /// Records that were delivered together, in order. It keeps its consumer open. Safe to share among
+  /// tasks.
   public struct Batch: RandomAccessCollection, Sendable {
     private let consumer: QueueConsumer
     private let session: UInt64
@@ -32,6 +33,8 @@ extension QueueConsumer {
     ///   batch or a later one. `syncFailed` and `closed` for good: what is not known to be
     ///   acknowledged is delivered again to the next holder. `cancelled` where the task is: it is
     ///   acknowledged, and soon durable, but this call has not seen to it.
+    /// - Complexity: a write to the cursor and its sync, shared by all that wait; before it a sync of
+    ///   the slabs that are not known to be durable up to there.
     public func acknowledge() async throws(QueueError) {
       // A batch has at least one record.
       try await acknowledge(through: endIndex - 1)
@@ -39,6 +42,7 @@ extension QueueConsumer {
 
     /// Acknowledges everything delivered up to this record and with it; as `acknowledge()`.
     ///
+    /// - Throws: as `acknowledge()`.
     /// - Precondition: `index` is an index of the batch.
     public func acknowledge(through index: Int) async throws(QueueError) {
       try await consumer.core.acknowledge(through(index), session: session)
@@ -57,6 +61,7 @@ extension QueueConsumer {
     /// Acknowledges some records, as the other `acknowledge(only:)`: for a batch that one of several
     /// workers has done, `batch.acknowledge(only: batch.indices)`.
     ///
+    /// - Throws: as `acknowledge()`.
     /// - Precondition: the range lies within the batch's indices.
     public func acknowledge(only indices: Range<Int>) async throws(QueueError) {
       guard !indices.isEmpty else { return }
@@ -70,7 +75,9 @@ extension QueueConsumer {
     /// The topic is opened for the move and closed behind it, so that several consumers may share
     /// it.
     ///
-    /// - Parameter reason: for people; cut where it is longer than 65,535 bytes.
+    /// - Parameters:
+    ///   - index: the record's, in the batch.
+    ///   - reason: for people; cut where it is longer than 65,535 bytes.
     /// - Returns: the address it has there.
     /// - Throws: `locked` while somebody else writes there: try again. What a `QueueWriter` throws;
     ///   the record is then not acknowledged. What `acknowledge()` throws.

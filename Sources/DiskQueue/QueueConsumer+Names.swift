@@ -6,8 +6,10 @@
 extension QueueConsumer {
   /// A consumer of a topic, as its cursor's file says.
   public struct Description: Sendable, Hashable {
+    /// What the file of a cursor turned out to be.
     @nonexhaustive
     public enum State: Sendable, Hashable {
+      /// Its position is known.
       case sound
       /// It was made, and its first position was not written: it begins anew when it is opened.
       case neverWritten
@@ -19,7 +21,9 @@ extension QueueConsumer {
       case unsupported
     }
 
+    /// The consumer's name.
     public var name: String
+    /// What its file turned out to be.
     public var state: State
     /// Everything below it is acknowledged; nil where it is not known.
     public var position: Address?
@@ -30,6 +34,7 @@ extension QueueConsumer {
   /// A topic's consumers, by name. Needs no lock, and no write permission.
   ///
   /// - Throws: `noSuchTopic`, `notATopic`, `system`.
+  /// - Complexity: a listing of the topic and of its consumers, and a read for each of them.
   public static func consumers(of topic: Topic) throws(QueueError) -> [Description] {
     let storage = try topic.openForReading()
     _ = try TopicIndex.slabs(in: storage)
@@ -82,7 +87,7 @@ extension QueueConsumer {
   }
 
   /// Forgets a consumer, durably, whatever state its cursor is in. A new one of its name begins
-  /// anew.
+  /// anew. Blocks the thread for a sync.
   ///
   /// - Throws: `locked` while it is held, `noSuchConsumer`, `noSuchTopic`, `notATopic`,
   ///   `invalidOption`, `syncFailed`, `system`.
@@ -95,6 +100,7 @@ extension QueueConsumer {
   }
 
   /// Sets a consumer to a position, durably; also one whose cursor is damaged, or another topic's.
+  /// Blocks the thread for the syncs of the cursor and of what lies before the position.
   ///
   /// - Throws: `locked` while it is held, `noSuchConsumer`, `unsupportedFormat` for a newer
   ///   version's; `notARecord` and `beyondLatest` for a position that is none; `noSuchTopic`,

@@ -52,6 +52,7 @@ public final class QueueConsumer: Sendable {
     /// where the topic is in memory, or its path ends in `.` or `..`.
     public var deadLetters: Topic?
 
+    /// The defaults.
     public init() {}
 
     /// - Throws: `invalidOption`, with the bounds.
@@ -88,6 +89,7 @@ public final class QueueConsumer: Sendable {
   /// that this takes.
   ///
   /// - Parameters:
+  ///   - topic: what to consume; it has to be there.
   ///   - name: 1 to 64 of `A-Z a-z 0-9 _ - .`, not beginning with a dot.
   ///   - start: where a new consumer begins; the earliest record by default. One that exists goes on
   ///     where it was.
@@ -191,7 +193,9 @@ public final class QueueConsumer: Sendable {
     public struct AsyncIterator: AsyncIteratorProtocol {
       fileprivate let batches: Batches
 
-      /// See ``QueueConsumer/nextBatch(upTo:following:)``.
+      /// The next batch; see ``QueueConsumer/nextBatch(upTo:following:)``.
+      ///
+      /// - Throws: as ``QueueConsumer/nextBatch(upTo:following:)``.
       public mutating func next(
         isolation actor: isolated (any Actor)? = #isolation
       ) async throws(QueueError) -> Batch? {
@@ -217,6 +221,8 @@ public final class QueueConsumer: Sendable {
   }
 
   /// As the other `close`, without blocking the caller's thread.
+  ///
+  /// - Throws: as the other `close`.
   public func close() async throws(QueueError) {
     try await core.onThread { core throws(QueueError) in try core.close() }
     core.stopThread()

@@ -6,6 +6,7 @@
 /// If ``loss`` is not nil, records were lost; that is told once, and the next call goes on behind
 /// them. Any other error repeats until its cause is gone.
 public struct QueueError: Error, Sendable {
+  /// What happened. Cases may be added: write a `default`.
   @nonexhaustive
   public enum Code: Sendable, Hashable {
     /// Another writer has the topic open, or another consumer the name.
@@ -77,6 +78,7 @@ public struct QueueError: Error, Sendable {
   // Boxed: an error of one word costs the paths that do not fail nothing.
   private let storage: Storage
 
+  /// What happened, for a program to decide by.
   public var code: Code { storage.code }
   /// A sentence that says what happened and what to do.
   public var message: String { storage.message }
@@ -112,7 +114,9 @@ public struct QueueError: Error, Sendable {
 
   /// Where an error arose.
   public struct SourceLocation: Sendable, CustomStringConvertible {
+    /// Module and file, as `#fileID` says.
     public let fileID: StaticString
+    /// The line in the file, from 1.
     public let line: UInt
     public var description: String { "\(fileID):\(line)" }
   }

@@ -25,6 +25,7 @@ public struct QueueReader: ~Copyable {
     /// page cache gains nothing. Grows to the largest record met.
     public var bufferSize: ByteCount = .kibibytes(256)
 
+    /// The defaults.
     public init() {}
 
     /// - Throws: `invalidOption`, with the bounds.
@@ -48,6 +49,7 @@ public struct QueueReader: ~Copyable {
   /// Opens a topic for reading.
   ///
   /// - Parameters:
+  ///   - topic: what to read; it has to be there.
   ///   - start: where to begin; the earliest record by default.
   ///   - options: bounds of memory.
   ///   - onLoss: with it, every loss is handed to it and reading goes on; without, it is thrown
@@ -125,7 +127,10 @@ public struct QueueReader: ~Copyable {
     }
   }
 
-  /// The next record with its own bytes, to keep; as `next` in all else. One allocation.
+  /// The next record with its own bytes, to keep; as ``next()`` in all else.
+  ///
+  /// - Throws: as ``next()``.
+  /// - Complexity: O(payload); one allocation.
   public mutating func nextCopy() throws(QueueError) -> QueueRecord? { try next()?.copy() }
 
   /// The next record where the buffer shows it; nil says nothing about the log.

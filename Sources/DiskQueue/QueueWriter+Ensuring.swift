@@ -33,7 +33,11 @@ extension QueueWriter {
     return address
   }
 
-  /// Appends one record, and waits until it is at a level: see the other `append(_:ensuring:)`.
+  /// Appends one record, and waits until it is at a level. Level reached: `level`.
+  ///
+  /// - Returns: the record's address, its name for ever.
+  /// - Throws: as ``append(_:ensuring:)-(RawSpan,_)``.
+  /// - Complexity: as ``append(_:ensuring:)-(RawSpan,_)``, and an array.
   @discardableResult
   @inlinable
   public func append(
@@ -42,7 +46,11 @@ extension QueueWriter {
     try await append(Array(payload), ensuring: level)
   }
 
-  /// Appends one record, and waits until it is at a level: see the other `append(_:ensuring:)`.
+  /// Appends one record, and waits until it is at a level. Level reached: `level`.
+  ///
+  /// - Returns: the record's address, its name for ever.
+  /// - Throws: as ``append(_:ensuring:)-(RawSpan,_)``.
+  /// - Complexity: as ``append(_:ensuring:)-(RawSpan,_)``.
   @discardableResult
   public func append(
     _ payload: [UInt8], ensuring level: Durability
@@ -51,8 +59,11 @@ extension QueueWriter {
     unsafe try await append(payload.span.bytes, ensuring: level)
   }
 
-  /// Appends one record, the text's UTF-8, and waits until it is at a level: see the other
-  /// `append(_:ensuring:)`.
+  /// Appends one record, the text's UTF-8, and waits until it is at a level. Level reached: `level`.
+  ///
+  /// - Returns: the record's address, its name for ever.
+  /// - Throws: as ``append(_:ensuring:)-(RawSpan,_)``.
+  /// - Complexity: as ``append(_:ensuring:)-(RawSpan,_)``, and an array.
   @discardableResult
   @inlinable
   public func append(
@@ -74,7 +85,11 @@ extension QueueWriter {
     try await append(batch: payloads.map { Array($0) }, ensuring: level)
   }
 
-  /// Appends a batch of texts in its order, and waits: see the other `append(contentsOf:ensuring:)`.
+  /// Appends a batch of texts in its order, and waits until all of it is at a level. Level reached:
+  /// `level`.
+  ///
+  /// - Returns: as `append(contentsOf:)`.
+  /// - Throws: as ``append(contentsOf:ensuring:)-(Payloads,_)``.
   @discardableResult
   @inlinable
   public func append<Texts: Sequence>(

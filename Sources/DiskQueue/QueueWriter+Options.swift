@@ -54,13 +54,15 @@ extension QueueWriter {
     /// Permission bits of a topic's directory that is made. 0700 by default: payloads are private.
     public var directoryPermissions: UInt16 = 0o700
 
-    /// Permission bits of files that are made. 0600 by default.
+    /// Permission bits of files that are made. 0600 by default. Who may read `lock` can keep writers
+    /// from opening, by a lock of his own on it.
     public var filePermissions: UInt16 = 0o600
 
     /// How far marks lie apart, in bytes; at most the format's 64 KiB. Tests set it lower, so that a
     /// small topic holds many.
     package var markSpacing = SlabFormat.markSpacing
 
+    /// The defaults.
     public init() {}
 
     /// After how much something is done of its own accord: records, bytes or time since it was last
@@ -77,17 +79,29 @@ extension QueueWriter {
       /// From a microsecond.
       public var time: Duration?
 
+      /// Each bound counts from when it was last done; nil: that one never.
+      ///
+      /// - Parameters:
+      ///   - records: how many were appended; from 1.
+      ///   - bytes: how many of the log, so with 8 bytes a record and the marks; from 1.
+      ///   - time: since the first record that waits; from a microsecond.
       public init(records: UInt64? = nil, bytes: ByteCount? = nil, time: Duration? = nil) {
         self.records = records
         self.bytes = bytes
         self.time = time
       }
 
+      /// Only when it is asked for.
       public static let never = Interval()
+      /// After so many records; from 1.
       public static func records(_ n: UInt64) -> Interval { Interval(records: n) }
+      /// After so many bytes of the log; from 1.
       public static func bytes(_ n: ByteCount) -> Interval { Interval(bytes: n) }
+      /// So long after the first record that waits; from a microsecond.
       public static func time(_ time: Duration) -> Interval { Interval(time: time) }
+      /// So many seconds after the first record that waits; from 1.
       public static func seconds(_ n: Int64) -> Interval { Interval(time: .seconds(n)) }
+      /// So many milliseconds after the first record that waits; from 1.
       public static func milliseconds(_ n: Int64) -> Interval { Interval(time: .milliseconds(n)) }
 
       fileprivate func validate(_ name: String) throws(QueueError) {

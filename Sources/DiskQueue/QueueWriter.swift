@@ -72,7 +72,11 @@ public final class QueueWriter: Sendable {
     try core.append(payload)
   }
 
-  /// Appends one record: see `append(_:)-(RawSpan)`.
+  /// Appends one record. Level reached: `buffered`.
+  ///
+  /// - Returns: the record's address, its name for ever.
+  /// - Throws: as ``append(_:)-(RawSpan)``.
+  /// - Complexity: as ``append(_:)-(RawSpan)``.
   @discardableResult
   @inlinable
   public func append(_ payload: Span<UInt8>) throws(QueueError) -> Address {
@@ -81,7 +85,11 @@ public final class QueueWriter: Sendable {
   }
 
   /// Appends one record: `[UInt8]`, `Data`, a slice, any collection of bytes. Contiguous bytes are
-  /// copied once, into the buffer; others need an array on the way.
+  /// copied once, into the buffer; others need an array on the way. Level reached: `buffered`.
+  ///
+  /// - Returns: the record's address, its name for ever.
+  /// - Throws: as ``append(_:)-(RawSpan)``.
+  /// - Complexity: as ``append(_:)-(RawSpan)``.
   @discardableResult
   @inlinable
   public func append(_ payload: some Collection<UInt8>) throws(QueueError) -> Address {
@@ -97,14 +105,19 @@ public final class QueueWriter: Sendable {
     return try append(Array(payload).span)
   }
 
-  /// Appends one record: the text's UTF-8.
+  /// Appends one record: the text's UTF-8. Level reached: `buffered`.
+  ///
+  /// - Returns: the record's address, its name for ever.
+  /// - Throws: as ``append(_:)-(RawSpan)``.
+  /// - Complexity: as ``append(_:)-(RawSpan)``.
   @discardableResult
   @inlinable
   public func append(_ text: some StringProtocol) throws(QueueError) -> Address {
     try append(text.utf8)
   }
 
-  /// Appends a batch in its order. Records of other threads may come to lie between.
+  /// Appends a batch in its order. Records of other threads may come to lie between. Level reached:
+  /// `buffered`.
   ///
   /// - Returns: from the first record's address to behind the last record; empty for no records.
   /// - Throws: as `append`; ``QueueError/appended`` then says how many of the batch landed.
@@ -133,7 +146,11 @@ public final class QueueWriter: Sendable {
     try core.append(batch)
   }
 
-  /// Appends a batch of texts in its order: see the other `append(contentsOf:)`.
+  /// Appends a batch of texts in its order: see ``append(contentsOf:)-(Payloads)``. Level reached:
+  /// `buffered`.
+  ///
+  /// - Returns: from the first record's address to behind the last record; empty for no records.
+  /// - Throws: as ``append(contentsOf:)-(Payloads)``.
   @discardableResult
   @inlinable
   public func append<Texts: Sequence>(
@@ -179,6 +196,7 @@ public final class QueueWriter: Sendable {
   ///
   /// - Throws: `noSpace` and `system`: what was not written stays in the buffer, in order, and the
   ///   next `flush` goes on there; `syncFailed` and `closed`.
+  /// - Complexity: a write of what is in the buffer.
   public func flush() throws(QueueError) { try core.flush() }
 
   /// Puts everything appended so far on stable storage. Level reached: `synced`.
@@ -187,6 +205,8 @@ public final class QueueWriter: Sendable {
   ///
   /// - Throws: as `flush`; `syncFailed` is final for this writer, and means that records from the
   ///   last sync on may be lost: close it, and open a new one, which says what was kept.
+  /// - Complexity: as `flush`, and a sync of what was written since the last one; none where that is
+  ///   nothing.
   public func sync() throws(QueueError) { try core.sync() }
 
   /// Puts everything on stable storage, marks the topic as cleanly closed, and gives up the lock.
@@ -195,12 +215,15 @@ public final class QueueWriter: Sendable {
   /// - Throws: `noSpace` and `system` where the end could not be written: the writer stays open, and
   ///   `close` may be asked again when there is room. `syncFailed`: the writer is closed, and the
   ///   next one recovers the topic.
+  /// - Complexity: as `sync`, and the closing mark's write and sync.
   public func close() throws(QueueError) {
     try core.close()
     core.stopThread()
   }
 
-  /// As the other `flush`: a write to the system's cache is not waited for.
+  /// As the other `flush`: a write to the system's cache, by this task, which is not suspended.
+  ///
+  /// - Throws: as the other `flush`.
   public func flush() async throws(QueueError) { try core.flush() }
 
   /// As the other `sync`, without blocking the caller's thread. Calls at the same time, also of
@@ -212,6 +235,8 @@ public final class QueueWriter: Sendable {
   }
 
   /// As the other `close`, without blocking the caller's thread.
+  ///
+  /// - Throws: as the other `close`.
   public func close() async throws(QueueError) {
     try await core.onThread { core throws(QueueError) in try core.close() }
     core.stopThread()

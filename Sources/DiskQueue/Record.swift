@@ -13,6 +13,7 @@ public struct QueueRecord: Sendable, Hashable {
   /// The bytes that were appended, verified against their checksum.
   public var payload: [UInt8]
 
+  /// A record made by hand: as an element for ``QueueReader/fill(_:)`` to fill, or in a test.
   public init(
     address: Address = Address(rawValue: 0), ordinal: UInt64 = 0, payload: [UInt8] = []
   ) {

@@ -45,6 +45,14 @@ public struct Retention: Sendable, Hashable {
   /// losing records to a cleaner takes a decision.
   public var consumers: Consumers
 
+  /// How much to keep; without arguments, everything.
+  ///
+  /// - Parameters:
+  ///   - age: slabs whose newest record is older go; nil: however old.
+  ///   - bytes: slabs before the newest so many bytes go; nil: however many.
+  ///   - records: slabs before the newest so many records go; nil: however many.
+  ///   - minimumBytes: kept whatever the bounds say; 1 MiB by default.
+  ///   - consumers: who holds what they have not acknowledged; all by default.
   public init(
     age: Age? = nil, bytes: ByteCount? = nil, records: UInt64? = nil,
     minimumBytes: ByteCount = .mebibytes(1), consumers: Consumers = .protected

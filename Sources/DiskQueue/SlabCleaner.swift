@@ -55,6 +55,9 @@ public struct SlabCleaner: Sendable {
   ///
   /// As `clean`, it syncs the position of a consumer that has acknowledged only once, and slabs of
   /// which nothing but a proof that they are durable is wanting.
+  ///
+  /// - Throws: as ``clean(keeping:)``.
+  /// - Complexity: as ``clean(keeping:)``, without the removals.
   public func plan(keeping retention: Retention) throws(QueueError) -> [Removal] {
     try report(keeping: retention, isDryRun: true).removals
   }
@@ -62,9 +65,12 @@ public struct SlabCleaner: Sendable {
   /// As `clean` or `plan`, and says why no more goes.
   ///
   /// - Parameters:
+  ///   - retention: how much to keep.
   ///   - isDryRun: whether nothing is removed.
   ///   - onRemoval: called with each removal as soon as it is done, or would be: what was removed
   ///     before an error is known by it.
+  /// - Throws: as ``clean(keeping:)``.
+  /// - Complexity: as ``clean(keeping:)``.
   public func report(
     keeping retention: Retention, isDryRun: Bool, onRemoval: (Removal) -> Void = { _ in }
   ) throws(QueueError) -> Report {
@@ -102,6 +108,7 @@ extension SlabCleaner {
     public var records: UInt64?
     /// The size of its file.
     public var bytes: ByteCount
+    /// The bound that it lay beyond.
     public var cause: Cause
 
     /// The cause, for people.
