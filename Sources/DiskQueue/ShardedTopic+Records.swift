@@ -3,9 +3,12 @@
 
 /// A record, and the shard that it was read from.
 public struct ShardedRecord: Sendable, Hashable {
+  /// The shard it lies in.
   public var shard: Int
+  /// The record; its address and ordinal are the shard's.
   public var record: QueueRecord
 
+  /// A record made by hand, in a test say.
   public init(shard: Int, record: QueueRecord) {
     self.shard = shard
     self.record = record

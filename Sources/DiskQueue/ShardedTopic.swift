@@ -8,7 +8,7 @@
 /// let orders = ShardedTopic("orders", shards: 100)
 /// let writer = try ShardedWriter(topic: orders)
 /// try writer.append("3 chairs", key: "customer 17")
-/// try writer.flush()
+/// try await writer.flush()
 ///
 /// var reader = try orders.reader(ofKey: "customer 17")      // and whoever shares its shard
 /// for try await found in try orders.records(following: true) { print(found.shard, found.record) }
@@ -42,6 +42,7 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
   /// counts from the working directory of the moment it is opened.
   ///
   /// - Parameters:
+  ///   - path: the directory.
   ///   - shards: how many, from 1 to 10,000; another number than what is stored is refused with
   ///     `invalidOption` where the topic is opened. nil, the default, takes what is stored; a new
   ///     topic gets 16 then, and as many as there are keys where `sharder` lists more.
@@ -111,13 +112,17 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
     try sharder.shard(of: key, among: try shardCount())
   }
 
-  /// The shard that a key belongs to: see `shard(of:)-(RawSpan)`.
+  /// The shard that a key belongs to.
+  ///
+  /// - Throws: as ``shard(of:)-(RawSpan)``.
   @inlinable
   public func shard(of key: some Collection<UInt8>) throws(QueueError) -> Int {
     try withBytes(of: key) { key throws(QueueError) in try shard(of: key) }
   }
 
-  /// The shard that a key belongs to, by its UTF-8: see `shard(of:)-(RawSpan)`.
+  /// The shard that a key belongs to, by its UTF-8.
+  ///
+  /// - Throws: as ``shard(of:)-(RawSpan)``.
   @inlinable
   public func shard(of key: some StringProtocol) throws(QueueError) -> Int {
     try shard(of: key.utf8)
@@ -163,7 +168,9 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
       topic: topic(try shard(of: key)), from: start, options: options, onLoss: onLoss)
   }
 
-  /// Opens the shard of a key for reading: see the other `reader(ofKey:)`.
+  /// Opens the shard of a key for reading. Other keys may share it.
+  ///
+  /// - Throws: as ``reader(ofKey:from:options:onLoss:)-(RawSpan,_,_,_)``.
   public func reader(
     ofKey key: some Collection<UInt8>, from start: Topic.Position = .earliest,
     options: QueueReader.Options = .init(), onLoss: ((Loss) -> Void)? = nil
@@ -172,7 +179,9 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
       topic: topic(try shard(of: key)), from: start, options: options, onLoss: onLoss)
   }
 
-  /// Opens the shard of a key for reading, by its UTF-8: see the other `reader(ofKey:)`.
+  /// Opens the shard of a key for reading, by its UTF-8. Other keys may share it.
+  ///
+  /// - Throws: as ``reader(ofKey:from:options:onLoss:)-(RawSpan,_,_,_)``.
   public func reader(
     ofKey key: some StringProtocol, from start: Topic.Position = .earliest,
     options: QueueReader.Options = .init(), onLoss: ((Loss) -> Void)? = nil
@@ -280,6 +289,7 @@ public struct ShardAddress: Sendable, Hashable, Codable {
   /// Its address there.
   public var address: Address
 
+  /// The name of a record that was kept elsewhere, in parts.
   public init(shard: Int, address: Address) {
     self.shard = shard
     self.address = address

@@ -8,7 +8,7 @@
 /// let writer = try ShardedWriter(topic: ShardedTopic("orders", shards: 100))
 /// try writer.append("3 chairs", key: "customer 17")
 /// try await writer.append("2 tables", key: "customer 4", ensuring: .synced)
-/// try writer.close()
+/// try await writer.close()
 /// ```
 ///
 /// Each shard has a ``QueueWriter``, opened by the first record for the shard: so nothing is done for a
@@ -41,9 +41,11 @@ public final class ShardedWriter: Sendable {
   /// Opens the shards for writing; makes the directory, and the file that says how many shards there
   /// are, if there is none. No shard is opened or made yet.
   ///
-  /// - Parameter options: of each shard's writer, also what bounds a topic: so `maximumBytes` is a
-  ///   shard's. In memory they are taken as ``Topic/memory(capacity:records:)`` says, and no shard has a
-  ///   thread of its own.
+  /// - Parameters:
+  ///   - topic: the shards, in a directory or in memory.
+  ///   - options: of each shard's writer, also what bounds a topic: so `maximumBytes` is a shard's. In
+  ///     memory they are taken as ``Topic/memory(capacity:records:)`` says, and no shard has a thread of
+  ///     its own.
   /// - Throws: `locked` while another writer has the shards open, in this process or another;
   ///   `notATopic` for a directory of other files, of an ordinary topic, or of shards whose file
   ///   `shards` is gone or damaged; `invalidOption`, also where the number of shards or the kind of
@@ -91,10 +93,12 @@ public final class ShardedWriter: Sendable {
 
   /// Appends one record to the shard of its key. Level reached: `buffered`.
   ///
-  /// - Parameter key: any bytes, also none. It is not stored.
+  /// - Parameters:
+  ///   - payload: the record's bytes.
+  ///   - key: any bytes, also none. It is not stored.
   /// - Returns: the shard, and the record's address in it.
   /// - Throws: as ``QueueWriter/append(_:)-(RawSpan)``. As ``shard(of:)-(RawSpan)`` for the key, and as
-  ///   `QueueWriter.init` where the shard is opened for the record, and as ``QueueWriter/close()-()``
+  ///   `QueueWriter.init` where the shard is opened for the record, and as `QueueWriter.close`
   ///   where another shard is closed for that: the record is not in the log then. `syncFailed` where
   ///   it, or a sync of this shard before, failed; `closed`.
   /// - Complexity: as a `QueueWriter`'s, and a hash of the key; where the shard is not open, syncs.
@@ -107,7 +111,11 @@ public final class ShardedWriter: Sendable {
     return ShardAddress(shard: shard, address: address)
   }
 
-  /// Appends one record to the shard of its key, the text's UTF-8: see `append(_:key:)`.
+  /// Appends one record to the shard of its key, the text's UTF-8. Level reached:
+  /// `buffered`.
+  ///
+  /// - Returns: the shard, and the record\'s address in it.
+  /// - Throws: as ``append(_:key:)-(RawSpan,RawSpan)``.
   @discardableResult
   @inlinable
   public func append(
@@ -116,7 +124,11 @@ public final class ShardedWriter: Sendable {
     try append(payload, key: key.utf8)
   }
 
-  /// Appends one record to the shard of its key: see `append(_:key:)`.
+  /// Appends one record to the shard of its key. Level reached:
+  /// `buffered`.
+  ///
+  /// - Returns: the shard, and the record\'s address in it.
+  /// - Throws: as ``append(_:key:)-(RawSpan,RawSpan)``.
   @discardableResult
   @inlinable
   public func append(
@@ -125,7 +137,11 @@ public final class ShardedWriter: Sendable {
     try withBytes(of: key) { key throws(QueueError) in try append(payload, key: key) }
   }
 
-  /// Appends one record to the shard of its key: see `append(_:key:)`.
+  /// Appends one record to the shard of its key. Level reached:
+  /// `buffered`.
+  ///
+  /// - Returns: the shard, and the record\'s address in it.
+  /// - Throws: as ``append(_:key:)-(RawSpan,RawSpan)``.
   @discardableResult
   @inlinable
   public func append(
@@ -134,7 +150,11 @@ public final class ShardedWriter: Sendable {
     try withBytes(of: payload) { payload throws(QueueError) in try append(payload, key: key) }
   }
 
-  /// Appends one record to the shard of its key, the text's UTF-8: see `append(_:key:)`.
+  /// Appends one record to the shard of its key, the text's UTF-8. Level reached:
+  /// `buffered`.
+  ///
+  /// - Returns: the shard, and the record\'s address in it.
+  /// - Throws: as ``append(_:key:)-(RawSpan,RawSpan)``.
   @discardableResult
   @inlinable
   public func append(
@@ -143,7 +163,11 @@ public final class ShardedWriter: Sendable {
     try append(payload, key: key.utf8)
   }
 
-  /// Appends one record, the text's UTF-8, to the shard of its key: see `append(_:key:)`.
+  /// Appends one record, the text's UTF-8, to the shard of its key. Level reached:
+  /// `buffered`.
+  ///
+  /// - Returns: the shard, and the record\'s address in it.
+  /// - Throws: as ``append(_:key:)-(RawSpan,RawSpan)``.
   @discardableResult
   @inlinable
   public func append(
@@ -152,7 +176,11 @@ public final class ShardedWriter: Sendable {
     try append(text.utf8, key: key)
   }
 
-  /// Appends one record, the text's UTF-8, to the shard of its key: see `append(_:key:)`.
+  /// Appends one record, the text's UTF-8, to the shard of its key. Level reached:
+  /// `buffered`.
+  ///
+  /// - Returns: the shard, and the record\'s address in it.
+  /// - Throws: as ``append(_:key:)-(RawSpan,RawSpan)``.
   @discardableResult
   @inlinable
   public func append(
@@ -183,8 +211,11 @@ public final class ShardedWriter: Sendable {
     return ShardAddress(shard: shard, address: address)
   }
 
-  /// Appends one record to the shard of its key, and waits until it is at a level: see the other
-  /// `append(_:key:ensuring:)`.
+  /// Appends one record to the shard of its key, and waits until it is at a level.
+  /// Level reached: `level`.
+  ///
+  /// - Returns: the shard, and the record\'s address in it.
+  /// - Throws: as ``append(_:key:ensuring:)-(RawSpan,_,_)``.
   @discardableResult
   @inlinable
   public func append(
@@ -193,8 +224,11 @@ public final class ShardedWriter: Sendable {
     try await append(bytes: Array(payload), key: Array(key), ensuring: level)
   }
 
-  /// Appends one record to the shard of its key, the text's UTF-8, and waits until it is at a level: see
-  /// the other `append(_:key:ensuring:)`.
+  /// Appends one record to the shard of its key, the text's UTF-8, and waits until it is at a level.
+  /// Level reached: `level`.
+  ///
+  /// - Returns: the shard, and the record\'s address in it.
+  /// - Throws: as ``append(_:key:ensuring:)-(RawSpan,_,_)``.
   @discardableResult
   @inlinable
   public func append(
@@ -203,8 +237,11 @@ public final class ShardedWriter: Sendable {
     try await append(bytes: Array(payload), key: Array(key.utf8), ensuring: level)
   }
 
-  /// Appends one record, the text's UTF-8, to the shard of its key, and waits until it is at a level: see
-  /// the other `append(_:key:ensuring:)`.
+  /// Appends one record, the text's UTF-8, to the shard of its key, and waits until it is at a level.
+  /// Level reached: `level`.
+  ///
+  /// - Returns: the shard, and the record\'s address in it.
+  /// - Throws: as ``append(_:key:ensuring:)-(RawSpan,_,_)``.
   @discardableResult
   @inlinable
   public func append(
@@ -213,8 +250,11 @@ public final class ShardedWriter: Sendable {
     try await append(bytes: Array(text.utf8), key: Array(key), ensuring: level)
   }
 
-  /// Appends one record, the text's UTF-8, to the shard of its key, and waits until it is at a level: see
-  /// the other `append(_:key:ensuring:)`.
+  /// Appends one record, the text's UTF-8, to the shard of its key, and waits until it is at a level.
+  /// Level reached: `level`.
+  ///
+  /// - Returns: the shard, and the record\'s address in it.
+  /// - Throws: as ``append(_:key:ensuring:)-(RawSpan,_,_)``.
   @discardableResult
   @inlinable
   public func append(
@@ -235,7 +275,7 @@ public final class ShardedWriter: Sendable {
 
   /// Hands everything appended so far to the system. Level reached: `flushed`.
   ///
-  /// - Throws: the first shard's error, behind all that could be flushed: as ``QueueWriter/flush()-()``.
+  /// - Throws: the first shard's error, behind all that could be flushed: as `QueueWriter.flush`.
   ///   Also what ended a shard's writer before; `closed`.
   public func flush() throws(QueueError) {
     try pool.forEachOpen { writer throws(QueueError) in try writer.flush() }
@@ -247,7 +287,7 @@ public final class ShardedWriter: Sendable {
   /// One shard after the other; shards that nothing was appended to since cost nothing. The asynchronous
   /// one syncs all at once.
   ///
-  /// - Throws: the first shard's error, behind all that could be synced: as ``QueueWriter/sync()-()``.
+  /// - Throws: the first shard's error, behind all that could be synced: as `QueueWriter.sync`.
   ///   Also what ended a shard's writer before: what was appended to that shard may be lost. `closed`.
   public func sync() throws(QueueError) {
     try pool.forEachOpen { writer throws(QueueError) in try writer.sync() }
@@ -265,6 +305,8 @@ public final class ShardedWriter: Sendable {
   }
 
   /// As the other `flush`, without blocking the caller's thread.
+  ///
+  /// - Throws: as the other `flush`.
   public func flush() async throws(QueueError) { try await pool.flush() }
 
   /// As the other `sync`, without blocking the caller's thread, and for all shards at once.
@@ -273,5 +315,7 @@ public final class ShardedWriter: Sendable {
   public func sync() async throws(QueueError) { try await pool.sync() }
 
   /// As the other `close`, without blocking the caller's thread.
+  ///
+  /// - Throws: as the other `close`.
   public func close() async throws(QueueError) { try await pool.close() }
 }
