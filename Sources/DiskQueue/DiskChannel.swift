@@ -78,6 +78,11 @@ public final class DiskChannel: AsyncSequence, Sendable {
   /// What opening the topic found, and what became of it.
   public var recovery: RecoveryReport { core.writer.recovery }
 
+  /// What its writer did so far.
+  ///
+  /// - Complexity: as ``QueueWriter/statistics``.
+  public var statistics: QueueWriter.Statistics { core.writer.statistics }
+
   let core: ChannelCore
 
   /// Opens a channel; makes its topic if there is none. Blocks for the syncs that this takes.

@@ -51,6 +51,12 @@ extension QueueWriter {
     /// were cleaned.
     public var firstOrdinal: UInt64 = 0
 
+    /// Told what becomes of the writer, for logs and metrics; nobody by default. It is called with no
+    /// lock held, one event at a time and in order, on whatever thread an event came about, also the
+    /// writer's own: what waits behind it is that thread's work, so it should be quick. It may call the
+    /// writer, but not close it.
+    public var onEvent: (@Sendable (Event) -> Void)?
+
     /// Permission bits of a topic's directory that is made. 0700 by default: payloads are private.
     public var directoryPermissions: UInt16 = 0o700
 

@@ -51,6 +51,7 @@ public final class QueueWriter: Sendable {
         directories: options.directoryPermissions, files: options.filePermissions))
     (core, recovery) = try WriterCore.open(storage, options: options, environment: environment)
     if bounds != nil { core.attachToMemory() }
+    core.events?.tell()
   }
 
   deinit { core.abandon() }
@@ -240,6 +241,13 @@ public final class QueueWriter: Sendable {
   public func close() async throws(QueueError) {
     try await core.onThread { core throws(QueueError) in try core.close() }
     core.stopThread()
+  }
+
+  /// Has `body` called once, with what ends the writer for good, if something does; at once where it
+  /// has. It may be called with a lock held, and must not call the writer. One at a time: the last one
+  /// who asked.
+  package func onFailure(_ body: @escaping @Sendable (QueueError) -> Void) {
+    core.onFailure(body)
   }
 
   // MARK: For tests

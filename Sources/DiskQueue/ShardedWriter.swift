@@ -78,6 +78,11 @@ public final class ShardedWriter: Sendable {
   /// numbers. A shard is opened, and recovered, by the first record that is appended to it.
   public var recoveries: [Int: RecoveryReport] { pool.reports }
 
+  /// What was done in all shards, those that are closed as well.
+  ///
+  /// - Complexity: O(open shards). Waits while a shard is opened or closed.
+  public var statistics: QueueWriter.Statistics { pool.statistics }
+
   /// How many shards are open.
   package var openShardCount: Int { pool.openCount }
 

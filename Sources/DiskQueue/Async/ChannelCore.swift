@@ -190,7 +190,10 @@ final class ChannelCore: Sendable {
   /// well: the system may report it once, and a sync of the writer's would then succeed over data
   /// that is lost, and a mark state that it is durable.
   private func endingWriter(_ error: QueueError) -> QueueError {
-    if error.code == .syncFailed { writer.core.end(error) }
+    if error.code == .syncFailed {
+      writer.core.end(error)
+      writer.core.events?.tell()
+    }
     return error
   }
 
@@ -243,7 +246,10 @@ final class ChannelCleaner: Sendable {
       let next = try removeAcknowledged(upTo: position)
       nextBase.withLock { $0 = next ?? position }
     } catch {
-      if error.code == .syncFailed { writer.end(error) }
+      if error.code == .syncFailed {
+        writer.end(error)
+        writer.events?.tell()
+      }
       throw error
     }
   }

@@ -23,6 +23,7 @@ extension WriterCore {
   ///
   /// - Throws: `noSpace`, where the policy is not to wait and nothing may be removed.
   func findRoom(forPayload payload: Int) throws(QueueError) -> RoomWait? {
+    defer { events?.tell() }
     // Somebody may have cleaned since we counted.
     guard try recount(forPayload: payload) > 0 else { return nil }
     let base = updateTail { $0.slab.base }
@@ -178,6 +179,7 @@ extension WriterCore {
         try prove(front)
         holds = try consumersThatHold(front)
         guard holds.allow(slab) else { throw nothingToDrop(holds) }
+        let records = events == nil ? nil : try front.recordsOfFirst(in: storage)
         let outcome: SlabRemoval.Outcome
         do throws(QueueError) {
           outcome = try front.removeFirst(of: storage, synced: updateTail { $0.synced })
@@ -190,8 +192,18 @@ extension WriterCore {
         updateTail { tail in
           tail.otherBytes -= min(tail.otherBytes, slab.bytes)
           if let first { tail.firstOrdinal = first }
+          if case .removed(let bytes) = outcome {
+            tail.tally.droppedSlabs &+= 1
+            tail.tally.droppedBytes &+= bytes
+          }
         }
-        if case .removed(let bytes) = outcome { removed = removed.addingSaturating(bytes) }
+        if case .removed(let bytes) = outcome {
+          removed = removed.addingSaturating(bytes)
+          events?.note(
+            .dropped(
+              slab: Address(rawValue: slab.base), records: records,
+              bytes: .bytes(Int64(clamping: bytes))))
+        }
         left = lacking(removed)
       }
     }

@@ -10,7 +10,10 @@ extension WriterCore {
   /// one more syncs them itself.
   private static let mostLeftSlabs = 16
 
-  func flush() throws(QueueError) { _ = try flushed(forSync: false) }
+  func flush() throws(QueueError) {
+    defer { events?.tell() }
+    _ = try flushed(forSync: false)
+  }
 
   /// Flushes, and returns the address below which all was.
   private func flushed(forSync: Bool) throws(QueueError) -> UInt64 {
@@ -23,7 +26,10 @@ extension WriterCore {
     }
   }
 
-  func sync() throws(QueueError) { try sync(upTo: try flushed(forSync: true)) }
+  func sync() throws(QueueError) {
+    defer { events?.tell() }
+    try sync(upTo: try flushed(forSync: true))
+  }
 
   /// Syncs everything written, unless another call did meanwhile.
   func sync(upTo target: UInt64) throws(QueueError) {
@@ -51,6 +57,7 @@ extension WriterCore {
 
   /// With `syncing` held: one sync at a time, oldest slab first. A failure ends the writer.
   private func carryOut(_ work: LogTail.SyncWork) throws(QueueError) {
+    let start = events == nil ? 0 : environment.monotonic()
     do throws(QueueError) {
       try work.run()
     } catch {
@@ -58,13 +65,32 @@ extension WriterCore {
       throw error
     }
     updateTail { $0.didSync(work) }
+    events?.note(
+      .synced(
+        through: Address(rawValue: work.end),
+        took: .nanoseconds(Int64(clamping: environment.monotonic() - start))))
   }
 
   /// A failure ends the writer for good: whoever waits and whoever comes is told.
   func end(_ error: QueueError) {
     updateTail { $0.poison(error) }
+    let handler = ending.withLock { ending -> (@Sendable (QueueError) -> Void)? in
+      guard ending.failure == nil else { return nil }
+      ending.failure = error
+      events?.note(.failed(error))
+      return ending.handler
+    }
+    handler?(error)
     synced.end(error)
     wakeRoomSeekers()
+  }
+
+  func onFailure(_ body: @escaping @Sendable (QueueError) -> Void) {
+    let failure = ending.withLock { ending in
+      ending.handler = body
+      return ending.failure
+    }
+    if let failure { body(failure) }
   }
 
   /// A slab was left: sees to it that it gets synced. A failure ends the writer, and every later
@@ -87,6 +113,7 @@ extension WriterCore {
   }
 
   private func syncAndLatch() {
+    defer { events?.tell() }
     do throws(QueueError) {
       try syncSlabsLeftBehind()
     } catch {

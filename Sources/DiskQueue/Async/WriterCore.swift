@@ -21,6 +21,9 @@ final class WriterCore: Sendable {
   let roomMaker = Mutex<(@Sendable () throws(QueueError) -> Void)?>(nil)
   private let storageLock: any StorageLock
   let environment: Environment
+  /// What happened, where somebody wants to be told.
+  let events: EventQueue?
+  let ending = Mutex(Ending())
   let thread = BackgroundThread()
 
   /// The address below which all is synced: what tasks wait for.
@@ -35,6 +38,13 @@ final class WriterCore: Sendable {
   /// Measured on two cores: 2, 4 and 8 threads together append 0.78 to 0.86 as many records a second as
   /// one where they yield once between two tries, 0.92 to 0.93 with four times, 0.96 with eight.
   private static let tries = 40
+
+  /// What ended the writer, and who else is to be told.
+  struct Ending: Sendable {
+    var failure: QueueError?
+    /// Called once, maybe with a lock held: it must not call the writer.
+    var handler: (@Sendable (QueueError) -> Void)?
+  }
 
   /// What the options say of times and of room.
   struct Policies: Sendable {
@@ -54,12 +64,13 @@ final class WriterCore: Sendable {
 
   private init(
     tail: consuming LogTail, _ storage: any TopicStorage, storageLock: any StorageLock,
-    policies: Policies, environment: Environment
+    policies: Policies, events: EventQueue?, environment: Environment
   ) {
     self.tail = Mutex(tail)
     self.storage = storage
     self.storageLock = storageLock
     self.policies = policies
+    self.events = events
     self.environment = environment
   }
 
@@ -79,9 +90,12 @@ final class WriterCore: Sendable {
       let opened = try Recovery.open(
         storage, firstOrdinal: options.firstOrdinal,
         maximumPayload: UInt32(clamping: options.maximumPayload.bytes), environment: environment)
-      var tail = LogTail(
-        opened.start, storage: storage,
-        settings: LogTail.Settings(options, topicID: opened.topicID, now: environment.now))
+      let events = options.onEvent.map { EventQueue($0) }
+      events?.note(.opened(opened.report))
+      var settings = LogTail.Settings(
+        options, topicID: opened.topicID, now: environment.now)
+      if let events { settings.didRoll = { events.note(.rolled(to: Address(rawValue: $0))) } }
+      var tail = LogTail(opened.start, storage: storage, settings: settings)
       if options.maximumBytes != nil || options.maximumRecords != nil {
         let front = try SlabFront(of: storage)
         tail.otherBytes = front.bytes(before: opened.start.slab.base)
@@ -91,7 +105,7 @@ final class WriterCore: Sendable {
       }
       let core = WriterCore(
         tail: tail, storage, storageLock: lock, policies: Policies(options),
-        environment: environment)
+        events: events, environment: environment)
       return (core, opened.report)
     } catch {
       lock.release()
@@ -185,6 +199,7 @@ final class WriterCore: Sendable {
 
   /// Tries to append a record that needs a second look.
   func attempt(_ payload: RawSpan) throws(QueueError) -> Attempt {
+    defer { events?.tell() }
     do throws(QueueError) {
       return try withRoomOnDisk(payload.byteCount) { () throws(QueueError) in
         try withTail { (tail: inout LogTail) throws(QueueError) -> Attempt in
@@ -202,6 +217,7 @@ final class WriterCore: Sendable {
   /// sync.
   func followUp(_ appended: LogTail.Appended) -> Bool {
     if appended.leftSlabs > 0 { startSyncing(appended.leftSlabs) }
+    events?.tell()
     if appended.startsFlushTime { start(.flush) }
     if appended.startsSyncTime { start(.sync) }
     return appended.wantsSync
@@ -290,6 +306,7 @@ final class WriterCore: Sendable {
 
   /// One call at a time: a second one finds out what became of the first.
   func close() throws(QueueError) {
+    defer { events?.tell() }
     try closing.withLock { _ throws(QueueError) in try closeAlone() }
   }
 
@@ -322,6 +339,7 @@ final class WriterCore: Sendable {
       throw error
     }
     leave()
+    events?.note(.closed)
   }
 
   /// Gives the topic to the next writer.

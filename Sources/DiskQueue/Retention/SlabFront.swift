@@ -57,11 +57,29 @@ struct SlabFront: Sendable {
   /// The ordinal of the first record, by the first slab that tells one; nil: none does.
   func firstOrdinal(in storage: any TopicStorage) throws(QueueError) -> UInt64? {
     for slab in slabs {
-      guard let head = try SlabFile.open(slab.base, in: storage)?.head() else { continue }
-      let own = topicID.map { head.of(topicID: $0) } ?? head
-      if let ordinal = own.ordinal { return ordinal }
+      if let ordinal = try ordinal(of: slab, in: storage) { return ordinal }
     }
     return nil
+  }
+
+  /// How many records the log took in the first slab, by its beginning and that of the next one; nil
+  /// where they do not tell.
+  func recordsOfFirst(in storage: any TopicStorage) throws(QueueError) -> UInt64? {
+    guard slabs.count > 1, let first = slabs.first, let next = slabs.dropFirst().first,
+      let end = try ordinal(of: next, in: storage),
+      // The ordinal of address 0 is known without its header.
+      let start = first.base == 0 && !beginsWithVersion1
+        ? 0 : try ordinal(of: first, in: storage),
+      end >= start
+    else { return nil }
+    return end - start
+  }
+
+  private func ordinal(
+    of slab: Slab, in storage: any TopicStorage
+  ) throws(QueueError) -> UInt64? {
+    guard let head = try SlabFile.open(slab.base, in: storage)?.head() else { return nil }
+    return (topicID.map { head.of(topicID: $0) } ?? head).ordinal
   }
 
   /// What keeps the first slab; nil: it may go.

@@ -28,6 +28,8 @@ final class ShardPool: Sendable {
     var failures: [Int: QueueError] = [:]
     /// What opening a shard found, where it had not been closed.
     var reports: [Int: RecoveryReport] = [:]
+    /// What was done by the writers that are closed.
+    var past = QueueWriter.Statistics()
   }
   /// Held by who opens or closes writers, for as long as that takes.
   private let turnover = Mutex(Turnover())
@@ -60,6 +62,15 @@ final class ShardPool: Sendable {
 
   /// What opening the shards found, of those that had not been closed.
   var reports: [Int: RecoveryReport] { turnover.withLock { $0.reports } }
+
+  /// What all writers did, those that are closed as well.
+  var statistics: QueueWriter.Statistics {
+    turnover.withLock { turnover in
+      turnover.open.reduce(into: turnover.past) { sum, shard in
+        if let writer = slots[shard].openWriter { sum += writer.statistics }
+      }
+    }
+  }
 
   private var isInMemory: Bool { if case .memory = topic.place { true } else { false } }
 
@@ -176,9 +187,11 @@ final class ShardPool: Sendable {
   ) throws(QueueError) {
     do throws(QueueError) {
       try writer.close()
+      turnover.past += writer.statistics
       turnover.open.remove(shard)
     } catch {
       if error.code == .syncFailed {
+        turnover.past += writer.statistics
         turnover.failures[shard] = error
         slots[shard].end(error)
         turnover.open.remove(shard)

@@ -48,6 +48,9 @@ final class ShardSlot: Sendable {
 
   func leave() { withState { $0.uses -= 1 } }
 
+  /// The writer, if it is open, for who keeps it from being closed by other means.
+  var openWriter: QueueWriter? { state.withLock { $0.writer } }
+
   /// When it was used last; nil: somebody is in it, or it is not open.
   var idleSince: UInt64? {
     state.withLock { $0.writer == nil || $0.uses > 0 ? nil : $0.lastUse }

@@ -18,6 +18,7 @@ extension LogTail {
 
   mutating func passMark() {
     position += UInt64(Mark.byteCount)
+    tally.unframedBytes &+= UInt64(Mark.byteCount)
     lastMarkEnd = position
     lastMarkStamp = stamp
     markIsDue = false
@@ -75,9 +76,13 @@ extension LogTail {
   private mutating func write(_ count: Int) throws(QueueError) {
     plainEnd = 0
     var written = 0
-    defer { buffer.removeFirst(written) }
+    defer {
+      tally.writtenBytes &+= UInt64(written)
+      buffer.removeFirst(written)
+    }
     try slab.write(
       buffer.bytes.extracting(first: count), at: bufferStart, written: &written)
+    tally.flushes &+= 1
   }
 
   // MARK: Syncing
@@ -114,6 +119,7 @@ extension LogTail {
 
   /// Takes note that `work` was done. A slab made meanwhile still needs its name synced.
   mutating func didSync(_ work: SyncWork) {
+    tally.syncs &+= 1
     slabsNamed = max(slabsNamed, work.namesUpTo)
     leftSlabs.removeAll { $0.end <= work.end }
     guard work.end > synced else { return }

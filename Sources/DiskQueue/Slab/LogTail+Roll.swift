@@ -21,6 +21,7 @@ extension LogTail {
     let header = nextHeader(base: position)
     buffer.put(header)
     position += UInt64(SlabHeader.byteCount)
+    tally.unframedBytes &+= UInt64(SlabHeader.byteCount)
     buffer.put(header.copy, at: position)
     passMark()
   }
@@ -46,6 +47,9 @@ extension LogTail {
     leaveSlab(for: next)
     leftSlabs = []
     kept = header.kept
+    // The addresses between the epochs as well.
+    tally.unframedBytes &+= header.base + UInt64(SlabHeader.byteCount) - position
+    tally.writtenBytes &+= UInt64(SlabHeader.byteCount + Mark.byteCount)
     position = header.base + UInt64(SlabHeader.byteCount)
     passMark()
     synced = position
@@ -64,11 +68,13 @@ extension LogTail {
     leftSlabs.append(LeftSlab(slab: slab, end: position, ordinal: ordinal))
     let (bytes, overflow) = otherBytes.addingReportingOverflow(position - slab.base)
     otherBytes = overflow ? .max : bytes
+    tally.slabs &+= 1
     slab = next
     slabBegan = next.base
     slabLimit = Self.limit(ofSlab: next.base, size: settings.slabSize)
     slabEndOrdinal = Self.end(ofSlabFrom: ordinal, settings)
     slabHasRecord = false
+    settings.didRoll(next.base)
   }
 
   // MARK: Ending
@@ -88,6 +94,7 @@ extension LogTail {
     var mark = WriteBuffer(capacity: Mark.byteCount)
     mark.put(nextMark(synced: position + UInt64(Mark.byteCount)), at: position)
     var written = 0
+    defer { tally.writtenBytes &+= UInt64(written) }
     try slab.write(mark.bytes, at: position, written: &written)
     passMark()
     noteFlushed()

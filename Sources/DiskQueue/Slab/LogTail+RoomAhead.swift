@@ -62,7 +62,9 @@ extension LogTail {
       do throws(SystemError) {
         // Safe: a span of bytes is its bytes.
         let zeros = unsafe Self.zeros.span.bytes.extracting(first: count)
-        next += UInt64(try slab.file.write(zeros, at: next - slab.base))
+        let written = UInt64(try slab.file.write(zeros, at: next - slab.base))
+        tally.writtenBytes &+= written
+        next += written
       } catch {
         // What is wrong, the next write or sync tells.
         return

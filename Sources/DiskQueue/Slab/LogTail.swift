@@ -26,6 +26,8 @@ struct LogTail: ~Copyable, Sendable {
     var syncEvery = Threshold()
     var topicID: UInt64
     var now: @Sendable () -> UInt64
+    /// Told the base of each slab that another one is left for; under the writer's lock.
+    var didRoll: @Sendable (UInt64) -> Void = { _ in }
   }
 
   /// How much may wait before something is done about it.
@@ -102,6 +104,8 @@ struct LogTail: ~Copyable, Sendable {
   var statedOrdinal: UInt64
   /// Slabs left and not synced yet, oldest first.
   var leftSlabs: [LeftSlab] = []
+  /// What this writer did, as far as what stands here otherwise does not tell.
+  var tally: Tally
   /// How many slabs were made, and how many of those had their names synced.
   var slabsMade = 0
   var slabsNamed = 0
@@ -141,6 +145,7 @@ struct LogTail: ~Copyable, Sendable {
     flushedEnd = start.position
     syncedOrdinal = start.ordinal
     statedOrdinal = start.ordinal
+    tally = Tally(start)
     slabLimit =
       start.slabIsFull
       ? start.position : Self.limit(ofSlab: start.slab.base, size: settings.slabSize)
@@ -319,6 +324,7 @@ struct LogTail: ~Copyable, Sendable {
     var lastMarkEnd: UInt64
     var lastMarkStamp: UInt64
     var statedOrdinal: UInt64
+    var unframedBytes: UInt64
     var slabHasRecord: Bool
 
     init(_ tail: borrowing LogTail) {
@@ -327,6 +333,7 @@ struct LogTail: ~Copyable, Sendable {
       lastMarkEnd = tail.lastMarkEnd
       lastMarkStamp = tail.lastMarkStamp
       statedOrdinal = tail.statedOrdinal
+      unframedBytes = tail.tally.unframedBytes
       slabHasRecord = tail.slabHasRecord
     }
   }
@@ -348,6 +355,7 @@ struct LogTail: ~Copyable, Sendable {
       lastMarkEnd = before.lastMarkEnd
       lastMarkStamp = before.lastMarkStamp
       statedOrdinal = before.statedOrdinal
+      tally.unframedBytes = before.unframedBytes
       slabHasRecord = before.slabHasRecord
       if isPartlyWritten {
         noteFlushed()
@@ -385,8 +393,10 @@ struct LogTail: ~Copyable, Sendable {
       length: payload.byteCount,
       checksum: Checksum.frame(payload, seed: settings.topicID ^ address))
     var written = 0
+    defer { tally.writtenBytes &+= UInt64(written) }
     do throws(QueueError) {
       try slab.write(header.bytes, at: address, written: &written)
+      tally.writtenBytes &+= UInt64(written)
       written = 0
       try slab.write(payload, at: address + UInt64(FrameHeader.byteCount), written: &written)
     } catch {
@@ -395,6 +405,7 @@ struct LogTail: ~Copyable, Sendable {
     }
     position += UInt64(FrameHeader.byteCount + payload.byteCount)
     ordinal &+= 1
+    tally.flushes &+= 1
     noteFlushed()
     return address
   }

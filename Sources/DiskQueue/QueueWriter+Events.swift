@@ -1,0 +1,25 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+extension QueueWriter {
+  /// Something that became of a writer, as ``Options-swift.struct/onEvent`` is told of it.
+  ///
+  /// Nothing is told of single records: ``QueueWriter/statistics`` counts them.
+  @nonexhaustive
+  public enum Event: Sendable {
+    /// It is open; this is what opening found.
+    case opened(RecoveryReport)
+    /// It left a slab, and goes on in the one with this base.
+    case rolled(to: Address)
+    /// A sync succeeded: all below this address is on stable storage. It took so long, with all slabs
+    /// that were due. The last one, of the mark that closes a topic, is told as ``closed``.
+    case synced(through: Address, took: Duration)
+    /// It removed the oldest slab for want of room. The records are those that the log took in it,
+    /// damaged ones included; nil where nothing tells.
+    case dropped(slab: Address, records: UInt64?, bytes: ByteCount)
+    /// Its end: nothing can be appended any more, and what came behind the last sync may be lost.
+    case failed(QueueError)
+    /// It was closed, and all is on stable storage.
+    case closed
+  }
+}

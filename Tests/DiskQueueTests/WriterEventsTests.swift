@@ -1,0 +1,279 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueueTestSupport
+import Synchronization
+import Testing
+
+@testable import DiskQueue
+
+/// Keeps what it is told, and sees that it is told one event at a time.
+private final class Listener: Sendable {
+  private struct State {
+    var events: [QueueWriter.Event] = []
+    var isTold = false
+    var overlaps = 0
+  }
+  private let state = Mutex(State())
+  private let reaction: @Sendable (QueueWriter.Event) -> Void
+
+  init(_ reaction: @escaping @Sendable (QueueWriter.Event) -> Void = { _ in }) {
+    self.reaction = reaction
+  }
+
+  var events: [QueueWriter.Event] { state.withLock { $0.events } }
+  var overlaps: Int { state.withLock { $0.overlaps } }
+
+  func hear(_ event: QueueWriter.Event) {
+    state.withLock { state in
+      if state.isTold { state.overlaps += 1 }
+      state.isTold = true
+      state.events.append(event)
+    }
+    reaction(event)
+    state.withLock { $0.isTold = false }
+  }
+
+  var bases: [UInt64] {
+    events.compactMap { if case .rolled(let base) = $0 { base.rawValue } else { nil } }
+  }
+  var syncs: [(through: UInt64, took: Duration)] {
+    events.compactMap {
+      if case .synced(let through, let took) = $0 { (through.rawValue, took) } else { nil }
+    }
+  }
+  var drops: [(slab: UInt64, records: UInt64?, bytes: Int64)] {
+    events.compactMap {
+      if case .dropped(let slab, let records, let bytes) = $0 {
+        (slab.rawValue, records, bytes.bytes)
+      } else {
+        nil
+      }
+    }
+  }
+  var failures: [QueueError] {
+    events.compactMap { if case .failed(let error) = $0 { error } else { nil } }
+  }
+  var openings: [RecoveryReport] {
+    events.compactMap { if case .opened(let report) = $0 { report } else { nil } }
+  }
+  var closings: Int { events.count { if case .closed = $0 { true } else { false } } }
+}
+
+@Suite("What a writer tells of itself")
+struct WriterEventsTests {
+  private func options(_ listener: Listener) -> QueueWriter.Options {
+    var options = SmallTopic.options
+    options.onEvent = { listener.hear($0) }
+    return options
+  }
+
+  private func open(
+    _ storage: SimulatedStorage, _ listener: Listener,
+    environment: Environment = fixedEnvironment()
+  ) throws -> QueueWriter {
+    try QueueWriter(
+      topic: Topic(storage: storage), options: options(listener), environment: environment)
+  }
+
+  private func payload(_ number: Int) -> [UInt8] {
+    SmallTopic.payload(UInt64(number), length: 300)
+  }
+
+  @Test("opening is the first event, with what it found, and closing the last")
+  func openingAndClosing() throws {
+    let storage = SimulatedStorage()
+    let listener = Listener()
+    let first = try open(storage, listener)
+    try first.append(payload(1))
+    try first.flush()
+    first.dieForTesting()
+    let second = try open(storage, listener)
+    try second.append(payload(2))
+    try second.close()
+    try second.close()
+    #expect(listener.openings == [first.recovery, second.recovery])
+    #expect(second.recovery.state == .recovered)
+    #expect(listener.closings == 1)
+    guard case .opened = listener.events.first, case .closed = listener.events.last else {
+      Issue.record("they begin with \(listener.events.prefix(1)), and end otherwise")
+      return
+    }
+  }
+
+  @Test("each slab that is begun is told, in order, and each sync with how far it reaches")
+  func rollsAndSyncs() throws {
+    let storage = SimulatedStorage()
+    let listener = Listener()
+    let writer = try open(storage, listener)
+    for number in 0..<60 { try writer.append(payload(number)) }
+    try writer.sync()
+    #expect(listener.bases == Array(storage.slabs.keys.sorted().dropFirst()))
+    #expect(listener.bases.count > 3)
+    let reached = listener.syncs.map(\.through)
+    #expect(reached == reached.sorted())
+    #expect(reached.last == writer.core.position)
+    // Slabs that were left are synced, too, and count as they do there.
+    #expect(UInt64(reached.count) == writer.statistics.syncs)
+    try writer.close()
+  }
+
+  @Test("how long a sync took is by the clock that nobody sets")
+  func duration() throws {
+    let clock = ManualClock()
+    let listener = Listener()
+    var environment = fixedEnvironment(clock)
+    // Between two looks at it.
+    environment.monotonic = {
+      clock.advance(by: 7_000_000)
+      return clock.now
+    }
+    let writer = try open(SimulatedStorage(), listener, environment: environment)
+    try writer.append(payload(1))
+    try writer.sync()
+    #expect(listener.syncs.map(\.took) == [.milliseconds(7)])
+    try writer.close()
+  }
+
+  @Test("slabs that are dropped for want of room are told, with the records that are gone")
+  func drops() throws {
+    let storage = SimulatedStorage()
+    let listener = Listener()
+    var options = options(listener)
+    options.slabSize = .kibibytes(16)
+    options.maximumBytes = .kibibytes(64)
+    options.whenFull = .dropOldest
+    let writer = try QueueWriter(
+      topic: Topic(storage: storage), options: options, environment: fixedEnvironment())
+    for number in 0..<800 { try writer.append(payload(number)) }
+    try writer.close()
+    let left = try readAll(Topic(storage: storage))
+    let dropped = listener.drops
+    #expect(dropped.count > 5)
+    #expect(dropped.map(\.slab) == dropped.map(\.slab).sorted())
+    #expect(dropped.reduce(0) { $0 + ($1.records ?? 0) } + UInt64(left.records.count) == 800)
+    #expect(dropped.allSatisfy { $0.records != nil })
+    let statistics = writer.statistics
+    #expect(statistics.droppedSlabs == UInt64(dropped.count))
+    #expect(statistics.droppedBytes == UInt64(dropped.reduce(0) { $0 + $1.bytes }))
+  }
+
+  @Test("a slab whose beginning is damaged is dropped with an unknown number of records")
+  func dropsDamaged() throws {
+    let storage = SimulatedStorage()
+    let listener = Listener()
+    var options = options(listener)
+    options.slabSize = .kibibytes(16)
+    options.maximumBytes = .kibibytes(64)
+    options.whenFull = .dropOldest
+    let writer = try QueueWriter(
+      topic: Topic(storage: storage), options: options, environment: fixedEnvironment())
+    var number = 0
+    while listener.bases.isEmpty {
+      try writer.append(payload(number))
+      number += 1
+    }
+    let second = try #require(listener.bases.first)
+    try writer.flush()
+    var bytes = try #require(storage.slabs[second])
+    for index in 0..<(SlabHeader.byteCount + Mark.byteCount) { bytes[index] ^= 0xFF }
+    storage.replace(slab: second, with: bytes)
+    for number in number..<800 { try writer.append(payload(number)) }
+    #expect(listener.drops.first { $0.slab == 0 }?.records == nil)
+    #expect(listener.drops.contains { $0.slab == second && $0.records == nil })
+    #expect(listener.drops.contains { $0.slab > second && $0.records != nil })
+    try writer.close()
+  }
+
+  @Test("a failure is told once, wherever it comes to light, and asked for later, at once")
+  func failure() throws {
+    for isInBackground in [false, true] {
+      let storage = SimulatedStorage()
+      let listener = Listener()
+      let writer = try open(storage, listener)
+      try writer.append(payload(1))
+      storage.setFault(SimulatedStorage.Fault(.fail(Errno.io), at: 1) { $0.isSync })
+      if isInBackground {
+        // Leaving a slab syncs it, and nobody's call fails for it.
+        for number in 2..<20 where listener.failures.isEmpty {
+          _ = try? writer.append(payload(number))
+        }
+      } else {
+        #expect(queueError { try writer.sync() }?.code == .syncFailed)
+      }
+      for _ in 0..<3 { #expect(queueError { try writer.sync() }?.code == .syncFailed) }
+      #expect(queueError { try writer.close() }?.code == .syncFailed)
+      #expect(listener.failures.map(\.code) == [.syncFailed])
+      #expect(listener.closings == 0)
+      let told = Mutex<[QueueError]>([])
+      writer.onFailure { error in told.withLock { $0.append(error) } }
+      #expect(told.withLock { $0.map(\.code) } == [.syncFailed])
+    }
+  }
+
+  @Test("no lock is held meanwhile: who is told may append, sync and look")
+  func reentrance() throws {
+    let storage = SimulatedStorage()
+    let box = Mutex<QueueWriter?>(nil)
+    let listener = Listener { event in
+      guard let writer = box.withLock({ $0 }) else { return }
+      _ = writer.statistics
+      guard writer.statistics.records < 500 else { return }
+      _ = try? writer.append(SmallTopic.payload(1_000 + writer.statistics.records, length: 200))
+      _ = try? writer.sync()
+    }
+    var options = options(listener)
+    options.slabSize = .kibibytes(16)
+    options.maximumBytes = .kibibytes(64)
+    options.whenFull = .dropOldest
+    let writer = try QueueWriter(
+      topic: Topic(storage: storage), options: options, environment: fixedEnvironment())
+    box.withLock { $0 = writer }
+    for number in 0..<300 { try writer.append(payload(number)) }
+    box.withLock { $0 = nil }
+    try writer.close()
+    #expect(listener.overlaps == 0)
+    #expect(writer.statistics.records >= 500)
+    #expect(!listener.drops.isEmpty)
+  }
+
+  @Test("of many threads, one is told at a time, and nothing is lost")
+  func threads() async throws {
+    let directory = try TemporaryDirectory()
+    let listener = Listener()
+    let writer = try QueueWriter(
+      topic: Topic(directory.path + "/topic"), options: options(listener))
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for task in 0..<8 {
+        group.addTask {
+          for number in 0..<50 {
+            try await writer.append(
+              SmallTopic.payload(UInt64(task * 1_000 + number), length: 300), ensuring: .synced)
+          }
+        }
+      }
+      try await group.waitForAll()
+    }
+    try await writer.close()
+    #expect(listener.overlaps == 0)
+    let slabs = try slabs(directory.path + "/topic").keys.sorted()
+    #expect(listener.bases == Array(slabs.dropFirst()))
+    // The sync of the closing mark is told as the closing.
+    #expect(UInt64(listener.syncs.count) + 1 == writer.statistics.syncs)
+    #expect(listener.closings == 1)
+  }
+
+  @Test("in memory as on a disk")
+  func memory() throws {
+    let listener = Listener()
+    var options = QueueWriter.Options()
+    options.onEvent = { listener.hear($0) }
+    let topic = Topic.memory(capacity: .kibibytes(64))
+    let writer = try QueueWriter(topic: topic, options: options)
+    for number in 0..<1_000 { try writer.append(payload(number)) }
+    let left = try readAll(topic).records.count
+    try writer.close()
+    #expect(listener.drops.reduce(0) { $0 + ($1.records ?? 0) } + UInt64(left) == 1_000)
+    #expect(listener.closings == 1)
+  }
+}
