@@ -8,10 +8,17 @@ let package = Package(
     .library(name: "DiskQueue", targets: ["DiskQueue"]),
     // Brings Foundation, which the core does without.
     .library(name: "DiskQueueJSON", targets: ["DiskQueueJSON"]),
+    // Each brings a package, which whoever does not use it need not fetch.
+    .library(name: "DiskQueueLogging", targets: ["DiskQueueLogging"]),
+    .library(name: "DiskQueueMetrics", targets: ["DiskQueueMetrics"]),
+    .library(name: "DiskQueueLifecycle", targets: ["DiskQueueLifecycle"]),
     .executable(name: "diskq", targets: ["diskq"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     // For `swift package generate-documentation`; no target depends on it.
     .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
   ],
@@ -34,6 +41,21 @@ let package = Package(
       ]
     ),
     .target(name: "DiskQueueJSON", dependencies: ["DiskQueue"]),
+    .target(
+      name: "DiskQueueLogging",
+      dependencies: ["DiskQueue", .product(name: "Logging", package: "swift-log")]
+    ),
+    .target(
+      name: "DiskQueueMetrics",
+      dependencies: ["DiskQueue", .product(name: "CoreMetrics", package: "swift-metrics")]
+    ),
+    .target(
+      name: "DiskQueueLifecycle",
+      dependencies: [
+        "DiskQueue",
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]
+    ),
     .executableTarget(
       name: "diskq",
       dependencies: [
@@ -58,6 +80,16 @@ let package = Package(
     .testTarget(
       name: "DiskQueueTests",
       dependencies: ["CXXHash", "DiskQueue", "DiskQueueJSON", "DiskQueueTestSupport"]),
+    .testTarget(
+      name: "IntegrationTests",
+      dependencies: [
+        "DiskQueue", "DiskQueueLifecycle", "DiskQueueLogging", "DiskQueueMetrics",
+        "DiskQueueTestSupport",
+        .product(name: "InMemoryLogging", package: "swift-log"),
+        .product(name: "MetricsTestKit", package: "swift-metrics"),
+        .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),
+      ]
+    ),
     .testTarget(name: "DiskqTests", dependencies: ["DiskQueue", "DiskQueueTestSupport", "diskq"]),
   ],
   swiftLanguageModes: [.v6]

@@ -78,6 +78,8 @@ public final class DiskChannel: AsyncSequence, Sendable {
   /// What opening the topic found, and what became of it.
   public var recovery: RecoveryReport { core.writer.recovery }
 
+  package var writer: QueueWriter { core.writer }
+
   /// What its writer did so far.
   ///
   /// - Complexity: as ``QueueWriter/statistics``.

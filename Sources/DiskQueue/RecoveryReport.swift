@@ -36,6 +36,16 @@ public struct RecoveryReport: Sendable, Hashable {
   /// they are room that the writer had made for itself.
   public var discardedBytes: UInt64
 
+  package init(
+    state: State, keptRecords: UInt64, losses: [Loss], end: Address, discardedBytes: UInt64
+  ) {
+    self.state = state
+    self.keptRecords = keptRecords
+    self.losses = losses
+    self.end = end
+    self.discardedBytes = discardedBytes
+  }
+
   /// Whether the last writer had closed the topic, or there was none.
   public var wasClean: Bool { state == .clean || state == .created }
 }

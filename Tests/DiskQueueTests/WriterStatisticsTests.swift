@@ -28,7 +28,7 @@ struct WriterStatisticsTests {
     }
   }
 
-  @Test("records, payloads and written bytes are exact, across marks, rolls and records of any size")
+  @Test("records, payloads and written bytes are exact, across marks, rolls and long records")
   func exact() throws {
     for seed in UInt64(1)...40 {
       var random = SeededGenerator(seed: seed)
@@ -64,7 +64,7 @@ struct WriterStatisticsTests {
     }
   }
 
-  @Test("a record that was refused, and what was written of it, is no record; what it cost is counted")
+  @Test("a record that was refused is none; what was written of it is counted")
   func refused() throws {
     let storage = SimulatedStorage()
     let writer = try open(storage)

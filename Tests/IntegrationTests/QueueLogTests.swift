@@ -1,0 +1,121 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueue
+import DiskQueueLogging
+import DiskQueueTestSupport
+import InMemoryLogging
+import Logging
+import Testing
+
+@Suite("What is logged of a topic")
+struct QueueLogTests {
+  private let handler = InMemoryLogHandler()
+  private var log: QueueLog {
+    var logger = Logger(label: "test") { _ in handler }
+    logger.logLevel = .trace
+    return QueueLog(logger, topic: "sensors")
+  }
+
+  /// Level, message and metadata but for the topic, which all have.
+  private var entries: [String] {
+    handler.entries.map { entry in
+      var metadata = entry.metadata
+      #expect(metadata.removeValue(forKey: "diskqueue.topic") == "sensors")
+      let pairs = metadata.map { "\($0.key.dropFirst("diskqueue.".count))=\($0.value)" }
+      return "\(entry.level): \(entry.message) \(pairs.sorted().joined(separator: " "))"
+    }
+  }
+
+  @Test("each event is a sentence, with what it says as metadata")
+  func events() {
+    let error = QueueError(.syncFailed, "the disk refused", path: "a/b", address: 7, errno: 5)
+    log.record(.rolled(to: Address(rawValue: 4096)))
+    log.record(.synced(through: Address(rawValue: 5000), took: .microseconds(1500)))
+    log.record(.dropped(slab: Address(rawValue: 0), records: 12, bytes: .bytes(4096)))
+    log.record(.dropped(slab: Address(rawValue: 9), records: nil, bytes: .bytes(10)))
+    log.record(.failed(error))
+    log.record(.closed)
+    #expect(
+      entries == [
+        "debug: a slab is full: the next one is begun address=4096",
+        "trace: all before the end is on stable storage end=5000 milliseconds=1.5",
+        "warning: the oldest slab was removed for want of room address=0 bytes=4096 records=12",
+        "warning: the oldest slab was removed for want of room address=9 bytes=10",
+        "error: the disk refused address=7 errno=5 path=a/b",
+        "debug: the topic is closed: all of it is on stable storage ",
+      ])
+  }
+
+  @Test("a topic that was recovered is a notice, with its losses; any other is information")
+  func openings() {
+    let loss = Loss(
+      cause: .damaged, addresses: Address(rawValue: 128)..<Address(rawValue: 300), records: 2)
+    log.record(.opened(report(.created)))
+    log.record(.opened(report(.recovered, losses: [loss])))
+    #expect(
+      entries == [
+        "info: the topic is open end=500 state=created",
+        "notice: the topic had not been closed, and was recovered: its sound records are kept"
+          + " bytes=17 end=500 records=3 state=recovered",
+        "error: records are lost: \(loss) address=128 cause=damaged end=300 records=2",
+      ])
+  }
+
+  private func report(
+    _ state: RecoveryReport.State, losses: [Loss] = []
+  ) -> RecoveryReport {
+    RecoveryReport(
+      state: state, keptRecords: 3, losses: losses, end: Address(rawValue: 500),
+      discardedBytes: 17)
+  }
+
+  @Test("an error that tells a loss is logged as the loss, at the level of its cause")
+  func losses() {
+    let range = Address(rawValue: 1)..<Address(rawValue: 2)
+    let cleaned = Loss(cause: .cleaned, addresses: range, records: nil)
+    let discarded = Loss(cause: .discarded, addresses: range, records: 4)
+    log.record(QueueError(.beforeEarliest(cleaned), "gone"))
+    log.record(discarded)
+    #expect(
+      entries == [
+        "warning: records are lost: \(cleaned) address=1 cause=cleaned end=2",
+        "warning: records are lost: \(discarded) address=1 cause=discarded end=2 records=4",
+      ])
+  }
+
+  @Test("a round of cleaning is information where something went, with why no more did")
+  func cleaning() throws {
+    let directory = try TemporaryDirectory()
+    let topic = Topic(directory.path + "/topic")
+    var options = QueueWriter.Options()
+    options.slabSize = .kibibytes(4)
+    let writer = try QueueWriter(topic: topic, options: options)
+    let filler = String(repeating: "x", count: 400)
+    for number in 0..<40 { try writer.append("record \(number) \(filler)") }
+    try writer.close()
+    let cleaner = try SlabCleaner(topic: topic)
+    let retention = Retention(bytes: .kibibytes(8), minimumBytes: .bytes(0))
+    log.record(try cleaner.report(keeping: retention, isDryRun: false))
+    log.record(try cleaner.report(keeping: retention, isDryRun: false))
+    #expect(entries.count == 2)
+    #expect(entries[0].hasPrefix("info: the oldest slabs were cleaned bytes="))
+    #expect(entries[0].contains("kept=the rest is to be kept") && entries[0].contains("records="))
+    #expect(entries[1] == "trace: nothing was to be cleaned kept=the rest is to be kept")
+  }
+
+  @Test("handed to a writer and a reader, it hears of all from opening to closing")
+  func handedOver() throws {
+    let directory = try TemporaryDirectory()
+    var options = QueueWriter.Options()
+    options.onEvent = log.record
+    let writer = try QueueWriter(topic: Topic(directory.path + "/topic"), options: options)
+    try writer.append("one")
+    try writer.sync()
+    try writer.close()
+    var reader = try QueueReader(
+      topic: Topic(directory.path + "/topic"), onLoss: log.record)
+    #expect(try reader.nextCopy()?.text == "one")
+    #expect(handler.entries.map(\.level) == [.info, .trace, .debug])
+  }
+}

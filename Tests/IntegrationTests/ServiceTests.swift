@@ -1,0 +1,212 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueue
+import DiskQueueLifecycle
+import DiskQueueTestSupport
+import Logging
+import ServiceLifecycle
+import ServiceLifecycleTestKit
+import Synchronization
+import Testing
+
+@Suite("Services, and their graceful end")
+struct ServiceTests {
+  private struct Stop: Error {}
+
+  private func group(_ services: [any Service]) -> ServiceGroup {
+    ServiceGroup(
+      services: services, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+  }
+
+  /// Takes what a consumer is handed, and lets others wait for so many.
+  private final class Taken: Sendable {
+    private let texts = Mutex<[String]>([])
+    private let signal = AsyncStream<Int>.makeStream()
+
+    func add(_ batch: QueueConsumer.Batch) {
+      let count = texts.withLock { texts in
+        texts += batch.map { $0.text ?? "" }
+        return texts.count
+      }
+      signal.continuation.yield(count)
+    }
+
+    var all: [String] { texts.withLock { $0 } }
+
+    func wait(for count: Int) async {
+      for await now in signal.stream where now >= count { return }
+    }
+  }
+
+  @Test("a writer, a consumer and a cleaner end in order: all that was appended is kept")
+  func program() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = Topic(directory.path + "/topic")
+    let writer = try QueueWriter(topic: topic)
+    let consumer = try QueueConsumer(topic: topic, name: "uploader")
+    let taken = Taken()
+    let rounds = AsyncStream<Int>.makeStream()
+    let group = group([
+      WriterService(writer),
+      CleanerService(
+        try SlabCleaner(topic: topic), every: .seconds(3600), keeping: Retention(age: .days(7)),
+        onClean: { rounds.continuation.yield($0.removals.count) }),
+      ConsumerService(consumer, batchesUpTo: 10) { batch in
+        taken.add(batch)
+        try await batch.acknowledge()
+      },
+    ])
+    try await withThrowingTaskGroup(of: Void.self) { tasks in
+      tasks.addTask { try await group.run() }
+      for number in 0..<25 { try writer.append("record \(number)") }
+      try await writer.flush()
+      await taken.wait(for: 25)
+      for await _ in rounds.stream { break }
+      // Appended, and not even flushed.
+      try writer.append("the last")
+      await group.triggerGracefulShutdown()
+      try await tasks.waitForAll()
+    }
+    #expect(taken.all == (0..<25).map { "record \($0)" })
+    // Closed, all of them: others may open what they had.
+    let next = try QueueWriter(topic: topic)
+    #expect(next.recovery.state == .clean)
+    let again = try QueueConsumer(topic: topic, name: "uploader")
+    #expect(again.ordinal == 25)
+    #expect(try await again.nextBatch(upTo: 10)?.map(\.text) == ["the last"])
+    try await again.close()
+    try await next.close()
+  }
+
+  @Test("the batch in hand at the shutdown is finished, and no other one is begun")
+  func batchInHand() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = Topic(directory.path + "/topic")
+    let writer = try QueueWriter(topic: topic)
+    for number in 0..<20 { try writer.append("record \(number)") }
+    try await writer.close()
+    let consumer = try QueueConsumer(topic: topic, name: "uploader")
+    let taken = Taken()
+    let isShutDown = AsyncStream<Void>.makeStream()
+    try await testGracefulShutdown { trigger in
+      try await ConsumerService(consumer, batchesUpTo: 5) { batch in
+        taken.add(batch)
+        trigger.triggerGracefulShutdown()
+        #expect(!Task.isCancelled)
+        try await batch.acknowledge()
+        isShutDown.continuation.yield()
+      }.run()
+    }
+    #expect(taken.all == (0..<5).map { "record \($0)" })
+    let again = try QueueConsumer(topic: topic, name: "uploader")
+    #expect(again.ordinal == 5)
+    try await again.close()
+  }
+
+  @Test("what the handler throws ends the service; what it acknowledged before is kept")
+  func handlerThrows() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = Topic(directory.path + "/topic")
+    let writer = try QueueWriter(topic: topic)
+    for number in 0..<20 { try writer.append("record \(number)") }
+    try await writer.close()
+    let consumer = try QueueConsumer(topic: topic, name: "uploader")
+    await #expect(throws: Stop.self) {
+      try await ConsumerService(consumer, batchesUpTo: 5) { batch in
+        if batch[0].ordinal == 10 { throw Stop() }
+        try await batch.acknowledge()
+      }.run()
+    }
+    let again = try QueueConsumer(topic: topic, name: "uploader")
+    #expect(again.ordinal == 10)
+    try await again.close()
+  }
+
+  @Test("a writer that fails for good ends its service with the reason, also where nobody calls it")
+  func failingWriter() async throws {
+    let storage = SimulatedStorage()
+    let writer = try QueueWriter(
+      topic: Topic(storage: storage), options: .init(), environment: fixedEnvironment())
+    try writer.append("one")
+    storage.setFault(SimulatedStorage.Fault(.fail(5), at: 1) { $0.isSync })
+    let service = WriterService(writer)
+    let error = await #expect(throws: QueueError.self) {
+      try await withThrowingTaskGroup(of: Void.self) { tasks in
+        tasks.addTask { try await service.run() }
+        #expect(queueError { try writer.sync() }?.code == .syncFailed)
+        try await tasks.waitForAll()
+      }
+    }
+    #expect(error?.code == .syncFailed)
+  }
+
+  @Test("a channel is closed at the shutdown; what was not acknowledged comes first next time")
+  func channel() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = Topic(directory.path + "/topic")
+    let channel = try DiskChannel(topic: topic)
+    try await channel.send(Array("one".utf8))
+    try await channel.send(Array("two".utf8))
+    var messages = channel.makeAsyncIterator()
+    try await messages.next()?.acknowledge()
+    try await testGracefulShutdown { trigger in
+      trigger.triggerGracefulShutdown()
+      try await ChannelService(channel).run()
+    }
+    let again = try DiskChannel(topic: topic)
+    #expect(again.recovery.wasClean)
+    var rest = again.makeAsyncIterator()
+    #expect(try await rest.next()?.payload == Array("two".utf8))
+    try await again.close()
+  }
+
+  @Test("a periodic service does its work each time, and once more at the end")
+  func periodic() async throws {
+    let signal = AsyncStream<Void>.makeStream()
+    let service = PeriodicService(every: .milliseconds(1)) { signal.continuation.yield() }
+    try await testGracefulShutdown { trigger in
+      async let running: Void = service.run()
+      var times = 0
+      for await _ in signal.stream {
+        times += 1
+        if times == 3 { break }
+      }
+      trigger.triggerGracefulShutdown()
+      try await running
+    }
+    signal.continuation.finish()
+    // At least the one at the end.
+    #expect(await signal.stream.reduce(0) { count, _ in count + 1 } >= 1)
+  }
+
+  @Test("a periodic service whose time never comes still does its work at the end, once")
+  func periodicAtTheEnd() async throws {
+    let times = Mutex(0)
+    try await testGracefulShutdown { trigger in
+      trigger.triggerGracefulShutdown()
+      try await PeriodicService(every: .seconds(86_400)) { times.withLock { $0 += 1 } }.run()
+    }
+    #expect(times.withLock { $0 } == 1)
+  }
+
+  @Test("what a periodic service throws ends it")
+  func periodicThrows() async throws {
+    await #expect(throws: Stop.self) {
+      try await PeriodicService(every: .milliseconds(1)) { throw Stop() }.run()
+    }
+  }
+
+  @Test("a cleaner's service refuses a bad interval at once")
+  func cleanerRefuses() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = Topic(directory.path + "/topic")
+    try await QueueWriter(topic: topic).close()
+    let error = await #expect(throws: QueueError.self) {
+      try await CleanerService(
+        try SlabCleaner(topic: topic), every: .zero, keeping: Retention(age: .days(1))
+      ).run()
+    }
+    #expect(error?.code == .invalidOption)
+  }
+}
