@@ -1,0 +1,54 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let diskQueue = Target.Dependency.product(name: "DiskQueue", package: "diskqueue")
+
+// A package of its own: what only an example needs is no dependency of the library.
+let package = Package(
+  name: "diskqueue-examples",
+  platforms: [.macOS(.v26)],
+  dependencies: [
+    // In a package of yours:
+    // .package(url: "https://github.com/OWNER/diskqueue", from: "0.1.0"),
+    .package(name: "diskqueue", path: "../.."),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.1"),
+    .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+  ],
+  targets: [
+    .executableTarget(name: "sensor-logger", dependencies: ["Support", arguments, diskQueue]),
+    .executableTarget(
+      name: "uploader",
+      dependencies: [
+        "Support", arguments, diskQueue,
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+      ]),
+    .executableTarget(
+      name: "collector",
+      dependencies: [
+        "Support", arguments, diskQueue, .product(name: "FlyingFox", package: "FlyingFox"),
+      ]),
+    .executableTarget(
+      name: "channel",
+      dependencies: [
+        "Support", arguments, diskQueue,
+        .product(name: "DiskQueueJSON", package: "diskqueue"),
+      ]),
+    .executableTarget(name: "cleaner", dependencies: ["Support", arguments, diskQueue]),
+    // What several of them need.
+    .target(
+      name: "Support",
+      dependencies: [
+        diskQueue,
+        // SIGTERM and SIGINT as an asynchronous sequence.
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+      ]),
+  ],
+  swiftLanguageModes: [.v6]
+)
+
+for target in package.targets {
+  target.swiftSettings = [.treatAllWarnings(as: .error)]
+}

@@ -1,0 +1,73 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import DiskQueue
+import DiskQueueJSON
+import Support
+
+/// What is to be done. A later program that adds something to it makes that optional, so that it
+/// understands the jobs that an earlier one left on the disk.
+struct Job: Codable, Sendable {
+  var photo: String
+  var width: Int
+}
+
+/// A work queue between two tasks that survives the end of the program: what was sent and not
+/// acknowledged is delivered in the next run, first.
+@main
+struct Channel: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "channel", abstract: "Sends jobs to itself, and does what there is to do.")
+
+  @Argument(help: "The topic's directory.")
+  var topic: String
+
+  @Argument(help: "Photos to be resized: a job each.")
+  var photos: [String] = []
+
+  @Option(help: "How wide they shall be, in pixels.")
+  var width = 640
+
+  @Option(help: "End behind so many jobs, and leave the others to the next run.")
+  var atMost = Int.max
+
+  func validate() throws {
+    guard atMost >= 0 else { throw ValidationError("--at-most counts from 0") }
+  }
+
+  func run() async throws {
+    // A message survives the program when `send` returns; with `options.ensuring = .synced` it
+    // survives a power cut as well.
+    let channel = try DiskChannel(topic: Topic(topic))
+    let jobs = channel.values(JSONCodec<Job>())
+
+    async let sending: Void = send(to: jobs)
+    for try await message in jobs.prefix(atMost) { try await handle(message) }
+    try await sending
+
+    // Makes the acknowledgements durable. Without it, after a kill say, those of the last 100 ms
+    // may be lost, and their jobs come again: doing one twice has to be harmless.
+    try await channel.close()
+  }
+
+  private func send(to jobs: ValueChannel<JSONCodec<Job>>) async throws {
+    for photo in photos { try await jobs.send(Job(photo: photo, width: width)) }
+    // The loop on the other side ends once it has seen everything.
+    jobs.channel.finish()
+  }
+
+  private func handle(_ message: ValueChannel<JSONCodec<Job>>.Message) async throws {
+    let job: Job
+    do {
+      job = try message.value()
+    } catch {
+      // It would come again and again. `diskq read TOPIC.dead --dead-letters` shows it.
+      try await message.deadLetter(reason: "\(error)")
+      return
+    }
+    printLine("resized \(job.photo) to \(job.width) pixels")
+    // Behind the work, never before it.
+    try await message.acknowledge()
+  }
+}

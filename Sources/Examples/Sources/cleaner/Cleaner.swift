@@ -1,0 +1,93 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import DiskQueue
+import Support
+
+/// Cleans topics: once, for cron, or time and again as a service. Other processes may write and
+/// read the topics meanwhile; it may be killed at any moment.
+@main
+struct Cleaner: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "cleaner",
+    abstract: "Removes what lies beyond any of the bounds, and prints what it removed.",
+    discussion: "What a consumer of the topic has not acknowledged stays.")
+
+  @Argument(help: "The topics' directories.")
+  var topics: [String]
+
+  @Option(help: "Keep what is not older.")
+  var keepDays: Int64?
+
+  @Option(help: "Keep the newest so many mebibytes.")
+  var keepMebibytes: Int64?
+
+  @Option(help: "Keep the newest so many records.")
+  var keepRecords: UInt64?
+
+  @Option(help: "Clean every so many minutes, until SIGTERM or Ctrl-C; else once.")
+  var everyMinutes: Int64?
+
+  // Consumers are protected by default, and so is the newest mebibyte, whatever a wrong clock or
+  // a wrong bound says.
+  private var retention: Retention {
+    Retention(
+      age: keepDays.map(Age.days), bytes: keepMebibytes.map(ByteCount.mebibytes),
+      records: keepRecords)
+  }
+
+  func validate() throws {
+    guard keepDays != nil || keepMebibytes != nil || keepRecords != nil else {
+      throw ValidationError("without a bound everything is kept: give at least one --keep")
+    }
+    guard everyMinutes ?? 1 > 0 else { throw ValidationError("--every-minutes counts from 1") }
+    try retention.validate()
+  }
+
+  func run() async throws {
+    if let everyMinutes {
+      try await untilStopped { try await clean(every: .seconds(60 * everyMinutes)) }
+    } else {
+      try cleanOnce()
+    }
+  }
+
+  private func cleanOnce() throws {
+    var failed = false
+    for topic in topics {
+      do {
+        // Each removal is told as soon as it is done, also where an error comes behind it.
+        _ = try SlabCleaner(topic: Topic(topic))
+          .report(keeping: retention, isDryRun: false) { tell($0, of: topic) }
+      } catch {
+        // Of one topic; the others are cleaned all the same.
+        say("\(error)")
+        failed = true
+      }
+    }
+    if failed { throw ExitCode.failure }
+  }
+
+  private func clean(every interval: Duration) async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for topic in topics {
+        let cleaner = try SlabCleaner(topic: Topic(topic))
+        group.addTask {
+          try await cleaner.run(every: interval, keeping: retention) { report in
+            for removal in report.removals { tell(removal, of: topic) }
+          } onError: {
+            // The next round tries again.
+            say("\($0)")
+          }
+        }
+      }
+      try await group.waitForAll()
+    }
+  }
+
+  private func tell(_ removal: SlabCleaner.Removal, of topic: String) {
+    let records = removal.records.map { "\($0)" } ?? "an unknown number of"
+    printLine("removed \(records) records: \(removal.reason) [\(topic)]")
+  }
+}

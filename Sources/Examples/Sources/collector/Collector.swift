@@ -1,0 +1,78 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import DiskQueue
+import FlyingFox
+import FlyingSocks
+import Foundation
+import Support
+
+/// The server that the uploader sends to. It may be killed at any moment as well; what it confirmed
+/// is on stable storage, once. And it fails on purpose, as networks do.
+@main
+struct Collector: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "collector",
+    abstract: "Takes readings over HTTP, on this machine only, and appends them to a topic.",
+    discussion: "Its first line of output is the URL to send to.")
+
+  @Argument(help: "The topic's directory.")
+  var topic: String
+
+  @Option(help: "The port to listen at; 0 is any that is free.")
+  var port: UInt16 = 0
+
+  @Option(help: "Fail every so many requests: by 503, and by no answer, in turn.")
+  var failEvery: Int?
+
+  func validate() throws {
+    guard failEvery ?? 2 > 1 else { throw ValidationError("--fail-every counts from 2") }
+  }
+
+  func run() async throws {
+    let store = try Store(topic: Topic(topic))
+    let faults = Faults(every: failEvery)
+    let server = HTTPServer(
+      address: try .inet(ip4: "127.0.0.1", port: port), logger: .disabled)
+    await server.appendRoute("POST /readings") { request in
+      let fault = await faults.next()
+      if fault == .unavailable {
+        let headers: HTTPHeaders = [HTTPHeader("Retry-After"): "1"]
+        return HTTPResponse(statusCode: .serviceUnavailable, headers: headers)
+      }
+      let answer = try await take(request.bodyData, into: store)
+      return fault == .noAnswer ? HTTPResponse(webSocket: HangingUp()) : answer
+    }
+    try await untilStopped {
+      async let _ = announce(server)
+      do {
+        try await server.run()
+      } catch SocketError.disconnected where Task.isCancelled {
+        // So it says that it was stopped.
+      }
+    }
+    try await store.close()
+  }
+
+  private func announce(_ server: HTTPServer) async throws {
+    try await server.waitUntilListening()
+    guard case .ip4(let host, let port) = await server.listeningAddress else { return }
+    printLine("http://\(host):\(port)/readings")
+  }
+
+  /// Takes all of them, or none where one is no reading: a time, a comma and a number.
+  private func take(_ body: Data, into store: Store) async throws -> HTTPResponse {
+    guard let readings = try? JSONDecoder().decode([Reading].self, from: body) else {
+      return HTTPResponse(statusCode: .badRequest, body: Data("no readings in JSON".utf8))
+    }
+    for reading in readings {
+      let fields = String(decoding: reading.payload, as: UTF8.self).split(separator: ",")
+      guard fields.count == 2, Double(fields[1]) != nil else {
+        return HTTPResponse(statusCode: .unprocessableContent, body: Data("not a reading".utf8))
+      }
+    }
+    try await store.take(readings)
+    return HTTPResponse(statusCode: .noContent)
+  }
+}

@@ -1,0 +1,66 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import DiskQueue
+import Foundation
+import Support
+
+/// Logs readings, and survives `kill -9`: started again, it goes on behind the last one that is in
+/// the topic. There is no file beside the topic that says how far it was, and none to be wrong.
+@main
+struct SensorLogger: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "sensor-logger",
+    abstract: "Appends each line of a CSV file behind its header as a record.")
+
+  @Argument(help: "The readings; they stand for a sensor.")
+  var csv: String
+
+  @Option(help: "The topic's directory.")
+  var topic: String
+
+  @Option(help: "Readings a second.")
+  var rate = 1000
+
+  func validate() throws {
+    guard rate > 0 else { throw ValidationError("--rate counts from 1") }
+  }
+
+  func run() async throws {
+    let readings = try String(contentsOfFile: csv, encoding: .utf8)
+      .split(separator: "\n").dropFirst()
+
+    // A power cut takes back a second at the most, for one sync a second. What was flushed, every
+    // 100 ms by default, survives the death of this process in any case.
+    var options = QueueWriter.Options()
+    options.syncEvery = .seconds(1)
+    let writer = try QueueWriter(topic: Topic(topic), options: options)
+    tell(writer.recovery)
+
+    let taken = try readingsTaken()
+    say("goes on behind \(taken) readings")
+    let clock = ContinuousClock()
+    let start = clock.now
+    for (index, reading) in readings.dropFirst(taken).enumerated() {
+      try await clock.sleep(until: start + .seconds(1) * index / rate)
+      try writer.append(reading)
+    }
+    try await writer.close()
+  }
+
+  /// How many readings the topic has taken, also if some were cleaned since: the next record's
+  /// ordinal. Opening the writer has settled which records a crash left, so this comes behind it.
+  private func readingsTaken() throws -> Int {
+    var reader = try QueueReader(topic: Topic(topic))
+    return Int(try reader.ordinals().upperBound)
+  }
+
+  private func tell(_ recovery: RecoveryReport) {
+    guard recovery.state == .recovered else { return say("the topic was \(recovery.state)") }
+    say(
+      "the topic was recovered: kept \(recovery.keptRecords) records behind the last sync, passed"
+        + " \(recovery.discardedBytes) bytes of a record that was cut off")
+    for loss in recovery.losses { say("lost: \(loss)") }
+  }
+}

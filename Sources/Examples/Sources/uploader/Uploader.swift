@@ -1,0 +1,67 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import DiskQueue
+import Foundation
+import Support
+
+/// Sends what a topic holds to a server, in order, and what is appended meanwhile. Killed at any
+/// moment and started again, it goes on behind the last batch that the server confirmed.
+@main
+struct Uploader: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "uploader",
+    abstract: "Posts the records of a topic to a server, in batches.",
+    discussion: """
+      It waits for more, until SIGTERM or Ctrl-C. Records that the server refuses for good are put \
+      aside in the topic TOPIC.dead, with the server's reason.
+      """)
+
+  @Argument(help: "The topic's directory.")
+  var topic: String
+
+  @Option(help: "The server's URL.")
+  var to: String
+
+  @Option(help: "Records in a request, at most.")
+  var batch = 500
+
+  @Flag(help: "End when all that is there was sent.")
+  var drain = false
+
+  func validate() throws {
+    // What is wrong here does not get better by trying again.
+    guard let url = URL(string: to), ["http", "https"].contains(url.scheme), url.host != nil else {
+      throw ValidationError("\(to) is no URL of a server")
+    }
+    guard batch > 0 else { throw ValidationError("--batch counts from 1") }
+  }
+
+  func run() async throws {
+    // The closure is told what was cleaned or damaged before it could be sent.
+    let consumer = try QueueConsumer(topic: Topic(topic), name: "uploader") { say("missed: \($0)") }
+    let server = Server(url: to)
+    try await untilStopped {
+      for try await batch in consumer.batches(upTo: batch, following: !drain) {
+        try await upload(batch, to: server)
+      }
+    }
+    try await consumer.close()
+  }
+
+  /// Acknowledges behind the server's word, never before it. Killed in between, it sends the batch
+  /// again; the server knows the records by their addresses.
+  private func upload(_ batch: QueueConsumer.Batch, to server: Server) async throws {
+    if case .taken = try await server.send(batch.map(Reading.init)) {
+      return try await batch.acknowledge()
+    }
+    // Sent one by one, those that are to blame are told from the others.
+    for index in batch.indices {
+      switch try await server.send([Reading(batch[index])]) {
+      case .taken: try await batch.acknowledge(through: index)
+      case .refused(let reason): try await batch.deadLetter(index, reason: reason)
+      }
+    }
+  }
+}
