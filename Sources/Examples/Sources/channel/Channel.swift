@@ -52,9 +52,9 @@ struct Channel: AsyncParsableCommand {
   }
 
   private func send(to jobs: ValueChannel<JSONCodec<Job>>) async throws {
+    // The loop on the other side ends once it has seen everything; also where sending fails.
+    defer { jobs.channel.finish() }
     for photo in photos { try await jobs.send(Job(photo: photo, width: width)) }
-    // The loop on the other side ends once it has seen everything.
-    jobs.channel.finish()
   }
 
   private func handle(_ message: ValueChannel<JSONCodec<Job>>.Message) async throws {

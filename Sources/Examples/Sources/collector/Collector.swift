@@ -36,13 +36,13 @@ struct Collector: AsyncParsableCommand {
     let server = HTTPServer(
       address: try .inet(ip4: "127.0.0.1", port: port), logger: .disabled)
     await server.appendRoute("POST /readings") { request in
-      let fault = await faults.next()
-      if fault == .unavailable {
-        let headers: HTTPHeaders = [HTTPHeader("Retry-After"): "1"]
-        return HTTPResponse(statusCode: .serviceUnavailable, headers: headers)
+      do {
+        return try await answer(request, store, await faults.next())
+      } catch {
+        // The server makes 500 of it.
+        say("\(error)")
+        throw error
       }
-      let answer = try await take(request.bodyData, into: store)
-      return fault == .noAnswer ? HTTPResponse(webSocket: HangingUp()) : answer
     }
     try await untilStopped {
       async let _ = announce(server)
@@ -61,18 +61,32 @@ struct Collector: AsyncParsableCommand {
     printLine("http://\(host):\(port)/readings")
   }
 
+  private func answer(
+    _ request: HTTPRequest, _ store: Store, _ fault: Faults.Fault?
+  ) async throws -> HTTPResponse {
+    if fault == .unavailable {
+      let headers: HTTPHeaders = [HTTPHeader("Retry-After"): "1"]
+      return HTTPResponse(statusCode: .serviceUnavailable, headers: headers)
+    }
+    let answer = try await take(request.bodyData, into: store)
+    return fault == .noAnswer ? HTTPResponse(webSocket: HangingUp()) : answer
+  }
+
   /// Takes all of them, or none where one is no reading: a time, a comma and a number.
   private func take(_ body: Data, into store: Store) async throws -> HTTPResponse {
     guard let readings = try? JSONDecoder().decode([Reading].self, from: body) else {
       return HTTPResponse(statusCode: .badRequest, body: Data("no readings in JSON".utf8))
     }
+    var sound: [(address: Address, payload: Data)] = []
     for reading in readings {
       let fields = String(decoding: reading.payload, as: UTF8.self).split(separator: ",")
-      guard fields.count == 2, Double(fields[1]) != nil else {
+      guard let address = Address(reading.address), fields.count == 2, Double(fields[1]) != nil
+      else {
         return HTTPResponse(statusCode: .unprocessableContent, body: Data("not a reading".utf8))
       }
+      sound.append((address, reading.payload))
     }
-    try await store.take(readings)
+    try await store.take(sound)
     return HTTPResponse(statusCode: .noContent)
   }
 }

@@ -3,7 +3,6 @@
 
 import DiskQueue
 import Foundation
-import Support
 
 /// What was taken, each reading once, though it may come more often.
 ///
@@ -19,23 +18,28 @@ actor Store {
     writer = try QueueWriter(topic: topic)
     var reader = try QueueReader(topic: topic)
     if let ordinal = try reader.ordinals().last {
-      let record = try reader.record(ordinal: ordinal).copy()
-      last = Address(
-        String(decoding: record.payload.prefix { $0 != UInt8(ascii: ",") }, as: UTF8.self))
+      let payload = try reader.record(ordinal: ordinal).copy().payload
+      let address = String(decoding: payload.prefix { $0 != UInt8(ascii: ",") }, as: UTF8.self)
+      last = Address(address)
+      guard last != nil else { throw NoCollection(topic: topic) }
     }
   }
 
   /// Returns when they are on stable storage: only then may the uploader forget them.
-  func take(_ readings: [Reading]) async throws {
-    for reading in readings {
-      guard let address = Address(reading.address), last.map({ $0 < address }) ?? true else {
-        continue
-      }
-      try writer.append(Array("\(address),".utf8) + reading.payload)
+  func take(_ readings: [(address: Address, payload: Data)]) async throws {
+    for (address, payload) in readings {
+      // It came before, and the uploader was not told.
+      if let last, address <= last { continue }
+      try writer.append(Array("\(address),".utf8) + payload)
       last = address
     }
     try await writer.sync()
   }
 
   func close() async throws { try await writer.close() }
+
+  struct NoCollection: Error, CustomStringConvertible {
+    let topic: Topic
+    var description: String { "\(topic) is a topic that no collector made" }
+  }
 }

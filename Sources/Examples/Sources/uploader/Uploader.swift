@@ -25,7 +25,7 @@ struct Uploader: AsyncParsableCommand {
   var to: String
 
   @Option(help: "Records in a request, at most.")
-  var batch = 500
+  var batchSize = 500
 
   @Flag(help: "End when all that is there was sent.")
   var drain = false
@@ -35,7 +35,7 @@ struct Uploader: AsyncParsableCommand {
     guard let url = URL(string: to), ["http", "https"].contains(url.scheme), url.host != nil else {
       throw ValidationError("\(to) is no URL of a server")
     }
-    guard batch > 0 else { throw ValidationError("--batch counts from 1") }
+    guard batchSize > 0 else { throw ValidationError("--batch-size counts from 1") }
   }
 
   func run() async throws {
@@ -43,7 +43,7 @@ struct Uploader: AsyncParsableCommand {
     let consumer = try QueueConsumer(topic: Topic(topic), name: "uploader") { say("missed: \($0)") }
     let server = Server(url: to)
     try await untilStopped {
-      for try await batch in consumer.batches(upTo: batch, following: !drain) {
+      for try await batch in consumer.batches(upTo: batchSize, following: !drain) {
         try await upload(batch, to: server)
       }
     }
