@@ -21,6 +21,8 @@ package struct TopicInfo: Sendable {
   package private(set) var first: Address?
   /// Where the log ends: the next record will stand there or behind it.
   package private(set) var next: Address
+  /// How many records the log took before that; nil where it is not known.
+  package private(set) var nextOrdinal: UInt64?
   /// Nanoseconds since 1970, by headers and marks; nil where none is sound.
   package private(set) var oldestStamp: UInt64?
   package private(set) var newestStamp: UInt64?
@@ -47,12 +49,12 @@ package struct TopicInfo: Sendable {
     first = try TopicInfo.firstRecord(index)
 
     let counted = files.filter { !$0.isPassedOver }
-    let endOrdinal = walker.ordinalIsCounted ? walker.ordinal : nil
+    nextOrdinal = walker.ordinalIsCounted ? walker.ordinal : nil
     bytes = files.reduce(0) { $0 &+ $1.bytes }
     oldestStamp = counted.lazy.compactMap(\.stamp).first
     newestStamp = walker.highestStamp > 0 ? walker.highestStamp : nil
-    records = TopicInfo.records(counted, version1, end: endOrdinal)
-    slabs = TopicInfo.slabs(files, version1, end: endOrdinal)
+    records = TopicInfo.records(counted, version1, end: nextOrdinal)
+    slabs = TopicInfo.slabs(files, version1, end: nextOrdinal)
     for file in counted {
       let fileEnd = file.base.rawValue.addingReportingOverflow(file.bytes)
       let end = fileEnd.overflow ? .max : fileEnd.partialValue

@@ -25,10 +25,11 @@ struct AppendCommand: ParsableCommand {
       signal, a second later or more, ends it at once.
       """)
 
-  @Argument(help: "The topic's directory.")
+  @Argument(help: "The topic's directory.", completion: .directory)
   var topic: String
 
-  @Argument(help: "Files to take records from; - is standard input, as is none.")
+  @Argument(
+    help: "Files to take records from; - is standard input, as is none.", completion: .file())
   var files: [String] = []
 
   @Option(help: "What ends a record of the input: newline or nul. (default: newline)")

@@ -20,7 +20,7 @@ struct BenchCommand: ParsableCommand {
       bring one or two GiB to a fast disk.
       """)
 
-  @Argument(help: "A directory on the disk to measure.")
+  @Argument(help: "A directory on the disk to measure.", completion: .directory)
   var directory = "."
 
   @Option(help: "How long it takes, in seconds: 0.1 to 3600.")

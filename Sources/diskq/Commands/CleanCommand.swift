@@ -23,7 +23,8 @@ struct CleanCommand: ParsableCommand {
       An error at one topic does not keep the next ones from being cleaned; the exit status is 2 then.
       """)
 
-  @Argument(help: ArgumentHelp("The topics' directories.", valueName: "topic"))
+  @Argument(
+    help: ArgumentHelp("The topics' directories.", valueName: "topic"), completion: .directory)
   var topics: [String]
 
   @Option(

@@ -27,7 +27,7 @@ struct ConsumeCommand: ParsableCommand {
       signal, a second later or more, waits for nothing.
       """)
 
-  @Argument(help: "The topic's directory.")
+  @Argument(help: "The topic's directory.", completion: .directory)
   var topic: String
 
   @Option(help: "The consumer's name; it is made if there is none. One process may hold it.")
@@ -42,8 +42,8 @@ struct ConsumeCommand: ParsableCommand {
   @Flag(help: "Go on with what is appended, as soon as it is flushed.")
   var follow = false
 
-  @Option(help: "Take so many records at the most.")
-  var limit: UInt64 = .max
+  @Option(help: "Take so many records at the most. (default: no limit)")
+  var limit: UInt64?
 
   @Option(help: "As read prints them: lines, json, hex, raw or length-prefixed. (default: lines)")
   var format: RecordFormat?
@@ -104,7 +104,8 @@ struct ConsumeCommand: ParsableCommand {
     let consumer = try QueueConsumer(
       topic: Topic(topic), name: consumer, from: from?.position ?? .earliest, options: options)
     let consuming = Consuming(
-      consumer: consumer, path: topic, target: target, follows: follow, limit: limit, stop: stop)
+      consumer: consumer, path: topic, target: target, follows: follow, limit: limit ?? .max,
+      stop: stop)
     let isLossy: Bool
     do {
       isLossy = try runTask(cancelledBy: stop) { try await consuming.run() }

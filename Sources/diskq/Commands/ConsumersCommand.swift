@@ -13,7 +13,7 @@ struct ConsumersCommand: ParsableCommand {
       that nobody comes back for, keeps clean from removing anything behind it: reset or delete it.
       """)
 
-  @Argument(help: "The topic's directory.")
+  @Argument(help: "The topic's directory.", completion: .directory)
   var topic: String
 
   @Option(

@@ -13,7 +13,7 @@ struct DumpCommand: ParsableCommand {
       which knows the whole topic. The output is not for programs, and may change.
       """)
 
-  @Argument(help: "The slab's file. Its name gives its base.")
+  @Argument(help: "The slab's file. Its name gives its base.", completion: .file())
   var slab: String
 
   func run() throws {

@@ -12,15 +12,43 @@ struct InfoCommand: ParsableCommand {
       Damaged records are counted as well: verify tells what can be read. Records are unknown where \
       nothing sound tells how many were taken before. What is left for a consumer is what the topic \
       took behind its position.
+
+      With --watch, what a topic holds, how fast it grows and how far each consumer is behind is shown \
+      in place, until Ctrl-C or q. Where standard output is no terminal, and with --json, each look is \
+      a line instead, until who reads them is gone. Rates are those since the last look; "over 10s" \
+      and what becomes of a consumer are smoothed. When the disk is full is reckoned from its room, \
+      which others use as well. A look costs a few reads a slab: with many slabs the interval is longer, so that \
+      looking takes a twentieth of the time at the most.
       """)
 
-  @Argument(help: "The topic's directory.")
+  @Argument(help: "The topic's directory.", completion: .directory)
   var topic: String
 
-  @Flag(help: "Print one JSON object on one line.")
+  @Flag(help: "Print one JSON object on one line; with --watch, one a look.")
   var json = false
 
+  @Flag(help: "Look again and again, and show rates as well.")
+  var watch = false
+
+  @Option(
+    help: ArgumentHelp(
+      "With --watch, from one look to the next: 200ms, 1s, 5m. (default: 1s)", valueName: "time"))
+  var interval: TimeSpan?
+
+  func validate() throws {
+    guard let interval else { return }
+    guard watch else { throw ValidationError("--interval goes with --watch") }
+    guard interval.duration >= .milliseconds(100), interval.duration <= .seconds(86_400) else {
+      throw ValidationError("--interval is from 100ms to 1d")
+    }
+  }
+
   func run() throws {
+    guard !watch else {
+      return try Watching(
+        topic: topic, interval: interval?.duration ?? .seconds(1), json: json
+      ).run()
+    }
     let info = try TopicInfo(of: Topic(topic))
     let consumers = try ConsumerInfo.all(of: Topic(topic))
     var output = Output()

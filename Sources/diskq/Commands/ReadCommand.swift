@@ -20,7 +20,7 @@ struct ReadCommand: ParsableCommand {
       signal, a second later or more, ends it at once.
       """)
 
-  @Argument(help: "The topic's directory.")
+  @Argument(help: "The topic's directory.", completion: .directory)
   var topic: String
 
   @Option(
@@ -35,8 +35,8 @@ struct ReadCommand: ParsableCommand {
   @Flag(help: "Print what there is, and then what is appended, as soon as it is flushed.")
   var follow = false
 
-  @Option(help: "Print so many records at the most.")
-  var limit: UInt64 = .max
+  @Option(help: "Print so many records at the most. (default: no limit)")
+  var limit: UInt64?
 
   @Option(
     help: """
@@ -105,7 +105,7 @@ struct ReadCommand: ParsableCommand {
     _ reader: inout QueueReader, to output: inout Output, _ losses: Losses,
     until stop: StopSignals?, onProgress: (Address) -> Void
   ) throws(QueueError) {
-    var left = limit
+    var left = limit ?? .max
     while true {
       try printToEnd(&reader, to: &output, &left, losses, until: stop, onProgress: onProgress)
       guard let stop, left > 0 else { return }

@@ -13,10 +13,11 @@ struct RepairCommand: ParsableCommand {
       if some were lost.
       """)
 
-  @Argument(help: "The topic's directory.")
+  @Argument(help: "The topic's directory.", completion: .directory)
   var topic: String
 
-  @Argument(help: "The new topic's directory: none yet, or an empty one.")
+  @Argument(
+    help: "The new topic's directory: none yet, or an empty one.", completion: .directory)
   var newTopic: String
 
   func run() throws {

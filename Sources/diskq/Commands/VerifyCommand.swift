@@ -14,7 +14,7 @@ struct VerifyCommand: ParsableCommand {
       for another name counts as damage.
       """)
 
-  @Argument(help: "The topic's directory.")
+  @Argument(help: "The topic's directory.", completion: .directory)
   var topic: String
 
   @Flag(help: "Print one JSON object a line: the findings, and then a summary.")

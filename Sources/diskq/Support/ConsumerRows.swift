@@ -43,7 +43,7 @@ enum ConsumerRows {
 }
 
 extension QueueConsumer.Description.State {
-  fileprivate var word: String {
+  var word: String {
     switch self {
     case .sound: "sound"
     case .neverWritten: "never-written"
@@ -53,7 +53,7 @@ extension QueueConsumer.Description.State {
   }
 
   /// What is to be said of it; nothing of a sound one.
-  fileprivate var remark: String {
+  var remark: String {
     switch self {
     case .sound: ""
     case .neverWritten: "never written: it begins anew when it is opened"

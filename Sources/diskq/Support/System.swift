@@ -131,6 +131,16 @@ enum System {
     }
   }
 
+  /// Reads one byte of what has some; nil at the end.
+  static func readByte(_ descriptor: Int32, name: String) throws(Failure) -> UInt8? {
+    let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 1, alignment: 1)
+    defer { memory.deallocate() }
+    while true {
+      guard let count = try read(descriptor, into: memory, name: name) else { continue }
+      return count == 0 ? nil : memory[0]
+    }
+  }
+
   /// Writes all bytes.
   static func write(
     _ descriptor: Int32, _ bytes: UnsafeRawBufferPointer, name: String
@@ -194,6 +204,37 @@ enum System {
     }
   }
 
+  /// What a descriptor is waited for.
+  enum Wish {
+    case readable(Int32)
+    /// A pipe or a socket that nobody reads any more.
+    case closed(Int32)
+
+    fileprivate var polled: pollfd {
+      switch self {
+      case .readable(let descriptor): pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+      case .closed(let descriptor): pollfd(fd: descriptor, events: 0, revents: 0)
+      }
+    }
+  }
+
+  /// Waits until one of several wishes is met, and returns the index of the first that is; nil: the
+  /// time came before.
+  static func waitForAny(_ wishes: [Wish], until time: ContinuousClock.Instant) -> Int? {
+    var polled = wishes.map(\.polled)
+    while true {
+      let left = max(.zero, ContinuousClock.now.duration(to: time))
+      // In parts: what poll(2) counts to ends after 24 days.
+      let part = min(left, .seconds(3600))
+      let milliseconds = Int32((part / .milliseconds(1)).rounded(.up))
+      // One that was interrupted or failed is made again while there is time.
+      if poll(&polled, nfds_t(polled.count), milliseconds) > 0 {
+        return polled.firstIndex { $0.revents != 0 }
+      }
+      if left == .zero { return nil }
+    }
+  }
+
   // MARK: Signals and the end
 
   /// Makes an error of what a write would end the process for: a pipe that is closed, and a file
@@ -203,12 +244,12 @@ enum System {
     signal(SIGXFSZ, SIG_IGN)
   }
 
-  /// The stop signals that this process was not started to ignore, as jobs in the background of a
-  /// script are.
-  private static func stopSignals() -> sigset_t {
+  /// Those of some signals that this process was not started to ignore, as jobs in the background of
+  /// a script are.
+  static func signalsNotIgnored(_ numbers: [Int32]) -> sigset_t {
     var signals = sigset_t()
     sigemptyset(&signals)
-    for number in [SIGINT, SIGTERM] {
+    for number in numbers {
       var action = sigaction()
       sigaction(number, nil, &action)
       #if canImport(Darwin)
@@ -227,9 +268,15 @@ enum System {
   /// second later or more ends the process as it would have. To be called before any other thread
   /// is started.
   static func catchStopSignals(_ body: @escaping @Sendable () -> Void) throws(Failure) {
-    var signals = stopSignals()
+    var signals = signalsNotIgnored([SIGINT, SIGTERM])
     pthread_sigmask(SIG_BLOCK, &signals, nil)
-    let context = Unmanaged.passRetained(Waiter(signals, body))
+    let waiter = Waiter(signals, body)
+    try startThread { waiter.run() }
+  }
+
+  /// Runs `body` on a thread of its own.
+  static func startThread(_ body: @escaping @Sendable () -> Void) throws(Failure) {
+    let context = Unmanaged.passRetained(ThreadBody(body))
     #if canImport(Darwin)
       var thread: pthread_t?
     #else
@@ -239,9 +286,9 @@ enum System {
       &thread, nil,
       { context in
         #if canImport(Darwin)
-          Unmanaged<Waiter>.fromOpaque(context).takeRetainedValue().run()
+          Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue().run()
         #else
-          if let context { Unmanaged<Waiter>.fromOpaque(context).takeRetainedValue().run() }
+          if let context { Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue().run() }
         #endif
         return nil
       }, context.toOpaque())
@@ -249,6 +296,12 @@ enum System {
       context.release()
       throw Failure("starting a thread failed: \(describe(code))")
     }
+  }
+
+  private final class ThreadBody: Sendable {
+    let run: @Sendable () -> Void
+
+    init(_ run: @escaping @Sendable () -> Void) { self.run = run }
   }
 
   private final class Waiter: Sendable {
@@ -293,6 +346,14 @@ enum System {
   }
 
   static func lastError() -> String { describe(errno) }
+
+  /// The wall clock, as stamps count.
+  static func nanosecondsSince1970() -> UInt64 {
+    var time = timespec()
+    clock_gettime(CLOCK_REALTIME, &time)
+    guard time.tv_sec >= 0 else { return 0 }
+    return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
+  }
 
   static func leave(_ status: Int32) -> Never { exit(status) }
 }

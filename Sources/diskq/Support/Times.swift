@@ -17,6 +17,9 @@ enum Timestamp {
       + ".\(padded(Int64(nanoseconds % 1_000_000_000), 9))Z"
   }
 
+  /// ISO 8601, to the second, down.
+  static func toTheSecond(_ nanoseconds: UInt64) -> String { text(nanoseconds).prefix(19) + "Z" }
+
   private static func padded(_ number: Int64, _ width: Int) -> String {
     let digits = String(number)
     return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
@@ -157,5 +160,24 @@ enum AgeText {
     else { return nil }
     let (seconds, overflow) = count.multipliedReportingOverflow(by: unit)
     return overflow ? nil : .seconds(seconds)
+  }
+}
+
+/// How long something takes, as people like to read it.
+enum HumanTime {
+  /// In the two largest units that it holds; below ten seconds to a tenth.
+  static func text(_ seconds: Double) -> String {
+    guard seconds >= 9.95 else { return "\(Figures.fixed(seconds, 1))s" }
+    // Nobody needs to know more exactly than this.
+    guard seconds < 3650 * 86_400 else { return "10 years or more" }
+    let whole = UInt64(seconds.rounded())
+    let units: [(UInt64, UInt64, String, String)] = [
+      (86_400, 3600, "d", "h"), (3600, 60, "h", "m"), (60, 1, "m", "s"),
+    ]
+    for (unit, smaller, name, smallerName) in units where whole >= unit {
+      let rest = whole % unit / smaller
+      return rest == 0 ? "\(whole / unit)\(name)" : "\(whole / unit)\(name) \(rest)\(smallerName)"
+    }
+    return "\(whole)s"
   }
 }

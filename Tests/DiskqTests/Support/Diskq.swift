@@ -89,6 +89,7 @@ final class RunningDiskq {
   private let output = Pipe()
   private let errors = Pipe()
   private var unread: [UInt8] = []
+  private var isOutputClosed = false
 
   convenience init(_ arguments: String...) throws { try self.init(arguments) }
 
@@ -126,6 +127,22 @@ final class RunningDiskq {
     }
   }
 
+  /// Waits for a whole line of standard error, which is then not among the outcome's; nil at the end.
+  func readErrorLine() throws -> String? {
+    var line: [UInt8] = []
+    while let byte = try errors.fileHandleForReading.read(upToCount: 1)?.first {
+      if byte == UInt8(ascii: "\n") { return String(decoding: line, as: UTF8.self) }
+      line.append(byte)
+    }
+    return nil
+  }
+
+  /// Reads no further: what is written to standard output then is written to nobody.
+  func closeOutput() throws {
+    try output.fileHandleForReading.close()
+    isOutputClosed = true
+  }
+
   var isRunning: Bool { process.isRunning }
 
   func closeInput() throws { try input.fileHandleForWriting.close() }
@@ -134,7 +151,8 @@ final class RunningDiskq {
 
   /// Waits for its end.
   func outcome() throws -> Outcome {
-    let rest = unread + (try output.fileHandleForReading.readToEnd() ?? Data())
+    let more = isOutputClosed ? nil : try output.fileHandleForReading.readToEnd()
+    let rest = unread + (more ?? Data())
     let said = try errors.fileHandleForReading.readToEnd() ?? Data()
     process.waitUntilExit()
     return Outcome(
