@@ -43,7 +43,9 @@ struct ServiceTests {
   func program() async throws {
     let directory = try TemporaryDirectory()
     let topic = Topic(directory.path + "/topic")
-    let writer = try QueueWriter(topic: topic)
+    var options = QueueWriter.Options()
+    options.flushEvery = .never
+    let writer = try QueueWriter(topic: topic, options: options)
     let consumer = try QueueConsumer(topic: topic, name: "uploader")
     let taken = Taken()
     let rounds = AsyncStream<Int>.makeStream()
@@ -74,7 +76,7 @@ struct ServiceTests {
     #expect(next.recovery.state == .clean)
     let again = try QueueConsumer(topic: topic, name: "uploader")
     #expect(again.ordinal == 25)
-    #expect(try await again.nextBatch(upTo: 10)?.map(\.text) == ["the last"])
+    #expect(try await again.nextBatch(upTo: 10, following: false)?.map(\.text) == ["the last"])
     try await again.close()
     try await next.close()
   }
