@@ -8,7 +8,7 @@ let package = Package(
     .library(name: "DiskQueue", targets: ["DiskQueue"]),
     // Brings Foundation, which the core does without.
     .library(name: "DiskQueueJSON", targets: ["DiskQueueJSON"]),
-    // Each brings a package, which whoever does not use it need not fetch.
+    // Each brings a package, which nobody builds who does not use it.
     .library(name: "DiskQueueLogging", targets: ["DiskQueueLogging"]),
     .library(name: "DiskQueueMetrics", targets: ["DiskQueueMetrics"]),
     .library(name: "DiskQueueLifecycle", targets: ["DiskQueueLifecycle"]),

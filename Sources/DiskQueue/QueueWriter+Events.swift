@@ -12,14 +12,16 @@ extension QueueWriter {
     /// It left a slab, and goes on in the one with this base.
     case rolled(to: Address)
     /// A sync succeeded: all below this address is on stable storage. It took so long, with all slabs
-    /// that were due. The last one, of the mark that closes a topic, is told as ``closed``.
+    /// that were due. Not told are the sync of the mark that closes a topic, as ``closed`` is, and that
+    /// of a new epoch, which comes once in 2^40 bytes.
     case synced(through: Address, took: Duration)
     /// It removed the oldest slab for want of room. The records are those that the log took in it,
     /// damaged ones included; nil where nothing tells.
     case dropped(slab: Address, records: UInt64?, bytes: ByteCount)
     /// Its end: nothing can be appended any more, and what came behind the last sync may be lost.
     case failed(QueueError)
-    /// It was closed, and all is on stable storage.
+    /// It was closed, and all is on stable storage; the next writer may have the topic open already. A
+    /// writer that is dropped without `close` does not tell.
     case closed
   }
 }

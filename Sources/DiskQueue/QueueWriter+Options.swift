@@ -51,10 +51,15 @@ extension QueueWriter {
     /// were cleaned.
     public var firstOrdinal: UInt64 = 0
 
-    /// Told what becomes of the writer, for logs and metrics; nobody by default. It is called with no
-    /// lock held, one event at a time and in order, on whatever thread an event came about, also the
-    /// writer's own: what waits behind it is that thread's work, so it should be quick. It may call the
-    /// writer, but not close it.
+    /// Told what becomes of the writer, for logs and metrics; nobody by default.
+    ///
+    /// It is called with no lock held, one event at a time and in order, on whatever thread an event came
+    /// about, or the writer's own. What waits behind it is that thread's work, and events that come
+    /// faster than it takes them wait in memory: so it should be quick. It may append, flush, sync and
+    /// look at the writer, but not close it, and not make an event of each event. Let it hold the writer
+    /// weakly: until the writer is closed, the writer holds it.
+    ///
+    /// A ``ShardedWriter`` tells what becomes of its shards in turn; an event does not name the shard.
     public var onEvent: (@Sendable (Event) -> Void)?
 
     /// Permission bits of a topic's directory that is made. 0700 by default: payloads are private.

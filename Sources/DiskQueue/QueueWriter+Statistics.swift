@@ -1,6 +1,8 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Synchronization
+
 extension QueueWriter {
   /// What a writer did since it was opened, and what it has yet to do. The counts only grow.
   ///
@@ -30,10 +32,13 @@ extension QueueWriter {
     /// Records that are not known to be ``Durability/synced``.
     public var unsyncedRecords: UInt64 = 0
 
+    /// Of which writer, by the order in which they were opened in this process; 0: of none.
+    package var writer: UInt64 = 0
+
     /// Nothing done yet.
     public init() {}
 
-    /// That of two writers together.
+    /// That of two writers together, and still of whom it was.
     static func += (sum: inout Statistics, other: Statistics) {
       sum.records &+= other.records
       sum.payloadBytes &+= other.payloadBytes
@@ -51,5 +56,16 @@ extension QueueWriter {
   /// What this writer did so far; also of a closed one.
   ///
   /// - Complexity: O(1). Appending costs nothing for it; to look takes the lock that appending takes.
-  public var statistics: Statistics { core.updateTail { $0.statistics } }
+  public var statistics: Statistics {
+    var statistics = core.updateTail { $0.statistics }
+    statistics.writer = core.number
+    return statistics
+  }
+}
+
+/// Tells writers apart.
+enum WriterNumber {
+  private static let last = Atomic<UInt64>(0)
+
+  static func next() -> UInt64 { last.wrappingAdd(1, ordering: .relaxed).newValue }
 }

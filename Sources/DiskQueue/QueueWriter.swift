@@ -40,7 +40,16 @@ public final class QueueWriter: Sendable {
     try self.init(topic: topic, options: options, environment: .system)
   }
 
-  package init(topic: Topic, options: Options, environment: Environment) throws(QueueError) {
+  package convenience init(
+    topic: Topic, options: Options, environment: Environment
+  ) throws(QueueError) {
+    try self.init(topic: topic, options: options, environment: environment, events: nil)
+  }
+
+  /// - Parameter events: where to note what happens, for who tells it; nil: it is told by the writer.
+  init(
+    topic: Topic, options: Options, environment: Environment, events: EventQueue?
+  ) throws(QueueError) {
     let bounds = topic.memoryBounds
     let options = bounds?.fitted(options) ?? options
     let environment = bounds?.fitted(environment) ?? environment
@@ -49,7 +58,8 @@ public final class QueueWriter: Sendable {
     let storage = try topic.openForWriting(
       permissions: FilePermissions(
         directories: options.directoryPermissions, files: options.filePermissions))
-    (core, recovery) = try WriterCore.open(storage, options: options, environment: environment)
+    (core, recovery) = try WriterCore.open(
+      storage, options: options, sharedEvents: events, environment: environment)
     if bounds != nil { core.attachToMemory() }
     core.events?.tell()
   }
@@ -244,8 +254,7 @@ public final class QueueWriter: Sendable {
   }
 
   /// Has `body` called once, with what ends the writer for good, if something does; at once where it
-  /// has. It may be called with a lock held, and must not call the writer. One at a time: the last one
-  /// who asked.
+  /// has. It may be called with a lock held, and must not call the writer.
   package func onFailure(_ body: @escaping @Sendable (QueueError) -> Void) {
     core.onFailure(body)
   }

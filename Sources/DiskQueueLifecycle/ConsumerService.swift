@@ -34,7 +34,11 @@ public struct ConsumerService: Service {
   public func run() async throws {
     var failure: (any Error)?
     do {
-      while let batch = try await nextBatch() { try await handle(batch) }
+      while let batch = try await nextUnlessShutDown({ [consumer, count] in
+        try await consumer.nextBatch(upTo: count)
+      }) {
+        try await handle(batch)
+      }
     } catch {
       failure = error
     }
@@ -45,18 +49,5 @@ public struct ConsumerService: Service {
       throw failure ?? error
     }
     if let failure { throw failure }
-  }
-
-  /// nil: the group shuts down, or the task is cancelled.
-  private func nextBatch() async throws -> QueueConsumer.Batch? {
-    guard !Task.isShuttingDownGracefully, !Task.isCancelled else { return nil }
-    do {
-      return try await cancelWhenGracefulShutdown { [consumer, count] in
-        try await consumer.nextBatch(upTo: count)
-      }
-    } catch let error as QueueError {
-      guard error.code == .cancelled else { throw error }
-      return nil
-    }
   }
 }

@@ -37,12 +37,17 @@ public struct WriterService: Service {
   public init(_ writer: QueueWriter) { self.writer = writer }
 
   /// Waits for the shutdown, and closes the writer: all that was appended is on stable storage when
-  /// this returns.
+  /// this returns. It is closed also where this throws, as far as it can be.
   ///
   /// - Throws: at once, what ends the writer for good: `syncFailed`. What
   ///   `QueueWriter.close()` throws: with `noSpace`, what was not flushed is lost.
   public func run() async throws {
-    if let failure = await untilShutdown(orFailureOf: writer) { throw failure }
-    try await writer.close()
+    let failure = await untilShutdown(orFailureOf: writer)
+    do {
+      try await writer.close()
+    } catch {
+      throw failure ?? error
+    }
+    if let failure { throw failure }
   }
 }

@@ -47,10 +47,12 @@ public struct QueueLog: Sendable {
 
   /// - Parameters:
   ///   - logger: where to. Its label, level and metadata stay what they are.
-  ///   - topic: put into the metadata of each message, as `diskqueue.topic`.
-  public init(_ logger: Logger, topic: Topic) {
+  ///   - topic: what it is about.
+  ///   - label: put into the metadata of each message, as `diskqueue.topic`. By default what the topic is
+  ///     written as, which all those in memory have in common.
+  public init(_ logger: Logger, topic: Topic, label: String? = nil) {
     var logger = logger
-    logger[metadataKey: Key.topic] = "\(topic)"
+    logger[metadataKey: Key.topic] = "\(label ?? topic.description)"
     self.logger = logger
   }
 

@@ -22,7 +22,7 @@ internal import Synchronization
 /// let uploader = try QueueConsumer(topic: "sensors", name: "uploader", onLoss: metrics.record)
 /// let sampler = PeriodicService(every: .seconds(10)) {
 ///   metrics.record(writer.statistics)
-///   try metrics.sample()
+///   do throws(QueueError) { try metrics.sample() } catch { metrics.record(error) }
 /// }
 /// ```
 ///
@@ -56,25 +56,31 @@ public final class QueueMetrics: Sendable {
 
   private let slabs: Gauge
   private let sizeBytes: Gauge
-  private let records: Gauge
-
   /// What changes from look to look.
   private struct State {
     /// As of the last look.
     var statistics = QueueWriter.Statistics()
-    /// A consumer's, by its name.
-    var lags: [String: (records: Gauge, bytes: Gauge)] = [:]
+    /// Those that may come to have no value: then they are gone, by name and consumer.
+    var gauges: [GaugeKey: Gauge] = [:]
+  }
+  private struct GaugeKey: Hashable {
+    var name: String
+    var consumer: String?
   }
   private let state = Mutex(State())
 
   /// Makes the metrics, with 0 where nothing was counted yet.
   ///
   /// - Parameters:
-  ///   - topic: the topic to look at, and, as it is written, the dimension `topic`. Of a sharded topic,
-  ///     the directory: only ``sample()`` is not for it.
+  ///   - topic: the topic to look at. Of a sharded topic, the directory: only ``sample()`` is not for
+  ///     it.
+  ///   - label: the dimension `topic`. By default what the topic is written as, which all those in memory
+  ///     have in common.
   ///   - factory: where the metrics are made; the system's by default.
-  public init(topic: Topic, factory: any MetricsFactory = MetricsSystem.factory) {
-    let dimensions = [("topic", "\(topic)")]
+  public init(
+    topic: Topic, label: String? = nil, factory: any MetricsFactory = MetricsSystem.factory
+  ) {
+    let dimensions = [("topic", label ?? "\(topic)")]
     func counter(_ name: String) -> Counter {
       Counter(label: "diskqueue_\(name)", dimensions: dimensions, factory: factory)
     }
@@ -103,18 +109,16 @@ public final class QueueMetrics: Sendable {
     bytesRemoved = counter("bytes_removed_total")
     slabs = gauge("slabs")
     sizeBytes = gauge("size_bytes")
-    records = gauge("records")
   }
 
   // MARK: Told
 
-  /// For `QueueWriter.Options.onEvent`: the durations of syncs, records that
-  /// are dropped, recoveries, and what ends the writer.
+  /// For `QueueWriter.Options.onEvent`: the durations of syncs, records that are dropped, recoveries, and
+  /// what ends the writer. Losses that a recovery met are left to those who read, and are told as well.
   public func record(_ event: QueueWriter.Event) {
     switch event {
     case .opened(let report):
       if !report.wasClean { recoveries.increment() }
-      for loss in report.losses { record(loss) }
     case .synced(_, let duration):
       syncDuration.recordNanoseconds(Int64(duration / .nanoseconds(1)))
     case .dropped(_, let records, _):
@@ -163,24 +167,30 @@ public final class QueueMetrics: Sendable {
 
   // MARK: Looked at
 
-  /// Counts what a writer did since the last look: of a `QueueWriter`, a
-  /// `ShardedWriter` or a `DiskChannel`, and always of the same one. Where the
-  /// counts are lower than at the last look, it is taken for a new one, which began at 0.
+  /// Counts what a writer did since the last look: of a `QueueWriter`, a `ShardedWriter` or a
+  /// `DiskChannel`, one after the other. Another one than at the last look began at 0, and the one before
+  /// it is done with: look at that once more when it is closed, before the next. A look that comes later
+  /// than one behind it counts nothing.
   ///
   /// - Complexity: O(1).
   public func record(_ statistics: QueueWriter.Statistics) {
-    let before = state.withLock { state in
-      defer { state.statistics = statistics }
-      return statistics.records < state.statistics.records
-        || statistics.writtenBytes < state.statistics.writtenBytes ? .init() : state.statistics
+    let before = state.withLock { state -> QueueWriter.Statistics? in
+      let last = state.statistics
+      let isLate =
+        statistics.writer < last.writer
+        || statistics.writer == last.writer && !statistics.isBehind(last)
+      guard !isLate else { return nil }
+      state.statistics = statistics
+      return statistics.writer == last.writer ? last : QueueWriter.Statistics()
     }
-    recordsAppended.increment(by: statistics.records &- before.records)
-    payloadBytesAppended.increment(by: statistics.payloadBytes &- before.payloadBytes)
-    bytesWritten.increment(by: statistics.writtenBytes &- before.writtenBytes)
-    flushes.increment(by: statistics.flushes &- before.flushes)
-    syncs.increment(by: statistics.syncs &- before.syncs)
-    slabsRolled.increment(by: statistics.slabs &- before.slabs)
-    slabsDropped.increment(by: statistics.droppedSlabs &- before.droppedSlabs)
+    guard let before else { return }
+    recordsAppended.increment(by: statistics.records - before.records)
+    payloadBytesAppended.increment(by: statistics.payloadBytes - before.payloadBytes)
+    bytesWritten.increment(by: statistics.writtenBytes - before.writtenBytes)
+    flushes.increment(by: statistics.flushes - before.flushes)
+    syncs.increment(by: statistics.syncs - before.syncs)
+    slabsRolled.increment(by: statistics.slabs - before.slabs)
+    slabsDropped.increment(by: statistics.droppedSlabs - before.droppedSlabs)
     bufferedBytes.record(statistics.bufferedBytes)
     unsyncedRecords.record(statistics.unsyncedRecords)
     if statistics.payloadBytes > 0 {
@@ -190,7 +200,7 @@ public final class QueueMetrics: Sendable {
   }
 
   /// Looks at the topic: how much it holds, and how far behind each consumer is, also those of other
-  /// processes.
+  /// processes. A metric whose value is not known any more is destroyed.
   ///
   /// Blocks the thread for some reads of what the system mostly has in its cache.
   ///
@@ -201,30 +211,40 @@ public final class QueueMetrics: Sendable {
     let consumers = try ConsumerInfo.all(of: topic)
     slabs.record(info.slabs.count)
     sizeBytes.record(info.bytes)
-    if let count = info.records { records.record(count) }
+    var values: [GaugeKey: UInt64] = [:]
+    values[GaugeKey(name: "records")] = info.records
+    for consumer in consumers {
+      let name = consumer.consumer.name
+      values[GaugeKey(name: "consumer_lag_records", consumer: name)] = consumer.records
+      values[GaugeKey(name: "consumer_lag_bytes", consumer: name)] = consumer.bytes
+    }
     state.withLock { state in
-      let names = Set(consumers.map(\.consumer.name))
-      for (name, lag) in state.lags where !names.contains(name) {
-        lag.records.destroy()
-        lag.bytes.destroy()
-        state.lags[name] = nil
+      for (key, gauge) in state.gauges where values[key] == nil {
+        gauge.destroy()
+        state.gauges[key] = nil
       }
-      for consumer in consumers {
-        let lag = state.lags[consumer.consumer.name] ?? makeLag(consumer.consumer.name)
-        state.lags[consumer.consumer.name] = lag
-        if let behind = consumer.records { lag.records.record(behind) }
-        if let behind = consumer.bytes { lag.bytes.record(behind) }
+      for (key, value) in values {
+        let gauge = state.gauges[key] ?? make(key)
+        state.gauges[key] = gauge
+        gauge.record(value)
       }
     }
   }
 
-  private func makeLag(_ consumer: String) -> (records: Gauge, bytes: Gauge) {
-    let dimensions = dimensions + [("consumer", consumer)]
-    return (
-      Gauge(
-        label: "diskqueue_consumer_lag_records", dimensions: dimensions, factory: factory),
-      Gauge(label: "diskqueue_consumer_lag_bytes", dimensions: dimensions, factory: factory)
-    )
+  private func make(_ key: GaugeKey) -> Gauge {
+    Gauge(
+      label: "diskqueue_\(key.name)",
+      dimensions: dimensions + (key.consumer.map { [("consumer", $0)] } ?? []),
+      factory: factory)
+  }
+}
+
+extension QueueWriter.Statistics {
+  /// Whether all that only grows is at least as much.
+  fileprivate func isBehind(_ other: QueueWriter.Statistics) -> Bool {
+    records >= other.records && payloadBytes >= other.payloadBytes
+      && writtenBytes >= other.writtenBytes && flushes >= other.flushes && syncs >= other.syncs
+      && slabs >= other.slabs && droppedSlabs >= other.droppedSlabs
   }
 }
 

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DiskQueueTestSupport
+import Foundation
 import Synchronization
 import Testing
 
@@ -261,6 +262,161 @@ struct WriterEventsTests {
     // The sync of the closing mark is told as the closing.
     #expect(UInt64(listener.syncs.count) + 1 == writer.statistics.syncs)
     #expect(listener.closings == 1)
+  }
+
+  @Test("a slab that cannot be read is dropped as it is where nobody listens", arguments: [0, 1])
+  func dropsUnreadable(_ place: Int) throws {
+    func dropped(listening: Bool) throws -> UInt64 {
+      let storage = SimulatedStorage()
+      var options = SmallTopic.options
+      options.slabSize = .kibibytes(16)
+      options.maximumBytes = .kibibytes(64)
+      options.whenFull = .dropOldest
+      if listening { options.onEvent = { _ in } }
+      let writer = try QueueWriter(
+        topic: Topic(storage: storage), options: options, environment: fixedEnvironment())
+      var number = 0
+      while storage.slabs.count < 3 {
+        try writer.append(payload(number))
+        number += 1
+      }
+      try writer.sync()
+      let bad = SlabName.string(storage.slabs.keys.sorted()[place])
+      storage.setFault(
+        SimulatedStorage.Fault(.fail(Errno.io), at: 1, isLasting: true) { $0 == .read(bad) })
+      for number in number..<800 {
+        guard queueError({ try writer.append(payload(number)) }) == nil else { break }
+      }
+      return writer.statistics.droppedSlabs
+    }
+    #expect(try dropped(listening: true) == dropped(listening: false))
+  }
+
+  @Test("what was removed is told and counted, also where the look behind it fails")
+  func dropsAndFails() throws {
+    let storage = SimulatedStorage()
+    let listener = Listener()
+    var options = options(listener)
+    options.slabSize = .kibibytes(16)
+    options.maximumRecords = 200
+    options.whenFull = .dropOldest
+    let writer = try QueueWriter(
+      topic: Topic(storage: storage), options: options, environment: fixedEnvironment())
+    let removed = Mutex(0)
+    storage.setHook { call in
+      guard case .remove = call else { return }
+      let isFirst = removed.withLock { removed in
+        removed += 1
+        return removed == 1
+      }
+      guard isFirst else { return }
+      storage.setFault(
+        SimulatedStorage.Fault(.fail(Errno.io), at: 1) {
+          if case .read = $0 { true } else { false }
+        })
+    }
+    var errors = 0
+    for number in 0..<800 where queueError({ try writer.append(payload(number)) }) != nil {
+      errors += 1
+    }
+    storage.setHook(nil)
+    #expect(errors == 1)
+    #expect(listener.drops.count == removed.withLock { $0 })
+    #expect(writer.statistics.droppedSlabs == UInt64(removed.withLock { $0 }))
+    try writer.close()
+  }
+
+  @Test("who is told may look at the shards, also while one is opened or closed, one at a time")
+  func shards() throws {
+    let place = SimulatedShards()
+    let box = Mutex<ShardedWriter?>(nil)
+    let listener = Listener { _ in _ = box.withLock { $0 }?.statistics }
+    let writer = try ShardedWriter(
+      topic: place.topic(shards: 4), options: options(listener),
+      environment: fixedEnvironment(), limit: 2)
+    box.withLock { $0 = writer }
+    for number in 0..<40 { try writer.append(payload(number), key: "key \(number)") }
+    try writer.close()
+    #expect(listener.overlaps == 0)
+    #expect(listener.closings == listener.openings.count)
+    #expect(listener.closings > 4)
+    box.withLock { $0 = nil }
+  }
+
+  @Test("a closed writer holds its listener no longer, nor a failed one, nor closed shards")
+  func letGo() throws {
+    final class Token: Sendable {}
+    func remains(_ body: (QueueWriter.Options) throws -> Void) throws -> Bool {
+      weak var token: Token?
+      do {
+        let strong = Token()
+        token = strong
+        var options = SmallTopic.options
+        options.onEvent = { _ in withExtendedLifetime(strong) {} }
+        try body(options)
+      }
+      return token != nil
+    }
+    var writers: [AnyObject] = []
+    let closed = try remains { options in
+      let writer = try QueueWriter(
+        topic: Topic(storage: SimulatedStorage()), options: options,
+        environment: fixedEnvironment())
+      try writer.append("one")
+      try writer.close()
+      writers.append(writer)
+    }
+    #expect(!closed)
+    let failed = try remains { options in
+      let storage = SimulatedStorage()
+      let writer = try QueueWriter(
+        topic: Topic(storage: storage), options: options, environment: fixedEnvironment())
+      try writer.append("one")
+      storage.setFault(SimulatedStorage.Fault(.fail(Errno.io), at: 1) { $0.isSync })
+      #expect(queueError { try writer.close() }?.code == .syncFailed)
+      writers.append(writer)
+    }
+    #expect(!failed)
+    let shards = try remains { options in
+      let writer = try ShardedWriter(
+        topic: SimulatedShards().topic(shards: 3), options: options,
+        environment: fixedEnvironment())
+      try writer.append("one", key: "a")
+      try writer.close()
+      writers.append(writer)
+    }
+    #expect(!shards)
+    withExtendedLifetime(writers) {}
+  }
+
+  @Test(
+    "nobody's call lasts as long as others make events: a thread goes on",
+    arguments: [true, false])
+  func manyEvents(_ hasThread: Bool) throws {
+    final class Maker: Sendable {
+      let queue = Mutex<EventQueue?>(nil)
+      let told = Progress()
+      let byCaller = Mutex(0)
+      let caller = Mutex<Thread?>(nil)
+
+      /// Makes the next one of each: as fast as it is told.
+      func hear(_ event: QueueWriter.Event) {
+        if caller.withLock({ $0 }) == Thread.current { byCaller.withLock { $0 += 1 } }
+        if told.value < 999 { queue.withLock { $0 }?.note(.closed) }
+        told.advance()
+      }
+    }
+    let maker = Maker()
+    let thread = BackgroundThread()
+    let queue = EventQueue({ maker.hear($0) }, thread: hasThread ? thread : nil)
+    maker.queue.withLock { $0 = queue }
+    maker.caller.withLock { $0 = Thread.current }
+    queue.note(.closed)
+    queue.tell()
+    try maker.told.waitBlocking(for: 1_000)
+    #expect(maker.byCaller.withLock { $0 } == (hasThread ? 16 : 1_000))
+    maker.queue.withLock { $0 = nil }
+    thread.stop()
   }
 
   @Test("in memory as on a disk")

@@ -19,6 +19,12 @@ struct ServiceTests {
       services: services, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
   }
 
+  private final class Count: Sendable {
+    private let count = Mutex(0)
+    func add() { count.withLock { $0 += 1 } }
+    var value: Int { count.withLock { $0 } }
+  }
+
   /// Takes what a consumer is handed, and lets others wait for so many.
   private final class Taken: Sendable {
     private let texts = Mutex<[String]>([])
@@ -141,6 +147,96 @@ struct ServiceTests {
       }
     }
     #expect(error?.code == .syncFailed)
+    storage.setFault(nil)
+    // It has given up the topic, although somebody still holds it.
+    let next = try QueueWriter(
+      topic: Topic(storage: storage), options: .init(), environment: fixedEnvironment())
+    try await next.close()
+    withExtendedLifetime(writer) {}
+  }
+
+  @Test("two services of one writer are both told of its failure")
+  func twoServices() async throws {
+    let storage = SimulatedStorage()
+    let writer = try QueueWriter(
+      topic: Topic(storage: storage), options: .init(), environment: fixedEnvironment())
+    try writer.append("one")
+    storage.setFault(SimulatedStorage.Fault(.fail(5), at: 1) { $0.isSync })
+    let services = [WriterService(writer), WriterService(writer)].map { service in
+      Task { try await service.run() }
+    }
+    #expect(queueError { try writer.sync() }?.code == .syncFailed)
+    for service in services {
+      await #expect(throws: QueueError.self) { try await service.value }
+    }
+  }
+
+  @Test("a channel that fails gives up its topic, and its consumer's name")
+  func failingChannel() async throws {
+    let storage = SimulatedStorage()
+    let channel = try DiskChannel(
+      topic: Topic(storage: storage), options: .init(), environment: fixedEnvironment())
+    try await channel.send("one")
+    storage.setFault(SimulatedStorage.Fault(.fail(5), at: 1) { $0.isSync })
+    #expect(queueError { try channel.writer.sync() }?.code == .syncFailed)
+    await #expect(throws: QueueError.self) { try await ChannelService(channel).run() }
+    storage.setFault(nil)
+    let next = try DiskChannel(
+      topic: Topic(storage: storage), options: .init(), environment: fixedEnvironment())
+    try await next.close()
+    withExtendedLifetime(channel) {}
+  }
+
+  @Test("a program that sends to itself ends in order; the message in hand is finished")
+  func receiver() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = Topic(directory.path + "/topic")
+    let channel = try DiskChannel(topic: topic)
+    for text in ["one", "two", "three"] { try await channel.send(text) }
+    let (taken, continuation) = AsyncStream<String>.makeStream()
+    let box = Mutex<ServiceGroup?>(nil)
+    let group = group([
+      ChannelService(channel),
+      ReceiverService(channel) { message in
+        if message.text == "two" {
+          await box.withLock { $0 }?.triggerGracefulShutdown()
+          try await gracefulShutdown()
+        }
+        try await message.acknowledge()
+        continuation.yield(message.text ?? "")
+      },
+    ])
+    box.withLock { $0 = group }
+    try await group.run()
+    continuation.finish()
+    #expect(await taken.reduce(into: []) { $0.append($1) } == ["one", "two"])
+    let again = try DiskChannel(topic: topic)
+    #expect(again.recovery.wasClean)
+    var rest = again.makeAsyncIterator()
+    #expect(try await rest.next()?.text == "three")
+    try await again.close()
+  }
+
+  @Test("a receiver of values ends when the channel is finished")
+  func valueReceiver() async throws {
+    struct Text: PayloadCodec {
+      func encode(_ value: String) -> [UInt8] { Array(value.utf8) }
+      func decode(_ payload: [UInt8]) -> String { String(decoding: payload, as: UTF8.self) }
+    }
+    let directory = try TemporaryDirectory()
+    let channel = try DiskChannel(topic: Topic(directory.path + "/topic"))
+    let values = channel.values(Text())
+    try await values.send("one")
+    try await values.send("two")
+    channel.finish()
+    let taken = Mutex<[String]>([])
+    try await ReceiverService(values) { message in
+      let value = try message.value()
+      taken.withLock { $0.append(value) }
+      try await message.acknowledge()
+    }.run()
+    #expect(taken.withLock { $0 } == ["one", "two"])
+    try await channel.close()
   }
 
   @Test("a channel is closed at the shutdown; what was not acknowledged comes first next time")
@@ -196,6 +292,50 @@ struct ServiceTests {
   func periodicThrows() async throws {
     await #expect(throws: Stop.self) {
       try await PeriodicService(every: .milliseconds(1)) { throw Stop() }.run()
+    }
+  }
+
+  @Test("a periodic service that is cancelled does no last work, and refuses a bad interval")
+  func periodicCancelled() async throws {
+    let times = Count()
+    let task = Task {
+      try await PeriodicService(every: .seconds(86_400)) { times.add() }.run()
+    }
+    task.cancel()
+    try await task.value
+    #expect(times.value == 0)
+    let error = await #expect(throws: QueueError.self) {
+      try await PeriodicService(every: .zero) { times.add() }.run()
+    }
+    #expect(error?.code == .invalidOption)
+    #expect(times.value == 0)
+  }
+
+  @Test("no batch is begun behind the shutdown")
+  func noneBehind() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = Topic(directory.path + "/topic")
+    let writer = try QueueWriter(topic: topic)
+    for number in 0..<500 { try writer.append("record \(number)") }
+    try await writer.close()
+    for _ in 0..<20 {
+      let consumer = try QueueConsumer(topic: topic, name: "uploader")
+      let begun = Count()
+      let late = Count()
+      let signal = AsyncStream<Void>.makeStream()
+      try await testGracefulShutdown { trigger in
+        async let running: Void = ConsumerService(consumer, batchesUpTo: 1) { batch in
+          begun.add()
+          if Task.isShuttingDownGracefully { late.add() }
+          signal.continuation.yield()
+        }.run()
+        for await _ in signal.stream { break }
+        trigger.triggerGracefulShutdown()
+        try await running
+      }
+      #expect(begun.value > 0)
+      // The one that was being begun as the shutdown came.
+      #expect(late.value <= 1)
     }
   }
 

@@ -179,7 +179,7 @@ extension WriterCore {
         try prove(front)
         holds = try consumersThatHold(front)
         guard holds.allow(slab) else { throw nothingToDrop(holds) }
-        let records = events == nil ? nil : try front.recordsOfFirst(in: storage)
+        let records = events == nil ? nil : front.recordsOfFirst(in: storage)
         let outcome: SlabRemoval.Outcome
         do throws(QueueError) {
           outcome = try front.removeFirst(of: storage, synced: updateTail { $0.synced })
@@ -188,21 +188,22 @@ extension WriterCore {
           throw error
         }
         if case .kept = outcome { throw nothingToDrop(holds) }
-        let first = policies.boundsRecords ? try front.firstOrdinal(in: storage) : nil
-        updateTail { tail in
-          tail.otherBytes -= min(tail.otherBytes, slab.bytes)
-          if let first { tail.firstOrdinal = first }
-          if case .removed(let bytes) = outcome {
-            tail.tally.droppedSlabs &+= 1
-            tail.tally.droppedBytes &+= bytes
-          }
-        }
         if case .removed(let bytes) = outcome {
           removed = removed.addingSaturating(bytes)
           events?.note(
             .dropped(
               slab: Address(rawValue: slab.base), records: records,
               bytes: .bytes(Int64(clamping: bytes))))
+        }
+        updateTail { tail in
+          tail.otherBytes -= min(tail.otherBytes, slab.bytes)
+          if case .removed(let bytes) = outcome {
+            tail.tally.droppedSlabs &+= 1
+            tail.tally.droppedBytes &+= bytes
+          }
+        }
+        if policies.boundsRecords, let first = try front.firstOrdinal(in: storage) {
+          updateTail { $0.firstOrdinal = first }
         }
         left = lacking(removed)
       }

@@ -74,20 +74,21 @@ extension WriterCore {
   /// A failure ends the writer for good: whoever waits and whoever comes is told.
   func end(_ error: QueueError) {
     updateTail { $0.poison(error) }
-    let handler = ending.withLock { ending -> (@Sendable (QueueError) -> Void)? in
-      guard ending.failure == nil else { return nil }
+    let handlers = ending.withLock { ending -> [@Sendable (QueueError) -> Void] in
+      guard ending.failure == nil else { return [] }
       ending.failure = error
       events?.note(.failed(error))
-      return ending.handler
+      defer { ending.handlers = [] }
+      return ending.handlers
     }
-    handler?(error)
+    for handler in handlers { handler(error) }
     synced.end(error)
     wakeRoomSeekers()
   }
 
   func onFailure(_ body: @escaping @Sendable (QueueError) -> Void) {
     let failure = ending.withLock { ending in
-      ending.handler = body
+      if ending.failure == nil { ending.handlers.append(body) }
       return ending.failure
     }
     if let failure { body(failure) }

@@ -23,8 +23,12 @@ final class WriterCore: Sendable {
   let environment: Environment
   /// What happened, where somebody wants to be told.
   let events: EventQueue?
+  /// Whether the events are of this writer alone.
+  private let ownsEvents: Bool
   let ending = Mutex(Ending())
-  let thread = BackgroundThread()
+  /// Higher than that of each writer that was opened before it.
+  let number = WriterNumber.next()
+  let thread: BackgroundThread
 
   /// The address below which all is synced: what tasks wait for.
   let synced = Progress()
@@ -42,8 +46,8 @@ final class WriterCore: Sendable {
   /// What ended the writer, and who else is to be told.
   struct Ending: Sendable {
     var failure: QueueError?
-    /// Called once, maybe with a lock held: it must not call the writer.
-    var handler: (@Sendable (QueueError) -> Void)?
+    /// Each is called once, maybe with a lock held: it must not call the writer.
+    var handlers: [@Sendable (QueueError) -> Void] = []
   }
 
   /// What the options say of times and of room.
@@ -64,19 +68,25 @@ final class WriterCore: Sendable {
 
   private init(
     tail: consuming LogTail, _ storage: any TopicStorage, storageLock: any StorageLock,
-    policies: Policies, events: EventQueue?, environment: Environment
+    policies: Policies, events: EventQueue?, ownsEvents: Bool, thread: BackgroundThread,
+    environment: Environment
   ) {
     self.tail = Mutex(tail)
     self.storage = storage
     self.storageLock = storageLock
     self.policies = policies
     self.events = events
+    self.ownsEvents = ownsEvents
+    self.thread = thread
     self.environment = environment
   }
 
   /// Locks a topic, recovers it, and stands behind its last record.
+  ///
+  /// - Parameter sharedEvents: where to note what happens, in place of a queue of its own.
   static func open(
-    _ storage: any TopicStorage, options: QueueWriter.Options, environment: Environment
+    _ storage: any TopicStorage, options: QueueWriter.Options, sharedEvents: EventQueue?,
+    environment: Environment
   ) throws(QueueError) -> (WriterCore, RecoveryReport) {
     // Before the lock's file is made: a directory of other files stays as it is.
     _ = try TopicIndex.slabs(in: storage)
@@ -90,7 +100,12 @@ final class WriterCore: Sendable {
       let opened = try Recovery.open(
         storage, firstOrdinal: options.firstOrdinal,
         maximumPayload: UInt32(clamping: options.maximumPayload.bytes), environment: environment)
-      let events = options.onEvent.map { EventQueue($0) }
+      let thread = BackgroundThread()
+      let events =
+        sharedEvents
+        ?? options.onEvent.map {
+          EventQueue($0, thread: environment.hasThread && storage.mayBlock ? thread : nil)
+        }
       events?.note(.opened(opened.report))
       var settings = LogTail.Settings(
         options, topicID: opened.topicID, now: environment.now)
@@ -105,7 +120,8 @@ final class WriterCore: Sendable {
       }
       let core = WriterCore(
         tail: tail, storage, storageLock: lock, policies: Policies(options),
-        events: events, environment: environment)
+        events: events, ownsEvents: sharedEvents == nil, thread: thread,
+        environment: environment)
       return (core, opened.report)
     } catch {
       lock.release()
@@ -338,13 +354,14 @@ final class WriterCore: Sendable {
       }
       throw error
     }
-    leave()
     events?.note(.closed)
+    leave()
   }
 
   /// Gives the topic to the next writer.
   private func leave() {
     (storage as? MemoryStorage)?.detach(self)
+    if ownsEvents { events?.end() }
     storageLock.release()
   }
 

@@ -63,16 +63,20 @@ struct SlabFront: Sendable {
   }
 
   /// How many records the log took in the first slab, by its beginning and that of the next one; nil
-  /// where they do not tell.
-  func recordsOfFirst(in storage: any TopicStorage) throws(QueueError) -> UInt64? {
-    guard slabs.count > 1, let first = slabs.first, let next = slabs.dropFirst().first,
-      let end = try ordinal(of: next, in: storage),
+  /// where they do not tell, or cannot be read.
+  func recordsOfFirst(in storage: any TopicStorage) -> UInt64? {
+    guard let first = slabs.first, let next = slabs.dropFirst().first else { return nil }
+    do throws(QueueError) {
       // The ordinal of address 0 is known without its header.
-      let start = first.base == 0 && !beginsWithVersion1
-        ? 0 : try ordinal(of: first, in: storage),
-      end >= start
-    else { return nil }
-    return end - start
+      let isStart = first.base == 0 && !beginsWithVersion1
+      guard let end = try ordinal(of: next, in: storage),
+        let start = isStart ? 0 : try ordinal(of: first, in: storage), end >= start
+      else { return nil }
+      return end - start
+    } catch {
+      // A figure for people: nothing is to fail for it.
+      return nil
+    }
   }
 
   private func ordinal(

@@ -20,6 +20,9 @@ final class ShardPool: Sendable {
   /// Counts the calls.
   private let moment = Atomic<UInt64>(0)
   private let thread = BackgroundThread()
+  /// Of all shards, told in turn.
+  private let events: EventQueue?
+  private let number = WriterNumber.next()
 
   private struct Turnover {
     var open: Set<Int> = []
@@ -45,12 +48,19 @@ final class ShardPool: Sendable {
     try options.validate()
     self.topic = topic
     self.limit = if case .memory = topic.place { .max } else { limit ?? Self.ordinaryLimit }
-    self.options = options
+    var shardOptions = options
+    // Told by the pool.
+    shardOptions.onEvent = nil
+    self.options = shardOptions
     self.environment = environment
     (lock, count) = try topic.openForWriting(
       permissions: FilePermissions(
         directories: options.directoryPermissions, files: options.filePermissions))
     isBounded = count > self.limit
+    events = options.onEvent.map { [thread] handler in
+      if case .memory = topic.place { return EventQueue(handler, thread: nil) }
+      return EventQueue(handler, thread: environment.hasThread ? thread : nil)
+    }
     slots = ShardSlots(count: count)
   }
 
@@ -65,11 +75,13 @@ final class ShardPool: Sendable {
 
   /// What all writers did, those that are closed as well.
   var statistics: QueueWriter.Statistics {
-    turnover.withLock { turnover in
+    var statistics = turnover.withLock { turnover in
       turnover.open.reduce(into: turnover.past) { sum, shard in
         if let writer = slots[shard].openWriter { sum += writer.statistics }
       }
     }
+    statistics.writer = number
+    return statistics
   }
 
   private var isInMemory: Bool { if case .memory = topic.place { true } else { false } }
@@ -148,13 +160,15 @@ final class ShardPool: Sendable {
 
   /// Opens a shard's writer, and enters it.
   private func open(_ shard: Int, _ slot: ShardSlot) throws(QueueError) -> QueueWriter {
-    try turnover.withLock { turnover throws(QueueError) in
+    events?.hold()
+    defer { events?.release() }
+    return try turnover.withLock { turnover throws(QueueError) in
       // Another call may have been faster.
       if let writer = try slot.enter(at: now()) { return writer }
       guard !turnover.isClosed else { throw .closed(path: topic.description) }
       try makeRoom(&turnover)
       let writer = try QueueWriter(
-        topic: topic.topic(shard), options: options, environment: environment)
+        topic: topic.topic(shard), options: options, environment: environment, events: events)
       if !writer.recovery.wasClean { turnover.reports[shard] = writer.recovery }
       turnover.open.insert(shard)
       slot.put(writer, enteredAt: now())
@@ -273,6 +287,8 @@ final class ShardPool: Sendable {
   /// Closes all, and gives up the lock. Where a writer could not be closed for want of room, the pool
   /// stays open.
   func close() throws(QueueError) {
+    events?.hold()
+    defer { events?.release() }
     let failure = try turnover.withLock { turnover throws(QueueError) -> QueueError? in
       if !turnover.isClosed {
         // From now on none is opened.
@@ -291,6 +307,7 @@ final class ShardPool: Sendable {
           throw retryable
         }
         lock.release()
+        events?.end()
       }
       return turnover.failures.min { $0.key < $1.key }?.value
     }

@@ -22,6 +22,9 @@ package struct Environment: Sendable {
   package var randomID: @Sendable () -> UInt64
   package var background: Background
 
+  /// Whether somebody else than the caller can do something.
+  var hasThread: Bool { if case .thread = background { true } else { false } }
+
   package init(
     now: @escaping @Sendable () -> UInt64,
     monotonic: @escaping @Sendable () -> UInt64 = { Syscalls.monotonicClock() },
