@@ -19,6 +19,15 @@ struct ServiceTests {
       services: services, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
   }
 
+  /// A closed topic of so many records.
+  private func topic(of count: Int, in directory: TemporaryDirectory) async throws -> Topic {
+    let topic = Topic(directory.path + "/topic")
+    let writer = try QueueWriter(topic: topic)
+    for number in 0..<count { try writer.append("record \(number)") }
+    try await writer.close()
+    return topic
+  }
+
   private final class Count: Sendable {
     private let count = Mutex(0)
     func add() { count.withLock { $0 += 1 } }
@@ -90,10 +99,7 @@ struct ServiceTests {
   @Test("the batch in hand at the shutdown is finished, and no other one is begun")
   func batchInHand() async throws {
     let directory = try TemporaryDirectory()
-    let topic = Topic(directory.path + "/topic")
-    let writer = try QueueWriter(topic: topic)
-    for number in 0..<20 { try writer.append("record \(number)") }
-    try await writer.close()
+    let topic = try await topic(of: 20, in: directory)
     let consumer = try QueueConsumer(topic: topic, name: "uploader")
     let taken = Taken()
     let isShutDown = AsyncStream<Void>.makeStream()
@@ -115,10 +121,7 @@ struct ServiceTests {
   @Test("what the handler throws ends the service; what it acknowledged before is kept")
   func handlerThrows() async throws {
     let directory = try TemporaryDirectory()
-    let topic = Topic(directory.path + "/topic")
-    let writer = try QueueWriter(topic: topic)
-    for number in 0..<20 { try writer.append("record \(number)") }
-    try await writer.close()
+    let topic = try await topic(of: 20, in: directory)
     let consumer = try QueueConsumer(topic: topic, name: "uploader")
     await #expect(throws: Stop.self) {
       try await ConsumerService(consumer, batchesUpTo: 5) { batch in
@@ -314,10 +317,7 @@ struct ServiceTests {
   @Test("no batch is begun behind the shutdown")
   func noneBehind() async throws {
     let directory = try TemporaryDirectory()
-    let topic = Topic(directory.path + "/topic")
-    let writer = try QueueWriter(topic: topic)
-    for number in 0..<500 { try writer.append("record \(number)") }
-    try await writer.close()
+    let topic = try await topic(of: 500, in: directory)
     for _ in 0..<20 {
       let consumer = try QueueConsumer(topic: topic, name: "uploader")
       let begun = Count()
