@@ -226,7 +226,7 @@ struct ChannelTests {
   }
 
   @Test(
-    "a sender that waits goes on when another consumer acknowledges last", .timeLimit(.minutes(1)))
+    "a sender that waits goes on when another consumer acknowledges last", .timeLimit(.minutes(10)))
   func otherConsumerLast() async throws {
     let topic = Topic.memory()
     let channel = try DiskChannel(topic: topic, options: small())
@@ -251,7 +251,7 @@ struct ChannelTests {
     try await channel.close()
   }
 
-  @Test("the largest messages that the cap takes go through", .timeLimit(.minutes(1)))
+  @Test("the largest messages that the cap takes go through", .timeLimit(.minutes(10)))
   func largeMessages() async throws {
     let channel = try DiskChannel(topic: .memory(), options: small())
     let receiver = Task {
@@ -268,7 +268,7 @@ struct ChannelTests {
     try await channel.close()
   }
 
-  @Test("a message whose sender was cancelled in its sync is received", .timeLimit(.minutes(1)))
+  @Test("a message whose sender was cancelled in its sync is received", .timeLimit(.minutes(10)))
   func cancelledSender() async throws {
     let storage = GatedStorage(try Topic.memory().openForReading())
     var options = small()

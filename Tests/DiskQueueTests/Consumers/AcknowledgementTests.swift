@@ -35,7 +35,7 @@ struct AcknowledgementTests {
     #expect(consumer.ordinal == 3)
   }
 
-  @Test("of several times to write it by, the soonest counts", .timeLimit(.minutes(1)))
+  @Test("of several times to write it by, the soonest counts", .timeLimit(.minutes(10)))
   func soonest() async throws {
     let topic = try ConsumerTopic.memory(10)
     let consumer = try ConsumerTopic.consumer(topic, background: .thread)
