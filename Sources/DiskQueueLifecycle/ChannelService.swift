@@ -24,11 +24,6 @@ public struct ChannelService: Service {
   ///   `DiskChannel.close()` throws.
   public func run() async throws {
     let failure = await untilShutdown(orFailureOf: channel.writer)
-    do {
-      try await channel.close()
-    } catch {
-      throw failure ?? error
-    }
-    if let failure { throw failure }
+    try await close(behind: failure) { try await channel.close() }
   }
 }

@@ -42,12 +42,6 @@ public struct ConsumerService: Service {
     } catch {
       failure = error
     }
-    do {
-      try await consumer.close()
-    } catch {
-      // What came first is what the rest came of.
-      throw failure ?? error
-    }
-    if let failure { throw failure }
+    try await close(behind: failure) { try await consumer.close() }
   }
 }

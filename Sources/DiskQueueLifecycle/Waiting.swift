@@ -20,6 +20,18 @@ func untilShutdown(orFailureOf writer: QueueWriter) async -> QueueError? {
   }
 }
 
+/// Closes what a service holds, also behind a failure: that came first, and is what is thrown.
+func close(
+  behind failure: (any Error)?, _ body: () async throws -> Void
+) async throws {
+  do {
+    try await body()
+  } catch {
+    throw failure ?? error
+  }
+  if let failure { throw failure }
+}
+
 /// The next of what is delivered until it is acknowledged; nil also where the group shuts down, or the
 /// task is cancelled. What comes together with that is not begun: it is delivered again.
 func nextUnlessShutDown<Element: Sendable>(

@@ -43,11 +43,6 @@ public struct WriterService: Service {
   ///   `QueueWriter.close()` throws: with `noSpace`, what was not flushed is lost.
   public func run() async throws {
     let failure = await untilShutdown(orFailureOf: writer)
-    do {
-      try await writer.close()
-    } catch {
-      throw failure ?? error
-    }
-    if let failure { throw failure }
+    try await close(behind: failure) { try await writer.close() }
   }
 }

@@ -343,6 +343,25 @@ struct WriterEventsTests {
     box.withLock { $0 = nil }
   }
 
+  @Test("who is told may append to other shards, which are opened for it", arguments: [1_000, 2])
+  func shardsReentrance(_ limit: Int) throws {
+    let box = Mutex<ShardedWriter?>(nil)
+    let listener = Listener { event in
+      guard let writer = box.withLock({ $0 }), writer.statistics.records < 60 else { return }
+      _ = try? writer.append("more", key: "another \(writer.statistics.records)")
+    }
+    let writer = try ShardedWriter(
+      topic: SimulatedShards().topic(shards: 7), options: options(listener),
+      environment: fixedEnvironment(), limit: limit)
+    box.withLock { $0 = writer }
+    for number in 0..<40 { try writer.append(payload(number), key: "key \(number)") }
+    box.withLock { $0 = nil }
+    try writer.close()
+    #expect(listener.overlaps == 0)
+    #expect(listener.closings == listener.openings.count)
+    #expect(writer.statistics.records > 40)
+  }
+
   @Test("a closed writer holds its listener no longer, nor a failed one, nor closed shards")
   func letGo() throws {
     final class Token: Sendable {}
