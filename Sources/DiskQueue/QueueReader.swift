@@ -7,7 +7,8 @@
 /// process, while a writer writes, rolls and a cleaner removes slabs. It sees what was flushed.
 /// Until a writer has recovered the topic after a crash, it may see records that recovery will
 /// discard; it then says so. It holds one slab open and one buffer, and ``record(at:)`` up to 16 slabs
-/// and another; memory does not grow with the topic. It has one owner, and its scope closes it; it is not to be shared among threads.
+/// and another, and 128 KiB; memory does not grow with the topic. It has one owner, and its scope
+/// closes it; it is not to be shared among threads.
 ///
 /// ```swift
 /// var reader = try QueueReader(topic: "sensors")
@@ -144,9 +145,9 @@ public struct QueueReader: ~Copyable {
   ///
   /// - Throws: `notARecord` where none starts there: `address` of the error is that of the record it
   ///   lies in, if any; `beforeEarliest`, `damaged`, `beyondLatest`, `payloadTooLarge`; as `next`.
-  /// - Complexity: a search for the last mark before it and a walk from there, about 64 KiB, by one
-  ///   to three reads; in the newest slab also a listing of the directory. The first call takes a
-  ///   second buffer. The slabs of the last 16 that were looked into stay open, also if they are
+  /// - Complexity: a walk from the last mark before it, 32 KiB on the average; by one read where an
+  ///   earlier call found that mark, else by one to three and a search; in the newest slab also a
+  ///   listing of the directory. The first call takes a second buffer. The slabs of the last 16 that were looked into stay open, also if they are
   ///   removed, until a call finds the directory changed.
   @_lifetime(&self)
   public mutating func record(at address: Address) throws(QueueError) -> BorrowedRecord {

@@ -59,6 +59,11 @@ struct MarkSearch: ~Copyable {
 }
 
 extension ByteWindow {
+  /// The mark that the window begins with, if it does.
+  func leadingMark(topicID: UInt64?) -> MarkAt? {
+    count >= Mark.byteCount ? mark(at: 0, topicID: topicID) : nil
+  }
+
   /// The first mark that is shown whole.
   ///
   /// - Parameter topicID: the topic's; nil takes any.
@@ -66,7 +71,7 @@ extension ByteWindow {
     var block = 0
     while block < count {
       if mayHoldStart(block) {
-        for word in words(in: block) where bytes.byte(word + 3) == 0xFF {
+        for word in words(in: block) where bytes.byte(4 * word + 3) == 0xFF {
           for offset in starts(in: word) {
             if let found = mark(at: offset, topicID: topicID) { return found }
           }
@@ -84,7 +89,7 @@ extension ByteWindow {
     var block = max(0, min(count, end) - 1) / Self.block * Self.block
     while block >= 0 {
       if mayHoldStart(block) {
-        for word in words(in: block).reversed() where bytes.byte(word + 3) == 0xFF {
+        for word in words(in: block).reversed() where bytes.byte(4 * word + 3) == 0xFF {
           for offset in starts(in: word).reversed() where offset < end {
             if let found = mark(at: offset, topicID: topicID) { return found }
           }
@@ -106,14 +111,17 @@ extension ByteWindow {
     block > count - Self.block || bytes.anyOf16WordsEndsWithFF(block)
   }
 
-  /// The words of a block in which a mark may start that is shown whole.
-  private func words(in block: Int) -> StrideTo<Int> {
-    stride(from: block, to: min(block + Self.block, count - Mark.byteCount + 1), by: 4)
+  /// The words of a block in which a mark may start that is shown whole, by their numbers.
+  @inline(__always)
+  private func words(in block: Int) -> Range<Int> {
+    let end = min(block + Self.block, count - Mark.byteCount + 1)
+    return block / 4..<max(block, end + 3) / 4
   }
 
   /// Where in one of these words it may.
+  @inline(__always)
   private func starts(in word: Int) -> Range<Int> {
-    word..<min(word + 4, count - Mark.byteCount + 1)
+    4 * word..<min(4 * word + 4, count - Mark.byteCount + 1)
   }
 
   @inline(__always)

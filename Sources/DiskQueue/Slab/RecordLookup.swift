@@ -4,15 +4,16 @@
 /// Looks records up by their addresses, in any order: for each, the last mark before it is found and
 /// the walk goes from there, which counts its ordinal.
 ///
-/// Nearly every lookup is one or two reads of a slab that is kept open: the stretch before the
-/// address, which holds the mark, and the record with it. Whatever that does not show to be in order
-/// is judged by `LogWalker.seek`.
+/// Nearly every lookup is one or two reads of a slab that is kept open: from the mark, where it is
+/// known from an earlier lookup, or else the stretch before the address, which holds it; and the
+/// record with it. Whatever that does not show to be in order is judged by `LogWalker.seek`.
 struct RecordLookup: ~Copyable {
   var walker: LogWalker
   /// Slabs that were looked into, the last one first.
   private var places: [LogWalker.Place] = []
   /// The index's `changes` that they are good for.
   private var placesChanges = 0
+  private var knownMarks = KnownMarks()
 
   /// How many slabs are kept open. A gigabyte of slabs of the ordinary size.
   private static let mostPlaces = 16
@@ -82,31 +83,44 @@ struct RecordLookup: ~Copyable {
     to address: UInt64, in place: LogWalker.Place
   ) throws(QueueError) -> Bool {
     walker.goBack(to: place)
+    guard let mark = try lastMark(before: address, in: place) else { return false }
+    walker.start(behind: mark)
+    while walker.position < address {
+      guard walker.nextBuffered() != nil else { return false }
+    }
+    return walker.position == address
+  }
+
+  /// The last mark before an address; the window shows all from there to the address, and some of
+  /// what is behind it.
+  private mutating func lastMark(
+    before address: UInt64, in place: LogWalker.Place
+  ) throws(QueueError) -> MarkAt? {
+    let end =
+      place.limit - address > UInt64(Self.behind) ? address + UInt64(Self.behind) : place.limit
+    if let known = knownMarks.last(before: address, behind: place.slab.base) {
+      try walker.window.fill(from: place.slab, at: known, limit: end)
+      if let mark = walker.window.leadingMark(topicID: walker.topicID) { return mark }
+    }
     let most = Int(clamping: min(UInt64(Self.mostBefore), address - place.slab.base))
     var before = min(Self.firstBefore, most)
     try walker.window.fill(
-      from: place.slab, at: address - UInt64(before),
-      limit: place.limit - address > UInt64(Self.behind)
-        ? address + UInt64(Self.behind) : place.limit,
+      from: place.slab, at: address - UInt64(before), limit: end,
       leaving: Self.mostBefore - before)
     // Marks that start before `border` are still to be looked for.
     var border = before + 1
     while true {
       if let mark = walker.window.lastMark(topicID: walker.topicID, before: border) {
-        walker.start(behind: mark)
-        break
+        knownMarks.add(mark.address)
+        return mark
       }
-      guard before < most else { return false }
+      guard before < most else { return nil }
       let more = min(before, most - before)
       // A mark that reaches into what was seen starts before it.
       border = more
       before += more
-      guard try walker.window.extend(from: place.slab, by: more) else { return false }
+      guard try walker.window.extend(from: place.slab, by: more) else { return nil }
     }
-    while walker.position < address {
-      guard walker.nextBuffered() != nil else { return false }
-    }
-    return walker.position == address
   }
 }
 

@@ -124,4 +124,59 @@ struct RecordLookupTests {
       }
     }
   }
+
+  /// 200 KB of records of 100 bytes in one slab, closed: of four stretches between marks.
+  private func spaciousTopic() throws -> (SimulatedStorage, addresses: [Address]) {
+    let storage = SimulatedStorage()
+    let writer = try QueueWriter(
+      topic: Topic(storage: storage), options: .init(), environment: .simulated())
+    let addresses = try (0..<2000).map { number in
+      try writer.append(SmallTopic.payload(UInt64(number), length: 100))
+    }
+    try writer.close()
+    return (storage, addresses)
+  }
+
+  @Test("where a mark was found once, every record up to the next one takes one read of the slab")
+  func oneRead() throws {
+    let (storage, addresses) = try spaciousTopic()
+    var reader = try QueueReader(topic: Topic(storage: storage))
+    // The marks stand at one and two spacings and a little. The first lookup opens the slab.
+    for _ in 0..<2 { _ = lookUp(addresses[1190].rawValue, &reader) }
+    for number in [1189, 620, 1000, 1205] {
+      storage.logCalls()
+      let payload = try reader.record(at: addresses[number]).copy().payload
+      #expect(payload == SmallTopic.payload(UInt64(number), length: 100))
+      let reads = storage.calls.count { if case .read = $0 { true } else { false } }
+      #expect(reads == 1, "record \(number)")
+    }
+  }
+
+  @Test("a mark that was found once and is damaged since is not believed: the records are found")
+  func damagedSince() throws {
+    let (storage, addresses) = try spaciousTopic()
+    var reader = try QueueReader(topic: Topic(storage: storage))
+    for _ in 0..<2 { _ = lookUp(addresses[1190].rawValue, &reader) }
+    let (base, bytes) = try #require(storage.slabs.first)
+    let slab = try #require(try SlabFile.open(base, in: storage))
+    let topicID = try #require(try slab.head().topicID)
+    var search = MarkSearch(slab, topicID: topicID)
+    let mark = try #require(
+      try search.last(from: base, limit: addresses[1190].rawValue)?.address)
+    for byte in 0..<Mark.byteCount {
+      storage.flip(bit: 8 * (Int(mark - base) + byte) + byte % 8, ofSlab: base)
+      for number in [1190, 700, 610] {
+        var fresh = try QueueReader(topic: Topic(storage: storage))
+        let expected = lookUp(addresses[number].rawValue, &fresh)
+        let answer = lookUp(addresses[number].rawValue, &reader)
+        #expect(answer == expected, "byte \(byte) of the mark, record \(number)")
+        guard case .record(let record) = answer else {
+          Issue.record("record \(number) is not found")
+          continue
+        }
+        #expect(record.payload == SmallTopic.payload(UInt64(number), length: 100))
+      }
+      storage.replace(slab: base, with: bytes)
+    }
+  }
 }
