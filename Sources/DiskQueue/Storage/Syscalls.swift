@@ -470,11 +470,11 @@ enum Syscalls {
       &+ UInt64(max(0, time.tv_nsec))
   }
 
-  /// Gives way to other threads eight times, for two or three microseconds where there are none: for
+  /// Gives way to other threads so many times, each a third of a microsecond where there are none: for
   /// who waits for less than going to sleep and being woken takes, and looks again and again. To look
   /// more often would be in the way of those he waits for: it takes the cache line away from them.
-  static func giveWay() {
-    for _ in 0..<8 { sched_yield() }
+  static func giveWay(times: Int = 8) {
+    for _ in 0..<times { sched_yield() }
   }
 
   static func describe(_ code: Int32) -> String {
