@@ -64,11 +64,7 @@ package enum Library {
       let thread = Thread {
         ready.signal()
         start.wait()
-        do {
-          try body()
-        } catch {
-          failures.add(error)
-        }
+        failures.catching(body)
         group.leave()
       }
       thread.start()
@@ -111,14 +107,22 @@ package enum Library {
 }
 
 /// What went wrong on other threads.
-private final class Failures: @unchecked Sendable {
+package final class Failures: @unchecked Sendable {
   private let lock = NSLock()
   // Guarded by the lock.
   private var errors: [any Error] = []
 
-  func add(_ error: any Error) { lock.withLock { errors.append(error) } }
+  package init() {}
 
-  func throwFirst() throws {
+  package func catching(_ body: () throws -> Void) {
+    do {
+      try body()
+    } catch {
+      lock.withLock { errors.append(error) }
+    }
+  }
+
+  package func throwFirst() throws {
     if let error = lock.withLock({ errors.first }) { throw error }
   }
 }

@@ -35,6 +35,10 @@ enum Append {
       for peer in context.peers {
         contestants.append(try other(peer, payload, records, context))
       }
+      let syncing = contestants.count
+      for peer in context.peers where peer.name == "stdio" {
+        contestants.append(syncingBehind(peer, payload, records, context))
+      }
       let contest = try await Contest(contestants, rounds: context.rounds(Self.rounds(peers: 5)))
       var line = contest.line(
         row: "append", path: "append, one thread", at: at, fileSystem: context.fileSystem,
@@ -46,9 +50,21 @@ enum Append {
         line.goals.append(.atLeast(1, times.median, "faster than every peer"))
       }
       if let cost = costOfSlabsLeftBehind(contest) { line.notes.append(cost) }
+      for index in contestants.indices.dropFirst(syncing) {
+        line.notes.append(sameDurability(contest, index))
+      }
       lines.append(line)
     }
     return lines
+  }
+
+  /// How a peer compares that syncs what DiskQueue syncs.
+  private static func sameDurability(_ contest: Contest, _ index: Int) -> String {
+    let main = contest.contestants.firstIndex { $0.role == .diskQueue } ?? 0
+    let ratio = contest.ratio(of: index, to: main, .nanosecondsARecord)
+    return String(
+      format: "%@ takes %.2f times as long (%.2f … %.2f)", contest.contestants[index].name,
+      ratio.median, ratio.minimum, ratio.maximum)
   }
 
   /// The median of the rounds' differences.
@@ -166,6 +182,49 @@ enum Append {
     }
     let records = try bounded(most) { try time($0) }
     return Contestant(peer.name, .peer, records: records) { try time(records) }
+  }
+
+  /// A peer whose files are as long as slabs, and synced in the background when they are left, as
+  /// slabs are: the same durability. Timed as DiskQueue is, to everything handed to the system.
+  private static func syncingBehind(
+    _ peer: Peer, _ payload: [UInt8], _ records: Int, _ context: Context
+  ) -> Contestant {
+    let each = max(1, (64 << 20) / (payload.count + 8))
+    return Contestant("\(peer.name), files left behind synced", .variant, records: records) {
+      let directory = try context.scratch.fresh("peer")
+      let background = DispatchQueue(label: "syncing")
+      let failures = Failures()
+      var left = records
+      let time = try seconds {
+        while left > 0 {
+          let path = directory + "/\(left)"
+          try FileManager.default.createDirectory(
+            atPath: path, withIntermediateDirectories: false)
+          // Handed over to the queue, and not used here any more.
+          nonisolated(unsafe) let store = try peer.open(path)
+          try store.append(payload, records: min(left, each))
+          left -= min(left, each)
+          let isLast = left == 0
+          background.async {
+            failures.catching {
+              if !isLast { try sync(path + "/records") }
+              try store.close()
+            }
+          }
+        }
+      }
+      background.sync {}
+      try failures.throwFirst()
+      try context.scratch.empty("peer")
+      return time
+    }
+  }
+
+  private static func sync(_ path: String) throws {
+    let file = open(path, O_WRONLY | O_CLOEXEC)
+    guard file >= 0 else { throw Failure("\(path): errno \(errno)") }
+    defer { close(file) }
+    guard fdatasync(file) == 0 else { throw Failure("fdatasync: errno \(errno)") }
   }
 
   /// As many records as the slower ones manage in part of a second, by halves of the whole.

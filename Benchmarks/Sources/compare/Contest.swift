@@ -31,7 +31,8 @@ struct Rounds {
   var most = 60
   /// So long each of those runs altogether, at least.
   var seconds = 1.0
-  /// Of the peers, at least: they go on, for as long as the others do, until they ran half as long.
+  /// Of the peers, at least: they go on, for as long as the others do, until they ran half as long,
+  /// or to the end where they take less than twice as long as DiskQueue.
   var peers = 3
 }
 
@@ -55,12 +56,22 @@ struct Contest {
         let contestant = contestants[index]
         guard
           contestant.isMain || round < rounds.peers
-            || times[index].reduce(0, +) < rounds.seconds / 2
+            || times[index].reduce(0, +) < rounds.seconds / 2 || isNear(index)
         else { continue }
         times[index].append(try await contestant.round())
       }
       round += 1
     }
+  }
+
+  /// Whether a peer takes less than twice as long as DiskQueue, so far: which of both is ahead is not
+  /// said by a few rounds.
+  private func isNear(_ index: Int) -> Bool {
+    guard let main = contestants.firstIndex(where: { $0.role == .diskQueue }) else { return false }
+    func perRecord(_ index: Int) -> Double {
+      times[index].median / Double(contestants[index].records)
+    }
+    return !times[main].isEmpty && perRecord(index) < 2 * perRecord(main)
   }
 
   private func isEnough(_ round: Int, _ rounds: Rounds) -> Bool {
