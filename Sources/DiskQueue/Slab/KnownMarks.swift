@@ -4,9 +4,9 @@
 /// Where marks were found: who looks for one near an address may find it by one read instead of a
 /// search. It is a hint and no more: what stands there is read and judged each time.
 ///
-/// One place for each stretch of log as long as the spacing of marks, in which at most one of them
-/// starts. Stretches a gigabyte apart share a place, and the last one found has it: 128 KiB,
-/// whatever the topic holds.
+/// One place for each stretch of log as long as the spacing of marks. Where more than one of them
+/// starts in it, and for stretches a gigabyte apart, the last one found has the place: 128 KiB, whatever
+/// the topic holds.
 struct KnownMarks: ~Copyable {
   private static let count = 1 << 14
   /// Empty while nothing was found; 0 where nothing was found.
@@ -17,8 +17,8 @@ struct KnownMarks: ~Copyable {
     addresses[Self.place(of: mark)] = mark
   }
 
-  /// The last mark before an address and behind `start`, if it is known: none other starts between a
-  /// mark and an address that is no further from it than the spacing.
+  /// A known mark behind `start` that is no further before an address than the spacing: the last one
+  /// there is, unless marks stand nearer than that.
   func last(before address: UInt64, behind start: UInt64) -> UInt64? {
     guard !addresses.isEmpty else { return nil }
     for stretch in 0...1 as ClosedRange<UInt64> {

@@ -59,9 +59,12 @@ struct MarkSearch: ~Copyable {
 }
 
 extension ByteWindow {
-  /// The mark that the window begins with, if it does.
-  func leadingMark(topicID: UInt64?) -> MarkAt? {
-    count >= Mark.byteCount ? mark(at: 0, topicID: topicID) : nil
+  /// The mark at an address, if it is shown whole.
+  func mark(at address: UInt64, topicID: UInt64?) -> MarkAt? {
+    guard count >= Mark.byteCount, address >= start,
+      address - start <= UInt64(count - Mark.byteCount)
+    else { return nil }
+    return mark(atOffset: Int(address - start), topicID: topicID)
   }
 
   /// The first mark that is shown whole.
@@ -73,7 +76,7 @@ extension ByteWindow {
       if mayHoldStart(block) {
         for word in words(in: block) where bytes.byte(4 * word + 3) == 0xFF {
           for offset in starts(in: word) {
-            if let found = mark(at: offset, topicID: topicID) { return found }
+            if let found = mark(atOffset: offset, topicID: topicID) { return found }
           }
         }
       }
@@ -91,7 +94,7 @@ extension ByteWindow {
       if mayHoldStart(block) {
         for word in words(in: block).reversed() where bytes.byte(4 * word + 3) == 0xFF {
           for offset in starts(in: word).reversed() where offset < end {
-            if let found = mark(at: offset, topicID: topicID) { return found }
+            if let found = mark(atOffset: offset, topicID: topicID) { return found }
           }
         }
       }
@@ -125,7 +128,7 @@ extension ByteWindow {
   }
 
   @inline(__always)
-  private func mark(at offset: Int, topicID: UInt64?) -> MarkAt? {
+  private func mark(atOffset offset: Int, topicID: UInt64?) -> MarkAt? {
     guard bytes.u32(offset) == FrameHeader.markWord else { return nil }
     let address = start + UInt64(offset)
     let found = Mark.read(

@@ -83,24 +83,29 @@ struct RecordLookup: ~Copyable {
     to address: UInt64, in place: LogWalker.Place
   ) throws(QueueError) -> Bool {
     walker.goBack(to: place)
-    guard let mark = try lastMark(before: address, in: place) else { return false }
+    guard let mark = try mark(before: address, in: place) else { return false }
     walker.start(behind: mark)
     while walker.position < address {
-      guard walker.nextBuffered() != nil else { return false }
+      guard walker.nextBuffered() == nil else { continue }
+      // Marks may stand nearer than their spacing: one a second, and around long payloads.
+      let here = walker.position
+      guard let mark = walker.window.mark(at: here, topicID: walker.topicID) else { return false }
+      knownMarks.add(here)
+      walker.start(behind: mark)
     }
     return walker.position == address
   }
 
-  /// The last mark before an address; the window shows all from there to the address, and some of
+  /// A mark before an address, the last one unless another was found before; the window shows all from there to the address, and some of
   /// what is behind it.
-  private mutating func lastMark(
+  private mutating func mark(
     before address: UInt64, in place: LogWalker.Place
   ) throws(QueueError) -> MarkAt? {
     let end =
       place.limit - address > UInt64(Self.behind) ? address + UInt64(Self.behind) : place.limit
     if let known = knownMarks.last(before: address, behind: place.slab.base) {
       try walker.window.fill(from: place.slab, at: known, limit: end)
-      if let mark = walker.window.leadingMark(topicID: walker.topicID) { return mark }
+      if let mark = walker.window.mark(at: known, topicID: walker.topicID) { return mark }
     }
     let most = Int(clamping: min(UInt64(Self.mostBefore), address - place.slab.base))
     var before = min(Self.firstBefore, most)

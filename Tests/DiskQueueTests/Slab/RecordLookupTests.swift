@@ -179,4 +179,27 @@ struct RecordLookupTests {
       storage.replace(slab: base, with: bytes)
     }
   }
+
+  @Test("where marks stand nearer than their spacing, as once a second, a known one is walked past")
+  func denseMarks() throws {
+    let storage = SimulatedStorage()
+    var options = QueueWriter.Options()
+    options.markSpacing = 256
+    let writer = try QueueWriter(
+      topic: Topic(storage: storage), options: options, environment: .simulated())
+    let addresses = try (0..<600).map { number in
+      try writer.append(SmallTopic.payload(UInt64(number), length: 60))
+    }
+    try writer.close()
+    var reader = try QueueReader(topic: Topic(storage: storage))
+    for _ in 0..<2 { _ = lookUp(addresses[3].rawValue, &reader) }
+    for number in [9, 500, 40, 599, 3, 41] {
+      storage.logCalls()
+      let record = try reader.record(at: addresses[number]).copy()
+      #expect(record.payload == SmallTopic.payload(UInt64(number), length: 60))
+      #expect(record.ordinal == UInt64(number))
+      let reads = storage.calls.count { if case .read = $0 { true } else { false } }
+      #expect(reads == 1, "record \(number)")
+    }
+  }
 }
