@@ -3,6 +3,16 @@
 #pragma once
 
 #if defined(__linux__)
+// renameat2(2) with RENAME_NOREPLACE. The C library's own function needs _GNU_SOURCE, and not every
+// C library has one.
+#include <sys/syscall.h>
+#include <unistd.h>
+long syscall(long, ...);
+static inline int diskqueue_rename_new(
+    int old_directory, const char *old_name, int new_directory, const char *new_name) {
+  return (int)syscall(SYS_renameat2, old_directory, old_name, new_directory, new_name, 1u);
+}
+
 // statfs(2).
 #include <sys/vfs.h>
 

@@ -78,6 +78,12 @@ package final class GatedStorage: TopicStorage {
   }
 
   package func remove(_ name: String) throws(SystemError) { try base.remove(name) }
+  package func rename(_ name: String, to new: String) throws(SystemError) {
+    try base.rename(name, to: new)
+  }
+  package func identity(of name: String) throws(SystemError) -> FileIdentity? {
+    try base.identity(of: name)
+  }
   package func syncDirectory() throws(SystemError) { try base.syncDirectory() }
   package func syncParent() throws(SystemError) { try base.syncParent() }
   package func lock() throws(SystemError) -> any StorageLock { try base.lock() }
@@ -119,6 +125,7 @@ package final class GatedStorage: TopicStorage {
 
     func truncate(to count: UInt64) throws(SystemError) { try base.truncate(to: count) }
     func size() throws(SystemError) -> UInt64 { try base.size() }
+    func identity() throws(SystemError) -> FileIdentity { try base.identity() }
     func reserve(_ count: UInt64, at offset: UInt64) -> Bool { base.reserve(count, at: offset) }
     func dropCache() { base.dropCache() }
   }

@@ -50,6 +50,12 @@ package final class HookedStorage: TopicStorage {
     try base.create(name)
   }
 
+  package func rename(_ name: String, to new: String) throws(SystemError) {
+    try base.rename(name, to: new)
+  }
+  package func identity(of name: String) throws(SystemError) -> FileIdentity? {
+    try base.identity(of: name)
+  }
   package func syncDirectory() throws(SystemError) { try base.syncDirectory() }
   package func syncParent() throws(SystemError) { try base.syncParent() }
   package func lock() throws(SystemError) -> any StorageLock { try base.lock() }

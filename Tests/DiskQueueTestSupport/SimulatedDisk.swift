@@ -242,6 +242,14 @@ package struct SimulatedDisk: Sendable {
     names[name] = file
   }
 
+  /// Gives a file another name, which no file has. False: there is no such file.
+  mutating func rename(_ name: String, to new: String) -> Bool {
+    guard let file = names[name] else { return false }
+    change(name, to: nil)
+    change(new, to: file)
+    return true
+  }
+
   /// Makes the names of the topic durable, or those of a directory in it.
   mutating func syncDirectory(below prefix: String = "") {
     changes = changes.filter { name, _ in

@@ -16,6 +16,9 @@ package final class SimulatedStorage: TopicStorage {
     case open(String)
     case create(String)
     case remove(String)
+    case rename(String, to: String)
+    /// It was asked which file a name leads to.
+    case identify(String)
     case read(String)
     case write(String, offset: UInt64, count: Int)
     case truncate(String, to: UInt64)
@@ -35,7 +38,8 @@ package final class SimulatedStorage: TopicStorage {
     /// Whether it may change what is on the disk.
     package var changes: Bool {
       switch self {
-      case .create, .remove, .write, .truncate, .sync, .syncDirectory, .syncParent, .consumers,
+      case .create, .remove, .rename, .write, .truncate, .sync, .syncDirectory, .syncParent,
+        .consumers,
         .lockFile,
         .syncConsumers:
         true
@@ -86,8 +90,8 @@ package final class SimulatedStorage: TopicStorage {
     /// Counts the processes; what an earlier one opened no longer writes.
     var process = 0
     var isDead = false
-    /// Which process holds the lock on which file.
-    var lockHolders: [String: Int] = [:]
+    /// Which process holds the lock on which file, by the file's number.
+    var lockHolders: [Int: Int] = [:]
     var capacity = Int.max
     var shortWrites = 0
 
@@ -317,6 +321,31 @@ package final class SimulatedStorage: TopicStorage {
     }
   }
 
+  package func rename(_ name: String, to new: String) throws(SystemError) {
+    defer { watchers.tell() }
+    try perform(
+      .rename(name, to: new),
+      half: { state, isDying in
+        guard isDying, state.random.chance(50) else { return }
+        _ = state.disk.rename(name, to: new)
+      },
+      body: { state -> Result<Void, SystemError> in
+        guard state.disk.names[new] == nil else {
+          return .failure(SystemError(errno: Errno.exists, call: "renameat2"))
+        }
+        guard state.disk.rename(name, to: new) else {
+          return .failure(SystemError(errno: Errno.noEntry, call: "renameat2"))
+        }
+        return .success(())
+      })
+  }
+
+  package func identity(of name: String) throws(SystemError) -> FileIdentity? {
+    try perform(.identify(name)) { state in
+      .success(state.disk.names[name].map { FileIdentity(device: 0, node: UInt64($0)) })
+    }
+  }
+
   package func syncDirectory() throws(SystemError) {
     try perform(
       .syncDirectory,
@@ -351,31 +380,33 @@ package final class SimulatedStorage: TopicStorage {
       guard let file = state.disk.names[name] ?? (creating ? state.disk.create(name) : nil) else {
         return .failure(SystemError(errno: Errno.noEntry, call: "openat"))
       }
-      guard state.lockHolders[name] == nil else {
+      guard state.lockHolders[file] == nil else {
         return .failure(SystemError(errno: Errno.again, call: "lock"))
       }
-      state.lockHolders[name] = state.process
+      state.lockHolders[file] = state.process
       let opened = state.handle(self, name, file)
-      return .success(Lock(self, name, state.process, unlocking, opened))
+      return .success(Lock(self, file, state.process, unlocking, opened))
     }
   }
 
   package func lockHolder() -> Int32? {
-    state.withLock { $0.lockHolders[TopicLayout.lockName].map(Int32.init) }
+    state.withLock { state in
+      state.disk.names[TopicLayout.lockName].flatMap { state.lockHolders[$0] }.map(Int32.init)
+    }
   }
 
   private final class Lock: StorageLock {
     let file: any StorageFile
     private let storage: SimulatedStorage
-    private let name: String
+    private let number: Int
     private let process: Int
     private let unlocking: Call
 
     init(
-      _ storage: SimulatedStorage, _ name: String, _ process: Int, _ unlocking: Call, _ file: File
+      _ storage: SimulatedStorage, _ number: Int, _ process: Int, _ unlocking: Call, _ file: File
     ) {
       self.storage = storage
-      self.name = name
+      self.number = number
       self.process = process
       self.unlocking = unlocking
       self.file = file
@@ -383,9 +414,9 @@ package final class SimulatedStorage: TopicStorage {
 
     func release() {
       storage.state.withLock { state in
-        guard state.process == process, state.lockHolders[name] != nil else { return }
+        guard state.process == process, state.lockHolders[number] != nil else { return }
         if state.logsCalls { state.calls.append(unlocking) }
-        state.lockHolders[name] = nil
+        state.lockHolders[number] = nil
       }
     }
   }
@@ -429,6 +460,14 @@ package final class SimulatedStorage: TopicStorage {
     }
 
     func remove(_ name: String) throws(SystemError) { try storage.remove(Self.prefix + name) }
+
+    func rename(_ name: String, to new: String) throws(SystemError) {
+      try storage.rename(Self.prefix + name, to: Self.prefix + new)
+    }
+
+    func identity(of name: String) throws(SystemError) -> FileIdentity? {
+      try storage.identity(of: Self.prefix + name)
+    }
 
     func lock(_ name: String, creating: Bool) throws(SystemError) -> any StorageLock {
       try storage.lock(Self.prefix + name, creating: creating)
@@ -548,6 +587,8 @@ package final class SimulatedStorage: TopicStorage {
     func size() throws(SystemError) -> UInt64 {
       try storage.perform(.size(name)) { [file] in .success(UInt64($0.disk[file].size)) }
     }
+
+    func identity() -> FileIdentity { FileIdentity(device: 0, node: UInt64(file)) }
 
     /// Where the disk lays out no room, it cannot give any back: what was refused stays until it is
     /// written over, which is the harder way.

@@ -40,6 +40,7 @@ final class ColdStorage: TopicStorage {
 
     func sync() throws(SystemError) { try base.sync() }
     func truncate(to count: UInt64) throws(SystemError) { try base.truncate(to: count) }
+    func identity() throws(SystemError) -> FileIdentity { try base.identity() }
     func reserve(_ count: UInt64, at offset: UInt64) -> Bool { base.reserve(count, at: offset) }
     func size() throws(SystemError) -> UInt64 { try base.size() }
     func dropCache() { base.dropCache() }
@@ -59,6 +60,12 @@ final class ColdStorage: TopicStorage {
     File(try base.create(name))
   }
 
+  func rename(_ name: String, to new: String) throws(SystemError) {
+    try base.rename(name, to: new)
+  }
+  func identity(of name: String) throws(SystemError) -> FileIdentity? {
+    try base.identity(of: name)
+  }
   func syncDirectory() throws(SystemError) { try base.syncDirectory() }
   func syncParent() throws(SystemError) { try base.syncParent() }
   func lock() throws(SystemError) -> any StorageLock { try base.lock() }

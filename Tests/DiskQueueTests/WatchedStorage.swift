@@ -45,6 +45,12 @@ final class WatchedStorage: TopicStorage {
     try base.create(name)
   }
 
+  func rename(_ name: String, to new: String) throws(SystemError) {
+    try base.rename(name, to: new)
+  }
+  func identity(of name: String) throws(SystemError) -> FileIdentity? {
+    try base.identity(of: name)
+  }
   func syncDirectory() throws(SystemError) { try base.syncDirectory() }
   func syncParent() throws(SystemError) { try base.syncParent() }
   func lock() throws(SystemError) -> any StorageLock { try base.lock() }

@@ -26,8 +26,9 @@ final class DirectoryWatcher: Sendable {
     var lastID: UInt64 = 0
     /// Who wants to know of a directory, by the source's number for it and an id of their own.
     var watching: [Int32: [UInt64: @Sendable () -> Void]] = [:]
-    /// The same, by what the directory is.
-    var inDirectory: [DirectoryIdentity: [UInt64: @Sendable () -> Void]] = [:]
+    /// The same, by what the directory is. The numbers of one that is gone may be another's: that
+    /// costs one look too many.
+    var inDirectory: [FileIdentity: [UInt64: @Sendable () -> Void]] = [:]
   }
   // Held for the calls that begin and end a watch, so that the numbers are those of the table;
   // never while somebody is told.
@@ -49,7 +50,7 @@ final class DirectoryWatcher: Sendable {
     try state.withLock { state throws(SystemError) in
       // Kept also where the next call fails: its thread runs.
       if state.source == nil { state.source = try start() }
-      let identity = try Syscalls.identity(ofDirectory: directory)
+      let identity = try Syscalls.identity(of: directory)
       let key = try state.source!.add(directory, path: path)
       state.lastID += 1
       state.watching[key, default: [:]][state.lastID] = onChange
@@ -70,7 +71,7 @@ final class DirectoryWatcher: Sendable {
     return source
   }
 
-  private func unwatch(_ identity: DirectoryIdentity, _ key: Int32, _ id: UInt64) {
+  private func unwatch(_ identity: FileIdentity, _ key: Int32, _ id: UInt64) {
     let dropped = state.withLock { state in
       let dropped = state.watching[key]?.removeValue(forKey: id)
       if dropped != nil, state.watching[key]?.isEmpty == true {
@@ -106,7 +107,7 @@ final class DirectoryWatcher: Sendable {
   /// Tells the watches of a directory that something was written or named in it, before it returns.
   ///
   /// For who did that, whatever locks that holds: the calls only take note.
-  func changed(in directory: DirectoryIdentity) {
+  func changed(in directory: FileIdentity) {
     guard count.load(ordering: .relaxed) > 0 else { return }
     let told = state.withLock { $0.inDirectory[directory].map { Array($0.values) } }
     guard let told else { return }
@@ -114,7 +115,7 @@ final class DirectoryWatcher: Sendable {
   }
 
   /// How many watches a directory has.
-  func watchCount(of directory: DirectoryIdentity) -> Int {
+  func watchCount(of directory: FileIdentity) -> Int {
     state.withLock { $0.inDirectory[directory]?.count ?? 0 }
   }
 
@@ -135,12 +136,12 @@ final class DirectoryWatcher: Sendable {
 
   private final class Watch: StorageWatch {
     private let watcher: DirectoryWatcher
-    private let identity: DirectoryIdentity
+    private let identity: FileIdentity
     private let key: Int32
     private let id: UInt64
 
     init(
-      _ watcher: DirectoryWatcher, _ identity: DirectoryIdentity, _ key: Int32, _ id: UInt64
+      _ watcher: DirectoryWatcher, _ identity: FileIdentity, _ key: Int32, _ id: UInt64
     ) {
       self.watcher = watcher
       self.identity = identity
@@ -150,13 +151,6 @@ final class DirectoryWatcher: Sendable {
 
     deinit { watcher.unwatch(identity, key, id) }
   }
-}
-
-/// Which directory it is, whatever path or descriptor leads to it: for as long as it is open
-/// somewhere. The numbers of one that is gone may be another's, who then looks once too often.
-struct DirectoryIdentity: Hashable {
-  var device: UInt64
-  var node: UInt64
 }
 
 /// Where something changed, by the source's numbers.

@@ -8,6 +8,10 @@ final class MemoryFile: StorageFile {
   private let bytes: Mutex<MemoryBytes>
   private let watchers: Watchers
   private let source: MemorySource
+  private let number = MemoryFile.made.add(1, ordering: .relaxed).newValue
+
+  /// How many there have been.
+  private static let made = Atomic<UInt64>(0)
 
   init(_ budget: MemoryBudget, _ watchers: Watchers, _ source: MemorySource) {
     bytes = Mutex(MemoryBytes(budget))
@@ -59,6 +63,8 @@ final class MemoryFile: StorageFile {
     source.current?.handOver()
     return UInt64(bytes.withLock { $0.count })
   }
+
+  func identity() -> FileIdentity { FileIdentity(device: 0, node: number) }
 
   func reserve(_ count: UInt64, at offset: UInt64) -> Bool { false }
 

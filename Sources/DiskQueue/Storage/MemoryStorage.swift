@@ -14,7 +14,8 @@ final class MemoryStorage: TopicStorage {
 
   private struct Contents {
     var files: [String: MemoryFile] = [:]
-    var locked: Set<String> = []
+    /// The files whose locks are held.
+    var locked: Set<FileIdentity> = []
     var consumers: MemoryStorage?
   }
   private let contents = Mutex(Contents())
@@ -69,6 +70,25 @@ final class MemoryStorage: TopicStorage {
     watchers.tell()
   }
 
+  func rename(_ name: String, to new: String) throws(SystemError) {
+    let renamed = contents.withLock { contents -> Result<Void, SystemError> in
+      guard contents.files[new] == nil else {
+        return .failure(SystemError(errno: Errno.exists, call: "renameat2"))
+      }
+      guard let file = contents.files.removeValue(forKey: name) else {
+        return .failure(SystemError(errno: Errno.noEntry, call: "renameat2"))
+      }
+      contents.files[new] = file
+      return .success(())
+    }
+    try renamed.get()
+    watchers.tell()
+  }
+
+  func identity(of name: String) throws(SystemError) -> FileIdentity? {
+    contents.withLock { $0.files[name] }?.identity()
+  }
+
   func syncDirectory() throws(SystemError) {}
   func syncParent() throws(SystemError) {}
 
@@ -81,13 +101,13 @@ final class MemoryStorage: TopicStorage {
       guard
         let file = contents.files[name] ?? (creating ? MemoryFile(budget, watchers, source) : nil)
       else { return .failure(SystemError(errno: Errno.noEntry, call: "openat")) }
-      guard contents.locked.insert(name).inserted else {
+      guard contents.locked.insert(file.identity()).inserted else {
         return .failure(SystemError(errno: Errno.again, call: "lock"))
       }
       contents.files[name] = file
       return .success(file)
     }
-    return MemoryLock(self, name, try locked.get())
+    return MemoryLock(self, try locked.get())
   }
 
   func lockHolder() -> Int32? { Syscalls.processID }
@@ -123,13 +143,13 @@ final class MemoryStorage: TopicStorage {
   private final class MemoryLock: StorageLock {
     let file: any StorageFile
     private let storage: MemoryStorage
-    private let name: String
+    private let identity: FileIdentity
     private let isHeld = Mutex(true)
 
-    init(_ storage: MemoryStorage, _ name: String, _ file: MemoryFile) {
+    init(_ storage: MemoryStorage, _ file: MemoryFile) {
       self.storage = storage
-      self.name = name
       self.file = file
+      identity = file.identity()
     }
 
     deinit { release() }
@@ -139,7 +159,7 @@ final class MemoryStorage: TopicStorage {
         defer { isHeld = false }
         return isHeld
       }
-      if wasHeld { storage.contents.withLock { _ = $0.locked.remove(name) } }
+      if wasHeld { storage.contents.withLock { _ = $0.locked.remove(identity) } }
     }
   }
 }

@@ -9,7 +9,7 @@ final class PosixStorage: TopicStorage {
   private let directory: Descriptor
   private let permissions: FilePermissions
   /// By which the watches of this process are told what is changed through here.
-  let identity: DirectoryIdentity
+  let identity: FileIdentity
 
   private init(
     path: String, directory: Descriptor, permissions: FilePermissions
@@ -17,7 +17,7 @@ final class PosixStorage: TopicStorage {
     self.path = path
     self.directory = directory
     self.permissions = permissions
-    identity = try Syscalls.identity(ofDirectory: directory.number)
+    identity = try Syscalls.identity(of: directory.number)
   }
 
   /// Opens an existing directory. ENOENT: there is none; ENOTDIR: it is a file, or a link.
@@ -142,6 +142,15 @@ final class PosixStorage: TopicStorage {
     DirectoryWatcher.shared.changed(in: identity)
   }
 
+  func rename(_ name: String, to new: String) throws(SystemError) {
+    try Syscalls.renameFile(inDirectory: directory.number, name, to: new)
+    DirectoryWatcher.shared.changed(in: identity)
+  }
+
+  func identity(of name: String) throws(SystemError) -> FileIdentity? {
+    try Syscalls.identity(inDirectory: directory.number, name)
+  }
+
   func syncDirectory() throws(SystemError) {
     try Syscalls.syncEverything(directory.number)
   }
@@ -164,7 +173,7 @@ final class PosixStorage: TopicStorage {
           : try Syscalls.openFile(inDirectory: directory.number, name, writable: true))
       try Syscalls.lock(file.number)
       // Between opening and locking, whoever held the lock may have removed the file.
-      if try Syscalls.leads(name, inDirectory: directory.number, to: file.number) {
+      if try identity(of: name) == Syscalls.identity(of: file.number) {
         return PosixLock(file, in: identity)
       }
     }
@@ -240,9 +249,9 @@ private final class Descriptor: Sendable {
 
 private final class PosixFile: StorageFile {
   private let descriptor: Descriptor
-  private let directory: DirectoryIdentity
+  private let directory: FileIdentity
 
-  init(_ descriptor: Descriptor, in directory: DirectoryIdentity) {
+  init(_ descriptor: Descriptor, in directory: FileIdentity) {
     self.descriptor = descriptor
     self.directory = directory
   }
@@ -277,6 +286,10 @@ private final class PosixFile: StorageFile {
 
   func size() throws(SystemError) -> UInt64 { try Syscalls.size(descriptor.number) }
 
+  func identity() throws(SystemError) -> FileIdentity {
+    try Syscalls.identity(of: descriptor.number)
+  }
+
   func dropCache() { Syscalls.dropCache(descriptor.number) }
 }
 
@@ -285,7 +298,7 @@ private final class PosixLock: StorageLock {
   let file: any StorageFile
   private let descriptor: Descriptor
 
-  init(_ descriptor: Descriptor, in directory: DirectoryIdentity) {
+  init(_ descriptor: Descriptor, in directory: FileIdentity) {
     self.descriptor = descriptor
     file = PosixFile(descriptor, in: directory)
   }

@@ -17,6 +17,20 @@ package struct SystemError: Error, Equatable {
   }
 }
 
+/// Which file or directory it is, whatever name or descriptor leads to it.
+///
+/// Two are the same exactly if these are equal, for as long as one of them is open. After that, the
+/// system may give the numbers to another file.
+package struct FileIdentity: Hashable, Sendable {
+  package var device: UInt64
+  package var node: UInt64
+
+  package init(device: UInt64, node: UInt64) {
+    self.device = device
+    self.node = node
+  }
+}
+
 /// A directory of plain files.
 ///
 /// Names are plain file names inside it. All verbs may be called from any thread at once. What is
@@ -39,6 +53,14 @@ package protocol StorageDirectory: AnyObject, Sendable {
 
   /// Removes a name. Files that are open stay readable. Durable after the next `syncDirectory`.
   func remove(_ name: String) throws(SystemError)
+
+  /// Gives a file another name in the directory. An existing file is never replaced (EEXIST).
+  /// Durable after the next `syncDirectory`. A crash before that may leave either name, or both.
+  func rename(_ name: String, to new: String) throws(SystemError)
+
+  /// The file that a name leads to, without opening it. Nil if there is no such name. A link is not
+  /// followed.
+  func identity(of name: String) throws(SystemError) -> FileIdentity?
 
   /// Makes the names in it durable: those made, and those removed.
   func syncDirectory() throws(SystemError)
@@ -109,6 +131,9 @@ package protocol StorageFile: AnyObject, Sendable {
 
   /// The size in bytes.
   func size() throws(SystemError) -> UInt64
+
+  /// Which file it is, whatever name leads to it now.
+  func identity() throws(SystemError) -> FileIdentity
 
   /// Forgets cached bytes, as far as the system lets it, so that the next read asks the disk.
   func dropCache()

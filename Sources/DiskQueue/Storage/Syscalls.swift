@@ -174,6 +174,30 @@ enum Syscalls {
     _ = try check("unlinkat") { unsafe unlinkat(descriptor, name, 0) }
   }
 
+  /// Gives a file of a directory another name, which must be free (EEXIST).
+  ///
+  /// renameat2(2) with RENAME_NOREPLACE, or renameatx_np(2) with RENAME_EXCL. A system or a file
+  /// system without them gets a link under the new name, after which the old name is removed.
+  static func renameFile(
+    inDirectory descriptor: Int32, _ name: String, to new: String
+  ) throws(SystemError) {
+    try checkPath(name, "renameat2")
+    try checkPath(new, "renameat2")
+    do throws(SystemError) {
+      _ = try check("renameat2") {
+        #if canImport(Darwin)
+          unsafe renameatx_np(descriptor, name, descriptor, new, UInt32(RENAME_EXCL))
+        #else
+          unsafe diskqueue_rename_new(descriptor, name, descriptor, new)
+        #endif
+      }
+    } catch {
+      guard [EINVAL, ENOSYS, ENOTSUP].contains(error.errno) else { throw error }
+      _ = try check("linkat") { unsafe linkat(descriptor, name, descriptor, new, 0) }
+      try remove(inDirectory: descriptor, name)
+    }
+  }
+
   static func removeDirectory(inDirectory descriptor: Int32, _ name: String) throws(SystemError) {
     try checkPath(name, "unlinkat")
     _ = try check("unlinkat") { unsafe unlinkat(descriptor, name, AT_REMOVEDIR) }
@@ -199,11 +223,26 @@ enum Syscalls {
     return status
   }
 
-  static func identity(ofDirectory descriptor: Int32) throws(SystemError) -> DirectoryIdentity {
-    let status = try status(descriptor)
-    return DirectoryIdentity(
-      device: UInt64(truncatingIfNeeded: status.st_dev),
-      node: UInt64(truncatingIfNeeded: status.st_ino))
+  /// Which file or directory an open descriptor leads to.
+  static func identity(of descriptor: Int32) throws(SystemError) -> FileIdentity {
+    FileIdentity(try status(descriptor))
+  }
+
+  /// The file that a name of a directory leads to. Nil if there is no such name.
+  static func identity(
+    inDirectory descriptor: Int32, _ name: String
+  ) throws(SystemError) -> FileIdentity? {
+    try checkPath(name, "fstatat")
+    var named = stat()
+    do throws(SystemError) {
+      _ = try check("fstatat") {
+        unsafe fstatat(descriptor, name, &named, AT_SYMLINK_NOFOLLOW)
+      }
+    } catch {
+      guard error.errno == ENOENT else { throw error }
+      return nil
+    }
+    return FileIdentity(named)
   }
 
   static func size(_ descriptor: Int32) throws(SystemError) -> UInt64 {
@@ -319,23 +358,6 @@ enum Syscalls {
       }
     }
   #endif
-
-  /// Whether a name of a directory still leads to an open file.
-  static func leads(
-    _ name: String, inDirectory descriptor: Int32, to file: Int32
-  ) throws(SystemError) -> Bool {
-    let own = try status(file)
-    var named = stat()
-    do throws(SystemError) {
-      _ = try check("fstatat") {
-        unsafe fstatat(descriptor, name, &named, AT_SYMLINK_NOFOLLOW)
-      }
-    } catch {
-      guard error.errno == ENOENT else { throw error }
-      return false
-    }
-    return own.st_dev == named.st_dev && own.st_ino == named.st_ino
-  }
 
   static func truncate(_ descriptor: Int32, to count: UInt64) throws(SystemError) {
     guard let count = off_t(exactly: count) else {
@@ -585,5 +607,13 @@ enum Syscalls {
     }
 
     func wakeAll() { unsafe pthread_cond_broadcast(condition) }
+  }
+}
+
+extension FileIdentity {
+  fileprivate init(_ status: stat) {
+    self.init(
+      device: UInt64(truncatingIfNeeded: status.st_dev),
+      node: UInt64(truncatingIfNeeded: status.st_ino))
   }
 }

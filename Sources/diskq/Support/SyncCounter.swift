@@ -29,6 +29,12 @@ final class SyncCounter: TopicStorage {
   }
 
   func remove(_ name: String) throws(SystemError) { try base.remove(name) }
+  func rename(_ name: String, to new: String) throws(SystemError) {
+    try base.rename(name, to: new)
+  }
+  func identity(of name: String) throws(SystemError) -> FileIdentity? {
+    try base.identity(of: name)
+  }
   func syncDirectory() throws(SystemError) { try base.syncDirectory() }
   func syncParent() throws(SystemError) { try base.syncParent() }
   func lock() throws(SystemError) -> any StorageLock { try base.lock() }
@@ -71,6 +77,7 @@ private final class CountedFile: StorageFile {
 
   func truncate(to count: UInt64) throws(SystemError) { try base.truncate(to: count) }
   func size() throws(SystemError) -> UInt64 { try base.size() }
+  func identity() throws(SystemError) -> FileIdentity { try base.identity() }
   func reserve(_ count: UInt64, at offset: UInt64) -> Bool { base.reserve(count, at: offset) }
   func dropCache() { base.dropCache() }
 }

@@ -50,6 +50,12 @@ final class ShortWriteStorage: TopicStorage {
   }
 
   func remove(_ name: String) throws(SystemError) { try base.remove(name) }
+  func rename(_ name: String, to new: String) throws(SystemError) {
+    try base.rename(name, to: new)
+  }
+  func identity(of name: String) throws(SystemError) -> FileIdentity? {
+    try base.identity(of: name)
+  }
   func syncDirectory() throws(SystemError) { try base.syncDirectory() }
   func syncParent() throws(SystemError) { try base.syncParent() }
   func lock() throws(SystemError) -> any StorageLock { try base.lock() }
@@ -89,6 +95,7 @@ final class ShortWriteStorage: TopicStorage {
     func sync() throws(SystemError) { try base.sync() }
     func truncate(to count: UInt64) throws(SystemError) { try base.truncate(to: count) }
     func size() throws(SystemError) -> UInt64 { try base.size() }
+    func identity() throws(SystemError) -> FileIdentity { try base.identity() }
     func reserve(_ count: UInt64, at offset: UInt64) -> Bool { base.reserve(count, at: offset) }
     func dropCache() { base.dropCache() }
   }
@@ -135,6 +142,12 @@ final class ShortWriteStorage: TopicStorage {
       Lock(try base.lock(name, creating: creating), storage)
     }
 
+    func rename(_ name: String, to new: String) throws(SystemError) {
+      try base.rename(name, to: new)
+    }
+    func identity(of name: String) throws(SystemError) -> FileIdentity? {
+      try base.identity(of: name)
+    }
     func syncDirectory() throws(SystemError) { try base.syncDirectory() }
     func syncParent() throws(SystemError) { try base.syncParent() }
 

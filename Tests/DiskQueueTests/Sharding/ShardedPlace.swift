@@ -68,6 +68,12 @@ final class SimulatedShards: Sendable {
       try base.open(name, writable: writable)
     }
     func create(_ name: String) throws(SystemError) -> any StorageFile { try base.create(name) }
+    func rename(_ name: String, to new: String) throws(SystemError) {
+      try base.rename(name, to: new)
+    }
+    func identity(of name: String) throws(SystemError) -> FileIdentity? {
+      try base.identity(of: name)
+    }
     func syncDirectory() throws(SystemError) { try base.syncDirectory() }
     func syncParent() throws(SystemError) { try base.syncParent() }
     func lock() throws(SystemError) -> any StorageLock { try base.lock() }

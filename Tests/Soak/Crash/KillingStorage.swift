@@ -113,6 +113,12 @@ final class KillingStorage: TopicStorage {
     state.withLock { $0.hasRemoved = true }
   }
 
+  func rename(_ name: String, to new: String) throws(SystemError) {
+    try base.rename(name, to: new)
+  }
+  func identity(of name: String) throws(SystemError) -> FileIdentity? {
+    try base.identity(of: name)
+  }
   func syncDirectory() throws(SystemError) {
     let call = state.withLock { state -> CrashCall in
       defer { state.hasUnsyncedName = false }
@@ -244,6 +250,8 @@ private final class KillingSlab: StorageFile {
 
   func size() throws(SystemError) -> UInt64 { try base.size() }
 
+  func identity() throws(SystemError) -> FileIdentity { try base.identity() }
+
   func reserve(_ count: UInt64, at offset: UInt64) -> Bool { base.reserve(count, at: offset) }
 
   func dropCache() {
@@ -311,6 +319,12 @@ private final class KillingDirectory: StorageDirectory {
     try trap.around(.removeCursor) { () throws(SystemError) in try base.remove(name) }
   }
 
+  func rename(_ name: String, to new: String) throws(SystemError) {
+    try base.rename(name, to: new)
+  }
+  func identity(of name: String) throws(SystemError) -> FileIdentity? {
+    try base.identity(of: name)
+  }
   func syncDirectory() throws(SystemError) {
     try trap.around(.syncCursorName) { () throws(SystemError) in try base.syncDirectory() }
   }
@@ -359,6 +373,8 @@ private final class KillingCursor: StorageFile {
   func truncate(to count: UInt64) throws(SystemError) { try base.truncate(to: count) }
 
   func size() throws(SystemError) -> UInt64 { try base.size() }
+
+  func identity() throws(SystemError) -> FileIdentity { try base.identity() }
 
   func reserve(_ count: UInt64, at offset: UInt64) -> Bool { base.reserve(count, at: offset) }
 
