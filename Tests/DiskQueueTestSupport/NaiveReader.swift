@@ -37,6 +37,10 @@ public struct NaiveResult: Sendable {
   public var isClean: Bool
   /// Why a slab was refused, if one was.
   public var refused: String?
+
+  public var records: [NaiveRecord] {
+    events.compactMap { if case .record(let record) = $0 { record } else { nil } }
+  }
 }
 
 /// Reads a quiet topic from its earliest record to the end of its log: the tests' second reader.

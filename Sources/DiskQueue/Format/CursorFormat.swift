@@ -59,7 +59,7 @@ package struct CursorSlot: Equatable, Sendable {
   }
 
   /// - Precondition: `bytes` holds at least 64 bytes.
-  func encode(into bytes: inout MutableRawSpan) {
+  package func encode(into bytes: inout MutableRawSpan) {
     bytes.store(Self.magic, at: Offset.magic)
     bytes.store(Self.version, at: Offset.version)
     bytes.store(0 as UInt16, at: Offset.zero)
@@ -109,7 +109,7 @@ package struct CursorSlots: Equatable, Sendable {
   }
 
   /// Where the slot of a generation stands in the file.
-  static func offset(ofGeneration generation: UInt64) -> UInt64 { generation % 2 * spacing }
+  package static func offset(ofGeneration generation: UInt64) -> UInt64 { generation % 2 * spacing }
 
   /// Judges a whole file; what is missing at its end counts as zeros.
   ///

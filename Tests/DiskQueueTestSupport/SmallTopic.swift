@@ -1,31 +1,30 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-import DiskQueue
-import DiskQueueTestSupport
+package import DiskQueue
 
 /// A topic of several slabs and two epochs, closed, and what is in it.
-struct SmallTopic {
-  let storage = SimulatedStorage()
-  private(set) var records: [NaiveRecord] = []
+package struct SmallTopic {
+  package let storage = SimulatedStorage()
+  package private(set) var records: [NaiveRecord] = []
 
-  static let options = {
+  package static let options = {
     var options = QueueWriter.Options()
     options.slabSize = .kibibytes(4)
     options.bufferSize = .kibibytes(4)
     return options
   }()
 
-  static let readerOptions = {
+  package static let readerOptions = {
     var options = QueueReader.Options()
     options.bufferSize = .kibibytes(4)
     return options
   }()
 
-  var topic: Topic { Topic(storage: storage) }
+  package var topic: Topic { Topic(storage: storage) }
 
   /// Two slabs and a kill; a slab and a half, closed; opened again, up to the next slab; closed.
-  init() throws {
+  package init() throws {
     let environment = Environment.simulated()
     let first = try QueueWriter(topic: topic, options: Self.options, environment: environment)
     try append(30, to: first, syncingEvery: 9)
@@ -53,7 +52,7 @@ struct SmallTopic {
   }
 
   /// Bytes that no other record has, unless they are none.
-  static func payload(_ number: UInt64, length: Int) -> [UInt8] {
+  package static func payload(_ number: UInt64, length: Int) -> [UInt8] {
     var random = SeededGenerator(seed: number)
     return (0..<length).map { _ in UInt8(truncatingIfNeeded: random.next()) }
   }

@@ -286,7 +286,8 @@ struct RecordsTests {
 
   @Test("a sequence that is dropped while it waits goes with its watch; what comes reaches others")
   func droppedWhileWaiting() async throws {
-    let storage = WatchedStorage()
+    let (made, gone) = (Progress(), Progress())
+    let storage = WatchedStorage(onMade: { made.advance() }, onGone: { gone.advance() })
     let topic = Topic(storage: storage)
     let writer = try QueueWriter(topic: topic)
     try append(0..<3, to: writer)
@@ -304,10 +305,10 @@ struct RecordsTests {
       #expect(await queueError { try await task.value }?.code == .cancelled)
     }
     // Whatever the threads are at, they come to an end, and the last reference with them.
-    try await storage.gone.wait(for: 100)
-    #expect(storage.made.value == 100)
+    try await gone.wait(for: 100)
+    #expect(made.value == 100)
     try append(4..<5, to: writer)
-    #expect(storage.gone.value == 100)
+    #expect(gone.value == 100)
   }
 
   @Test(

@@ -1,33 +1,35 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-import DiskQueueTestSupport
-
-@testable import DiskQueue
+package import DiskQueue
 
 /// A topic on a simulated disk to be cleaned: made by a writer of small slabs, or forged.
-struct CleaningTopic {
-  let storage = SimulatedStorage()
-  let clock = ManualClock()
-  static let topicID: UInt64 = 77
+package struct CleaningTopic {
+  package let storage = SimulatedStorage()
+  package let clock = ManualClock()
+  package static let topicID: UInt64 = 77
 
-  var topic: Topic { Topic(storage: storage) }
-  var bases: [UInt64] { storage.slabs.keys.sorted() }
+  package init() {}
+
+  package var topic: Topic { Topic(storage: storage) }
+  package var bases: [UInt64] { storage.slabs.keys.sorted() }
   /// The sizes of the slabs, by address.
-  var sizes: [UInt64] { storage.slabs.sorted { $0.key < $1.key }.map { UInt64($0.value.count) } }
+  package var sizes: [UInt64] {
+    storage.slabs.sorted { $0.key < $1.key }.map { UInt64($0.value.count) }
+  }
 
-  func cleaner() throws -> SlabCleaner {
+  package func cleaner() throws -> SlabCleaner {
     try SlabCleaner(topic: topic, environment: fixedEnvironment(clock))
   }
 
-  func writer() throws -> QueueWriter {
+  package func writer() throws -> QueueWriter {
     try QueueWriter(
       topic: topic, options: SmallTopic.options,
       environment: fixedEnvironment(clock, topicID: Self.topicID))
   }
 
   /// Appends records of 700 bytes, each of its own, until there are so many slabs more.
-  func roll(_ writer: QueueWriter, times: Int) throws {
+  package func roll(_ writer: QueueWriter, times: Int) throws {
     let slabs = storage.slabs.count + times
     while storage.slabs.count < slabs {
       let position = writer.position.rawValue
@@ -36,14 +38,14 @@ struct CleaningTopic {
   }
 
   /// A closed topic of so many slabs.
-  func fill(slabs: Int) throws {
+  package func fill(slabs: Int) throws {
     let writer = try writer()
     try roll(writer, times: slabs - storage.slabs.count)
     try writer.close()
   }
 
   /// Puts a cursor of these slots, each where its generation belongs.
-  func putCursor(
+  package func putCursor(
     _ name: String, _ slots: CursorSlot..., isSynced: Bool = true
   ) throws {
     var bytes = [UInt8](repeating: 0, count: CursorSlots.byteCount)
@@ -51,7 +53,7 @@ struct CleaningTopic {
     try putCursor(name, bytes: bytes, isSynced: isSynced)
   }
 
-  func put(_ slot: CursorSlot, in bytes: inout [UInt8]) {
+  package func put(_ slot: CursorSlot, in bytes: inout [UInt8]) {
     var encoded = [UInt8](repeating: 0, count: CursorSlot.byteCount)
     var span = encoded.mutableSpan
     var raw = span.mutableBytes
@@ -60,11 +62,11 @@ struct CleaningTopic {
     bytes.replaceSubrange(start..<start + encoded.count, with: encoded)
   }
 
-  func putCursor(_ name: String, bytes: [UInt8], isSynced: Bool = true) throws {
+  package func putCursor(_ name: String, bytes: [UInt8], isSynced: Bool = true) throws {
     try putFile(CursorName.string(name), bytes: bytes, isSynced: isSynced)
   }
 
-  func putFile(_ name: String, bytes: [UInt8], isSynced: Bool = true) throws {
+  package func putFile(_ name: String, bytes: [UInt8], isSynced: Bool = true) throws {
     let directory = try storage.consumers(creating: true)
     try? directory.remove(name)
     let file = try directory.create(name)
@@ -76,20 +78,14 @@ struct CleaningTopic {
     }
   }
 
-  func slot(
+  package func slot(
     _ address: UInt64, generation: UInt64 = 1, topicID: UInt64 = Self.topicID
   ) -> CursorSlot {
     CursorSlot(generation: generation, topicID: topicID, address: address, ordinal: 0)
-  }
-
-  /// Who holds what, as the cleaner reads it.
-  func holds(_ protected: Retention.Consumers = .protected) throws -> ConsumerHolds {
-    try ConsumerHolds(
-      of: storage, protecting: protected, topicID: Self.topicID, beginsWithVersion1: false)
   }
 }
 
 extension Retention {
   /// Everything goes that may.
-  static let nothing = Retention(records: 0, minimumBytes: .bytes(0))
+  package static let nothing = Retention(records: 0, minimumBytes: .bytes(0))
 }

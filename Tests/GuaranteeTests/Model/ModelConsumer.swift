@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DiskQueue
+import DiskQueueTestSupport
 
 /// A consumer as the model knows it: what it was given, what of it was acknowledged, and between
 /// which ordinals its durable cursor must stand.

@@ -1,15 +1,14 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-import DiskQueue
-import DiskQueueTestSupport
+internal import DiskQueue
 
 /// What is wrong with the order in which a topic was made durable; nil: nothing.
 ///
 /// Nothing in a slab is synced before the directory was since the slab was made, nor in a new topic
 /// before the directory that holds the topic was; nothing at an address is synced before everything
 /// below it is.
-func orderFault(in calls: [SimulatedStorage.Call]) -> String? {
+package func orderFault(in calls: [SimulatedStorage.Call]) -> String? {
   // Of each slab, the lowest address that was written since it was synced.
   var written: [UInt64: UInt64] = [:]
   var made: Set<UInt64> = []

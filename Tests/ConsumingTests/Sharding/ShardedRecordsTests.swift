@@ -649,7 +649,8 @@ struct ShardedRecordsTests {
 
   @Test("a sequence that nobody wants any more ends its thread and its watches")
   func ends() async throws {
-    let storage = WatchedStorage()
+    let (made, gone) = (Progress(), Progress())
+    let storage = WatchedStorage(onMade: { made.advance() }, onGone: { gone.advance() })
     let shards = SimulatedShards()
     let topic = ShardedTopic(root: shards.root, shards: 1, by: Self.byFirstByte) { _ in
       Topic(storage: storage)
@@ -661,10 +662,10 @@ struct ShardedRecordsTests {
     do {
       var iterator = try topic.records(following: true).makeAsyncIterator()
       #expect(try await iterator.next()?.record.text == "0: 0")
-      #expect(storage.made.value == 1)
+      #expect(made.value == 1)
     }
-    try await storage.gone.wait(for: 1)
-    #expect(storage.gone.value == 1)
+    try await gone.wait(for: 1)
+    #expect(gone.value == 1)
     try await writer.close()
   }
 }

@@ -1,31 +1,32 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-import DiskQueue
-import DiskQueueTestSupport
+package import DiskQueue
 import Synchronization
 
 /// Losses, as they are told.
-final class Told: Sendable {
+package final class Told: Sendable {
   private let state = Mutex<[Loss]>([])
-  var losses: [Loss] { state.withLock { $0 } }
-  func take(_ loss: Loss) { state.withLock { $0.append(loss) } }
-  func forget() { state.withLock { $0 = [] } }
+  package init() {}
+
+  package var losses: [Loss] { state.withLock { $0 } }
+  package func take(_ loss: Loss) { state.withLock { $0.append(loss) } }
+  package func forget() { state.withLock { $0 = [] } }
 }
 
 /// Small topics with records whose payloads tell their ordinals.
-enum ConsumerTopic {
-  static func text(_ ordinal: Int) -> String {
+package enum ConsumerTopic {
+  package static func text(_ ordinal: Int) -> String {
     "record \(ordinal) " + String(repeating: "·", count: 20 + ordinal % 23)
   }
 
-  static func open(_ topic: Topic) throws -> QueueWriter {
+  package static func open(_ topic: Topic) throws -> QueueWriter {
     try QueueWriter(topic: topic, options: SmallTopic.options, environment: .simulated())
   }
 
   /// Appends records and closes, or dies unsynced.
   @discardableResult
-  static func append(_ range: Range<Int>, to topic: Topic, closing: Bool = true) throws
+  package static func append(_ range: Range<Int>, to topic: Topic, closing: Bool = true) throws
     -> [Address]
   {
     let writer = try open(topic)
@@ -40,7 +41,7 @@ enum ConsumerTopic {
   }
 
   /// The bytes of a slab that queuefka wrote.
-  static func version1Slab(_ range: Range<Int>) -> [UInt8] {
+  package static func version1Slab(_ range: Range<Int>) -> [UInt8] {
     range.reduce(into: []) { slab, number in
       let payload = Array(text(number).utf8)
       withUnsafeBytes(of: UInt32(payload.count).littleEndian) { slab += $0 }
@@ -49,19 +50,19 @@ enum ConsumerTopic {
     }
   }
 
-  static func memory(_ count: Int) throws -> Topic {
+  package static func memory(_ count: Int) throws -> Topic {
     let topic = Topic.memory()
     try append(0..<count, to: topic)
     return topic
   }
 
-  static let options = {
+  package static let options = {
     var options = QueueConsumer.Options()
     options.bufferSize = .kibibytes(4)
     return options
   }()
 
-  static func consumer(
+  package static func consumer(
     _ topic: Topic, _ name: String = "reader", from start: Topic.Position = .earliest,
     options: QueueConsumer.Options = ConsumerTopic.options, told: Told? = nil,
     background: Environment.Background = .manual
@@ -74,21 +75,23 @@ enum ConsumerTopic {
   }
 
   /// The records up to the end, in batches, unacknowledged.
-  static func drain(_ consumer: QueueConsumer, upTo count: Int = 7) async throws -> [QueueRecord] {
+  package static func drain(_ consumer: QueueConsumer, upTo count: Int = 7) async throws
+    -> [QueueRecord]
+  {
     var records: [QueueRecord] = []
     for try await batch in consumer.batches(upTo: count, following: false) { records += batch }
     return records
   }
 
-  static func texts(_ range: Range<Int>) -> [String] { range.map(text) }
+  package static func texts(_ range: Range<Int>) -> [String] { range.map(text) }
 }
 
 extension [QueueRecord] {
-  var texts: [String] { map { $0.text ?? "?" } }
+  package var texts: [String] { map { $0.text ?? "?" } }
 }
 
 /// The error that an asynchronous `body` throws, if it is one of the queue's.
-func queueError(_ body: () async throws -> Void) async -> QueueError? {
+package func queueError(_ body: () async throws -> Void) async -> QueueError? {
   do {
     try await body()
     return nil
@@ -99,7 +102,7 @@ func queueError(_ body: () async throws -> Void) async -> QueueError? {
 
 extension Topic {
   /// Puts the bytes of a cursor's file there, durably.
-  func putCursor(_ name: String, _ bytes: [UInt8]) throws {
+  package func putCursor(_ name: String, _ bytes: [UInt8]) throws {
     let storage = try openForReading()
     let directory = try storage.consumers(creating: true)
     let file = name + ".cursor"
@@ -112,7 +115,7 @@ extension Topic {
   }
 
   /// The bytes of a cursor's file, as a reader sees them.
-  func cursor(_ name: String) throws -> [UInt8] {
+  package func cursor(_ name: String) throws -> [UInt8] {
     let directory = try openForReading().consumers(creating: false)
     let file = try directory.open(name + ".cursor", writable: false)
     let target = UnsafeMutableRawBufferPointer.allocate(
@@ -122,13 +125,13 @@ extension Topic {
     return Array(target.prefix(count))
   }
 
-  func cursorSlots(_ name: String) throws -> CursorSlots.Content {
+  package func cursorSlots(_ name: String) throws -> CursorSlots.Content {
     let bytes = try cursor(name)
     return CursorSlots.read(bytes.span.bytes)
   }
 
   /// The names in its consumers' directory, which is made if need be.
-  func cursorFiles() throws -> [String] {
+  package func cursorFiles() throws -> [String] {
     var names: [String] = []
     try openForReading().consumers(creating: true).forEachName { names.append($0) }
     return names.sorted()
@@ -136,16 +139,18 @@ extension Topic {
 }
 
 /// How many are within something at a time.
-final class Occupancy: Sendable {
+package final class Occupancy: Sendable {
   private let state = Mutex((now: 0, most: 0))
-  var most: Int { state.withLock { $0.most } }
+  package init() {}
 
-  func enter() {
+  package var most: Int { state.withLock { $0.most } }
+
+  package func enter() {
     state.withLock {
       $0.now += 1
       $0.most = max($0.most, $0.now)
     }
   }
 
-  func leave() { state.withLock { $0.now -= 1 } }
+  package func leave() { state.withLock { $0.now -= 1 } }
 }

@@ -222,9 +222,3 @@ extension Program {
       "\(missing.count) records are missing, and \(total) reported lost")
   }
 }
-
-extension NaiveResult {
-  var records: [NaiveRecord] {
-    events.compactMap { if case .record(let record) = $0 { record } else { nil } }
-  }
-}

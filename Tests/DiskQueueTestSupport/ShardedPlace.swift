@@ -1,17 +1,15 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-import DiskQueueTestSupport
+package import DiskQueue
 import Synchronization
 
-@testable import DiskQueue
-
 /// Where the shards of a test lie.
-enum ShardedPlace: CaseIterable {
+package enum ShardedPlace: CaseIterable {
   case memory, disk
 
   /// A new topic there, and what keeps its directory.
-  func make(
+  package func make(
     shards: Int = 10, by sharder: ShardedTopic.Sharder = .hash
   ) throws -> (topic: ShardedTopic, directory: TemporaryDirectory?) {
     switch self {
@@ -25,13 +23,13 @@ enum ShardedPlace: CaseIterable {
 }
 
 /// Shards on simulated disks of their own.
-final class SimulatedShards: Sendable {
-  let root: SimulatedStorage
+package final class SimulatedShards: Sendable {
+  package let root: SimulatedStorage
   private let shards = Mutex<[Int: SimulatedStorage]>([:])
 
-  init(_ root: SimulatedStorage = SimulatedStorage()) { self.root = root }
+  package init(_ root: SimulatedStorage = SimulatedStorage()) { self.root = root }
 
-  subscript(shard: Int) -> SimulatedStorage {
+  package subscript(shard: Int) -> SimulatedStorage {
     shards.withLock { shards in
       if let known = shards[shard] { return known }
       let new = SimulatedStorage(seed: UInt64(shard) + 1)
@@ -43,7 +41,7 @@ final class SimulatedShards: Sendable {
   /// Those that were asked for.
   fileprivate var made: [Int] { shards.withLock { $0.keys.sorted() } }
 
-  func topic(shards: Int? = nil, by sharder: ShardedTopic.Sharder = .hash) -> ShardedTopic {
+  package func topic(shards: Int? = nil, by sharder: ShardedTopic.Sharder = .hash) -> ShardedTopic {
     ShardedTopic(root: Root(self), shards: shards, by: sharder) { [self] in
       Topic(storage: self[$0])
     }
@@ -68,10 +66,10 @@ final class SimulatedShards: Sendable {
       try base.open(name, writable: writable)
     }
     func create(_ name: String) throws(SystemError) -> any StorageFile { try base.create(name) }
-    func rename(_ name: String, to new: String) throws(SystemError) {
+    package func rename(_ name: String, to new: String) throws(SystemError) {
       try base.rename(name, to: new)
     }
-    func identity(of name: String) throws(SystemError) -> FileIdentity? {
+    package func identity(of name: String) throws(SystemError) -> FileIdentity? {
       try base.identity(of: name)
     }
     func syncDirectory() throws(SystemError) { try base.syncDirectory() }
@@ -91,7 +89,7 @@ final class SimulatedShards: Sendable {
 }
 
 /// What all shards hold, read shard by shard.
-func readShards(_ topic: ShardedTopic) throws -> [Int: [String]] {
+package func readShards(_ topic: ShardedTopic) throws -> [Int: [String]] {
   var texts: [Int: [String]] = [:]
   for shard in 0..<(try topic.shardCount()) {
     do throws(QueueError) {
