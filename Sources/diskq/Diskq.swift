@@ -18,6 +18,12 @@ struct Diskq: ParsableCommand {
 
       The exit status is 0 if it was done, 1 if damage or loss was found, 2 if it could not be done, \
       and 64 for wrong usage.
+
+      Ctrl-C, SIGTERM and SIGHUP stop every command. Where a stop is the only end there is (--follow, \
+      info --watch, append from a pipe or a terminal) the status is as above. Otherwise the work is \
+      not done: the command ends by the signal, which a shell shows as 130, 143 or 129, and what it \
+      has changed until then is said. When nobody reads standard output any more, commands that print \
+      what is there end with 0.
       """,
     version: version,
     subcommands: [
@@ -28,7 +34,14 @@ struct Diskq: ParsableCommand {
 
   static func main() {
     System.occupyStandardDescriptors()
-    System.ignoreSignalsOfWrites()
+    System.prepareSignals()
+    System.endOnSignalsAsFirstProcess()
+    guard hasArguments(CommandLine.arguments) else {
+      Messages.say(
+        "the arguments of this process cannot be read: mount /proc (mount -t proc proc /proc), and"
+          + " start it with its name as the first argument")
+      System.leave(Status.usage)
+    }
     do {
       var command = try parseAsRoot()
       try command.run()
@@ -38,9 +51,18 @@ struct Diskq: ParsableCommand {
     } catch let error as Failure {
       Messages.say(error)
       System.leave(Status.failed)
+    } catch let error as Interrupted {
+      System.end(bySignal: error.signal)
     } catch {
       // Help, the version, wrong usage, and the statuses of commands that were done.
       exit(withError: error)
     }
+  }
+
+  /// Whether there is at least this program's name. Swift reads the arguments from /proc and takes
+  /// them for none where that is missing. Linux puts an empty one where a program is started with
+  /// none.
+  static func hasArguments(_ arguments: [String]) -> Bool {
+    arguments.count > 1 || arguments.first?.isEmpty == false
   }
 }

@@ -73,7 +73,7 @@ struct ConsumeTests {
 
   @Test(
     "a follower gets what is appended, and a signal ends it with all acknowledged",
-    arguments: [SIGINT, SIGTERM])
+    arguments: [SIGINT, SIGTERM, SIGHUP])
   func follow(signal: Int32) throws {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")

@@ -18,7 +18,7 @@ struct FollowTests {
 
   @Test(
     "it prints what is there, then what another process flushes, and ends on a signal",
-    arguments: [SIGINT, SIGTERM])
+    arguments: [SIGINT, SIGTERM, SIGHUP])
   func follows(signal: Int32) throws {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")

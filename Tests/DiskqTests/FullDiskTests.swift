@@ -26,6 +26,11 @@ import Testing
       let appended = try disk.run("append", topic, try input(other), "--slab-size", "64KiB")
       #expect(appended.status == 2)
       #expect(appended.errors.contains("free some space, and try again"))
+      let stored = try disk.run("read", topic).lines.count - 1
+      #expect(
+        appended.errorLines.last
+          == "diskq: stored \(stored) records of \(other.at("input")), up to line \(stored), and"
+          + " nothing of the rest [\(topic)]")
       // Acknowledging needs no room.
       let consumed = try disk.run("consume", topic, "--consumer", "one")
       #expect(consumed.status == 0, "\(consumed.errors)")

@@ -51,7 +51,7 @@ struct KillTests {
         acknowledged[address] = text
       }
       let outcome = try program.outcome()
-      #expect(outcome.status == -1)
+      #expect(outcome.status == 128 + SIGKILL)
     }
 
     var reader = try QueueReader(topic: Topic(topic))

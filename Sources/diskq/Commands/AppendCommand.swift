@@ -21,8 +21,11 @@ struct AppendCommand: ParsableCommand {
       The times of --flush-every and --sync-every count from the first record that waits, and need no \
       further input.
 
-      Ctrl-C and SIGTERM end it as if the input had ended: what was acknowledged is kept. A second \
-      signal, a second later or more, ends it at once.
+      Ctrl-C, SIGTERM and SIGHUP stop it in order: the records that it took are stored and synced. \
+      They are the end of a pipe or a terminal, and the status is then 0. A plain file has an end of \
+      its own: stopped before that, or ended by an error such as a full disk, it says how many records \
+      of which file are stored, and ends with another status than 0. If that is line 1000, tail -n \
+      +1001 FILE prints the rest. A second signal, a second later or more, ends it at once.
       """)
 
   @Argument(help: "The topic's directory.", completion: .directory)
@@ -130,49 +133,88 @@ struct AppendCommand: ParsableCommand {
   func run() throws {
     let files = files.isEmpty ? ["-"] : files
     for file in files where file != "-" { try System.checkReadable(file) }
-    let stop = try StopSignals.caught()
+    // Nobody would learn of a record that is appended after who reads the addresses has gone.
+    let stop = try StopSignals.caught(orClosedOutput: printAddresses)
     let writer = try QueueWriter(topic: Topic(topic), options: options)
     RecoveryMessages.say(writer.recovery, position: writer.position, path: topic)
 
+    let start = writer.position
     var appending = Appending(
       writer, ensuring: ensure.durability, printsAddresses: printAddresses,
       waitingForRoomUntil: whenFull == .wait ? stop : nil)
-    var failure: (any Error)?
+    var inputs = AppendedInputs(
+      total: files.count, isLines: framing == .delimiter(Delimiter.newline.byte))
+    var failures: [any Error] = []
     do {
-      try take(files, stop, &appending)
+      try take(files, stop, &appending, &inputs)
     } catch {
-      failure = error
+      failures.append(error)
     }
+    var stored = writer.statistics.records
     // Whatever happened, what was taken is kept, and said to be.
     do {
       try appending.finish()
     } catch {
       // A full disk, say, fails the record and the close alike: once is enough.
-      if let failure, "\(error)" != "\(failure)" { Messages.say(failure) }
-      throw error
+      if !failures.contains(where: { "\($0)" == "\(error)" }) { failures.append(error) }
+      stored = storedRecords(of: writer, from: start, after: error)
     }
-    if let failure { throw failure }
+    guard !failures.isEmpty else { return }
+    let sentence = "\(inputs.sentence(stored: stored)) [\(topic)]"
+    if let interrupted = failures.first as? Interrupted, failures.count == 1 {
+      Messages.say("\(interrupted): \(sentence)")
+      throw interrupted
+    }
+    for failure in failures { Messages.say(failure) }
+    Messages.say(sentence)
+    throw ExitCode(Status.failed)
+  }
+
+  /// How many of the records that were appended are in the topic, which could not be closed.
+  private func storedRecords(
+    of writer: QueueWriter, from start: Address, after error: any Error
+  ) -> UInt64 {
+    let statistics = writer.statistics
+    let synced = statistics.records - statistics.unsyncedRecords
+    // A full disk takes nothing back that readers see. A failed sync may.
+    guard (error as? QueueError)?.code != .syncFailed else { return synced }
+    do {
+      var reader = try QueueReader(topic: Topic(topic), from: .address(start))
+      guard let first = try reader.nextCopy(),
+        let next = try TopicInfo(of: Topic(topic)).nextOrdinal
+      else { return synced }
+      return next - first.ordinal
+    } catch {
+      // They were dropped, say: what is known is the least.
+      return synced
+    }
   }
 
   private func take(
-    _ files: [String], _ stop: StopSignals, _ appending: inout Appending
+    _ files: [String], _ stop: StopSignals, _ appending: inout Appending,
+    _ inputs: inout AppendedInputs
   ) throws {
-    for file in files {
+    for (index, file) in files.enumerated() {
       var input = try RecordInput(
         path: file, framing: framing, maximumPayload: Int(maximumPayload.count.bytes), stop: stop)
+      defer { inputs.add(input.name, records: input.records) }
       while true {
         while let payload = try input.next() {
           guard try appending.append(payload) else {
-            return Messages.say(
-              "stopped while the topic was full: \(input.lastPlace) waited for room, and was not"
-                + " taken [\(topic)]")
+            Messages.say(
+              "the topic was full: \(input.lastPlace) waited for room, and was not taken [\(topic)]"
+            )
+            throw stop.interruption
           }
         }
         guard !input.isAtEnd else { break }
         if !input.isReady { try appending.settleBeforeWaiting() }
         try input.fill()
       }
-      guard !input.isStopped else { return }
+      guard input.isStopped else { continue }
+      let isDone = input.isEndless && index == files.count - 1 && stop.cause != .closedOutput
+      if isDone { return }
+      throw stop.interruption
     }
   }
 }

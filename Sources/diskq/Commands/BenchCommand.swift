@@ -10,8 +10,8 @@ struct BenchCommand: ParsableCommand {
     abstract: "Measures a disk: appends, reads and syncs beside raw ones, and what that means.",
     discussion: """
       It works in a new directory, diskq-bench-…, below the one that is named, and removes it at the \
-      end, also after an error, Ctrl-C or SIGTERM; a second signal, a second later or more, ends it at \
-      once, and leaves the directory. It needs \(HumanSize.text(BenchScratch.mostBytes)) of room, and \
+      end, also after an error, Ctrl-C, SIGTERM or SIGHUP; it then ends by that signal, and prints no \
+      figures. A second signal, a second later or more, ends it at once, and leaves the directory. It needs \(HumanSize.text(BenchScratch.mostBytes)) of room, and \
       touches nothing else.
 
       All are measured in turn, in \(BenchRun.rounds) rounds. What goes through the system's cache is \
@@ -55,6 +55,9 @@ struct BenchCommand: ParsableCommand {
       case .failure(let error): Messages.say(error)
       }
       throw error
+    }
+    if case .failure(let interrupted as Interrupted) = measured {
+      Messages.say("\(interrupted); nothing was measured")
     }
     let (results, fileSystem) = try measured.get()
     try print(results, fileSystem)

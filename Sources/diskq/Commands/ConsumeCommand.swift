@@ -12,8 +12,9 @@ struct ConsumeCommand: ParsableCommand {
       The position is kept in the topic under the consumer's name, durably. A record is acknowledged \
       once it was written to standard output, or once the command of --exec has exited with 0; what \
       was not acknowledged comes again the next time. So every record comes at least once, and after \
-      a crash some come twice: up to 500 that were printed, one that was handed to a command. What \
-      was written to a pipe counts as handed over: use --limit, and not head, to take a few.
+      a crash some come twice: up to 500 that were printed, one that was handed to a command. A record \
+      that was written to a pipe is handed over when its reader has taken it. A reader takes more than \
+      it shows: use --limit, and not head, to take a few.
 
       A command is run by /bin/sh, with the record on its standard input, and its topic, address and \
       ordinal in DISKQ_TOPIC, DISKQ_ADDRESS and DISKQ_ORDINAL. Where it fails, it is run again after \
@@ -22,9 +23,11 @@ struct ConsumeCommand: ParsableCommand {
       TOPIC.dead, and the next one comes: read --dead-letters prints what is there. A command that \
       the shell cannot run (126, 127) is not tried again.
 
-      Every loss is told on standard error, and the exit status is then 1 at the end. Ctrl-C and \
-      SIGTERM end it at once, but behind a command that runs: what was acknowledged is kept. A second \
-      signal, a second later or more, waits for nothing.
+      Every loss is told on standard error, and the exit status is then 1 at the end. Ctrl-C, SIGTERM \
+      and SIGHUP stop it at once, or after the command that runs: what was acknowledged is kept. With \
+      --follow the status is then 0; without it the command ends by the signal, unless it was done. A \
+      second signal, a second later or more, waits for nothing. When nobody reads standard output any \
+      more, it ends with 0, also while it waits.
       """)
 
   @Argument(help: "The topic's directory.", completion: .directory)
@@ -100,15 +103,15 @@ struct ConsumeCommand: ParsableCommand {
 
   func run() throws {
     // Before any thread.
-    let stop = try StopSignals.caught()
+    let stop = try StopSignals.caught(orClosedOutput: exec == nil)
     let consumer = try QueueConsumer(
       topic: Topic(topic), name: consumer, from: from?.position ?? .earliest, options: options)
     let consuming = Consuming(
       consumer: consumer, path: topic, target: target, follows: follow, limit: limit ?? .max,
       stop: stop)
-    let isLossy: Bool
+    let ending: Consuming.Ending
     do {
-      isLossy = try runTask(cancelledBy: stop) { try await consuming.run() }
+      ending = try runTask(cancelledBy: stop) { try await consuming.run() }
     } catch {
       // Whatever happened, what was acknowledged is kept.
       do throws(QueueError) {
@@ -120,6 +123,7 @@ struct ConsumeCommand: ParsableCommand {
       throw error
     }
     try consumer.close()
-    if isLossy { throw leaveDamaged() }
+    if ending.isCutShort, !follow, stop.cause != .closedOutput { throw stop.interruption }
+    if ending.isLossy { throw leaveDamaged() }
   }
 }

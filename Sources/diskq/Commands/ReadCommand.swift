@@ -16,8 +16,9 @@ struct ReadCommand: ParsableCommand {
       Every loss is told on standard error, and the exit status is then 1. A topic that is being \
       written is read as far as it was flushed.
 
-      With --follow, Ctrl-C and SIGTERM end it in order: what was printed is handed over. A second \
-      signal, a second later or more, ends it at once.
+      With --follow, Ctrl-C, SIGTERM and SIGHUP end it in order, with the same status: what was printed \
+      is handed over. A second signal, a second later or more, ends it at once. When nobody reads \
+      standard output any more, it ends with 0, also while it waits.
       """)
 
   @Argument(help: "The topic's directory.", completion: .directory)
@@ -70,7 +71,7 @@ struct ReadCommand: ParsableCommand {
 
   func run() throws {
     // Before any thread.
-    let stop = follow ? try StopSignals.caught() : nil
+    let stop = follow ? try StopSignals.caught(orClosedOutput: true) : nil
     let topic = Topic(topic)
     // Elsewhere the output itself shows how far it is.
     let isShown =

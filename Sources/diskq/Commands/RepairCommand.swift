@@ -10,7 +10,8 @@ struct RepairCommand: ParsableCommand {
     abstract: "Copies every sound record, in order, into a new topic.",
     discussion: """
       The old topic is read, and never changed. The records get new addresses. The exit status is 1 \
-      if some were lost.
+      if some were lost. Stopped by Ctrl-C, SIGTERM or SIGHUP, it says how many records it has copied, and \
+      ends by the signal: the new topic is to be removed then.
       """)
 
   @Argument(help: "The topic's directory.", completion: .directory)
@@ -48,9 +49,12 @@ struct RepairCommand: ParsableCommand {
     } catch {
       progress.clear()
       Messages.say(error)
-      throw Failure(
+      let incomplete = Failure(
         "the copy is not complete: \(Count.text(copied, "record")) came to it; remove it, or choose a"
           + " new one, and repair again", path: newTopic)
+      guard error is Interrupted else { throw incomplete }
+      Messages.say(incomplete)
+      throw error
     }
     progress.clear()
     guard !losses.isEmpty else {
@@ -72,7 +76,7 @@ struct RepairCommand: ParsableCommand {
       sinceStep += record.payload.count + 8
       guard sinceStep >= step else { continue }
       sinceStep = 0
-      guard !stop.isStopped else { throw Failure("stopped by a signal", path: newTopic) }
+      guard !stop.isStopped else { throw stop.interruption }
       onProgress(record.address)
     }
   }

@@ -187,7 +187,7 @@ struct QueueBench {
           try await Self.append(payload, to: writer, turn)
         }
       } catch let error as QueueError where error.code == .cancelled && turn.stop.isStopped {
-        throw BenchTurn.stopped
+        throw turn.stopped
       }
     }
   }
@@ -250,7 +250,7 @@ extension BenchTurn {
     var sum = BenchSample(records: 0, seconds: 0)
     let end = ContinuousClock.now + length
     repeat {
-      guard !stop.isStopped else { throw Self.stopped }
+      guard !stop.isStopped else { throw stopped }
       let sample = try pass()
       sum.records += sample.records
       sum.seconds += sample.seconds

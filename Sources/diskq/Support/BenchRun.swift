@@ -120,7 +120,7 @@ struct BenchTurn: Sendable {
     var done = 0
     let end = ContinuousClock.now + length
     repeat {
-      guard !stop.isStopped else { throw Self.stopped }
+      guard !stop.isStopped else { throw stopped }
       try step()
       done += records
     } while done + records <= mostRecords && .now < end
@@ -137,5 +137,5 @@ struct BenchTurn: Sendable {
     return BenchSample(records: records, seconds: start.duration(to: .now) / .seconds(1))
   }
 
-  static let stopped = Failure("stopped by a signal; nothing was measured")
+  var stopped: any Error { stop.interruption }
 }

@@ -13,8 +13,15 @@ struct Consuming: Sendable {
     case command(RecordCommand)
   }
 
+  struct Ending: Sendable {
+    /// Whether records were lost.
+    var isLossy: Bool
+    /// Whether a stop came before the end, or the limit.
+    var isCutShort = false
+  }
+
   /// Printed records that are acknowledged together: a sync for so many.
-  private static let batch: UInt64 = 500
+  private static let mostInBatch: UInt64 = 500
 
   let consumer: QueueConsumer
   /// The topic, as it was named.
@@ -24,40 +31,77 @@ struct Consuming: Sendable {
   let limit: UInt64
   let stop: StopSignals
 
-  /// - Returns: whether records were lost.
-  func run() async throws -> Bool {
+  func run() async throws -> Ending {
     let losses = Losses(of: path, ProgressBar(total: 0))
     var output = Output()
     var left = limit
-    while left > 0, !stop.isStopped, output.isOpen {
-      guard let batch = try await next(min(left, Self.batch), losses) else { break }
+    // A reader that wants a few lines of a pipe, as head does, is gone before many are acknowledged.
+    let isPipe = System.unreadBytes(inPipe: System.standardOutput) != nil
+    var most = isPipe ? 1 : Self.mostInBatch
+    var isCutShort = false
+    work: while left > 0 {
+      let batch: QueueConsumer.Batch
+      switch try await next(min(left, most), losses) {
+      case .records(let records): batch = records
+      case .end: break work
+      case .stop:
+        isCutShort = true
+        break work
+      }
       switch target {
       case .output(let format):
         for record in batch { output.put(record, as: format) }
         output.drain()
-        // What was not taken is not acknowledged, and nothing comes behind it.
-        guard output.isOpen else { break }
+        // What was not taken is not acknowledged, and nothing comes after it.
+        guard output.isOpen, isTaken() else {
+          isCutShort = true
+          break work
+        }
         try await acknowledge { () async throws(QueueError) in try await batch.acknowledge() }
+        most = min(most * 2, Self.mostInBatch)
       case .command(let command):
         for index in batch.indices {
           guard !stop.isStopped, try await handOver(batch, index, to: command) else {
-            return !losses.isEmpty
+            isCutShort = true
+            break work
           }
         }
       }
       left -= min(left, UInt64(batch.count))
     }
     try output.finish()
-    return !losses.isEmpty
+    return Ending(isLossy: !losses.isEmpty, isCutShort: isCutShort)
   }
 
-  /// The next records, with losses told; nil: the end, or a stop.
-  private func next(
-    _ count: UInt64, _ losses: Losses
-  ) async throws(QueueError) -> QueueConsumer.Batch? {
+  /// Waits until the reader of standard output has taken all that was written to it, if that is a pipe.
+  ///
+  /// - Returns: false: the reader is gone, or a stop came before.
+  private func isTaken() -> Bool {
+    func isEmpty() -> Bool { (System.unreadBytes(inPipe: System.standardOutput) ?? 0) == 0 }
+    var delay = Duration.milliseconds(1)
+    // A reader that is at it takes less than going to sleep does.
+    for _ in 0..<200 where !isEmpty() { System.giveWay() }
+    while !isEmpty(), !System.isClosed(System.standardOutput) {
+      guard !stop.isStopped else { return false }
+      _ = System.waitForAny(
+        [.readable(stop.descriptor), .closed(System.standardOutput)], until: .now + delay)
+      delay = min(delay * 2, .milliseconds(64))
+    }
+    return !System.isClosed(System.standardOutput)
+  }
+
+  private enum Next {
+    case records(QueueConsumer.Batch)
+    case end, stop
+  }
+
+  /// The next records, with losses told.
+  private func next(_ count: UInt64, _ losses: Losses) async throws(QueueError) -> Next {
     while true {
+      guard !stop.isStopped else { return .stop }
       do throws(QueueError) {
-        return try await consumer.nextBatch(upTo: Int(count), following: follows)
+        let batch = try await consumer.nextBatch(upTo: Int(count), following: follows)
+        return batch.map(Next.records) ?? .end
       } catch {
         if let loss = error.loss {
           losses.tell(loss)
@@ -65,7 +109,7 @@ struct Consuming: Sendable {
         }
         switch error.code {
         case .payloadTooLarge: losses.tellPassed(error)
-        case .cancelled: return nil
+        case .cancelled: return .stop
         default: throw error
         }
       }

@@ -4,13 +4,15 @@
 import ArgumentParser
 import DiskQueue
 
-/// What `diskq` leaves with. Wrong usage is 64, by the argument parser.
+/// What `diskq` leaves with, if no signal ends it.
 enum Status {
   static let done: Int32 = 0
   /// Damage or loss was found.
   static let damage: Int32 = 1
   /// It could not be done.
   static let failed: Int32 = 2
+  /// Wrong usage; the argument parser leaves with it as well.
+  static let usage: Int32 = 64
 }
 
 /// Why something could not be done, where it is not the queue that says so.

@@ -16,7 +16,10 @@ struct RecordInput: ~Copyable {
   private static let prefixBytes = 4
 
   private let descriptor: Int32
-  private let name: String
+  /// The path, or what standard input is called.
+  let name: String
+  /// Whether it has no end of its own, as a pipe and a terminal have none: a stop is its end.
+  let isEndless: Bool
   private let framing: Framing
   private let maximumPayload: Int
   private let stop: StopSignals
@@ -30,7 +33,8 @@ struct RecordInput: ~Copyable {
   private var taken: UInt64 = 0
   /// Where the last record that was taken starts.
   private var lastStart: UInt64 = 0
-  private var records: UInt64 = 0
+  /// How many records were taken.
+  private(set) var records: UInt64 = 0
   private var isWholeTaken = false
 
   /// Whether nothing more comes; what is held may still be a record.
@@ -44,6 +48,7 @@ struct RecordInput: ~Copyable {
   ) throws(Failure) {
     descriptor = path == "-" ? System.standardInput : try System.openForReading(path)
     name = path == "-" ? "standard input" : path
+    isEndless = !System.isPlainFile(descriptor)
     self.framing = framing
     self.maximumPayload = maximumPayload
     self.stop = stop

@@ -3,20 +3,46 @@
 
 import Synchronization
 
-/// The wish to end, by Ctrl-C or SIGTERM: work that is under way ends in order. A second one, a
-/// second later or more, ends the process at once.
+/// The wish to end before the work does. All verbs follow this policy.
+///
+/// - SIGINT (Ctrl-C), SIGTERM and SIGHUP ask for a stop. A verb that has something to finish catches
+///   the first one and ends in order. A second one, a second later or more, ends it at once. The other
+///   verbs end at once. A signal that was ignored when the program started stays ignored.
+/// - Work without an end of its own is done when a stop is asked for, and the status is as usual:
+///   `--follow`, `info --watch`, and `append` from a pipe or a terminal.
+/// - Any other work was cut short. The program says how far it came, and ends by the same signal
+///   (`Interrupted`), as the verbs do that end at once. A shell shows 130, 143 or 129.
+/// - SIGPIPE is ignored: a write to a pipe without a reader fails. A verb that prints what it reads
+///   is then done, and the status is as usual. One whose work goes beyond printing has failed.
+/// - SIGQUIT ends the program at once; `info --watch` gives the terminal back before.
 final class StopSignals: Sendable {
+  enum Cause: Equatable {
+    case signal(Int32)
+    /// Standard output is a pipe or a socket, and its reader is gone.
+    case closedOutput
+  }
+
   /// Readable once a stop is asked for.
   let descriptor: Int32
   private let writingEnd: Int32
   private let stopped = Atomic(false)
+  private let first = Mutex<Cause?>(nil)
   private let wake = Mutex<(@Sendable () -> Void)?>(nil)
 
-  /// Catches the signals from now on, to the end of the process. To be made before any thread.
-  static func caught() throws(Failure) -> StopSignals {
+  /// Catches the signals from now on, to the end of the process. Call it before any thread is started.
+  ///
+  /// - Parameter closedOutput: whether a stop is also asked for when the reader of standard output
+  ///   goes. A write notices that only when there is something to write.
+  static func caught(orClosedOutput closedOutput: Bool = false) throws(Failure) -> StopSignals {
     let ends = try System.makePipe()
     let signals = StopSignals(reading: ends.reading, writing: ends.writing)
-    try System.catchStopSignals { signals.stop() }
+    try System.catchStopSignals { signals.stop(.signal($0)) }
+    if closedOutput, !System.isPlainFile(System.standardOutput) {
+      try System.startThread {
+        System.waitUntilClosed(System.standardOutput)
+        signals.stop(.closedOutput)
+      }
+    }
     return signals
   }
 
@@ -26,6 +52,17 @@ final class StopSignals: Sendable {
   }
 
   var isStopped: Bool { stopped.load(ordering: .relaxed) }
+
+  /// What asked for the stop first; nil: nothing did.
+  var cause: Cause? { first.withLock { $0 } }
+
+  /// What work throws that a stop has cut short.
+  var interruption: any Error {
+    switch cause {
+    case .signal(let number): Interrupted(signal: number)
+    case .closedOutput, nil: Failure.outputClosed
+    }
+  }
 
   /// Waits so long, to the millisecond, or until a stop is asked for; whether it is.
   func isAskedFor(within time: Duration) -> Bool {
@@ -48,12 +85,21 @@ final class StopSignals: Sendable {
     if isStopped { wake() }
   }
 
-  private func stop() {
-    stopped.store(true, ordering: .relaxed)
+  private func stop(_ cause: Cause) {
+    first.withLock { if $0 == nil { $0 = cause } }
+    // Releasing: a thread that sees the stop sees its cause.
+    stopped.store(true, ordering: .releasing)
     withUnsafeBytes(of: UInt8(0)) {
       // A pipe that was just made takes a byte.
       try? System.write(writingEnd, $0, name: "a pipe")
     }
     wake.withLock { $0 }?()
   }
+}
+
+/// Work was cut short by a signal, which ends the program in the end.
+struct Interrupted: Error, CustomStringConvertible {
+  let signal: Int32
+
+  var description: String { "stopped by \(System.signalName(signal))" }
 }

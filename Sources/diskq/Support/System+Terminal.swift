@@ -57,14 +57,14 @@ extension System {
   /// What happens to a terminal, or to who shows something on it.
   enum TerminalSignal: UInt8, CaseIterable, Sendable {
     case resized, suspended
-    /// It is gone, or Ctrl-\.
+    /// Ctrl-\. That it is gone is a stop signal's to say.
     case ended
 
     fileprivate var numbers: [Int32] {
       switch self {
       case .resized: [SIGWINCH]
       case .suspended: [SIGTSTP]
-      case .ended: [SIGHUP, SIGQUIT]
+      case .ended: [SIGQUIT]
       }
     }
   }

@@ -235,13 +235,44 @@ enum System {
     }
   }
 
+  /// Waits until nobody can read any more what is written to a pipe or a socket. Never returns for
+  /// what is neither.
+  static func waitUntilClosed(_ descriptor: Int32) {
+    while waitForAny([.closed(descriptor)], until: .now + .seconds(3600)) == nil {}
+  }
+
+  static func isClosed(_ descriptor: Int32) -> Bool {
+    waitForAny([.closed(descriptor)], until: .now) != nil
+  }
+
+  /// How many bytes a pipe holds that were written and not read; nil: it is no pipe, or the system
+  /// does not say.
+  static func unreadBytes(inPipe descriptor: Int32) -> Int? {
+    #if os(Linux)
+      var status = stat()
+      guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFIFO else { return nil }
+      var count: Int32 = 0
+      return ioctl(descriptor, UInt(FIONREAD), &count) == 0 ? Int(count) : nil
+    #else
+      // What the writing end of a pipe says there is not documented.
+      return nil
+    #endif
+  }
+
+  static func giveWay() { sched_yield() }
+
   // MARK: Signals and the end
 
   /// Makes an error of what a write would end the process for: a pipe that is closed, and a file
-  /// that grows beyond what `ulimit -f` allows.
-  static func ignoreSignalsOfWrites() {
+  /// that grows beyond what `ulimit -f` allows. Lets stop signals through: a parent that starts this
+  /// process on a thread which blocks them, as Dispatch's do, passes that on.
+  static func prepareSignals() {
     signal(SIGPIPE, SIG_IGN)
     signal(SIGXFSZ, SIG_IGN)
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    for number in stopSignals.map(\.0) + [SIGQUIT] { sigaddset(&signals, number) }
+    pthread_sigmask(SIG_UNBLOCK, &signals, nil)
   }
 
   /// Those of some signals that this process was not started to ignore, as jobs in the background of
@@ -264,11 +295,20 @@ enum System {
     return signals
   }
 
-  /// Turns the first stop signal into a call of `body`, on a thread of its own; one that comes a
-  /// second later or more ends the process as it would have. To be called before any other thread
-  /// is started.
-  static func catchStopSignals(_ body: @escaping @Sendable () -> Void) throws(Failure) {
-    var signals = signalsNotIgnored([SIGINT, SIGTERM])
+  /// The signals that ask for a stop, and their names.
+  fileprivate static let stopSignals = [
+    (SIGINT, "SIGINT"), (SIGTERM, "SIGTERM"), (SIGHUP, "SIGHUP"),
+  ]
+
+  static func signalName(_ number: Int32) -> String {
+    stopSignals.first { $0.0 == number }?.1 ?? "signal \(number)"
+  }
+
+  /// Turns the first stop signal into a call of `body`, with its number, on a thread of its own; one
+  /// that comes a second later or more ends the process as it would have. To be called before any
+  /// other thread is started.
+  static func catchStopSignals(_ body: @escaping @Sendable (Int32) -> Void) throws(Failure) {
+    var signals = signalsNotIgnored(stopSignals.map(\.0))
     pthread_sigmask(SIG_BLOCK, &signals, nil)
     let waiter = Waiter(signals, body)
     try startThread { waiter.run() }
@@ -306,9 +346,9 @@ enum System {
 
   private final class Waiter: Sendable {
     private let signals: sigset_t
-    private let body: @Sendable () -> Void
+    private let body: @Sendable (Int32) -> Void
 
-    init(_ signals: sigset_t, _ body: @escaping @Sendable () -> Void) {
+    init(_ signals: sigset_t, _ body: @escaping @Sendable (Int32) -> Void) {
       self.signals = signals
       self.body = body
     }
@@ -317,13 +357,13 @@ enum System {
       var signals = signals
       var number: Int32 = 0
       guard sigwait(&signals, &number) == 0 else { return }
-      body()
+      body(number)
       // One wish may come as several signals: timeout(1) sends its own to the process, and to its
       // group as well.
       sleep(1)
       var pending = sigset_t()
       while sigpending(&pending) == 0,
-        [SIGINT, SIGTERM].contains(where: { sigismember(&pending, $0) == 1 })
+        System.stopSignals.contains(where: { sigismember(&pending, $0.0) == 1 })
       {
         guard sigwait(&signals, &number) == 0 else { return }
       }
@@ -356,4 +396,27 @@ enum System {
   }
 
   static func leave(_ status: Int32) -> Never { exit(status) }
+
+  /// Ends this process by a signal, so that its parent learns of it: a shell ends its loop, too.
+  static func end(bySignal number: Int32) -> Never {
+    signal(number, SIG_DFL)
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    sigaddset(&signals, number)
+    pthread_sigmask(SIG_UNBLOCK, &signals, nil)
+    raise(number)
+    // The first process of a container survives its own signals. This is what a shell would show.
+    exit(128 + number)
+  }
+
+  /// The first process of a container has no default for signals: without this it could not be
+  /// stopped by a verb that catches none.
+  static func endOnSignalsAsFirstProcess() {
+    guard getpid() == 1 else { return }
+    for (number, _) in stopSignals {
+      var signals = signalsNotIgnored([number])
+      guard sigismember(&signals, number) == 1 else { continue }
+      signal(number) { _exit(128 + $0) }
+    }
+  }
 }

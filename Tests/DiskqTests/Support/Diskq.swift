@@ -2,9 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import Testing
 
 /// What a run of the built program came to.
 struct Outcome {
+  /// As a shell shows it: of a process that a signal ended, 128 and the signal's number.
   var status: Int32
   var output: [UInt8]
   var errors: String
@@ -17,6 +19,12 @@ struct Outcome {
 
   private func lined(_ text: String) -> [String] {
     text.split(separator: "\n", omittingEmptySubsequences: false).dropLast().map(String.init)
+  }
+}
+
+extension Process {
+  fileprivate var shellStatus: Int32 {
+    terminationReason == .exit ? terminationStatus : 128 + terminationStatus
   }
 }
 
@@ -76,7 +84,7 @@ enum Diskq {
     try process.run()
     process.waitUntilExit()
     return Outcome(
-      status: process.terminationReason == .exit ? process.terminationStatus : -1,
+      status: process.shellStatus,
       output: Array(try Data(contentsOf: output)),
       errors: String(decoding: try Data(contentsOf: errors), as: UTF8.self))
   }
@@ -93,20 +101,26 @@ final class RunningDiskq {
 
   convenience init(_ arguments: String...) throws { try self.init(arguments) }
 
-  init(_ arguments: [String]) throws {
+  /// - Parameters:
+  ///   - program: what is run instead of `diskq`.
+  ///   - path: a file that stands on standard input.
+  init(_ arguments: [String], program: String = Diskq.path, input path: String? = nil) throws {
     for pipe in [input, output, errors] {
       // Not to be held open by what another test starts meanwhile.
       for handle in [pipe.fileHandleForReading, pipe.fileHandleForWriting] {
         _ = fcntl(handle.fileDescriptor, F_SETFD, FD_CLOEXEC)
       }
     }
-    process.executableURL = URL(fileURLWithPath: Diskq.path)
+    process.executableURL = URL(fileURLWithPath: program)
     process.arguments = arguments
-    process.standardInput = input
+    process.standardInput =
+      try path.map {
+        try FileHandle(forReadingFrom: URL(fileURLWithPath: $0))
+      } ?? input
     process.standardOutput = output
     process.standardError = errors
     // Whoever runs the tests in the background of a script has it ignored, which is inherited.
-    signal(SIGINT, SIG_DFL)
+    for number in [SIGINT, SIGHUP] { signal(number, SIG_DFL) }
     try process.run()
   }
 
@@ -149,6 +163,15 @@ final class RunningDiskq {
 
   func send(_ number: Int32) { kill(process.processIdentifier, number) }
 
+  #if os(Linux)
+    /// Sends a signal to the one process that it has started.
+    func sendToChild(_ number: Int32) throws {
+      let id = process.processIdentifier
+      let children = try String(contentsOfFile: "/proc/\(id)/task/\(id)/children", encoding: .utf8)
+      kill(try #require(pid_t(children.split(separator: " ").first ?? "")), number)
+    }
+  #endif
+
   /// Waits for its end.
   func outcome() throws -> Outcome {
     let more = isOutputClosed ? nil : try output.fileHandleForReading.readToEnd()
@@ -156,7 +179,7 @@ final class RunningDiskq {
     let said = try errors.fileHandleForReading.readToEnd() ?? Data()
     process.waitUntilExit()
     return Outcome(
-      status: process.terminationReason == .exit ? process.terminationStatus : -1, output: rest,
+      status: process.shellStatus, output: rest,
       errors: String(decoding: said, as: UTF8.self))
   }
 }

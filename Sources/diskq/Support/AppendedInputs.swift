@@ -1,0 +1,45 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// How far `append` came in its inputs, for people who go on from there.
+struct AppendedInputs {
+  /// How many inputs there are.
+  private let total: Int
+  /// Whether a record is a line.
+  private let isLines: Bool
+  /// The inputs that were begun, in order, with the records that the writer took of each, and perhaps
+  /// one more, which it refused.
+  private var begun: [(name: String, records: UInt64)] = []
+
+  init(total: Int, isLines: Bool) {
+    self.total = total
+    self.isLines = isLines
+  }
+
+  mutating func add(_ name: String, records: UInt64) { begun.append((name, records)) }
+
+  /// - Parameter stored: how many records of all inputs are stored.
+  func sentence(stored: UInt64) -> String {
+    var left = stored
+    var index = 0
+    // The last one that was begun did not come to its end.
+    while index < begun.count - 1, left >= begun[index].records {
+      left -= begun[index].records
+      index += 1
+    }
+    guard index < begun.count else { return "stored nothing" }
+    let (name, records) = begun[index]
+    let count = min(left, records)
+    let before = index == 0 ? "" : "all of \(Self.inputs(index)) before, and "
+    let line = isLines && count > 0 ? ", up to line \(count)" : ""
+    let after = total - index - 1
+    let rest = after == 0 ? "" : ", nor of \(Self.inputs(after)) after it"
+    return
+      "stored \(before)\(Count.text(count, "record")) of \(name)\(line), and nothing of the rest"
+      + rest
+  }
+
+  private static func inputs(_ count: Int) -> String {
+    count == 1 ? "the input" : "the \(count) inputs"
+  }
+}
