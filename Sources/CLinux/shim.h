@@ -3,7 +3,7 @@
 #pragma once
 
 #if defined(__linux__)
-// renameat2(2) with RENAME_NOREPLACE. The C library's own function needs _GNU_SOURCE, and not every
+// renameat2(2) with RENAME_NOREPLACE, or RENAME_EXCHANGE. The C library's own function needs _GNU_SOURCE, and not every
 // C library has one.
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -11,6 +11,10 @@ long syscall(long, ...);
 static inline int diskqueue_rename_new(
     int old_directory, const char *old_name, int new_directory, const char *new_name) {
   return (int)syscall(SYS_renameat2, old_directory, old_name, new_directory, new_name, 1u);
+}
+static inline int diskqueue_rename_exchange(const char *one, const char *other) {
+  // AT_FDCWD: relative to the working directory, as with rename(2).
+  return (int)syscall(SYS_renameat2, -100, one, -100, other, 2u);
 }
 
 // statfs(2).

@@ -58,53 +58,6 @@ extension Topic {
     try TopicCopy.copy(source, to: target)
     return Topic(memory: target, bounds)
   }
-
-  /// Writes a copy of the topic to a new directory: an ordinary topic with the same addresses, ordinals
-  /// and consumers, for `Topic(path)` or ``memory(loading:capacity:records:)``. It holds all that was
-  /// appended before the call where the topic is in memory, and all that was flushed where it is on a
-  /// disk, but for slabs that are dropped meanwhile. Level reached: ``Durability/synced``.
-  ///
-  /// It is there as a whole or not at all: a directory beside it, of the same name and `.partial-…`, is
-  /// filled and synced, and then gets the name. A crash may leave that behind, to be removed.
-  ///
-  /// The copy is of the same topic: who appends to both gives addresses twice.
-  ///
-  /// - Parameter path: where nothing is yet, or an empty directory. Directories on the way are made.
-  /// - Throws: `noSuchTopic`, `notATopic`; `system` where something is at the path, and as the disk does: the
-  ///   copy is then removed, unless only its name could not be made durable.
-  /// - Complexity: O(bytes of the topic). Blocks the thread for the disk.
-  public func snapshot(to path: some StringProtocol) throws(QueueError) {
-    let source = try openForReading()
-    let copy = Topic(path)
-    guard let path = copy.trimmedPath.map(String.init), !path.isEmpty else {
-      throw QueueError(.notATopic, "a snapshot needs a path", path: copy.description)
-    }
-    var random = SystemRandomNumberGenerator()
-    let partial = path + ".partial-" + String(random.next(), radix: 16)
-    let target: PosixStorage
-    do throws(SystemError) {
-      target = try PosixStorage(creating: partial, permissions: FilePermissions())
-    } catch {
-      throw .system(error, doing: "making a snapshot", path: partial)
-    }
-    let moved: PosixStorage
-    do throws(QueueError) {
-      try TopicCopy.copy(source, to: target)
-      do throws(SystemError) {
-        moved = try target.moved(to: path)
-      } catch {
-        throw .system(error, doing: "giving a snapshot its name", path: path)
-      }
-    } catch {
-      target.removeAll()
-      throw error
-    }
-    do throws(SystemError) {
-      try moved.syncParent()
-    } catch {
-      throw .system(error, doing: "making a snapshot's name durable", path: path)
-    }
-  }
 }
 
 /// What a topic in memory may hold.

@@ -291,6 +291,36 @@ struct ServiceTests {
     #expect(times.withLock { $0 } == 1)
   }
 
+  @Test("a periodic service writes a snapshot of a topic in memory, round after round, to one path")
+  func periodicSnapshots() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = Topic.memory()
+    let writer = try QueueWriter(topic: topic)
+    let path = directory.path + "/snapshot"
+    let rounds = Mutex(0)
+    let signal = AsyncStream<Int>.makeStream()
+    let service = PeriodicService(every: .milliseconds(1)) {
+      let round = rounds.withLock {
+        $0 += 1
+        return $0
+      }
+      try writer.append("round \(round)")
+      try topic.snapshot(to: path)
+      signal.continuation.yield(round)
+    }
+    try await testGracefulShutdown { trigger in
+      async let running: Void = service.run()
+      for await round in signal.stream where round == 3 { break }
+      trigger.triggerGracefulShutdown()
+      try await running
+    }
+    let last = rounds.withLock { $0 }
+    #expect(last >= 3)
+    #expect(
+      try readAll(Topic(path)).records.map(\.text) == (1...last).map { "round \($0)" })
+    try await writer.close()
+  }
+
   @Test("what a periodic service throws ends it")
   func periodicThrows() async throws {
     await #expect(throws: Stop.self) {

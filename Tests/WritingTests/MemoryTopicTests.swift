@@ -337,25 +337,6 @@ struct MemoryTopicTests {
         == (0..<5).map { "\($0)" })
   }
 
-  @Test("where something is already, a snapshot is refused, and that stays as it is")
-  func snapshotOverSomething() throws {
-    let directory = try TemporaryDirectory()
-    let topic = Topic.memory()
-    let writer = try QueueWriter(topic: topic)
-    try writer.append("one")
-    let path = directory.path + "/snapshot"
-    try topic.snapshot(to: path)
-    let before = try DiskQueueTestSupport.snapshot(directory.path)
-    try writer.append("two")
-    #expect(queueError { try topic.snapshot(to: path) } != nil)
-    #expect(queueError { try topic.snapshot(to: "") }?.code == .notATopic)
-    #expect(
-      queueError { try Topic(directory.path + "/none").snapshot(to: path + "2") }?.code
-        == .noSuchTopic)
-    #expect(try DiskQueueTestSupport.snapshot(directory.path) == before)
-    #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path) == ["snapshot"])
-  }
-
   @Test("what does not fit is not loaded; what fits closely is, and the next append makes room")
   func loadingTooMuch() async throws {
     let directory = try TemporaryDirectory()

@@ -78,6 +78,32 @@ final class PosixStorage: TopicStorage {
     return try PosixStorage(path: path, directory: directory, permissions: permissions)
   }
 
+  /// Exchanges the names of this directory and another one. Durable after `syncParent`.
+  ///
+  /// One step, if the system and the file system can do that. Else two: the other directory is put
+  /// aside first, and between the two its name leads nowhere.
+  ///
+  /// - Returns: both by their new names.
+  func exchanged(
+    with other: PosixStorage
+  ) throws(SystemError) -> (self: PosixStorage, other: PosixStorage) {
+    var aside = path
+    if try !Syscalls.exchange(path, other.path) {
+      aside += ".old"
+      try Syscalls.move(other.path, to: aside)
+      do throws(SystemError) {
+        try Syscalls.move(path, to: other.path)
+      } catch {
+        try Syscalls.move(aside, to: other.path)
+        throw error
+      }
+    }
+    return (
+      try PosixStorage(path: other.path, directory: directory, permissions: permissions),
+      try PosixStorage(path: aside, permissions: permissions)
+    )
+  }
+
   private static func makeDirectories(to path: String) throws(SystemError) {
     do throws(SystemError) {
       _ = Descriptor(try Syscalls.openAncestor(path))

@@ -215,6 +215,27 @@ enum Syscalls {
     _ = try check("rename") { unsafe rename(old, new) }
   }
 
+  /// Exchanges two names in one step: renameat2(2) with RENAME_EXCHANGE, or renamex_np(2) with
+  /// RENAME_SWAP.
+  ///
+  /// - Returns: false: the system or the file system cannot, and nothing was changed.
+  static func exchange(_ one: String, _ other: String) throws(SystemError) -> Bool {
+    try checkPath(one, "renameat2")
+    try checkPath(other, "renameat2")
+    do throws(SystemError) {
+      _ = try check("renameat2") {
+        #if canImport(Darwin)
+          unsafe renamex_np(one, other, UInt32(RENAME_SWAP))
+        #else
+          unsafe diskqueue_rename_exchange(one, other)
+        #endif
+      }
+      return true
+    } catch  where [EINVAL, ENOSYS, ENOTSUP].contains(error.errno) {
+      return false
+    }
+  }
+
   static func closeFile(_ descriptor: Int32) { close(descriptor) }
 
   private static func status(_ descriptor: Int32) throws(SystemError) -> stat {

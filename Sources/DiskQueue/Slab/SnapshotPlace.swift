@@ -1,0 +1,142 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// The path of a snapshot, at which there may be an older one.
+struct SnapshotPlace {
+  enum Step: CaseIterable {
+    case copied, named, nameSynced, olderRemoved
+  }
+
+  private let path: String
+  /// Of the topic that is copied; nil: it has no record yet, or version 1 wrote it, which has no id.
+  private let topicID: UInt64?
+
+  init(_ path: String, forCopyOf source: any TopicStorage) throws(QueueError) {
+    let index = TopicIndex(source)
+    try index.refresh()
+    self.path = path
+    topicID = index.topicID
+  }
+
+  // MARK: What is there
+
+  /// Refuses a path at which there is something else than an older snapshot of the topic, or nothing.
+  func check() throws(QueueError) { _ = try older() }
+
+  /// The older snapshot; nil: nothing is there, or an empty directory, which a rename replaces.
+  private func older() throws(QueueError) -> PosixStorage? {
+    let storage: any TopicStorage
+    do throws(QueueError) {
+      storage = try Topic(path).openForReading()
+    } catch  where error.code == .noSuchTopic {
+      return nil
+    }
+    guard try holdsSnapshot(storage) else { return nil }
+    return storage as? PosixStorage
+  }
+
+  /// Whether a directory holds an older snapshot of the topic; false: it is empty.
+  private func holdsSnapshot(_ storage: any TopicStorage) throws(QueueError) -> Bool {
+    var isEmpty = true
+    var hasLock = false
+    var others: String?
+    do throws(SystemError) {
+      try storage.forEachName { name in
+        isEmpty = false
+        if name == TopicLayout.lockName {
+          hasLock = true
+        } else if SlabName.parse(name) == nil, name != TopicLayout.consumersName {
+          others = name
+        }
+      }
+    } catch {
+      throw .system(error, doing: "listing what is at a snapshot's path", path: path)
+    }
+    if isEmpty { return false }
+    if let others {
+      throw QueueError(
+        .notATopic,
+        "there is something else than a snapshot at this path, and it is not replaced (\(others)): choose"
+          + " another path", path: path)
+    }
+    // Only a writer makes it.
+    guard !hasLock else {
+      throw QueueError(
+        .locked,
+        "a writer has opened the topic at this path, which may hold records of its own and is not"
+          + " replaced: choose another path, or remove it", path: path)
+    }
+    let index = TopicIndex(storage)
+    try index.refresh()
+    let slabs = try SlabDescription.all(in: index)
+    let isOther = slabs.contains {
+      switch $0.condition {
+      // Another topic's under another name is misnamed, too.
+      case .foreign, .misnamed, .unsupported: true
+      default: false
+      }
+    }
+    guard slabs.isEmpty || (topicID != nil && index.topicID == topicID && !isOther) else {
+      throw QueueError(
+        .unsupportedFormat,
+        "the snapshot at this path is not known to be of the same topic, and is not replaced: choose"
+          + " another path, or remove it", path: path)
+    }
+    return true
+  }
+
+  // MARK: Replacing it
+
+  /// Gives a copy its name, in place of an older snapshot.
+  ///
+  /// Order: the copy is durable (`TopicCopy`); it gets the name, in exchange with an older one, in one
+  /// step; the directory that holds both is synced; only then is the older one removed. So the path
+  /// leads to a whole snapshot at any moment, also after a power cut.
+  ///
+  /// - Throws: the copy is removed then, unless it has its name.
+  func put(_ copy: PosixStorage, onStep: (Step) -> Void) throws(QueueError) {
+    let (moved, older): (PosixStorage, PosixStorage?)
+    do throws(QueueError) {
+      (moved, older) = try name(copy)
+    } catch {
+      copy.removeAll()
+      throw error
+    }
+    onStep(.named)
+    do throws(SystemError) {
+      try moved.syncParent()
+    } catch {
+      throw .system(error, doing: "making a snapshot's name durable", path: path)
+    }
+    onStep(.nameSynced)
+    older?.removeAll()
+    onStep(.olderRemoved)
+  }
+
+  private func name(
+    _ copy: PosixStorage
+  ) throws(QueueError) -> (moved: PosixStorage, older: PosixStorage?) {
+    guard let found = try older() else {
+      return (try renaming { () throws(SystemError) in try copy.moved(to: path) }, nil)
+    }
+    let (moved, older) = try renaming { () throws(SystemError) in try copy.exchanged(with: found) }
+    do throws(QueueError) {
+      // A writer may have opened it meanwhile, or another directory have got its name.
+      _ = try holdsSnapshot(older)
+    } catch {
+      _ = try renaming { () throws(SystemError) in try moved.exchanged(with: older) }
+      throw error
+    }
+    return (moved, older)
+  }
+
+  private func renaming<Value>(
+    _ body: () throws(SystemError) -> Value
+  ) throws(QueueError) -> Value {
+    do throws(SystemError) {
+      return try body()
+    } catch {
+      throw .system(error, doing: "giving a snapshot its name", path: path)
+    }
+  }
+}
