@@ -37,6 +37,9 @@ public struct ByteCount: Sendable, Hashable, Comparable, CustomStringConvertible
     return .bytes(overflow ? (right.bytes < 0 ? .max : .min) : difference)
   }
 
+  /// So many bytes, in words, for messages.
+  static func words(_ count: UInt64) -> String { count == 1 ? "1 byte" : "\(count) bytes" }
+
   /// In the largest binary unit that divides it, as `diskq` takes sizes: "64MiB", "20B".
   public var description: String {
     let units: [(Int64, String)] = [

@@ -64,6 +64,6 @@ extension Loss: CustomStringConvertible {
       case .cleaned: "cleaned before it was read"
       case .discarded: "discarded after a crash"
       }
-    return "\(addresses.lowerBound) ..< \(addresses.upperBound): \(verb), \(count) lost"
+    return "\(addresses.lowerBound) up to \(addresses.upperBound): \(verb), \(count) lost"
   }
 }

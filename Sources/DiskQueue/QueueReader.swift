@@ -184,7 +184,7 @@ public struct QueueReader: ~Copyable {
   func tooLarge(_ address: UInt64, _ count: UInt64) -> QueueError {
     QueueError(
       .payloadTooLarge,
-      "a record of \(count) bytes is above this reader's limit of \(options.maximumPayload) and was"
+      "a record of \(ByteCount.words(count)) is above this reader's limit of \(options.maximumPayload) and was"
         + " passed: raise maximumPayload to read it",
       path: walker.slab?.path, address: address)
   }

@@ -158,7 +158,7 @@ extension SlabCleaner {
       case .noBound: "no bound was given"
       case .empty: "the topic holds no slab"
       case .lastSlab: "the last slab always stays"
-      case .withinBounds: "the rest is to be kept"
+      case .withinBounds: "all that is left is within the bounds"
       case .minimum: "the rest is the minimum to keep"
       case .unproven: "it is not certain yet that the next slab is on stable storage"
       case .consumer(let name): "held by consumer \(name)"

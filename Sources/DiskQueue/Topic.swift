@@ -104,6 +104,10 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
 
   private static func openingFailed(_ error: SystemError, _ path: String) -> QueueError {
     switch error.errno {
+    case _ where path.isEmpty:
+      QueueError(
+        .notATopic, "a topic is a directory, and this path is empty: name one", path: path,
+        errno: error.errno)
     case Errno.noEntry:
       QueueError(
         .noSuchTopic, "there is no topic at this path: check it, or append to make one",

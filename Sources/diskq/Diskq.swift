@@ -13,8 +13,9 @@ struct Diskq: ParsableCommand {
     commandName: "diskq",
     abstract: "Appends to, reads, consumes, cleans and examines disk queues.",
     discussion: """
-      A topic is a directory. Sizes are written as 64MiB, 4KiB or plain bytes, ages as 90s, 15m, 2h \
-      or 7d, addresses as decimal numbers.
+      A topic is a directory. Sizes are written as 4096, 64MiB or 10M: KiB, MiB, GiB and TiB are powers \
+      of 1,024, and k, M, G and T, or kB, MB, GB and TB, of 1,000, so that 10M is 10,000,000 bytes. Times \
+      and ages are written as 200ms, 90s, 15m, 1.5h, 1d12h or 2w, addresses as decimal numbers.
 
       The exit status is 0 if it was done, 1 if damage or loss was found, 2 if it could not be done, \
       and 64 for wrong usage.

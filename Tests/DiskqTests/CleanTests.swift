@@ -17,8 +17,14 @@ struct CleanTests {
   @Test(
     "it removes what lies beyond a bound, says so a line each, and then why no more went",
     arguments: [
-      (["--keep-bytes", "12KiB"], "before the newest 12KiB", "the rest is to be kept"),
-      (["--keep-records", "300"], "before the newest 300 records", "the rest is to be kept"),
+      (
+        ["--keep-bytes", "12KiB"], "before the newest 12KiB",
+        "all that is left is within the bounds"
+      ),
+      (
+        ["--keep-records", "300"], "before the newest 300 records",
+        "all that is left is within the bounds"
+      ),
       (["--keep-age", "0s"], "older than 0s", "the last slab always stays"),
     ])
   func bounds(bound: [String], reason: String, kept: String) throws {
@@ -168,7 +174,7 @@ struct CleanTests {
     #expect(cleaned.errorLines.count == 1)
     #expect(cleaned.errors.contains("[\(directory.at("missing"))]"))
     for topic in topics {
-      #expect(cleaned.lines.contains("\(topic): the rest is to be kept"))
+      #expect(cleaned.lines.contains("\(topic): all that is left is within the bounds"))
       #expect(try Diskq.run("read", topic).lines.count < 1_000)
     }
   }

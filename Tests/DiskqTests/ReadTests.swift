@@ -128,7 +128,7 @@ struct ReadTests {
     #expect(read.lines == (0..<100).filter { $0 != 40 }.map { "record \($0)" })
     #expect(
       read.errorLines == [
-        "diskq: \(addresses[40]) ..< \(addresses[41]): damaged, 1 record lost [\(topic)]"
+        "diskq: \(addresses[40]) up to \(addresses[41]): damaged, 1 record lost [\(topic)]"
       ])
   }
 

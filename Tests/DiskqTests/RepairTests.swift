@@ -19,7 +19,7 @@ struct RepairTests {
     #expect(repaired.output.isEmpty)
     #expect(
       repaired.errorLines == [
-        "diskq: \(addresses[500]) ..< \(addresses[501]): damaged, 1 record lost [\(topic)]",
+        "diskq: \(addresses[500]) up to \(addresses[501]): damaged, 1 record lost [\(topic)]",
         "diskq: 999 records copied, 1 record lost in 1 damaged range [\(new)]",
       ])
     #expect(try snapshot(topic) == before)

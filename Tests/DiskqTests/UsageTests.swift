@@ -37,12 +37,12 @@ struct UsageTests {
       ["consume", "TOPIC", "--consumer", "a", "--retries", "3"],
       ["consume", "TOPIC", "--consumer", "a", "--dead-letter"],
       ["consume", "TOPIC", "--consumer", "a", "--exec", "cat", "--retry-delay", "61s"],
-      ["consume", "TOPIC", "--consumer", "a", "--from", "3w"],
+      ["consume", "TOPIC", "--consumer", "a", "--from", "3y"],
       ["consumers", "TOPIC", "--reset", "a"], ["consumers", "TOPIC", "--to", "earliest"],
       ["consumers", "TOPIC", "--delete", "."], ["consumers", "TOPIC", "--delete", "a", "--json"],
       ["consumers", "TOPIC", "--delete", "a", "--reset", "a", "--to", "latest"],
       ["clean"], ["clean", "TOPIC"], ["clean", "TOPIC", "--minimum-keep-bytes", "0"],
-      ["clean", "TOPIC", "--keep-age", "1w"], ["clean", "TOPIC", "--keep-bytes", "-1"],
+      ["clean", "TOPIC", "--keep-age", "1y"], ["clean", "TOPIC", "--keep-bytes", "-1"],
       ["clean", "TOPIC", "--keep-age", "1d", "--protect-consumers", "--ignore-consumers"],
       ["clean", "TOPIC", "--keep-age", "1d", "--protect-consumers", "--protect-consumer", "a"],
       ["clean", "TOPIC", "--keep-age", "1d", "--ignore-consumers", "--ignore-consumer", "a"],
@@ -56,7 +56,7 @@ struct UsageTests {
       ["read", "TOPIC", "--format", "xml"], ["read", "TOPIC", "--damage", "ignore"],
       ["read", "TOPIC", "--limit", "-1"], ["read", "TOPIC", "--from", "yesterday"],
       ["read", "TOPIC", "--from", "ordinal:"], ["read", "TOPIC", "--from", "2010-02-30"],
-      ["read", "TOPIC", "--from", "2010-01-01T24:00"], ["read", "TOPIC", "--from", "3w"],
+      ["read", "TOPIC", "--from", "2010-01-01T24:00"], ["read", "TOPIC", "--from", "3y"],
       ["read", "TOPIC", "--from", "99999999999999999999"], ["info", "TOPIC", "more"],
     ])
   func wrongUsage(arguments: [String]) throws {

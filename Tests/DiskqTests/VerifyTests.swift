@@ -39,7 +39,7 @@ struct VerifyTests {
     #expect(verified.errors.isEmpty)
     #expect(
       verified.lines.first
-        == "\(addresses[hit]) ..< \(addresses[hit + 1]): damaged, 1 record lost [\(slab)]")
+        == "\(addresses[hit]) up to \(addresses[hit + 1]): damaged, 1 record lost [\(slab)]")
     #expect(verified.lines.count == 2)
     #expect(verified.lines[1].hasPrefix("1999 records and "))
     #expect(verified.lines[1].hasSuffix(": 1 record lost in 1 damaged range"))
@@ -68,7 +68,7 @@ struct VerifyTests {
     let gone = addresses.count { $0 >= bases[2] && $0 < bases[3] }
     let verified = try Diskq.run("verify", topic)
     #expect(verified.status == 1)
-    #expect(verified.lines.first?.hasPrefix("\(bases[2]) ..< \(bases[3]): damaged, ") == true)
+    #expect(verified.lines.first?.hasPrefix("\(bases[2]) up to \(bases[3]): damaged, ") == true)
     #expect(verified.lines.first?.contains("\(gone) records lost") == true)
     #expect(verified.lines.last?.hasPrefix("\(2_000 - gone) records") == true)
   }
@@ -85,7 +85,7 @@ struct VerifyTests {
     let payload = (0..<99).map { "record \($0)".utf8.count }.reduce(0, +)
     #expect(
       verified.lines == [
-        "\(addresses[99]) ..< \(addresses[99] + 12): behind the end of the log, 12 bytes with"
+        "\(addresses[99]) up to \(addresses[99] + 12): behind the end of the log, 12 bytes with"
           + " 0 sound records [\(slab)]",
         "the topic is not closed: a writer has it open, or ended without closing it; the next"
           + " append recovers it [\(topic)]",
@@ -111,7 +111,7 @@ struct VerifyTests {
     #expect(verified.status == 0)
     #expect(
       verified.lines.first
-        == "\(addresses[90]) ..< \(addresses[99] + 12): discarded when the topic was recovered,"
+        == "\(addresses[90]) up to \(addresses[99] + 12): discarded when the topic was recovered,"
         + " \(addresses[99] + 12 - addresses[90]) bytes with 8 sound records [\(slab)]")
     #expect(verified.lines.count == 2)
     #expect(verified.lines[1].hasPrefix("91 records and "))
@@ -162,7 +162,7 @@ struct VerifyTests {
     let verified = try Diskq.run("verify", topic)
     #expect(verified.status == 1)
     #expect(verified.lines.first?.hasPrefix("ignored") == true)
-    #expect(verified.lines[1].contains(" ..< 131080: damaged, an unknown number of records lost"))
+    #expect(verified.lines[1].contains(" up to 131080: damaged, an unknown number of records lost"))
     #expect(verified.lines[1].hasSuffix("[\(slab)]"))
     #expect(verified.lines[2].contains("an unknown number of records lost in 1 damaged range"))
   }

@@ -100,8 +100,11 @@ struct QueueLogTests {
     log.record(try cleaner.report(keeping: retention, isDryRun: false))
     #expect(entries.count == 2)
     #expect(entries[0].hasPrefix("info: the oldest slabs were cleaned bytes="))
-    #expect(entries[0].contains("kept=the rest is to be kept") && entries[0].contains("records="))
-    #expect(entries[1] == "trace: nothing was to be cleaned kept=the rest is to be kept")
+    #expect(
+      entries[0].contains("kept=all that is left is within the bounds")
+        && entries[0].contains("records="))
+    #expect(
+      entries[1] == "trace: nothing was to be cleaned kept=all that is left is within the bounds")
   }
 
   @Test("handed to a writer and a reader, it hears of all from opening to closing")

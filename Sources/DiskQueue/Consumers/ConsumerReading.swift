@@ -151,7 +151,7 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
           .error(
             QueueError(
               .payloadTooLarge,
-              "a record of \(count) bytes is above this consumer's limit of"
+              "a record of \(ByteCount.words(count)) is above this consumer's limit of"
                 + " \(options.maximumPayload) and was passed: raise maximumPayload to read it",
               path: walker.slab?.path, address: address)))
       case .loss(let loss):

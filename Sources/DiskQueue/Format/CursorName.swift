@@ -33,7 +33,8 @@ package enum CursorName {
 extension QueueError {
   static func invalidConsumerName(_ name: String) -> QueueError {
     // What is no name may be of any length.
-    let what = name.utf8.count <= 64 ? "\"\(name)\"" : "one of \(name.utf8.count) bytes"
+    let what =
+      name.utf8.count <= 64 ? "\"\(name)\"" : "one of \(ByteCount.words(UInt64(name.utf8.count)))"
     return .invalidOption(
       "a consumer's name has 1 to 64 of the characters A-Z, a-z, 0-9, '_', '-' and '.', and does not"
         + " begin with '.'; \(what) is none")

@@ -334,7 +334,7 @@ extension LogWalker {
         batch.ending = .error(
           QueueError(
             .payloadTooLarge,
-            "a record of \(count) bytes is above this reader's limit of \(maximumPayload) and was"
+            "a record of \(ByteCount.words(count)) is above this reader's limit of \(maximumPayload) and was"
               + " passed: raise maximumPayload to read it",
             path: slab?.path, address: address))
         return false

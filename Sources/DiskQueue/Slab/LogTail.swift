@@ -276,7 +276,7 @@ struct LogTail: ~Copyable, Sendable {
     guard payload <= Int(settings.maximumPayload) else {
       throw QueueError(
         .payloadTooLarge,
-        "a payload of \(payload) bytes is above the limit of \(settings.maximumPayload):"
+        "a payload of \(ByteCount.words(UInt64(payload))) is above the limit of \(settings.maximumPayload):"
           + " raise maximumPayload, or split it",
         path: slab.path, address: position)
     }
@@ -288,7 +288,7 @@ struct LogTail: ~Copyable, Sendable {
     else {
       throw QueueError(
         .payloadTooLarge,
-        "a payload of \(payload) bytes is above half of the topic's maximumBytes"
+        "a payload of \(ByteCount.words(UInt64(payload))) is above half of the topic's maximumBytes"
           + " (\(ByteCount.bytes(Int64(clamping: settings.maximumBytes)))): raise it, or split the"
           + " payload",
         path: slab.path, address: position)

@@ -79,7 +79,8 @@ package final class TopicIndex {
     if listed.isEmpty, hasShards {
       throw QueueError(
         .notATopic,
-        "the directory holds a topic in shards: open it as a ShardedTopic, or one of its shards",
+        "the directory holds the shards of a topic: name one of them, such as 0000, or open all of them"
+          + " together",
         path: storage.path)
     }
     if listed.isEmpty, hasOthers, !hasLock {

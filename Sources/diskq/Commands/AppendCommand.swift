@@ -60,20 +60,25 @@ struct AppendCommand: ParsableCommand {
       """
       Flush after so much: it is then visible to readers, and survives this process. A number of \
       records (1000), of bytes (64KiB) or a time (200ms, 1s, 5m), or several with commas between, \
-      whichever comes first; or never.
-      """, valueName: "interval"))
+      whichever comes first; or never. (default: \(Every(QueueWriter.Options().flushEvery).text))
+      """, valueName: "interval"),
+    transform: Every.parsed)
   var flushEvery = Every(QueueWriter.Options().flushEvery)
 
   @Option(
     help: ArgumentHelp(
-      "Sync after so much, as for --flush-every: it then survives a power cut.",
-      valueName: "interval"))
+      """
+      Sync after so much, as for --flush-every: it then survives a power cut. (default: \
+      \(Every(QueueWriter.Options().syncEvery).text))
+      """, valueName: "interval"),
+    transform: Every.parsed)
   var syncEvery = Every(QueueWriter.Options().syncEvery)
 
   @Option(
     help: ArgumentHelp(
       "What the slabs of the topic may hold together; 64KiB or more. (default: no bound)",
-      valueName: "size"))
+      valueName: "size"),
+    transform: Size.parsed)
   var maximumBytes: Size?
 
   @Option(
@@ -95,10 +100,15 @@ struct AppendCommand: ParsableCommand {
       """
       A slab is left for a new one beyond this size; at most a quarter of --maximum-bytes. \
       (default: \(QueueWriter.Options().slabSize), or that quarter where it is less)
-      """, valueName: "size"))
+      """, valueName: "size"),
+    transform: Size.parsed)
   var slabSize: Size?
 
-  @Option(help: "The largest payload that is taken.")
+  @Option(
+    help: ArgumentHelp(
+      "The largest payload that is taken. (default: \(QueueWriter.Options().maximumPayload))",
+      valueName: "size"),
+    transform: Size.parsed)
   var maximumPayload = Size(QueueWriter.Options().maximumPayload)
 
   private var options: QueueWriter.Options {

@@ -11,8 +11,8 @@ struct BenchCommand: ParsableCommand {
     discussion: """
       It works in a new directory, diskq-bench-…, below the one that is named, and removes it at the \
       end, also after an error, Ctrl-C, SIGTERM or SIGHUP; it then ends by that signal, and prints no \
-      figures. A second signal, a second later or more, ends it at once, and leaves the directory. It needs \(HumanSize.text(BenchScratch.mostBytes)) of room, and \
-      touches nothing else.
+      figures. A second signal, a second later or more, ends it at once, and leaves the directory. It \
+      needs \(HumanSize.text(BenchScratch.mostBytes)) of room, and touches nothing else.
 
       All are measured in turn, in \(BenchRun.rounds) rounds. What goes through the system's cache is \
       64 MiB at a time at the most, and mostly removed before it gets to the disk. The syncs are real: \
@@ -26,7 +26,10 @@ struct BenchCommand: ParsableCommand {
   @Option(help: "How long it takes, in seconds: 0.1 to 3600.")
   var seconds: Double = 20
 
-  @Option(help: ArgumentHelp("The payload of a record, from 1 byte to 1MiB.", valueName: "size"))
+  @Option(
+    help: ArgumentHelp(
+      "The payload of a record, from 1 byte to 1MiB. (default: 100B)", valueName: "size"),
+    transform: Size.parsed)
   var payload = Size(.bytes(100))
 
   @Flag(help: "Print one JSON object on one line.")

@@ -29,12 +29,14 @@ struct CleanCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Remove what is older than this: 90s, 15m, 36h, 7d. An idle topic does not age.",
-      valueName: "age"))
+      "Remove what is older than this: 90s, 36h, 1d12h, 1w. An idle topic does not age.",
+      valueName: "age"),
+    transform: TimeSpan.parsed)
   var keepAge: TimeSpan?
 
   @Option(
-    help: ArgumentHelp("Remove what lies before the newest so many bytes.", valueName: "size"))
+    help: ArgumentHelp("Remove what lies before the newest so many bytes.", valueName: "size"),
+    transform: Size.parsed)
   var keepBytes: Size?
 
   @Option(
@@ -43,7 +45,10 @@ struct CleanCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Keep so many of the newest bytes whatever the bounds say.", valueName: "size"))
+      """
+      Keep so many of the newest bytes whatever the bounds say. (default: \(Retention().minimumBytes))
+      """, valueName: "size"),
+    transform: Size.parsed)
   var minimumKeepBytes = Size(Retention().minimumBytes)
 
   @Flag(help: "Keep what any consumer has not acknowledged. This is the default.")
@@ -67,6 +72,8 @@ struct CleanCommand: ParsableCommand {
 
   @Flag(help: "Print one JSON object a line: the slabs that were removed, and a summary a topic.")
   var json = false
+
+  @OptionGroup var jsonOptions: JSONOptions
 
   private var retention: Retention {
     let consumers: Retention.Consumers =
@@ -104,12 +111,13 @@ struct CleanCommand: ParsableCommand {
         "--ignore-consumers ignores all, and --ignore-consumer only the one: give one of them")
     }
     for name in protectConsumer + ignoreConsumer { try checkConsumer(name) }
+    try jsonOptions.check(isJSON: json, "--json")
     try checkUsage { () throws(QueueError) in try retention.validate() }
   }
 
   func run() throws {
     let retention = retention
-    var output = Output()
+    var output = Output(placesAreText: jsonOptions.jsonStrings)
     var (hasFailed, hasDamage) = (false, false)
     for topic in topics {
       do throws(QueueError) {
@@ -201,7 +209,7 @@ struct CleanCommand: ParsableCommand {
       "kind": .text(dryRun ? "would-remove" : "removed"),
       "topic": .text(topic),
       "slab": .text(path(removal, topic)),
-      "base": .number(removal.slab.rawValue),
+      "base": .place(removal.slab),
       "records": .number(removal.records),
       "bytes": .number(UInt64(clamping: removal.bytes.bytes)),
       "cause": .text(word(removal.cause)),

@@ -39,7 +39,8 @@ struct ConsumeCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "Where a new consumer begins, as read takes it. One that is there goes on where it was."
-        + " (default: earliest)", valueName: "start"))
+        + " (default: earliest)", valueName: "start"),
+    transform: Start.parsed)
   var from: Start?
 
   @Flag(help: "Go on with what is appended, as soon as it is flushed.")
@@ -50,6 +51,8 @@ struct ConsumeCommand: ParsableCommand {
 
   @Option(help: "As read prints them: lines, json, hex, raw or length-prefixed. (default: lines)")
   var format: RecordFormat?
+
+  @OptionGroup var jsonOptions: JSONOptions
 
   @Option(
     help: ArgumentHelp(
@@ -62,13 +65,20 @@ struct ConsumeCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "How long the first of these waits is, from 1ms to 60s. (default: 1s)", valueName: "time"))
+      "How long the first of these waits is, from 1ms to 60s. (default: 1s)", valueName: "time"),
+    transform: TimeSpan.parsed)
   var retryDelay: TimeSpan?
 
   @Flag(help: "Put aside to TOPIC.dead what the command has failed for so often.")
   var deadLetter = false
 
-  @Option(help: "Records with a larger payload are reported and passed.")
+  @Option(
+    help: ArgumentHelp(
+      """
+      Records with a larger payload are reported and passed. (default: \
+      \(QueueConsumer.Options().maximumPayload))
+      """, valueName: "size"),
+    transform: Size.parsed)
   var maximumPayload = Size(QueueConsumer.Options().maximumPayload)
 
   private var options: QueueConsumer.Options {
@@ -87,6 +97,7 @@ struct ConsumeCommand: ParsableCommand {
 
   func validate() throws {
     try checkConsumer(consumer)
+    try jsonOptions.check(isJSON: format == .json, "--format json")
     if let exec {
       guard !exec.isEmpty else { throw ValidationError("--exec names no command") }
       guard format == nil else { throw ValidationError("--format and --exec exclude each other") }
@@ -108,7 +119,7 @@ struct ConsumeCommand: ParsableCommand {
       topic: Topic(topic), name: consumer, from: from?.position ?? .earliest, options: options)
     let consuming = Consuming(
       consumer: consumer, path: topic, target: target, follows: follow, limit: limit ?? .max,
-      stop: stop)
+      jsonStrings: jsonOptions.jsonStrings, stop: stop)
     let ending: Consuming.Ending
     do {
       ending = try runTask(cancelledBy: stop) { try await consuming.run() }

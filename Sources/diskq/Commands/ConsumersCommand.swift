@@ -22,8 +22,9 @@ struct ConsumersCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "The position: earliest, latest, an address, ordinal:N, a time or an age, as read takes it.",
-      valueName: "position"))
+      "The position: earliest, latest, now, an address, ordinal:N, a time or an age, as read takes it.",
+      valueName: "position"),
+    transform: Start.parsed)
   var to: Start?
 
   @Option(help: ArgumentHelp("Forget this consumer.", valueName: "name"))
@@ -31,6 +32,8 @@ struct ConsumersCommand: ParsableCommand {
 
   @Flag(help: "Print one JSON object a line, for each consumer.")
   var json = false
+
+  @OptionGroup var jsonOptions: JSONOptions
 
   func validate() throws {
     guard reset == nil || delete == nil else {
@@ -41,6 +44,7 @@ struct ConsumersCommand: ParsableCommand {
     }
     guard delete == nil || !json else { throw ValidationError("--delete prints nothing") }
     if let name = reset ?? delete { try checkConsumer(name) }
+    try jsonOptions.check(isJSON: json, "--json")
   }
 
   func run() throws {
@@ -50,7 +54,7 @@ struct ConsumersCommand: ParsableCommand {
     let consumers = try ConsumerInfo.all(of: topic).filter {
       reset == nil || $0.consumer.name == reset
     }
-    var output = Output()
+    var output = Output(placesAreText: jsonOptions.jsonStrings)
     if json {
       for consumer in consumers { output.putLine(ConsumerRows.object(consumer)) }
     } else if !consumers.isEmpty {

@@ -27,15 +27,19 @@ struct InfoCommand: ParsableCommand {
   @Flag(help: "Print one JSON object on one line; with --watch, one a look.")
   var json = false
 
+  @OptionGroup var jsonOptions: JSONOptions
+
   @Flag(help: "Look again and again, and show rates as well.")
   var watch = false
 
   @Option(
     help: ArgumentHelp(
-      "With --watch, from one look to the next: 200ms, 1s, 5m. (default: 1s)", valueName: "time"))
+      "With --watch, from one look to the next: 200ms, 1s, 5m. (default: 1s)", valueName: "time"),
+    transform: TimeSpan.parsed)
   var interval: TimeSpan?
 
   func validate() throws {
+    try jsonOptions.check(isJSON: json, "--json")
     guard let interval else { return }
     guard watch else { throw ValidationError("--interval goes with --watch") }
     guard interval.duration >= .milliseconds(100), interval.duration <= .seconds(86_400) else {
@@ -46,12 +50,13 @@ struct InfoCommand: ParsableCommand {
   func run() throws {
     guard !watch else {
       return try Watching(
-        topic: topic, interval: interval?.duration ?? .seconds(1), json: json
+        topic: topic, interval: interval?.duration ?? .seconds(1), json: json,
+        jsonStrings: jsonOptions.jsonStrings
       ).run()
     }
     let info = try TopicInfo(of: Topic(topic))
     let consumers = try ConsumerInfo.all(of: Topic(topic))
-    var output = Output()
+    var output = Output(placesAreText: jsonOptions.jsonStrings)
     if json {
       output.putLine(object(info, consumers))
     } else {
@@ -117,8 +122,8 @@ struct InfoCommand: ParsableCommand {
       "state": .text(info.ending.word),
       "records": .number(info.records),
       "bytes": .number(info.bytes),
-      "first": .number(info.first?.rawValue),
-      "next": .number(info.next.rawValue),
+      "first": .place(info.first),
+      "next": .place(info.next),
       "oldest": .text(info.oldestStamp.map(Timestamp.text)),
       "newest": .text(info.newestStamp.map(Timestamp.text)),
       "tailBytes": .number(info.tailBytes),
@@ -129,13 +134,13 @@ struct InfoCommand: ParsableCommand {
 
   private func object(_ slab: TopicInfo.Slab) -> JSONValue {
     .object([
-      "base": .number(slab.file.base.rawValue),
+      "base": .place(slab.file.base),
       "bytes": .number(slab.file.bytes),
       "version": .number(slab.file.version.map(UInt64.init)),
       "state": .text(slab.file.condition.word),
       "passedOver": .bool(slab.file.isPassedOver),
       "records": .number(slab.records),
-      "ordinal": .number(slab.file.ordinal),
+      "ordinal": .place(slab.file.ordinal),
       "made": .text(slab.file.stamp.map(Timestamp.text)),
     ])
   }

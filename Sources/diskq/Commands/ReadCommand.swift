@@ -27,10 +27,11 @@ struct ReadCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       """
-      Where to begin: earliest, latest, an address, ordinal:N, a time (ISO 8601, UTC where it has \
-      no zone), or an age such as 2h. A time begins at the last mark before it, and so somewhat \
+      Where to begin: earliest, latest, now, an address, ordinal:N, a time (ISO 8601, UTC where it has \
+      no zone), or an age such as 2h or 1d12h. A time begins at the last mark before it, and so somewhat \
       early. (default: earliest)
-      """, valueName: "start"))
+      """, valueName: "start"),
+    transform: Start.parsed)
   var from: Start?
 
   @Flag(help: "Print what there is, and then what is appended, as soon as it is flushed.")
@@ -46,6 +47,8 @@ struct ReadCommand: ParsableCommand {
       """)
   var format: RecordFormat = .lines
 
+  @OptionGroup var jsonOptions: JSONOptions
+
   @Flag(
     help: """
       The topic holds what consume put aside: print those records as they were; json has also why \
@@ -56,7 +59,13 @@ struct ReadCommand: ParsableCommand {
   @Option(help: "At damage: stop, or skip it and go on behind it.")
   var damage: AtDamage = .skip
 
-  @Option(help: "Records with a larger payload are reported and passed.")
+  @Option(
+    help: ArgumentHelp(
+      """
+      Records with a larger payload are reported and passed. (default: \
+      \(QueueReader.Options().maximumPayload))
+      """, valueName: "size"),
+    transform: Size.parsed)
   var maximumPayload = Size(QueueReader.Options().maximumPayload)
 
   private var options: QueueReader.Options {
@@ -66,6 +75,7 @@ struct ReadCommand: ParsableCommand {
   }
 
   func validate() throws {
+    try jsonOptions.check(isJSON: format == .json, "--format json")
     try checkUsage { () throws(QueueError) in try options.validate() }
   }
 
@@ -83,7 +93,7 @@ struct ReadCommand: ParsableCommand {
       topic: topic, from: from?.position ?? .earliest, options: options,
       onLoss: damage == .skip ? { losses.tell($0) } : nil)
     if let stop { stop.onStop(try reader.makeWaitEnder()) }
-    var output = Output()
+    var output = Output(placesAreText: jsonOptions.jsonStrings)
     defer { progress.clear() }
     do throws(QueueError) {
       try print(&reader, to: &output, losses, until: stop) { address in

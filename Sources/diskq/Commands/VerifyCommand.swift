@@ -20,12 +20,16 @@ struct VerifyCommand: ParsableCommand {
   @Flag(help: "Print one JSON object a line: the findings, and then a summary.")
   var json = false
 
+  @OptionGroup var jsonOptions: JSONOptions
+
+  func validate() throws { try jsonOptions.check(isJSON: json, "--json") }
+
   func run() throws {
     let topic = Topic(topic)
     let extent = try TopicExtent(of: topic)
     let progress = ProgressBar(total: extent.bytes)
     defer { progress.clear() }
-    var output = Output()
+    var output = Output(placesAreText: jsonOptions.jsonStrings)
     let verification: TopicVerification
     do throws(QueueError) {
       verification = try TopicVerification(
@@ -95,14 +99,14 @@ struct VerifyCommand: ParsableCommand {
     case .loss(let loss, let path):
       .object([
         "kind": .text(word(loss.cause)), "slab": .text(path),
-        "from": .number(loss.addresses.lowerBound.rawValue),
-        "to": .number(loss.addresses.upperBound.rawValue), "records": .number(loss.records),
+        "from": .place(loss.addresses.lowerBound),
+        "to": .place(loss.addresses.upperBound), "records": .number(loss.records),
       ])
     case .tail(let tail):
       .object([
         "kind": .text(tail.cause == .discarded ? "discarded-tail" : "tail"),
-        "slab": .text(tail.path), "from": .number(tail.addresses.lowerBound.rawValue),
-        "to": .number(tail.addresses.upperBound.rawValue), "records": .number(tail.records),
+        "slab": .text(tail.path), "from": .place(tail.addresses.lowerBound),
+        "to": .place(tail.addresses.upperBound), "records": .number(tail.records),
       ])
     case .notClosed:
       .object(["kind": .text("not-closed"), "topic": .text(topic)])
@@ -110,7 +114,7 @@ struct VerifyCommand: ParsableCommand {
       .object(["kind": .text("ignored"), "path": .text(path)])
     case .misnamedSlab(let path, let stated):
       .object([
-        "kind": .text("misnamed"), "slab": .text(path), "stated": .number(stated.rawValue),
+        "kind": .text("misnamed"), "slab": .text(path), "stated": .place(stated),
       ])
     }
   }
@@ -133,7 +137,7 @@ struct VerifyCommand: ParsableCommand {
       "bytes": .number(verification.bytes),
       "records": .number(verification.records),
       "payloadBytes": .number(verification.payloadBytes),
-      "end": .number(verification.end.rawValue),
+      "end": .place(verification.end),
       "damagedRanges": .number(verification.damagedRanges),
       "damagedRecords": .number(verification.damagedRecords),
       "damageIsUncounted": .bool(verification.damageIsUncounted),

@@ -5,7 +5,11 @@ import ArgumentParser
 import DiskQueue
 
 /// Where to begin reading, as it is written on the command line.
-struct Start: ExpressibleByArgument {
+struct Start: ArgumentValue {
+  static let legal =
+    "it takes earliest, latest, now, an address (4096), ordinal:N, a time (2026-11-21T12:00Z) or an age"
+    + " (90s, 1.5h, 1d12h, 2w)"
+
   let position: Topic.Position
 
   init?(argument: String) {
@@ -14,6 +18,8 @@ struct Start: ExpressibleByArgument {
       position = .earliest
     } else if argument == "latest" {
       position = .latest
+    } else if argument == "now" {
+      position = .ago(Age(.zero))
     } else if argument.hasPrefix(ordinal) {
       let digits = argument.dropFirst(ordinal.count)
       // As an address is read: nothing but digits.
@@ -21,8 +27,8 @@ struct Start: ExpressibleByArgument {
       position = .ordinal(number.rawValue)
     } else if let address = Address(argument) {
       position = .address(address)
-    } else if let age = AgeText.parse(argument) {
-      position = .ago(Age(age))
+    } else if let age = TimeSpan(argument: argument) {
+      position = .ago(Age(age.duration))
     } else if let time = Timestamp.parse(argument) {
       position = .time(since1970: time)
     } else {
@@ -58,5 +64,22 @@ func checkConsumer(_ name: String) throws {
   guard CursorName.isValid(name) else {
     throw ValidationError(
       "\"\(name)\" cannot be a consumer's name: 1 to 64 of A-Z a-z 0-9 . _ -, and no dot first")
+  }
+}
+
+/// What verbs take that print JSON.
+struct JSONOptions: ParsableArguments {
+  @Flag(
+    help: """
+      Print addresses and ordinals in JSON as strings. As numbers they are exact, but above 2^53 \
+      JavaScript and jq 1.6 round them, and jq 1.7 does when it calculates with them.
+      """)
+  var jsonStrings = false
+
+  /// - Parameter option: what has to be given beside it.
+  func check(isJSON: Bool, _ option: String) throws {
+    guard isJSON || !jsonStrings else {
+      throw ValidationError("--json-strings goes with \(option)")
+    }
   }
 }

@@ -34,8 +34,8 @@ enum ConsumerRows {
     .object([
       "name": .text(info.consumer.name),
       "state": .text(info.consumer.state.word),
-      "position": .number(info.consumer.position?.rawValue),
-      "ordinal": .number(info.consumer.ordinal),
+      "position": .place(info.consumer.position),
+      "ordinal": .place(info.consumer.ordinal),
       "recordsLeft": .number(info.records),
       "bytesLeft": .number(info.bytes),
     ])

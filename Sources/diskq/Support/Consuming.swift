@@ -29,11 +29,13 @@ struct Consuming: Sendable {
   let target: Target
   let follows: Bool
   let limit: UInt64
+  /// Whether JSON has addresses and ordinals as strings.
+  let jsonStrings: Bool
   let stop: StopSignals
 
   func run() async throws -> Ending {
     let losses = Losses(of: path, ProgressBar(total: 0))
-    var output = Output()
+    var output = Output(placesAreText: jsonStrings)
     var left = limit
     // A reader that wants a few lines of a pipe, as head does, is gone before many are acknowledged.
     let isPipe = System.unreadBytes(inPipe: System.standardOutput) != nil

@@ -4,31 +4,48 @@
 import ArgumentParser
 import DiskQueue
 
-/// A time, as it is written on the command line: `200ms`, `90s`, `15m`, `2h`, `7d`.
-struct TimeSpan: ExpressibleByArgument, Sendable {
+/// A time, as it is written on the command line: `200ms`, `90s`, `1.5h`, `1d12h`, `2w`.
+struct TimeSpan: ArgumentValue, Sendable {
+  static let legal =
+    "a time is a number and its unit, ms, s, m, h, d or w, or several of these from the largest unit"
+    + " on, as in 90s, 1.5h or 1d12h"
+
+  /// Nanoseconds, the largest first.
+  private static let units: [(name: String, size: Int128)] = [
+    ("w", 604_800_000_000_000), ("d", 86_400_000_000_000), ("h", 3_600_000_000_000),
+    ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000),
+  ]
+
   let duration: Duration
 
   init(_ duration: Duration) { self.duration = duration }
 
   init?(argument: String) {
-    guard let duration = Self.parse(argument) else { return nil }
-    self.duration = duration
+    guard let amounts = Amount.all(in: argument) else { return nil }
+    var units = Self.units[...]
+    var sum: Int128 = 0
+    for amount in amounts {
+      guard let index = units.firstIndex(where: { $0.name == amount.unit }),
+        let nanoseconds = amount.exactly(times: units[index].size)
+      else { return nil }
+      sum += nanoseconds
+      // Each unit once, and smaller ones after it.
+      units = units[(index + 1)...]
+    }
+    let (seconds, rest) = sum.quotientAndRemainder(dividingBy: 1_000_000_000)
+    guard let seconds = Int64(exactly: seconds) else { return nil }
+    duration = .seconds(seconds) + .nanoseconds(Int64(rest))
   }
 
-  /// nil: it is none, or longer than a `Duration` can be counted with.
-  static func parse(_ text: String) -> Duration? {
-    guard text.hasSuffix("ms") else { return AgeText.parse(text) }
-    let digits = text.dropLast(2)
-    guard digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let count = Int64(digits)
-    else { return nil }
-    return .milliseconds(count)
-  }
-
-  /// In the largest unit that divides it.
+  /// In the largest unit up to days that divides it; what is no whole number of seconds in seconds or
+  /// milliseconds. It can be read again, to the nanosecond.
   static func text(_ duration: Duration) -> String {
     let (seconds, attoseconds) = duration.components
-    guard attoseconds == 0 else {
-      return "\(seconds * 1000 + attoseconds / 1_000_000_000_000_000)ms"
+    let nanoseconds = attoseconds / 1_000_000_000
+    guard nanoseconds == 0 else {
+      return seconds == 0
+        ? "\(decimal(nanoseconds / 1_000_000, nanoseconds % 1_000_000, 6))ms"
+        : "\(decimal(seconds, nanoseconds, 9))s"
     }
     let units: [(Int64, String)] = [(86_400, "d"), (3600, "h"), (60, "m")]
     for (unit, name) in units where seconds != 0 && seconds.isMultiple(of: unit) {
@@ -37,12 +54,22 @@ struct TimeSpan: ExpressibleByArgument, Sendable {
     return "\(seconds)s"
   }
 
-  var defaultValueDescription: String { Self.text(duration) }
+  private static func decimal(_ whole: Int64, _ fraction: Int64, _ digits: Int) -> String {
+    guard fraction > 0 else { return "\(whole)" }
+    var text = String(fraction)
+    text = String(repeating: "0", count: digits - text.utf8.count) + text
+    while text.last == "0" { text.removeLast() }
+    return "\(whole).\(text)"
+  }
 }
 
 /// After how much something is done of its own accord, as it is written on the command line: a
 /// number of records, a size or a time, or several of them behind commas; or `never`.
-struct Every: ExpressibleByArgument, Sendable {
+struct Every: ArgumentValue, Sendable {
+  static let legal =
+    "it takes a number of records (1000), a size (64KiB, 1M) or a time (200ms, 5m), or several of"
+    + " these, one of each kind, with commas between; or never"
+
   private(set) var interval = QueueWriter.Options.Interval.never
 
   init(_ interval: QueueWriter.Options.Interval) { self.interval = interval }
@@ -59,9 +86,9 @@ struct Every: ExpressibleByArgument, Sendable {
     if let records = UInt64(text), text.utf8.first != UInt8(ascii: "+") {
       guard interval.records == nil else { return false }
       interval.records = records
-    } else if let time = TimeSpan.parse(text) {
+    } else if let time = TimeSpan(argument: text) {
       guard interval.time == nil else { return false }
-      interval.time = time
+      interval.time = time.duration
     } else if let size = Size(argument: text) {
       guard interval.bytes == nil else { return false }
       interval.bytes = size.count
@@ -71,7 +98,8 @@ struct Every: ExpressibleByArgument, Sendable {
     return true
   }
 
-  var defaultValueDescription: String {
+  /// As it can be read again.
+  var text: String {
     let parts = [
       interval.records.map { "\($0)" }, interval.bytes?.description,
       interval.time.map(TimeSpan.text),

@@ -3,11 +3,15 @@
 
 // JSON, one object a line, with its keys in the order in which they are put.
 
+import DiskQueue
+
 /// A value that is known in full before it is written.
 enum JSONValue {
   case null
   case bool(Bool)
   case number(UInt64)
+  /// An address or an ordinal: a number, or a string if that is wished for.
+  case place(UInt64)
   /// To a millionth; null where it is not finite.
   case decimal(Double)
   case text(String)
@@ -15,6 +19,8 @@ enum JSONValue {
   case object(KeyValuePairs<String, JSONValue>)
 
   static func number(_ value: UInt64?) -> JSONValue { value.map { .number($0) } ?? .null }
+  static func place(_ value: UInt64?) -> JSONValue { value.map { .place($0) } ?? .null }
+  static func place(_ value: Address?) -> JSONValue { .place(value?.rawValue) }
   static func decimal(_ value: Double?) -> JSONValue { value.map { .decimal($0) } ?? .null }
   static func text(_ value: String?) -> JSONValue { value.map { .text($0) } ?? .null }
 }
@@ -31,6 +37,7 @@ extension Output {
     case .null: put("null")
     case .bool(let value): put(value ? "true" : "false")
     case .number(let value): put(decimal: value)
+    case .place(let value): put(place: value)
     case .decimal(let value): put(value.isFinite ? "\((value * 1e6).rounded() / 1e6)" : "null")
     case .text(var value): value.withUTF8 { putJSONText(UnsafeRawBufferPointer($0)) }
     case .array(let values):
@@ -49,6 +56,13 @@ extension Output {
       }
       put(UInt8(ascii: "}"))
     }
+  }
+
+  /// Puts an address or an ordinal.
+  mutating func put(place: UInt64) {
+    if placesAreText { put(UInt8(ascii: "\"")) }
+    put(decimal: place)
+    if placesAreText { put(UInt8(ascii: "\"")) }
   }
 
   /// Puts a string in quotes.

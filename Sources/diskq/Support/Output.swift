@@ -11,6 +11,10 @@ struct Output: ~Copyable {
   private let memory = UnsafeMutableRawPointer.allocate(byteCount: Output.capacity, alignment: 64)
   private var count = 0
   private var failure: Failure?
+  /// Whether JSON has addresses and ordinals as strings.
+  let placesAreText: Bool
+
+  init(placesAreText: Bool = false) { self.placesAreText = placesAreText }
 
   deinit { memory.deallocate() }
 

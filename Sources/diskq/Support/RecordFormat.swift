@@ -62,13 +62,13 @@ extension Output {
       return put(letter.payload.span, at: letter.address, ordinal: letter.ordinal, as: format)
     }
     put("{\"address\":")
-    put(decimal: address.rawValue)
+    put(place: address.rawValue)
     put(",\"ordinal\":")
-    put(decimal: ordinal)
+    put(place: ordinal)
     put(",\"originalAddress\":")
-    put(decimal: letter.address.rawValue)
+    put(place: letter.address.rawValue)
     put(",\"originalOrdinal\":")
-    put(decimal: letter.ordinal)
+    put(place: letter.ordinal)
     put(",\"reason\":")
     var reason = letter.reason
     reason.withUTF8 { putJSONText(UnsafeRawBufferPointer($0)) }
@@ -79,9 +79,9 @@ extension Output {
   /// is UTF-8, or else payload in base64.
   private mutating func putJSON(address: Address, ordinal: UInt64, _ payload: Span<UInt8>) {
     put("{\"address\":")
-    put(decimal: address.rawValue)
+    put(place: address.rawValue)
     put(",\"ordinal\":")
-    put(decimal: ordinal)
+    put(place: ordinal)
     putJSONRest(payload)
   }
 

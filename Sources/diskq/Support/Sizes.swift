@@ -1,29 +1,31 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-import ArgumentParser
 import DiskQueue
 
-/// A size, as it is written on the command line: `64MiB`, `4KiB`, or plain bytes.
-struct Size: ExpressibleByArgument {
+/// A size, as it is written on the command line: `64MiB`, `10M`, or plain bytes.
+struct Size: ArgumentValue, Sendable {
+  static let legal =
+    "a size is a number of bytes, or a number and its unit: KiB, MiB, GiB or TiB (powers of 1,024), or"
+    + " k, M, G or T (powers of 1,000; kB, MB, GB and TB mean the same), as in 4096, 64MiB or 10M"
+
+  private static let units: [String: Int128] = [
+    "": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
+    "k": 1_000, "M": 1_000_000, "G": 1_000_000_000, "T": 1_000_000_000_000,
+    "kB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000, "TB": 1_000_000_000_000,
+  ]
+
   let count: ByteCount
 
   init(_ count: ByteCount) { self.count = count }
 
   init?(argument: String) {
-    let digits = argument.prefix { $0.isASCII && $0.isNumber }
-    guard let number = Int64(digits) else { return nil }
-    switch argument.dropFirst(digits.count) {
-    case "", "B": count = .bytes(number)
-    case "KiB": count = .kibibytes(number)
-    case "MiB": count = .mebibytes(number)
-    case "GiB": count = .gibibytes(number)
-    case "TiB": count = .tebibytes(number)
-    default: return nil
-    }
+    guard let amounts = Amount.all(in: argument), amounts.count == 1,
+      let unit = Self.units[amounts[0].unit], let bytes = amounts[0].exactly(times: unit)
+    else { return nil }
+    // As the library's own arithmetic with sizes, which saturates.
+    count = .bytes(Int64(clamping: bytes))
   }
-
-  var defaultValueDescription: String { count.description }
 }
 
 /// Sizes as people like to read them.

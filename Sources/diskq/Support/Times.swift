@@ -26,7 +26,7 @@ enum Timestamp {
   }
 
   /// Reads ISO 8601 in its extended form, as far as the minute or further, or a date alone. Without
-  /// a zone it is UTC. nil for anything else.
+  /// a zone it is UTC. `T` and `Z` may be small, as in RFC 3339. nil for anything else.
   static func parse(_ text: String) -> Duration? {
     var scanner = DigitScanner(text)
     guard let year = scanner.number(digits: 4), scanner.take("-"),
@@ -39,7 +39,8 @@ enum Timestamp {
     var seconds = days * secondsInDay
     if scanner.isAtEnd { return .seconds(seconds) }
 
-    guard scanner.take("T") || scanner.take(" "), let hour = scanner.number(digits: 2),
+    guard scanner.take("T") || scanner.take("t") || scanner.take(" "),
+      let hour = scanner.number(digits: 2),
       scanner.take(":"), let minute = scanner.number(digits: 2), hour <= 23, minute <= 59
     else { return nil }
     seconds += hour * 3600 + minute * 60
@@ -125,7 +126,7 @@ private struct DigitScanner {
 
   /// `Z`, `+01:00`, `+0100`, `+01` or nothing, in seconds east of UTC.
   mutating func zone() -> Int64? {
-    if isAtEnd || take("Z") { return 0 }
+    if isAtEnd || take("Z") || take("z") { return 0 }
     let isWest = take("-")
     guard isWest || take("+"), let hours = number(digits: 2), hours <= 23 else { return nil }
     var seconds = hours * 3600
@@ -141,25 +142,6 @@ private struct DigitScanner {
     guard let byte = left.first, (0x30...0x39).contains(byte) else { return nil }
     left.removeFirst()
     return Int64(byte - 0x30)
-  }
-}
-
-enum AgeText {
-  /// Reads `90s`, `15m`, `2h`, `7d`; nil for anything else.
-  static func parse(_ text: String) -> Duration? {
-    let unit: Int64
-    switch text.utf8.last {
-    case UInt8(ascii: "s"): unit = 1
-    case UInt8(ascii: "m"): unit = 60
-    case UInt8(ascii: "h"): unit = 3600
-    case UInt8(ascii: "d"): unit = 86_400
-    default: return nil
-    }
-    let digits = text.dropLast()
-    guard digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let count = Int64(digits)
-    else { return nil }
-    let (seconds, overflow) = count.multipliedReportingOverflow(by: unit)
-    return overflow ? nil : .seconds(seconds)
   }
 }
 

@@ -8,7 +8,7 @@ enum WatchLine {
   static func text(_ trend: TopicTrend) -> String {
     let look = trend.look
     var parts = [
-      "\(Timestamp.toTheSecond(look.wallTime)) \(look.ending.word)",
+      "\(Timestamp.toTheSecond(look.wallTime)) \(look.ending.short)",
       "\(look.records.map(String.init) ?? "?") records",
       "next \(look.next)",
       "\(RateText.count(trend.recordRates?.now)) records/s",
@@ -35,8 +35,8 @@ enum WatchLine {
       "state": .text(look.ending.word),
       "records": .number(look.records),
       "bytes": .number(look.bytes),
-      "first": .number(look.first?.rawValue),
-      "next": .number(look.next.rawValue),
+      "first": .place(look.first),
+      "next": .place(look.next),
       "newest": .text(look.newestStamp.map(Timestamp.text)),
       "newestAge": .decimal(trend.newestAge),
       "slabCount": .number(UInt64(look.slabs.count)),
@@ -55,8 +55,8 @@ enum WatchLine {
     .object([
       "name": .text(consumer.look.name),
       "state": .text(consumer.look.state),
-      "position": .number(consumer.look.position?.rawValue),
-      "ordinal": .number(consumer.look.ordinal),
+      "position": .place(consumer.look.position),
+      "ordinal": .place(consumer.look.ordinal),
       "recordsLeft": .number(consumer.look.records),
       "bytesLeft": .number(consumer.look.bytes),
       "recordsPerSecond": .decimal(consumer.rates?.now),

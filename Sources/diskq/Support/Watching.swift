@@ -10,16 +10,19 @@ struct Watching {
   /// From one look to the next, at least.
   let interval: Duration
   let json: Bool
+  /// Whether JSON has addresses and ordinals as strings.
+  let jsonStrings: Bool
 
   /// A look takes no more than this part of the time, however many slabs there are.
   static let share = 20
 
   private let start = ContinuousClock.now
 
-  init(topic: String, interval: Duration, json: Bool) {
+  init(topic: String, interval: Duration, json: Bool, jsonStrings: Bool) {
     self.topic = topic
     self.interval = interval
     self.json = json
+    self.jsonStrings = jsonStrings
   }
 
   func run() throws {
@@ -54,7 +57,7 @@ struct Watching {
 
   private func runInLines() throws {
     let stop = try StopSignals.caught()
-    var output = Output()
+    var output = Output(placesAreText: jsonStrings)
     var begin = ContinuousClock.now
     var trend = TopicTrend(try TopicLook(at: topic, since: start))
     var complaint: String?

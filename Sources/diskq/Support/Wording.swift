@@ -24,6 +24,16 @@ extension LogEnding {
     case .version1: "written in version 1, which marks no end"
     }
   }
+
+  /// The sentence as far as its colon or comma, for a line among others.
+  var short: String {
+    switch self {
+    case .empty: "empty"
+    case .closed: "closed"
+    case .open: "not closed"
+    case .version1: "written in version 1"
+    }
+  }
 }
 
 extension SlabDescription.Condition {
@@ -59,7 +69,7 @@ extension SlabDescription {
 extension Tail {
   /// Where it is, how much it is, and what was left of records in it.
   var sentence: String {
-    let place = "\(addresses.lowerBound) ..< \(addresses.upperBound)"
+    let place = "\(addresses.lowerBound) up to \(addresses.upperBound)"
     let content =
       if let records {
         "\(Count.text(bytes, "byte")) with \(Count.text(records, "sound record"))"

@@ -42,8 +42,8 @@ func parseValues(_ word: String) {
   }
   if let every = Every(argument: word) {
     require(
-      Every(argument: every.defaultValueDescription)?.interval == every.interval,
-      "\(word) is written as \(every.defaultValueDescription)")
+      Every(argument: every.text)?.interval == every.interval,
+      "\(word) is written as \(every.text)")
   }
   if let time = Timestamp.parse(word) {
     let (seconds, attoseconds) = time.components
