@@ -58,7 +58,7 @@ struct Cap: AsyncParsableCommand {
       "appended: \(appended); most bytes: \(most) of \(Self.cap.bytes) in \(samples) samples"
         + " (\(unsteady) more fell into a change); fast: \(quick.delivered) delivered,"
         + " \(quick.missed) missed in \(quick.losses) losses; slow: \(tardy.delivered) delivered,"
-        + " \(tardy.missed) missed in \(tardy.losses) losses; \(Figures.seconds(since: start))")
+        + " \(tardy.missed) missed in \(tardy.losses) losses; \(Figures.cost(since: start))")
   }
 
   /// At a pace that one can keep up with for the first half; in the second, bursts nobody can.

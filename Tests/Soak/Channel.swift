@@ -45,7 +45,7 @@ struct Channel: AsyncParsableCommand {
     Posix.say(
       "records: \(records); a second: \(Figures.rate(records, since: start)), the receiver's rests"
         + " included; the sender waited \(waits) times; peak memory: \(Figures.mebibytes(peak));"
-        + " \(Figures.seconds(since: start))")
+        + " \(Figures.cost(since: start))")
   }
 
   /// Returns how often there was no room.

@@ -52,17 +52,13 @@ struct Cleaning: AsyncParsableCommand {
 
     var lines: [String] = []
     for (manner, reader) in readers {
-      guard case .line(let line) = try reader.nextLine(within: 30_000) else {
-        throw Broken("the reader that goes \(manner) does not come to the end")
-      }
+      let line = try reader.answer("the reader that goes \(manner) does not come to the end")
       try reader.finish("the reader that goes \(manner)")
       lines.append(line)
     }
     for cleaner in cleaners {
       cleaner.send("end")
-      guard case .line(let line) = try cleaner.nextLine(within: 10_000) else {
-        throw Broken("a cleaner does not come to its end")
-      }
+      let line = try cleaner.answer("a cleaner does not come to its end")
       try cleaner.finish("a cleaner")
       lines.append(line)
     }
@@ -74,7 +70,7 @@ struct Cleaning: AsyncParsableCommand {
     Posix.say(
       "appended: \(number + 1); most bytes: \(Figures.mebibytes(most)), left:"
         + " \(Figures.mebibytes(left)); \(lines.joined(separator: "; "));"
-        + " \(Figures.seconds(since: start))")
+        + " \(Figures.cost(since: start))")
   }
 }
 

@@ -30,28 +30,22 @@ struct Crowd: ParsableCommand {
     }
     let cleaner = try Child(["cleaner-loop", topic])
     let writer = try Child(["crowd-writer", topic, "--seconds", "\(seconds)"])
-    guard case .line(let written) = try writer.nextLine(within: Int(seconds) * 1_000 + 30_000)
-    else {
-      throw Broken("the writer does not come to its end")
-    }
+    let written = try writer.answer(
+      within: Int(seconds) * 1_000 + 30_000, "the writer does not come to its end")
     try writer.finish("the writer")
 
     var lines: [String] = []
     for (manner, reader) in children {
-      guard case .line(let line) = try reader.nextLine(within: 60_000) else {
-        reader.abortAndWait()
-        throw Broken("a reader (\(manner)) does not come to the end")
-      }
+      let line = try reader.answer(
+        within: 60_000, "a reader (\(manner)) does not come to the end")
       try reader.finish("a reader (\(manner))")
       lines.append(line)
     }
     cleaner.send("end")
-    guard case .line(let line) = try cleaner.nextLine(within: 10_000) else {
-      throw Broken("the cleaner does not come to its end")
-    }
+    let line = try cleaner.answer("the cleaner does not come to its end")
     try cleaner.finish("the cleaner")
     Posix.say(
-      "\(written); \(lines.joined(separator: "; ")); \(line); \(Figures.seconds(since: start))")
+      "\(written); \(lines.joined(separator: "; ")); \(line); \(Figures.cost(since: start))")
   }
 }
 

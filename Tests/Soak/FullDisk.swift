@@ -115,7 +115,7 @@ struct FullDisk: AsyncParsableCommand {
         + " \(tally.refused); batches acknowledged at zero bytes free:"
         + " \(tally.acknowledgedWhenFull); slabs removed: \(tally.removedSlabs); deaths:"
         + " \(tally.deaths); closes refused, and done later: \(tally.failedCloses); seed: \(seed);"
-        + " \(Figures.seconds(since: start))")
+        + " \(Figures.cost(since: start))")
   }
 
   /// Closes; where that has no room, says so, and closes once there is some.

@@ -66,14 +66,11 @@ struct OpenRace: ParsableCommand {
     Posix.say(
       "rounds: \(rounds), of a new topic: \(tally.newTopics), of a holder killed just then:"
         + " \(tally.kills); \(Self.racers) processes with \(Self.tasks) tasks: one had it each time,"
-        + " \(tally.refused) were refused; seed: \(seed); \(Figures.seconds(since: start))")
+        + " \(tally.refused) were refused; seed: \(seed); \(Figures.cost(since: start))")
   }
 
   private func answer(_ child: Child) throws(Broken) -> [Substring] {
-    guard case .line(let line) = try child.nextLine(within: 30_000) else {
-      throw Broken("a racer does not answer")
-    }
-    return line.split(separator: " ")
+    try child.answer("a racer does not answer").split(separator: " ")
   }
 
   /// All try once, at the same moment; the winner holds on until all have tried.

@@ -19,7 +19,7 @@ struct Soak: AsyncParsableCommand {
       Cap.self, FullDisk.self, Cleaning.self, CleaningReader.self, CleaningLoop.self,
       CrashPoints.self, CrashRandom.self, CrashTable.self, CrashVictim.self, Inject.self,
       OpenRace.self, OpenRacer.self, Crowd.self, CrowdWriter.self,
-      DamageCosts.self,
+      DamageCosts.self, Stuck.self, StuckVictim.self,
     ])
 
   static func main() async {
@@ -33,7 +33,7 @@ struct Soak: AsyncParsableCommand {
         try command.run()
       }
     } catch let error as Broken {
-      Posix.complain(error.description)
+      Posix.complain("\(error.description); longest sync \(Figures.milliseconds(Syncs.longest))")
       Posix.leave(1)
     } catch {
       exit(withError: error)

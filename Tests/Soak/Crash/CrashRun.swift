@@ -38,7 +38,7 @@ struct CrashRun {
         "\(what); kills: \(run.kills), lives to the end: \(run.ends), topics: \(run.topics);"
           + " records acknowledged as flushed or synced: \(run.acknowledged), kept: \(run.kept),"
           + " attempted and not kept: \(run.dropped); recoveries from outside: \(run.recoveries);"
-          + " seed: \(seed); \(Figures.seconds(since: start))")
+          + " seed: \(seed); \(Figures.cost(since: start))")
     } catch {
       throw Broken("seed \(seed), topic \(run.topics), life \(run.livesOfTopic): \(error)")
     }
@@ -81,8 +81,7 @@ struct CrashRun {
       case .line(let line): try oracle.take(line)
       case .end: break loop
       case .none:
-        victim.abortAndWait()
-        throw Broken("point \(point): the victim hangs")
+        throw victim.hangs("point \(point): the victim hangs")
       }
     }
     try judge(victim.ending(), isKilled: oracle.isAtPoint)
@@ -110,7 +109,7 @@ struct CrashRun {
       switch try victim.nextLine(within: 10_000) {
       case .line(let line): try oracle.take(line)
       case .end: break loop
-      case .none: throw Broken("the victim does not die")
+      case .none: throw victim.hangs("the victim does not die")
       }
     }
     try judge(victim.ending(), isKilled: true)

@@ -85,7 +85,7 @@ struct Inject: AsyncParsableCommand {
         + " (harmless: \(tally.tolerated)); kills in a call: \(tally.kills);"
         + " \(counts.joined(separator: ", ")); records acknowledged and there:"
         + " \(tally.acknowledged); not used by the program: \(unused.joined(separator: ", "));"
-        + " seed: \(seed); \(Figures.seconds(since: start))")
+        + " seed: \(seed); \(Figures.cost(since: start))")
   }
 
   private var input: String {

@@ -30,8 +30,7 @@ struct InjectRun {
       ["-f", "-qq", "-y", "-s", "200", "-o", trace] + options + [program] + arguments,
       program: "strace", output: output, errors: complaints, withInput: false)
     guard try child.nextLine(within: 60_000) == .end else {
-      child.killAndWait()
-      throw Broken("the program hangs")
+      throw child.hangs("the program hangs")
     }
     ending = child.ending()
     // What stands behind the last newline is no line.

@@ -11,6 +11,16 @@ enum Figures {
     tenths((Posix.now() - start) / 100_000_000) + " s"
   }
 
+  /// Milliseconds, with one decimal.
+  static func milliseconds(_ nanoseconds: UInt64) -> String {
+    tenths(nanoseconds / 100_000) + " ms"
+  }
+
+  /// The end of a verdict: how long the check took, and its longest sync.
+  static func cost(since start: UInt64) -> String {
+    "\(seconds(since: start)), longest sync \(milliseconds(Syncs.longest))"
+  }
+
   /// So many a second since a moment.
   static func rate(_ count: UInt64, since start: UInt64) -> UInt64 {
     UInt64(Double(count) * 1e9 / Double(max(1, Posix.now() - start)))

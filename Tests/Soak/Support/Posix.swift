@@ -1,7 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// The only file of the checks that imports the C library.
+// Beside Syncs.swift the only file of the checks that imports the C library.
 
 #if canImport(Glibc)
   import Glibc
@@ -233,6 +233,7 @@ enum Posix {
   /// nobody holds the other end of standard input.
   static func dieWithParent() throws(Broken) {
     guard getenv(childVariable) != nil else { return }
+    Syncs.reportToParent()
     #if canImport(Darwin)
       var thread: pthread_t?
     #else
@@ -249,6 +250,20 @@ enum Posix {
       }, nil)
     guard code == 0 else { throw Broken("starting a thread failed with error \(code)") }
   }
+
+  /// A pipe with ends that never wait; nil if there are no descriptors left.
+  static func makeNonblockingPipe() -> (reading: Int32, writing: Int32)? {
+    var ends: [Int32] = [-1, -1]
+    guard pipe(&ends) == 0 else { return nil }
+    for end in ends {
+      _ = fcntl(end, F_SETFD, FD_CLOEXEC)
+      _ = fcntl(end, F_SETFL, O_NONBLOCK)
+    }
+    return (ends[0], ends[1])
+  }
+
+  /// The program that shows the threads of a process; nil if the check was started without a script.
+  static var threadsProgram: String? { getenv("SOAK_THREADS").map { String(cString: $0) } }
 
   /// The most memory that this process ever held, in bytes: VmHWM of /proc/self/status.
   static func peakMemory() throws(Broken) -> UInt64 {
@@ -372,12 +387,17 @@ final class Child {
       posix_spawn_file_actions_addopen(&actions, 2, errors, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
     }
     isGroup = program != nil
+    if !isGroup {
+      posix_spawn_file_actions_adddup2(
+        &actions, try Syncs.writingEnd(), Syncs.childDescriptor)
+    }
     if isGroup { posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP)) }
     var words: [UnsafeMutablePointer<CChar>?] =
       ([program ?? "soak"] + arguments).map { strdup($0) }
     words.append(nil)
-    // Where programs and the runtime's libraries are, if that is said; nothing else is needed.
-    var environment: [UnsafeMutablePointer<CChar>?] = ["LD_LIBRARY_PATH", "PATH"].compactMap {
+    // Where programs and the runtime's libraries are, and what to do about a crash.
+    let variables = ["LD_LIBRARY_PATH", "PATH", "SWIFT_BACKTRACE", "SOAK_THREADS"]
+    var environment: [UnsafeMutablePointer<CChar>?] = variables.compactMap {
       name in getenv(name).map { strdup(name + "=" + String(cString: $0)) }
     }
     if !isGroup { environment.append(strdup(Posix.childEntry)) }
@@ -438,10 +458,37 @@ final class Child {
     #endif
   }
 
-  /// SIGABRT: where it hangs is told on standard error, as SWIFT_BACKTRACE says.
-  func abortAndWait() {
-    send(SIGABRT)
-    _ = wait()
+  /// The next line of a process that has to answer.
+  ///
+  /// - Throws: `Broken` with the sentence, if it ended, or if the time has passed. Then its threads
+  ///   were shown on standard error, and it was killed.
+  func answer(
+    within milliseconds: Int = 30_000, _ sentence: @autoclosure () -> String
+  ) throws(Broken) -> String {
+    switch try lines.next(within: milliseconds) {
+    case .line(let line): return line
+    case .end: throw Broken(sentence() + ": it has ended")
+    case .none: throw hangs(sentence())
+    }
+  }
+
+  /// Shows its threads on standard error, and kills it. Returns an error with the sentence.
+  func hangs(_ sentence: String) -> Broken {
+    if let program = Posix.threadsProgram {
+      do {
+        let shower = try Child([String(identifier)], program: program)
+        while case .line(let line) = try shower.nextLine(within: 120_000) {
+          Posix.write(line + "\n", to: 2)
+        }
+      } catch {
+        Posix.complain("its threads are not shown: \(error)")
+      }
+    } else {
+      // The runtime shows them, as SWIFT_BACKTRACE says.
+      send(SIGABRT)
+    }
+    killAndWait()
+    return Broken(sentence + ": nothing came in time")
   }
 
   /// Waits for its own end.
@@ -470,6 +517,8 @@ final class Child {
     var status: Int32 = 0
     while waitpid(identifier, &status, 0) == -1, errno == EINTR {}
     isReaped = true
+    // So that the pipe of many children does not run full.
+    _ = Syncs.longest
     return status
   }
 }
