@@ -32,9 +32,12 @@ enum Limits {
     _ value: ByteCount, _ bounds: ClosedRange<Int64>, _ name: String
   ) throws(QueueError) {
     guard bounds.contains(value.bytes) else {
-      throw .invalidOption(
-        "\(name) is \(value), and must be from \(ByteCount.bytes(bounds.lowerBound)) to"
-          + " \(ByteCount.bytes(bounds.upperBound))")
+      let least = ByteCount.bytes(bounds.lowerBound)
+      // A bound that no number exceeds is none.
+      let range =
+        bounds.upperBound == .max
+        ? "\(least) or more" : "from \(least) to \(ByteCount.bytes(bounds.upperBound))"
+      throw .invalidOption("\(name) is \(value), and must be \(range)")
     }
   }
 }

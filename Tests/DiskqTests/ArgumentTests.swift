@@ -132,6 +132,11 @@ struct ArgumentTests {
       (["append", "TOPIC", "--slab-size", "4kb"], "KiB, MiB, GiB or TiB"),
       (["append", "TOPIC", "--maximum-bytes", "1K"], "k, M, G or T"),
       (["append", "TOPIC", "--maximum-payload", "1m"], "64MiB or 10M"),
+      (["append", "TOPIC", "--slab-size", "1k"], "must be from 4KiB to 1TiB"),
+      (
+        ["append", "TOPIC", "--maximum-bytes", "1k"],
+        "--maximum-bytes is 1000B, and must be 64KiB or more"
+      ),
       (["append", "TOPIC", "--flush-every", "often"], "a time (200ms, 5m)"),
       (["append", "TOPIC", "--sync-every", "1,2"], "one of each kind"),
       (["clean", "TOPIC", "--keep-age", "1y"], "ms, s, m, h, d or w"),

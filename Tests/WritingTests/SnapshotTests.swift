@@ -143,6 +143,28 @@ struct SnapshotTests {
     try await otherWriter.close()
   }
 
+  @Test("without an exchange in one step, two steps do it, and a failed second one is undone")
+  func twoSteps() throws {
+    let directory = try TemporaryDirectory()
+    func at(_ name: String) -> String { directory.path + "/" + name }
+    func make(_ name: String) throws -> PosixStorage {
+      let storage = try PosixStorage(creating: at(name), permissions: FilePermissions())
+      try writeFile(at(name + "/of-" + name), [])
+      return storage
+    }
+    let (new, old) = (try make("new"), try make("old"))
+    let (moved, aside) = try new.exchangedInTwoSteps(with: old)
+    #expect((moved.path, aside.path) == (at("old"), at("new.old")))
+    #expect(try names(at("old")) == ["of-new"])
+    #expect(try names(at("new.old")) == ["of-old"])
+    // The copy is gone: its step fails, and the older one gets its name back.
+    let gone = try make("gone")
+    gone.removeAll()
+    #expect(throws: SystemError.self) { try gone.exchangedInTwoSteps(with: moved) }
+    #expect(try names(directory.path) == ["new.old", "old"])
+    #expect(try names(at("old")) == ["of-new"])
+  }
+
   @Test("a snapshot that a writer opens while the next one is copied is not replaced")
   func openedMeanwhile() throws {
     let directory = try TemporaryDirectory()

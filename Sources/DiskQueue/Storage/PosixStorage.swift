@@ -87,21 +87,27 @@ final class PosixStorage: TopicStorage {
   func exchanged(
     with other: PosixStorage
   ) throws(SystemError) -> (self: PosixStorage, other: PosixStorage) {
-    var aside = path
-    if try !Syscalls.exchange(path, other.path) {
-      aside += ".old"
-      try Syscalls.move(other.path, to: aside)
-      do throws(SystemError) {
-        try Syscalls.move(path, to: other.path)
-      } catch {
-        try Syscalls.move(aside, to: other.path)
-        throw error
-      }
+    guard try Syscalls.exchange(path, other.path) else {
+      return try exchangedInTwoSteps(with: other)
     }
     return (
       try PosixStorage(path: other.path, directory: directory, permissions: permissions),
-      try PosixStorage(path: aside, permissions: permissions)
+      try PosixStorage(path: path, permissions: permissions)
     )
+  }
+
+  func exchangedInTwoSteps(
+    with other: PosixStorage
+  ) throws(SystemError) -> (self: PosixStorage, other: PosixStorage) {
+    let aside = path + ".old"
+    try Syscalls.move(other.path, to: aside)
+    do throws(SystemError) {
+      let moved = try moved(to: other.path)
+      return (moved, try PosixStorage(path: aside, permissions: permissions))
+    } catch {
+      try Syscalls.move(aside, to: other.path)
+      throw error
+    }
   }
 
   private static func makeDirectories(to path: String) throws(SystemError) {
