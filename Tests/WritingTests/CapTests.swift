@@ -354,7 +354,7 @@ struct CapTests {
       try writer.flush()
       for _ in 0..<20 {
         let after = storage.powerCut(using: &random)
-        let losses = EnginePass(Topic(storage: after)).losses
+        let losses = after.pass().losses
         #expect(losses.allSatisfy { $0.cause != .damaged })
       }
       writer.dieForTesting()

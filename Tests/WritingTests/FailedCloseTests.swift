@@ -11,8 +11,7 @@ struct FailedCloseTests {
   @Test("behind it nothing is written or synced that nobody asks for")
   func nothingIsSyncedForNobody() throws {
     let storage = SimulatedStorage()
-    let writer = try QueueWriter(
-      topic: Topic(storage: storage), options: SmallTopic.options, environment: .simulated())
+    let writer = try storage.writer(SmallTopic.options)
     try writer.append("first")
     // The record is written and synced, the closing mark is not written.
     storage.setFault(SimulatedStorage.Fault(.fail(Errno.io), at: 2) { $0.isWrite })
@@ -22,8 +21,8 @@ struct FailedCloseTests {
     // Whatever was asked of the writer's thread is done when it has ended.
     writer.core.stopThread()
     #expect(storage.calls == [])
-    #expect(EnginePass(Topic(storage: storage)).records.count == 1)
+    #expect(storage.pass().records.count == 1)
     try writer.close()
-    #expect(EnginePass(Topic(storage: storage)).records.count == 2)
+    #expect(storage.pass().records.count == 2)
   }
 }

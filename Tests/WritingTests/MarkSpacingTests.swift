@@ -12,8 +12,7 @@ struct MarkSpacingTests {
     let storage = SimulatedStorage()
     var options = QueueWriter.Options()
     options.markSpacing = 256
-    let writer = try QueueWriter(
-      topic: Topic(storage: storage), options: options, environment: .simulated())
+    let writer = try storage.writer(options)
     var expected: [[UInt8]] = []
     for number in 0..<40 {
       let payload = Array("record \(number) ".utf8) + [UInt8](repeating: 7, count: number * 9)
@@ -23,7 +22,7 @@ struct MarkSpacingTests {
     try writer.close()
     let naive = naiveRead(slabs: storage.slabs)
     #expect(naive.records.map(\.payload) == expected)
-    #expect(EnginePass(Topic(storage: storage)).difference(from: naive) == nil)
+    #expect(storage.pass().difference(from: naive) == nil)
     for (record, next) in zip(naive.records, naive.records.dropFirst()) {
       let isLong = record.payload.count > 256 || next.payload.count > 256
       if isLong { #expect(next.address == record.end + 48) }

@@ -11,8 +11,7 @@ struct WriterStatisticsTests {
   private func open(
     _ storage: SimulatedStorage, _ options: QueueWriter.Options = SmallTopic.options
   ) throws -> QueueWriter {
-    try QueueWriter(
-      topic: Topic(storage: storage), options: options, environment: .simulated())
+    try storage.writer(options)
   }
 
   private func isSlab(_ name: String) -> Bool { SlabName.parse(name) != nil }

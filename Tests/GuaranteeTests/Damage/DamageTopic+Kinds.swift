@@ -77,8 +77,7 @@ extension DamageTopic {
     ) throws {
       var options = SmallTopic.options
       options.markSpacing = spacing
-      let writer = try QueueWriter(
-        topic: Topic(storage: storage), options: options, environment: .simulated())
+      let writer = try storage.writer(options)
       for number in 0..<count {
         let ordinal = UInt64(records.count)
         let payload = SmallTopic.payload(ordinal, length: length(records.count))

@@ -239,8 +239,7 @@ struct DamageTopic: Sendable {
     let storage = damaged.copy()
     let before = storage.slabs
     var cost = cost(of: before)
-    let writer = try QueueWriter(
-      topic: Topic(storage: storage), options: SmallTopic.options, environment: .simulated())
+    let writer = try storage.writer(SmallTopic.options)
     let payload = SmallTopic.payload(1 << 20, length: 33)
     let address = try writer.append(payload).rawValue
     try writer.flush()

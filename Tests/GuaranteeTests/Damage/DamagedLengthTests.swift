@@ -12,11 +12,10 @@ struct DamagedLengthTests {
     "G5: one that leads exactly to a later record hides none of those between", arguments: [5, 6])
   func leadsToALaterRecord(bit: Int) throws {
     let storage = SimulatedStorage()
-    let writer = try QueueWriter(
-      topic: Topic(storage: storage), options: .init(), environment: .simulated())
+    let writer = try storage.writer()
     for number in UInt64(0)..<20 { try writer.append(SmallTopic.payload(number, length: 24)) }
     try writer.close()
-    let sound = EnginePass(Topic(storage: storage)).records
+    let sound = storage.pass().records
     try #require(sound.count == 20)
 
     // The length word is the first of the frame.
@@ -24,9 +23,9 @@ struct DamagedLengthTests {
     let length = UInt64(24 ^ 1 << bit)
     try #require(sound.contains { $0.address == hit.address + 8 + length })
     storage.flip(bit: Int(hit.address) * 8 + bit, ofSlab: 0)
-    let pass = EnginePass(Topic(storage: storage))
+    let pass = storage.pass()
     #expect(pass.records == sound.filter { $0.address != hit.address })
     #expect(pass.losses.map(\.records) == [1])
-    #expect(pass.difference(from: naiveRead(slabs: storage.slabs)) == nil)
+    #expect(storage.difference(from: pass) == nil)
   }
 }

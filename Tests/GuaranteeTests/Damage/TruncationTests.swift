@@ -37,8 +37,7 @@ struct TruncationTests {
       storage.replace(slab: last.base, with: Array(last.bytes[..<length]))
       let before = storage.slabs
       let kept = small.records.filter { $0.end <= last.base + UInt64(length) }
-      let writer = try QueueWriter(
-        topic: Topic(storage: storage), options: SmallTopic.options, environment: .simulated())
+      let writer = try storage.writer(SmallTopic.options)
       let payload = SmallTopic.payload(UInt64(1000 + length), length: 100)
       let address = try writer.append(payload).rawValue
       try writer.flush()
@@ -67,8 +66,7 @@ struct TruncationTests {
     for length in lengths {
       let storage = small.storage.copy()
       storage.replace(slab: last.base, with: Array(last.bytes[..<length]))
-      let writer = try QueueWriter(
-        topic: Topic(storage: storage), options: SmallTopic.options, environment: .simulated())
+      let writer = try storage.writer(SmallTopic.options)
       #expect(writer.recovery.state == .clean, "length \(length)")
       #expect(writer.recovery.end.rawValue == last.base + UInt64(length))
       try writer.close()

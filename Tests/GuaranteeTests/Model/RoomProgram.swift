@@ -136,7 +136,7 @@ final class RoomProgram {
   /// Reads all, and takes what is there for what is known.
   func settle(_ when: String, isRecovered: Bool) {
     let naive = naiveRead(slabs: storage.slabs)
-    let pass = EnginePass(Topic(storage: storage))
+    let pass = storage.pass()
     let difference = pass.difference(from: naive)
     hold(.g5, difference == nil, "\(when): \(difference ?? "")")
     let damaged = pass.losses.filter { $0.cause == .damaged }
@@ -309,7 +309,7 @@ final class RoomProgram {
       storage.setCapacity(nil)
       do throws(QueueError) { try writer.flush() } catch { hold(.g9, false, "flush: \(error)") }
     }
-    let records = EnginePass(Topic(storage: storage)).records.filter { $0.address >= known }
+    let records = storage.pass().records.filter { $0.address >= known }
     hold(.g2, records.count <= count, "batch: \(records.count) landed of \(count)")
     let tail = batch.prefix(count).suffix(records.count)
     for (record, payload) in zip(records, tail) {

@@ -128,8 +128,7 @@ struct RecordLookupTests {
   /// 200 KB of records of 100 bytes in one slab, closed: of four stretches between marks.
   private func spaciousTopic() throws -> (SimulatedStorage, addresses: [Address]) {
     let storage = SimulatedStorage()
-    let writer = try QueueWriter(
-      topic: Topic(storage: storage), options: .init(), environment: .simulated())
+    let writer = try storage.writer()
     let addresses = try (0..<2000).map { number in
       try writer.append(SmallTopic.payload(UInt64(number), length: 100))
     }
@@ -185,8 +184,7 @@ struct RecordLookupTests {
     let storage = SimulatedStorage()
     var options = QueueWriter.Options()
     options.markSpacing = 256
-    let writer = try QueueWriter(
-      topic: Topic(storage: storage), options: options, environment: .simulated())
+    let writer = try storage.writer(options)
     let addresses = try (0..<600).map { number in
       try writer.append(SmallTopic.payload(UInt64(number), length: 60))
     }

@@ -24,8 +24,7 @@ private struct BrokenBorder {
     var options = QueueWriter.Options()
     options.markSpacing = 256
     options.slabSize = .kibibytes(4)
-    let writer = try QueueWriter(
-      topic: Topic(storage: storage), options: options, environment: .simulated())
+    let writer = try storage.writer(options)
     for number in UInt64(0)..<10 {
       addresses.append(try writer.append(SmallTopic.payload(number, length: 60)).rawValue)
     }

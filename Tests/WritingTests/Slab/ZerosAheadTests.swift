@@ -17,8 +17,7 @@ struct ZerosAheadTests {
   private func writer(
     _ storage: SimulatedStorage, records: Int, _ options: QueueWriter.Options = .init()
   ) throws -> QueueWriter {
-    let writer = try QueueWriter(
-      topic: Topic(storage: storage), options: options, environment: .simulated())
+    let writer = try storage.writer(options)
     for number in 0..<records {
       try writer.append(payload(number))
       try writer.sync()
@@ -77,8 +76,7 @@ struct ZerosAheadTests {
     }
     let last = try #require(bases.last)
     #expect(slabs[last]?.count == Int(end - last) + Mark.byteCount)
-    let again = try QueueWriter(
-      topic: Topic(storage: storage), options: options, environment: .simulated())
+    let again = try storage.writer(options)
     #expect(again.recovery.state == .clean)
     try again.close()
   }
@@ -96,8 +94,7 @@ struct ZerosAheadTests {
       storage.replace(slab: 0, with: bytes)
       let tails = try tails(of: storage, end: end)
       #expect(tails.map(\.bytes) == (torn == 0 ? [] : [UInt64(torn)]))
-      let next = try QueueWriter(
-        topic: Topic(storage: storage), options: .init(), environment: .simulated())
+      let next = try storage.writer()
       #expect(next.recovery.discardedBytes == UInt64(torn))
       #expect(next.recovery.losses == [])
       try next.append("goes on")
@@ -127,8 +124,7 @@ struct ZerosAheadTests {
     options.slabSize = .kibibytes(16)
     options.maximumBytes = .kibibytes(64)
     options.whenFull = .fail
-    let writer = try QueueWriter(
-      topic: Topic(storage: storage), options: options, environment: .simulated())
+    let writer = try storage.writer(options)
     var appended = 0
     while (try? writer.append(payload(appended))) != nil {
       try writer.sync()
@@ -163,8 +159,7 @@ struct ZerosAheadTests {
   @Test("who has much to sync each time writes none")
   func large() throws {
     let storage = SimulatedStorage(laysOutRoom: true)
-    let writer = try QueueWriter(
-      topic: Topic(storage: storage), options: .init(), environment: .simulated())
+    let writer = try storage.writer()
     for number in 0..<20 {
       try writer.append(SmallTopic.payload(UInt64(number), length: 70_000))
       try writer.sync()
