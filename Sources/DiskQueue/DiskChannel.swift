@@ -177,11 +177,11 @@ public final class DiskChannel: AsyncSequence, Sendable {
     public func acknowledge() async throws(QueueError) { try core.acknowledge(delivery) }
 
     /// Puts a message aside that cannot be handled, with the reason: see
-    /// ``QueueConsumer/Batch/deadLetter(_:reason:)``.
+    /// ``QueueConsumer/Batch/deadLetter(_:reason:)-(Int,String)``.
     ///
     /// - Parameter reason: for people; cut where it is longer than 65,535 bytes.
     /// - Returns: the address it has there.
-    /// - Throws: as ``QueueConsumer/Batch/deadLetter(_:reason:)``.
+    /// - Throws: as ``QueueConsumer/Batch/deadLetter(_:reason:)-(Int,String)``.
     @discardableResult
     public func deadLetter(reason: String) async throws(QueueError) -> Address {
       try await delivery.batch.deadLetter(delivery.index, reason: reason)
@@ -195,12 +195,30 @@ public final class DiskChannel: AsyncSequence, Sendable {
 
     /// The next message; waits for one, by wake-up. nil: `finish` was called, and all was delivered.
     ///
-    /// - Throws: a loss once, where no closure takes it, and `payloadTooLarge` once for a message
-    ///   above the limit: the next call goes on behind either. `cancelled` at once where the task
+    /// - Throws: a loss once, if no closure takes it: the next call goes on after it.
+    ///   `payloadTooLarge` each time the next message is above the limit of
+    ///   ``Options-swift.struct/consumer``, until ``DiskChannel/deadLetterOversized(at:upTo:reason:)``
+    ///   puts it aside. `cancelled` at once where the task
     ///   is: no message is lost by it. `closed`; `syncFailed` for good; `system`.
     public mutating func next(
       isolation actor: isolated (any Actor)? = #isolation
     ) async throws(QueueError) -> Message? { try await core.receive() }
+  }
+
+  /// Puts aside the message above the limit of ``Options-swift.struct/consumer`` that comes next: see
+  /// ``QueueConsumer/deadLetterOversized(at:upTo:reason:)``.
+  ///
+  /// - Parameters:
+  ///   - address: the message's, as the error `payloadTooLarge` names it.
+  ///   - maximumPayload: the most bytes that the message may have.
+  ///   - reason: for people; cut where it is longer than 65,535 bytes.
+  /// - Returns: the address it has there.
+  /// - Throws: as ``QueueConsumer/deadLetterOversized(at:upTo:reason:)``.
+  @discardableResult
+  public func deadLetterOversized(
+    at address: Address, upTo maximumPayload: ByteCount, reason: String
+  ) async throws(QueueError) -> Address {
+    try await core.deadLetterOversized(at: address, upTo: maximumPayload, reason: reason)
   }
 
   // MARK: Ending

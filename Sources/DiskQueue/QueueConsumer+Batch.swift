@@ -84,13 +84,32 @@ extension QueueConsumer {
     /// - Precondition: `index` is an index of the batch.
     @discardableResult
     public func deadLetter(_ index: Int, reason: String) async throws(QueueError) -> Address {
-      let letter = DeadLetter(records[index], reason: reason)
+      try await deadLetter(CollectionOfOne(index)) { _ in reason }[0]
+    }
+
+    /// Puts several records aside, as ``deadLetter(_:reason:)-(Int,String)``: the topic for such is opened
+    /// once and synced once for all of them.
+    ///
+    /// - Parameters:
+    ///   - indices: the records', in the batch.
+    ///   - reason: says for an index why, for people; cut where it is longer than 65,535 bytes.
+    /// - Returns: the addresses that they have there, in the order of `indices`.
+    /// - Throws: as ``deadLetter(_:reason:)-(Int,String)``. After an error none of them is acknowledged,
+    ///   and some may be there: they are there twice if you put them aside again.
+    /// - Precondition: the indices are indices of the batch.
+    @discardableResult
+    public func deadLetter(
+      _ indices: some Collection<Int>, reason: (Int) -> String
+    ) async throws(QueueError) -> [Address] {
+      guard !indices.isEmpty else { return [] }
+      let letters = indices.map { DeadLetter(records[$0], reason: reason($0)) }
+      let acknowledged = indices.map { only($0..<$0 + 1) }
       let topic = try consumer.deadLetters()
-      let address = try await consumer.core.onThread { core throws(QueueError) in
-        try core.putAside(letter, to: topic)
+      let addresses = try await consumer.core.onThread { core throws(QueueError) in
+        try core.putAside(letters, to: topic)
       }
-      try await acknowledge(only: index)
-      return address
+      try await consumer.core.acknowledge(acknowledged, session: session)
+      return addresses
     }
 
     /// As `acknowledge(through:)`, without waiting: the cursor is written within so many nanoseconds,

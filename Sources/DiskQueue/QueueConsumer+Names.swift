@@ -75,7 +75,7 @@ extension QueueConsumer {
       default: throw .system(error, doing: "opening a cursor", path: path)
       }
     }
-    switch try CursorFile.read(file, path: path) {
+    switch try CursorFile.read(file, of: name, path: path) {
     case .never: return Description(name: name, state: .neverWritten)
     case .sound(let slot, _, _):
       return Description(
@@ -90,7 +90,7 @@ extension QueueConsumer {
   /// anew. Blocks the thread for a sync.
   ///
   /// - Throws: `locked` while it is held, `noSuchConsumer`, `noSuchTopic`, `notATopic`,
-  ///   `invalidOption`, `syncFailed`, `system`.
+  ///   `invalidOption`, `noSpace`, `syncFailed`, `system`.
   public static func delete(_ name: String, of topic: Topic) throws(QueueError) {
     let storage = try topic.openForReading()
     _ = try TopicIndex.slabs(in: storage)
@@ -120,7 +120,7 @@ extension QueueConsumer {
     var named = reading.walker.index.bases.last ?? 0
     var file = try CursorFile.open(name, in: storage, creating: false)
     defer { file.release() }
-    try file.load(in: storage)
+    try file.load()
     let cursor = try reading.begin(from: position, now: environment.now)
     try reading.work(from: 0, to: cursor.address).run(in: storage, namedThrough: &named)
     try file.set(to: cursor, topicID: reading.topicID)

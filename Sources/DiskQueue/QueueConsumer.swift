@@ -23,8 +23,10 @@ public final class QueueConsumer: Sendable {
   /// Bounds of memory, permissions, and where to put what cannot be processed. Each default says why
   /// it is one; a value out of its bounds is refused by `init` with `invalidOption`.
   public struct Options: Sendable {
-    /// Records with a larger payload are verified, told once with `payloadTooLarge`, and passed.
-    /// 0 bytes to 4 GiB less 17 bytes; 16 MiB by default, as the writer's.
+    /// The largest payload that is held in memory. The consumer stops before a record with a larger
+    /// one, which is never acknowledged undelivered: every call for more throws `payloadTooLarge`,
+    /// until ``QueueConsumer/deadLetterOversized(at:upTo:reason:)`` puts the record aside, or the
+    /// consumer is opened with a higher limit. 0 bytes to 4 GiB less 17 bytes; 16 MiB by default, as the writer's.
     public var maximumPayload: ByteCount = .bytes(Int64(Limits.defaultMaximumPayload))
 
     /// How much is read at once. 4 KiB to 1 GiB; 256 KiB by default, as the reader's. Grows to the
@@ -168,8 +170,9 @@ public final class QueueConsumer: Sendable {
   /// The next batch: of as many records as there are, up to `count`; nil at the end of the log,
   /// where nothing is followed.
   ///
-  /// - Throws: a loss once, where no closure takes it; `payloadTooLarge` once for a record above the
-  ///   limit; delivery goes on behind either. `cancelled` where the task is: no record is lost by
+  /// - Throws: a loss once, if no closure takes it; delivery goes on after it. `payloadTooLarge` each
+  ///   time the next record is above the limit: all before it were delivered, and none after it are
+  ///   until it is put aside. `cancelled` where the task is: no record is lost by
   ///   it. `system` and `unsupportedFormat` until their cause is gone. `closed`, and `syncFailed`
   ///   for good. What failed in writing a cursor that nobody waited for is thrown once.
   public func nextBatch(
@@ -202,6 +205,43 @@ public final class QueueConsumer: Sendable {
         try await batches.consumer.nextBatch(upTo: batches.count, following: batches.following)
       }
     }
+  }
+
+  // MARK: Records above the limit
+
+  /// Puts aside the record above ``Options-swift.struct/maximumPayload`` that the consumer stands
+  /// before, as ``Batch/deadLetter(_:reason:)-(Int,String)`` does a record that was delivered. It takes the
+  /// record's bytes in memory, up to `maximumPayload`, for as long as the call runs.
+  ///
+  /// ```swift
+  /// do throws(QueueError) {
+  ///   let batch = try await consumer.nextBatch(upTo: 500)
+  ///   try await batch?.acknowledge()
+  /// } catch {
+  ///   guard error.code == .payloadTooLarge, let address = error.address else { throw error }
+  ///   try await consumer.deadLetterOversized(at: address, upTo: .gibibytes(1), reason: "large")
+  /// }
+  /// ```
+  ///
+  /// - Parameters:
+  ///   - address: the record's, as the error `payloadTooLarge` names it.
+  ///   - maximumPayload: the most bytes that the record may have.
+  ///   - reason: for people; cut where it is longer than 65,535 bytes.
+  /// - Returns: the address it has in the topic for records put aside.
+  /// - Throws: `payloadTooLarge` if it is above `maximumPayload` as well; `invalidOption` if the
+  ///   consumer does not stand before such a record at this address; as
+  ///   ``Batch/deadLetter(_:reason:)-(Int,String)``.
+  /// - Complexity: O(payload).
+  @discardableResult
+  public func deadLetterOversized(
+    at address: Address, upTo maximumPayload: ByteCount, reason: String
+  ) async throws(QueueError) -> Address {
+    let topic = try deadLetters()
+    let aside = try await core.onThread { core throws(QueueError) in
+      try core.putOversizedAside(at: address, upTo: maximumPayload, reason: reason, to: topic)
+    }
+    try await core.acknowledge([aside.acknowledged], session: aside.session)
+    return aside.address
   }
 
   // MARK: Ending

@@ -8,6 +8,7 @@ extension QueueReader {
   /// happens it makes no system call. Call it when ``next()`` returned nil, and then `next` again,
   /// which may still return nil: other changes wake it, too, and the first wait only begins to watch
   /// the topic and returns at once, so that nothing is missed that came between the look and it.
+  /// If you call it twice without `next` in between, the second call waits for a further change.
   ///
   /// ```swift
   /// while true {
@@ -21,12 +22,16 @@ extension QueueReader {
   ///   give, with the limit to raise.
   public nonisolated(nonsending) borrowing func waitForMore() async throws(QueueError) {
     guard !Task.isCancelled else { throw .cancelled() }
-    try await follower.wait()?.change()
+    let position = walker.position
+    try await follower.wait(at: position)?.change()
+    follower.didReturn(at: position)
   }
 
   /// As `waitForMore`, and blocks the thread.
   package borrowing func waitForMoreBlocking() throws(QueueError) {
-    try follower.wait()?.changeBlocking()
+    let position = walker.position
+    try follower.wait(at: position)?.changeBlocking()
+    follower.didReturn(at: position)
   }
 
   /// Returns what ends every wait of this reader, now and later, with `cancelled`; from any thread.

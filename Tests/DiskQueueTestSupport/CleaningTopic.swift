@@ -49,15 +49,12 @@ package struct CleaningTopic {
     _ name: String, _ slots: CursorSlot..., isSynced: Bool = true
   ) throws {
     var bytes = [UInt8](repeating: 0, count: CursorSlots.byteCount)
-    for slot in slots { put(slot, in: &bytes) }
+    for slot in slots { put(slot, in: &bytes, of: name) }
     try putCursor(name, bytes: bytes, isSynced: isSynced)
   }
 
-  package func put(_ slot: CursorSlot, in bytes: inout [UInt8]) {
-    var encoded = [UInt8](repeating: 0, count: CursorSlot.byteCount)
-    var span = encoded.mutableSpan
-    var raw = span.mutableBytes
-    slot.encode(into: &raw)
+  package func put(_ slot: CursorSlot, in bytes: inout [UInt8], of consumer: String = "a") {
+    let encoded = slot.bytes(of: consumer)
     let start = Int(CursorSlots.offset(ofGeneration: slot.generation))
     bytes.replaceSubrange(start..<start + encoded.count, with: encoded)
   }

@@ -127,7 +127,7 @@ extension Topic {
 
   package func cursorSlots(_ name: String) throws -> CursorSlots.Content {
     let bytes = try cursor(name)
-    return CursorSlots.read(bytes.span.bytes)
+    return CursorSlots.read(bytes.span.bytes, of: name)
   }
 
   /// The names in its consumers' directory, which is made if need be.

@@ -164,7 +164,7 @@ package struct SimulatedFile: Sendable {
 }
 
 /// What lies in sectors that no file has any more, or that one had before another took them over:
-/// bytes of slabs, live and removed.
+/// bytes of slabs, or of consumers' cursors, live and removed.
 struct Leftovers: Sendable {
   private var files: [[UInt8]]
   /// So many files are remembered, and so much of each.
@@ -197,8 +197,12 @@ package struct SimulatedDisk: Sendable {
   private var files: [Int: SimulatedFile] = [:]
   /// Files that are or were slabs.
   private var slabs: Set<Int> = []
+  /// Files that are or were cursors, finished or not.
+  private var cursors: Set<Int> = []
   /// Of slabs from before the last power cut.
   private var earlier = Leftovers([])
+  /// Of cursors from before it.
+  private var earlierCursors = Leftovers([])
   /// The names as programs see them.
   private(set) var names: [String: Int] = [:]
   /// What a name may turn out to be after a power cut: as it was at the last sync of the directory,
@@ -221,19 +225,25 @@ package struct SimulatedDisk: Sendable {
     nextFile += 1
     files[file] = SimulatedFile()
     if SlabName.parse(name) != nil { slabs.insert(file) }
+    if name.contains(".cursor") { cursors.insert(file) }
     change(name, to: file)
     return file
   }
 
-  /// What a file may hold where it grew.
+  /// What a slab may hold where it grew.
   private var leftovers: Leftovers {
     earlier.adding(slabs.sorted().compactMap { files[$0]?.cached })
+  }
+
+  /// What a cursor may: what is most like it, and so the worst.
+  private var cursorLeftovers: Leftovers {
+    earlierCursors.adding(cursors.sorted().compactMap { files[$0]?.cached })
   }
 
   mutating func failSync(
     _ file: Int, using random: inout SeededGenerator, forgets: Bool
   ) {
-    let leftovers = leftovers
+    let leftovers = cursors.contains(file) ? cursorLeftovers : leftovers
     self[file].failSync(using: &random, leftovers: leftovers, forgets: forgets)
   }
 
@@ -266,6 +276,8 @@ package struct SimulatedDisk: Sendable {
     disk.isNamed = isNamed
     let leftovers = leftovers
     disk.earlier = leftovers
+    let cursorLeftovers = cursorLeftovers
+    disk.earlierCursors = cursorLeftovers
     // A topic whose own name is not durable may be gone as a whole.
     if !isNamed, random.chance(50) { return disk }
     for name in Set(names.keys).union(changes.keys).sorted() {
@@ -273,8 +285,11 @@ package struct SimulatedDisk: Sendable {
       if let states = changes[name] { file = states[random.below(states.count)] }
       guard let file else { continue }
       disk.names[name] = file
-      disk.files[file] = self[file].afterPowerCut(using: &random, leftovers: leftovers)
+      let isCursor = cursors.contains(file)
+      disk.files[file] = self[file].afterPowerCut(
+        using: &random, leftovers: isCursor ? cursorLeftovers : leftovers)
       if slabs.contains(file) { disk.slabs.insert(file) }
+      if isCursor { disk.cursors.insert(file) }
     }
     // What lies in a directory goes with it.
     for (name, file) in disk.names {

@@ -125,7 +125,7 @@ struct ConsumeTests {
     #expect(try consume(topic).lines == recordLines(reached..<60_000))
   }
 
-  @Test("losses are told, passed, and make the status 1 at the end")
+  @Test("losses are told, passed, and make the status 1; a record above the limit ends it, with 2")
   func losses() throws {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
@@ -139,9 +139,9 @@ struct ConsumeTests {
     let again = try consume(topic)
     #expect(again.status == 0 && again.output == [])
     let long = try Diskq.run("consume", topic, "--consumer", "two", "--maximum-payload", "8")
-    #expect(long.status == 1)
+    #expect(long.status == 2)
     #expect(long.lines == recordLines(0..<10))
-    #expect(long.errors.contains("raise --maximum-payload to read it"))
+    #expect(long.errors.contains("a higher --maximum-payload, or put the record aside"))
   }
 
   @Test("a follower whose topic is removed says so, and ends")
@@ -217,7 +217,31 @@ struct ConsumeTests {
     #expect(try consume(topic).status == 0)
     #expect(try ordinal(topic) == total)
   }
+
+  @Test("a record above the limit stops it, and with --dead-letter is put aside")
+  func tooLarge() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    let long = String(repeating: "x", count: 2_000)
+    #expect(try Diskq.run("append", topic, input: "one\n\(long)\ntwo\n").status == 0)
+    for _ in 0..<2 {
+      let stopped = try Diskq.run("consume", topic, "--consumer", "a", "--maximum-payload", "1KiB")
+      #expect(stopped.status == 2)
+      #expect(
+        stopped.errors.contains("a record of 2000 bytes is above this consumer's limit of 1KiB"))
+      #expect(try consumer("a", of: topic)["ordinal"] as? Int == 1)
+    }
+    let aside = try Diskq.run(
+      "consume", topic, "--consumer", "a", "--maximum-payload", "1KiB", "--dead-letter")
+    #expect(aside.status == 0 && aside.lines == ["two"])
+    #expect(aside.errors.contains("was put aside"))
+    #expect(try Diskq.run("read", topic + ".dead", "--dead-letters").lines == [long])
+    #expect(try consumer("a", of: topic)["ordinal"] as? Int == 3)
+    #expect(try consumer("a", of: topic)["bytesLeft"] as? Int == 0)
+  }
 }
 
 /// Whether a file is there to be written to.
-func canUse(_ path: String) -> Bool { FileManager.default.isWritableFile(atPath: path) }
+func canUse(_ path: String) -> Bool {
+  FileManager.default.isWritableFile(atPath: path)
+}

@@ -96,6 +96,21 @@ struct ExecTests {
     #expect(try ordinal(directory) == 1)
   }
 
+  @Test("records in a row that it fails for are put aside together, before a later one is taken")
+  func manyDeadLetters() throws {
+    let directory = try TemporaryDirectory()
+    _ = try makeTopic(directory, records: 30)
+    // All but the last ten, and one of those.
+    let consumed = try exec(
+      "test $DISKQ_ORDINAL -ge 20 && test $DISKQ_ORDINAL -ne 25", directory, "--retries", "0",
+      "--dead-letter")
+    #expect(consumed.status == 0)
+    #expect(consumed.errorLines.count == 21)
+    #expect(try ordinal(directory) == 30)
+    let dead = try Diskq.run("read", directory.at("topic.dead"), "--dead-letters")
+    #expect(dead.lines == ((0..<20) + [25]).map { "record \($0)" })
+  }
+
   @Test("with --dead-letter it is put aside, with the reason, and the next one comes")
   func deadLetter() throws {
     let directory = try TemporaryDirectory()

@@ -166,6 +166,22 @@ struct ReadTests {
     #expect(raised.lines == ["one", long, "two"])
   }
 
+  @Test("without a limit, read and consume give what any writer may have written")
+  func noLimit() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    // Above the default of a reader in the library.
+    let payload = [UInt8](repeating: 7, count: 17 << 20)
+    #expect(
+      try Diskq.run(
+        ["append", topic, "--whole", "--maximum-payload", "32MiB"], input: payload
+      ).status == 0)
+    for command in [["read", topic], ["consume", topic, "--consumer", "one"]] {
+      let read = try Diskq.run(command + ["--format", "raw"])
+      #expect(read.status == 0 && read.output == payload && read.errors == "")
+    }
+  }
+
   @Test("that nobody reads to the end is no failure")
   func closedPipe() throws {
     let directory = try TemporaryDirectory()

@@ -58,6 +58,33 @@ struct FollowingTests {
     #expect(try reader.nextCopy() == nil)
   }
 
+  @Test("who waits twice without a look waits the second time, and who has read on does not")
+  func waitsTwice() async throws {
+    let topic = Topic.memory()
+    let writer = try writer(topic)
+    var reader = try QueueReader(topic: topic)
+    // The first one only begins to watch, the second one waits.
+    try await reader.waitForMore()
+    let first = try #require(try reader.follower.wait(at: reader.position.rawValue))
+    #expect(first.watch.generation == first.seen)
+    try append("one", to: writer)
+    try append("two", to: writer)
+    // It is told of both, and of nothing twice.
+    try await reader.waitForMore()
+    let second = try #require(try reader.follower.wait(at: reader.position.rawValue))
+    #expect(second.watch.generation == second.seen)
+    // A record was read, and another one may be there.
+    #expect(try reader.nextCopy()?.text == "one")
+    try await reader.waitForMore()
+    #expect(try reader.nextCopy()?.text == "two")
+    #expect(try reader.nextCopy() == nil)
+    let third = try #require(try reader.follower.wait(at: reader.position.rawValue))
+    #expect(third.watch.generation == third.seen)
+    try append("three", to: writer)
+    try reader.waitForMoreBlocking()
+    #expect(try reader.nextCopy()?.text == "three")
+  }
+
   @Test("behind a torn tail it sleeps, and looks once for each change")
   func tornTail() throws {
     let storage = SimulatedStorage()

@@ -87,6 +87,7 @@ final class ChannelCore: Sendable {
     // woken when a cursor was written.
     writer.core.roomMaker.withLock {
       $0 = { [cleaner, consumer] () throws(QueueError) in
+        try consumer.core.levelSlots()
         try cleaner.cleanNow(upTo: consumer.position.rawValue)
       }
     }
@@ -186,6 +187,17 @@ final class ChannelCore: Sendable {
     }
   }
 
+  func deadLetterOversized(
+    at address: Address, upTo maximumPayload: ByteCount, reason: String
+  ) async throws(QueueError) -> Address {
+    do throws(QueueError) {
+      return try await consumer.deadLetterOversized(
+        at: address, upTo: maximumPayload, reason: reason)
+    } catch {
+      throw endingWriter(error)
+    }
+  }
+
   /// The consumer syncs the writer's slabs before its cursor. Where that failed, the writer ends as
   /// well: the system may report it once, and a sync of the writer's would then succeed over data
   /// that is lost, and a mark state that it is durable.
@@ -258,9 +270,7 @@ final class ChannelCleaner: Sendable {
   private func removeAcknowledged(upTo position: UInt64) throws(QueueError) -> UInt64? {
     let storage = writer.storage
     var front = try SlabFront(of: storage)
-    let holds = try ConsumerHolds(
-      of: storage, protecting: .protected, topicID: front.topicID,
-      beginsWithVersion1: front.beginsWithVersion1)
+    let holds = try ConsumerHolds(of: front, in: storage)
     let synced = max(position, writer.updateTail { $0.synced })
     var hasRemoved = false
     while front.obstacle(synced: synced, holds: holds) == nil {

@@ -9,6 +9,8 @@ final class Follower {
   private let index: TopicIndex
   private var watch: TopicWatch?
   private var seen: UInt64?
+  /// Where the reader was when a wait last returned, and how many changes there had been by then.
+  private var returned: (position: UInt64, changes: UInt64)?
 
   /// What is waited for.
   struct Wait: Sendable {
@@ -35,12 +37,24 @@ final class Follower {
   /// What to wait for at the end of the log; nil: nothing yet, as nobody looked since the watch was
   /// made.
   ///
+  /// - Parameter position: the reader's. If the last wait returned there as well, the reader has not
+  ///   looked since, and only a later change ends this wait.
   /// - Throws: `noSuchTopic` where the topic was removed; `system` where the system has no more
   ///   watches to give.
-  func wait() throws(QueueError) -> Wait? {
+  func wait(at position: UInt64? = nil) throws(QueueError) -> Wait? {
     guard !index.isRemoved else { throw .topicRemoved(path: index.storage.path) }
     let watch = try existingOrNewWatch()
-    return seen.map { Wait(watch: watch, seen: $0) }
+    var changes = seen
+    if let returned, returned.position == position {
+      changes = max(changes ?? 0, returned.changes)
+    }
+    return changes.map { Wait(watch: watch, seen: $0) }
+  }
+
+  /// Takes note that a wait returned to a reader at this position. Every change up to now is
+  /// reported by that.
+  func didReturn(at position: UInt64) {
+    returned = watch.map { (position, $0.generation) }
   }
 
   func existingOrNewWatch() throws(QueueError) -> TopicWatch {

@@ -240,10 +240,7 @@ extension WriterCore {
   private func consumersThatHold(_ front: SlabFront) throws(QueueError) -> Holds {
     guard case .dropOldestAcknowledged = policies.whenFull else { return .nothing }
     do throws(QueueError) {
-      return .consumers(
-        try ConsumerHolds(
-          of: storage, protecting: .protected, topicID: front.topicID,
-          beginsWithVersion1: front.beginsWithVersion1))
+      return .consumers(try ConsumerHolds(of: front, in: storage))
     } catch {
       // To believe a cursor the topic's directory may have to be synced, whose failure is told once.
       if error.code == .syncFailed { end(error) }

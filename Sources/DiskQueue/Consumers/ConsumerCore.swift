@@ -81,19 +81,14 @@ final class ConsumerCore: Sendable {
     var named = reading.walker.index.bases.last ?? 0
     var file = try CursorFile.open(name, in: storage, creating: true)
     do throws(QueueError) {
-      do throws(QueueError) {
-        try file.load(in: storage)
-      } catch {
-        file.removeIfNeverWritten()
-        throw error
-      }
+      try file.load()
       if let slot = try file.slot() {
         try ConsumerCore.goOn(at: slot, &reading, &file)
       } else {
         try ConsumerCore.begin(from: start, environment, &reading, &file, storage, &named)
       }
     } catch {
-      file.release()
+      file.giveUp()
       throw error
     }
     path = file.path
@@ -119,25 +114,15 @@ final class ConsumerCore: Sendable {
     reading.go(onFrom: end)
   }
 
-  /// Makes a new cursor's file, durable before it returns; where that fails, what was made is
-  /// removed.
+  /// Makes a new cursor's file, durable before it returns.
   private static func begin(
     from start: Topic.Position, _ environment: Environment, _ reading: inout ConsumerReading,
     _ file: inout CursorFile, _ storage: any TopicStorage, _ named: inout UInt64
   ) throws(QueueError) {
-    do throws(QueueError) {
-      let place = try reading.begin(from: start, now: environment.now)
-      try reading.work(from: 0, to: place.address).run(in: storage, namedThrough: &named)
-      try file.begin(at: place, topicID: reading.topicID)
-      reading.didWrite(topicID: reading.topicID, at: place.address)
-    } catch {
-      do throws(QueueError) {
-        try file.remove()
-      } catch {
-        // It stays, and counts as never written.
-      }
-      throw error
-    }
+    let place = try reading.begin(from: start, now: environment.now)
+    try reading.work(from: 0, to: place.address).run(in: storage, namedThrough: &named)
+    try file.make(at: place, topicID: reading.topicID)
+    reading.didWrite(topicID: reading.topicID, at: place.address)
   }
 
   // MARK: Looking
@@ -215,7 +200,13 @@ final class ConsumerCore: Sendable {
     }
     if let held { return .held(move: held) }
     try seatIfThereIsALog()
-    return try reading.withLock { reading throws(QueueError) -> Look in
+    let look = try read(count)
+    if case .end = look { try levelSlotsIfSlabWasLeft() }
+    return look
+  }
+
+  private func read(_ count: Int) throws(QueueError) -> Look {
+    try reading.withLock { reading throws(QueueError) -> Look in
       // Its first slab may have come since: the next look goes to the cursor in it.
       guard reading.isSeated else { return .end }
       if let telling = reading.takeTelling() { return .telling(telling) }
@@ -227,7 +218,10 @@ final class ConsumerCore: Sendable {
         guard reading.hasAhead, error.code != .unsupportedFormat else { throw error }
       }
       if let telling = reading.takeTelling() { return .telling(telling) }
-      guard let batch = reading.takeBatch(count) else { return .end }
+      guard let batch = reading.takeBatch(count) else {
+        if let error = reading.oversizedError { throw error }
+        return .end
+      }
       return .batch(session: reading.session, start: batch.start, records: batch.records)
     }
   }
@@ -290,7 +284,16 @@ final class ConsumerCore: Sendable {
 
   /// Takes note, and waits until the cursor is durable behind it, if it is to move.
   func acknowledge(_ acknowledged: Acknowledged, session: UInt64) async throws(QueueError) {
-    guard let target = try note(acknowledged, session: session) else { return }
+    try await acknowledge([acknowledged], session: session)
+  }
+
+  /// As the other, for several at once: they share a write and its sync.
+  func acknowledge(_ all: [Acknowledged], session: UInt64) async throws(QueueError) {
+    var target: UInt64?
+    for acknowledged in all {
+      target = try note(acknowledged, session: session) ?? target
+    }
+    guard let target else { return }
     do throws(QueueError) {
       try await durableMoves.wait(for: target) { queueWrite() }
     } catch {
@@ -429,8 +432,49 @@ final class ConsumerCore: Sendable {
         try writing.file.advance(to: cursor, topicID: topicID)
       }
     } catch {
-      if error.code == .syncFailed || error.code == .noSuchTopic { end(error) }
+      if ConsumerCore.isFinal(error) { end(error) }
       throw error
+    }
+  }
+
+  /// Brings the lower slot to where the cursor is durable: a cleaner goes by the lower one. A consumer
+  /// that has done with all there is acknowledges nothing more, and would hold a slab for good.
+  func levelSlots() throws(QueueError) { try levelSlots { _, _, _ in true } }
+
+  /// The same, if the cursor stands at the end of the log, and a writer has gone on from the slab of
+  /// the lower slot. It may be waiting for the room.
+  private func levelSlotsIfSlabWasLeft() throws(QueueError) {
+    try levelSlots { reading, lowest, cursor in
+      reading.isEnd(cursor) && reading.isBehind(lowest, theSlabOf: reading.walker.position)
+    }
+  }
+
+  private func levelSlotsIfAtEnd() throws(QueueError) {
+    try levelSlots { reading, _, cursor in reading.isEnd(cursor) }
+  }
+
+  private func levelSlots(
+    if isNeeded: (borrowing ConsumerReading, _ lowest: UInt64, CursorPosition) -> Bool
+  ) throws(QueueError) {
+    try writing.withLock { writing throws(QueueError) in
+      let cursor = try state.withLock { state throws(QueueError) in
+        try state.checkOpen(path)
+        return state.durable
+      }
+      let lowest = writing.file.lowest
+      guard lowest != cursor.address,
+        reading.withLock({ $0.isSeated && isNeeded($0, lowest, cursor) })
+      else { return }
+      try writeAlone(cursor, &writing)
+    }
+  }
+
+  /// Whether an error of a write ends the consumer: the disk refused it, or nothing leads to the file
+  /// any more.
+  private static func isFinal(_ error: QueueError) -> Bool {
+    switch error.code {
+    case .syncFailed, .noSuchTopic, .noSuchConsumer: true
+    default: false
     }
   }
 
@@ -462,10 +506,10 @@ final class ConsumerCore: Sendable {
       do throws(QueueError) {
         let work = fresh.work(from: durable.address, to: cursor.address)
         try work.run(in: storage, namedThrough: &writing.namedThrough)
-        try writing.file.advance(to: cursor, topicID: fresh.topicID)
+        try writing.file.advanceBoth(to: cursor, topicID: fresh.topicID)
         fresh.didWrite(topicID: fresh.topicID, at: cursor.address)
       } catch {
-        if error.code == .syncFailed { end(error) }
+        if ConsumerCore.isFinal(error) { end(error) }
         throw error
       }
       let move = state.withLock { state -> UInt64 in
@@ -498,19 +542,55 @@ final class ConsumerCore: Sendable {
 
   // MARK: Putting aside
 
-  /// On the thread: appends a record to the topic for those put aside. Level reached: `synced`.
-  func putAside(_ letter: DeadLetter, to topic: Topic) throws(QueueError) -> Address {
+  /// On the thread: appends records to the topic for those put aside, which is opened and synced once
+  /// for all of them. Level reached: `synced`.
+  func putAside(_ letters: [DeadLetter], to topic: Topic) throws(QueueError) -> [Address] {
     try state.withLock { state throws(QueueError) in try state.check(path) }
     var writerOptions = QueueWriter.Options()
-    let largest = options.maximumPayload + .bytes(Int64(DeadLetter.mostExtraBytes))
+    let largest = letters.map(\.payload.count).max() ?? 0
     writerOptions.maximumPayload = .bytes(
-      min(max(largest.bytes, writerOptions.maximumPayload.bytes), Limits.maximumPayload.upperBound))
+      min(
+        max(
+          Int64(largest + DeadLetter.mostExtraBytes), writerOptions.maximumPayload.bytes),
+        Limits.maximumPayload.upperBound))
     writerOptions.directoryPermissions = options.directoryPermissions
     writerOptions.filePermissions = options.filePermissions
     let writer = try QueueWriter(topic: topic, options: writerOptions, environment: environment)
-    let address = try writer.append(letter.encoded)
+    var addresses: [Address] = []
+    for letter in letters { addresses.append(try writer.append(letter.encoded)) }
     try writer.close()
-    return address
+    return addresses
+  }
+
+  /// What became of a record above the limit that was put aside: where it is, and what is to be
+  /// acknowledged.
+  struct PutAside: Sendable {
+    var address: Address
+    var acknowledged: Acknowledged
+    var session: UInt64
+  }
+
+  /// On the thread: puts aside the record above the limit that the reading stands before, and passes
+  /// it.
+  ///
+  /// Order: the record is on stable storage in the other topic before the reading passes it, and the
+  /// caller acknowledges it after that.
+  func putOversizedAside(
+    at address: Address, upTo limit: ByteCount, reason: String, to topic: Topic
+  ) throws(QueueError) -> PutAside {
+    let (record, session) = try reading.withLock {
+      reading throws(QueueError) -> (QueueRecord, UInt64) in
+      let record = try reading.readOversized(at: address, upTo: limit, in: storage)
+      return (record, reading.session)
+    }
+    let place = try putAside([DeadLetter(record, reason: reason)], to: topic)
+    // Only this thread moves the reading, but for a reset, which makes it void.
+    let passed = reading.withLock { $0.session == session ? $0.passOversized() : nil }
+    let end = CursorPosition(address: address.rawValue, ordinal: record.ordinal)
+    return PutAside(
+      address: place.first ?? address,
+      acknowledged: passed.map { .only(start: $0.start, $0.end) } ?? .through(end),
+      session: session)
   }
 
   // MARK: Ending
@@ -527,6 +607,7 @@ final class ConsumerCore: Sendable {
       if failure == nil {
         do throws(QueueError) {
           try writeNoted()
+          try levelSlotsIfAtEnd()
         } catch {
           // It stays open where it may be tried again.
           if state.withLock({ $0.failure == nil }) { throw error }

@@ -15,14 +15,34 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
   /// Which reset it began with.
   var session: UInt64 = 0
 
+  /// Whether the walk came to the end of the log when it last went on.
+  private var foundEnd = false
+
   private var ahead: [QueueRecord] = []
   private var aheadBytes = 0
   private var untold: [Telling] = []
+  /// The record above the limit that the walk stands before.
+  private var oversized: Oversized?
 
   /// What is to be told before anything that comes behind it.
   enum Telling: Sendable {
     case loss(Loss, path: String)
     case error(QueueError)
+  }
+
+  /// A record above the limit, which is neither delivered nor passed.
+  struct Oversized {
+    var address: UInt64
+    var ordinal: UInt64
+    var payloadBytes: UInt64
+    /// The walk before it, for a reading with a higher limit.
+    fileprivate var walk: LogWalker.Parked
+    fileprivate var error: QueueError
+
+    var end: CursorPosition {
+      CursorPosition(
+        address: address &+ UInt64(FrameHeader.byteCount) &+ payloadBytes, ordinal: ordinal &+ 1)
+    }
   }
 
   init(_ storage: any TopicStorage, _ options: QueueConsumer.Options) {
@@ -58,6 +78,7 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
   /// from there once that is durable.
   mutating func seat(at cursor: CursorPosition) throws(QueueError) -> CursorPosition? {
     untold = []
+    oversized = nil
     let (seat, losses) = try walker.seek(toCursor: cursor)
     note(losses)
     lastEnd = cursor
@@ -136,7 +157,8 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
   /// Where records are damaged, the loss is counted at the next mark. No record behind it is handed
   /// out before, so that no cursor is set behind a loss that was not told.
   mutating func readAhead(_ count: Int) throws(QueueError) {
-    while ahead.count < count || walker.pending != nil, untold.isEmpty,
+    foundEnd = false
+    while ahead.count < count || walker.pending != nil, untold.isEmpty, oversized == nil,
       aheadBytes < Int(options.maximumBatchBytes.bytes)
     {
       switch try walker.step() {
@@ -147,22 +169,108 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
         ahead.append(record)
         aheadBytes += FrameHeader.byteCount + payload.count
       case .tooLarge(let address, let count):
-        untold.append(
-          .error(
-            QueueError(
-              .payloadTooLarge,
-              "a record of \(ByteCount.words(count)) is above this consumer's limit of"
-                + " \(options.maximumPayload) and was passed: raise maximumPayload to read it",
-              path: walker.slab?.path, address: address)))
+        try stop(beforeRecordOf: count, at: address)
       case .loss(let loss):
         note([loss])
       case .end:
+        foundEnd = true
         return
       }
     }
   }
 
+  /// Whether nothing came after a cursor when the walk last went on.
+  func isEnd(_ cursor: CursorPosition) -> Bool {
+    foundEnd && ahead.isEmpty && untold.isEmpty && oversized == nil && lastEnd == cursor
+  }
+
   var hasAhead: Bool { !ahead.isEmpty }
+
+  // MARK: Records above the limit
+
+  /// Goes back before a record above the limit that the walk has just passed: no cursor may come
+  /// after a record that was not delivered.
+  private mutating func stop(
+    beforeRecordOf count: UInt64, at address: UInt64
+  ) throws(QueueError) {
+    let path = walker.slab?.path
+    walker.goBack(to: address, walker.ordinal &- 1)
+    let walk = walker.parked
+    oversized = Oversized(
+      address: address, ordinal: walker.ordinal, payloadBytes: count, walk: walk,
+      error: QueueError(
+        .payloadTooLarge,
+        "a record of \(ByteCount.words(count)) is above this consumer's limit of \(options.maximumPayload):"
+          + " open the consumer with a higher maximumPayload, or put the record aside",
+        path: path, address: address))
+    guard walker.pending != nil else { return }
+    // Records before it wait for the loss to be counted, and so for a mark after it.
+    do throws(QueueError) {
+      while walker.pending != nil || walker.owedLoss != nil {
+        if case .loss(let loss) = try walker.step() { note([loss]) }
+      }
+    } catch {
+      oversized = nil
+      untold = []
+      walker.goOn(from: walk)
+      throw error
+    }
+    walker.goOnAfterLoss(from: walk)
+  }
+
+  /// What is to be thrown each time records are asked for: nil where there is no record above the
+  /// limit, or other records come before it.
+  var oversizedError: QueueError? { ahead.isEmpty && untold.isEmpty ? oversized?.error : nil }
+
+  /// The record above the limit at this address, with its payload, and the end of the record before
+  /// it.
+  ///
+  /// - Throws: `payloadTooLarge` if it is above `limit` as well; `invalidOption` if the consumer does
+  ///   not stand before it.
+  func readOversized(
+    at address: Address, upTo limit: ByteCount, in storage: any TopicStorage
+  ) throws(QueueError) -> QueueRecord {
+    guard ahead.isEmpty, untold.isEmpty, let oversized, oversized.address == address.rawValue
+    else {
+      throw .invalidOption(
+        "the consumer does not stand before a record above its limit at address \(address): put"
+          + " aside what the error payloadTooLarge named")
+    }
+    guard oversized.payloadBytes <= UInt64(clamping: limit.bytes) else {
+      throw QueueError(
+        .payloadTooLarge,
+        "the record of \(ByteCount.words(oversized.payloadBytes)) is above the \(limit) that putting it aside"
+          + " may take: allow more",
+        path: oversized.error.path, address: oversized.address)
+    }
+    var walker = LogWalker(
+      TopicIndex(storage), payloadLimit: UInt32(clamping: oversized.payloadBytes),
+      bufferSize: Int(options.bufferSize.bytes))
+    walker.goOn(from: oversized.walk)
+    while true {
+      switch try walker.step() {
+      case .record(oversized.address, _, let payload):
+        return QueueRecord(
+          address: address, ordinal: oversized.ordinal, payload: walker.window.copy(payload))
+      case .loss(let loss):
+        throw .loss(loss, path: walker.index.path(of: loss))
+      case .record, .tooLarge, .end:
+        throw QueueError(
+          .notARecord, "the record is not there any more: ask for the next batch",
+          path: storage.path, address: oversized.address)
+      }
+    }
+  }
+
+  /// Passes the record above the limit: it was put aside. Returns its stretch.
+  mutating func passOversized() -> (start: UInt64, end: CursorPosition)? {
+    guard let passed = oversized.take() else { return nil }
+    let start = lastEnd.address
+    lastEnd = passed.end
+    walker.goOnAfterLoss(from: passed.walk)
+    walker.pass(passed.end.address &- passed.address)
+    return (start, lastEnd)
+  }
 
   /// Hands out the first of what was read ahead: at least one record, if there is one, and no more
   /// bytes than a batch may have.

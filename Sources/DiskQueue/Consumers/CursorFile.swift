@@ -1,19 +1,34 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// A consumer's cursor file, held open and locked.
+/// A consumer's cursor file, held open, and its lock.
 ///
 /// The file is made whole, so that acknowledging overwrites bytes that are there: it needs no room
 /// on a full disk.
 struct CursorFile: Sendable {
+  private let storage: any TopicStorage
   private let directory: any StorageDirectory
+  private let consumer: String
   private let lock: any StorageLock
-  let name: String
+  /// Whether the lock's file was not there before.
+  private let lockIsNew: Bool
+  /// nil: there is none yet.
+  private var file: (any StorageFile)?
+  /// What the names led to when this was opened, and lead to as long as nobody takes them away.
+  private var identities = Identities()
   /// What was found in it; from then on, the last slot that was written.
-  private(set) var content: CursorSlots.Content
+  private(set) var content: CursorSlots.Content = .never
+
+  private struct Identities: Equatable, Sendable {
+    var directory: FileIdentity?
+    var lock: FileIdentity?
+    var file: FileIdentity?
+  }
 
   /// The lower address of its slots.
   var lowest: UInt64 { if case .sound(_, let lowest, _) = content { lowest } else { 0 } }
+
+  private var name: String { CursorName.string(consumer) }
 
   /// For messages.
   var path: String { directory.path + "/" + name }
@@ -30,38 +45,79 @@ struct CursorFile: Sendable {
 
   // MARK: Opening
 
-  /// Opens and locks a consumer's file; `load` reads it.
+  /// Takes a consumer's lock, and opens its file, if there is one; `load` reads it.
   ///
-  /// - Throws: `locked` while another consumer holds it; `noSuchConsumer` where it is not there, and
-  ///   not to be made.
+  /// Order: the lock comes first, as only its holder makes, changes or removes the cursor's file. The
+  /// lock's file is made if need be: a cursor that was copied, or made by an older version, has none.
+  ///
+  /// - Throws: `locked` while another consumer holds it; `noSuchConsumer` if it is not there, and not
+  ///   to be made. Nothing is left then.
   static func open(
     _ consumer: String, in storage: any TopicStorage, creating: Bool
   ) throws(QueueError) -> CursorFile {
     let name = try fileName(consumer)
-    var place = storage.path + "/" + TopicLayout.consumersName
+    let place = storage.path + "/" + TopicLayout.consumersName + "/" + name
     let directory: any StorageDirectory
-    let lock: any StorageLock
     do throws(SystemError) {
       directory = try storage.consumers(creating: creating)
-      place = directory.path + "/" + name
-      lock = try directory.lock(name, creating: creating)
+    } catch {
+      guard creating || error.errno != Errno.noEntry else {
+        throw .noSuchConsumer(consumer, path: place)
+      }
+      throw .system(error, doing: "opening the consumers' directory", path: place)
+    }
+    let lock: any StorageLock
+    let lockIsNew: Bool
+    do throws(SystemError) {
+      // Before a file is made for nothing.
+      if !creating, try directory.identity(of: name) == nil {
+        throw SystemError(errno: Errno.noEntry, call: "fstatat")
+      }
+      let lockName = CursorName.lock(consumer)
+      lockIsNew = try directory.identity(of: lockName) == nil
+      lock = try directory.lock(lockName, creating: true)
     } catch {
       switch error.errno {
-      case Errno.again:
-        throw QueueError(
-          .locked,
-          "another holder has the consumer \"\(consumer)\" open: one reads under a name at a time;"
-            + " close it, wait for it, or take another name",
-          path: place, errno: error.errno)
-      case Errno.noEntry where !creating:
-        throw QueueError(
-          .noSuchConsumer, "the topic has no consumer \"\(consumer)\": check its name", path: place,
-          errno: error.errno)
-      default:
-        throw .system(error, doing: "opening a cursor", path: place)
+      case Errno.again: throw .consumerLocked(consumer, in: directory, path: place)
+      case Errno.noEntry where !creating: throw .noSuchConsumer(consumer, path: place)
+      default: throw .system(error, doing: "locking a cursor", path: place)
       }
     }
-    return CursorFile(directory: directory, lock: lock, name: name, content: .never)
+    var opened = CursorFile(
+      storage: storage, directory: directory, consumer: consumer, lock: lock, lockIsNew: lockIsNew)
+    do throws(QueueError) {
+      try opened.openFile()
+      guard creating || opened.file != nil else { throw .noSuchConsumer(consumer, path: place) }
+    } catch {
+      opened.giveUp()
+      throw error
+    }
+    return opened
+  }
+
+  private init(
+    storage: any TopicStorage, directory: any StorageDirectory, consumer: String,
+    lock: any StorageLock, lockIsNew: Bool
+  ) {
+    self.storage = storage
+    self.directory = directory
+    self.consumer = consumer
+    self.lock = lock
+    self.lockIsNew = lockIsNew
+  }
+
+  private mutating func openFile() throws(QueueError) {
+    do throws(SystemError) {
+      identities = Identities(
+        directory: try storage.identity(of: TopicLayout.consumersName),
+        lock: try lock.file.identity())
+      let opened = try directory.open(name, writable: true)
+      identities.file = try opened.identity()
+      file = opened
+    } catch {
+      guard error.errno != Errno.noEntry else { return }
+      throw .system(error, doing: "opening a cursor", path: path)
+    }
   }
 
   /// Makes the file durable under its name, and finds out what the disk holds of it.
@@ -70,7 +126,7 @@ struct CursorFile: Sendable {
   /// that, and the file; names that were found may be what a crash left between their making and
   /// their sync. Then forget what is cached of the file, so that what is believed is what the disk
   /// holds: the last slot may be what a failed sync left. Read it.
-  mutating func load(in storage: any TopicStorage) throws(QueueError) {
+  mutating func load() throws(QueueError) {
     do throws(SystemError) {
       try storage.syncParent()
       try storage.syncDirectory()
@@ -78,14 +134,17 @@ struct CursorFile: Sendable {
     } catch {
       throw .consumerSyncFailed(error, path: directory.path)
     }
-    try sync()
-    lock.file.dropCache()
-    content = try Self.read(lock.file, path: path)
+    guard let file else { return }
+    try sync(file)
+    try checkNames()
+    file.dropCache()
+    content = try Self.read(file, of: consumer, path: path)
   }
 
-  /// Reads a file, which need not be locked for it.
-  static func read(_ file: any StorageFile, path: String) throws(QueueError) -> CursorSlots.Content
-  {
+  /// Reads a consumer's file, which need not be locked for it.
+  static func read(
+    _ file: any StorageFile, of consumer: String, path: String
+  ) throws(QueueError) -> CursorSlots.Content {
     var bytes = [UInt8](repeating: 0, count: CursorSlots.byteCount)
     var count = 0
     do throws(SystemError) {
@@ -106,15 +165,36 @@ struct CursorFile: Sendable {
       throw .system(error, doing: "reading a cursor", path: path)
     }
     // Safe: the array outlives the call.
-    return unsafe CursorSlots.read(bytes.span.bytes.extracting(first: count))
+    return unsafe CursorSlots.read(bytes.span.bytes.extracting(first: count), of: consumer)
   }
+
+  // MARK: Ending
 
   /// Gives up the lock. Nothing is written any more.
   func release() { lock.release() }
 
-  /// Removes the file, durably. The lock is still held.
+  /// As `release`, where opening failed: a lock's file that was made for it goes.
+  func giveUp() {
+    if lockIsNew { removeLock() }
+    release()
+  }
+
+  /// The lock's file goes while its lock is held: whoever opened it by then finds that its name does
+  /// not lead to it.
+  private func removeLock() {
+    do throws(SystemError) {
+      try directory.remove(CursorName.lock(consumer))
+    } catch {
+      // A lock's file without a cursor says nothing, and serves the next holder.
+    }
+  }
+
+  /// Removes the consumer's files, durably. The lock is still held.
+  ///
+  /// Order: the cursor first, and its sync; the lock last, so that no other one takes the name before.
   func remove() throws(QueueError) {
     do throws(SystemError) {
+      try removeIfThere(CursorName.unfinished(consumer))
       try directory.remove(name)
     } catch {
       throw .system(error, doing: "removing a cursor", path: path)
@@ -124,15 +204,14 @@ struct CursorFile: Sendable {
     } catch {
       throw .consumerSyncFailed(error, path: directory.path)
     }
+    removeLock()
   }
 
-  /// Removes a file that holds nothing: left there, it would hold the whole topic.
-  func removeIfNeverWritten() {
-    do throws(QueueError) {
-      guard case .never = try Self.read(lock.file, path: path) else { return }
-      try remove()
+  private func removeIfThere(_ name: String) throws(SystemError) {
+    do throws(SystemError) {
+      try directory.remove(name)
     } catch {
-      // It stays; what went wrong before is what the caller is told.
+      guard error.errno == Errno.noEntry else { throw error }
     }
   }
 
@@ -161,61 +240,179 @@ struct CursorFile: Sendable {
     }
   }
 
-  /// Makes the file whole, with a first generation, durable before it returns.
+  /// Makes the file whole, with a first generation, durable under its name before this returns.
   ///
-  /// - Throws: as `advance`.
-  mutating func begin(at place: CursorPosition, topicID: UInt64) throws(QueueError) {
+  /// Order: the bytes, under another name, and their sync; then the consumer's name; then the
+  /// directory's sync. Before their sync, the blocks of a new file may hold what other files left
+  /// there, and after a power cut that could be believed: under the consumer's name there is nothing,
+  /// or the whole file. One that was never written goes before.
+  ///
+  /// - Throws: as `advance`. No new file is left then, as far as it can be removed.
+  mutating func make(at place: CursorPosition, topicID: UInt64) throws(QueueError) {
     let slot = CursorSlot(
       generation: 1, topicID: topicID, address: place.address, ordinal: place.ordinal)
-    try write(CursorSlots.first(slot), at: 0)
-    try sync()
+    let unfinished = CursorName.unfinished(consumer)
+    do throws(QueueError) {
+      let made = try perform("making a cursor") { () throws(SystemError) in
+        try removeIfThere(unfinished)
+        return try directory.create(unfinished)
+      }
+      try write(CursorSlots.first(slot, of: consumer), at: 0, to: made)
+      try sync(made)
+      if file != nil {
+        try perform("removing a cursor") { () throws(SystemError) in try removeIfThere(name) }
+        file = nil
+      }
+      identities.file = try perform("making a cursor") { () throws(SystemError) in
+        try made.identity()
+      }
+      try perform("naming a cursor") { () throws(SystemError) in
+        try directory.rename(unfinished, to: name)
+      }
+      do throws(SystemError) {
+        try directory.syncDirectory()
+      } catch {
+        throw .consumerSyncFailed(error, path: directory.path)
+      }
+      try checkNames()
+      file = try perform("opening a cursor") { () throws(SystemError) in
+        try directory.open(name, writable: true)
+      }
+    } catch {
+      removeMade()
+      throw error
+    }
     content = .sound(holds: slot, lowest: slot.address, count: 1)
   }
 
+  /// Removes what `make` made and could not finish.
+  private func removeMade() {
+    do throws(SystemError) {
+      try removeIfThere(CursorName.unfinished(consumer))
+      if file == nil, let made = identities.file, try directory.identity(of: name) == made {
+        try directory.remove(name)
+      }
+    } catch {
+      // It stays. Under the consumer's name it is whole; the next holder removes another one.
+    }
+  }
+
   /// Writes the next generation over the older slot, durable before it returns. The other slot is
-  /// not touched: whatever becomes of this one, that one stays.
+  /// not touched: whatever becomes of this one, that one stays. In a file of version 1 both slots are
+  /// written, one after the other.
+  ///
+  /// Order: the slot, and its sync; then the names are looked at, so that no position is called
+  /// durable in a file that no name leads to.
   ///
   /// - Throws: `system` and `noSpace` where it could not be written: it may be tried again.
-  ///   `syncFailed` for good.
+  ///   `syncFailed`, and `noSuchConsumer` if a name leads elsewhere, for good.
   mutating func advance(to place: CursorPosition, topicID: UInt64) throws(QueueError) {
-    guard let held = try slot() else { return try begin(at: place, topicID: topicID) }
+    guard let held = try slot(), let file else {
+      return try make(at: place, topicID: topicID)
+    }
     let next = CursorSlot(
       generation: held.generation + 1, topicID: topicID, address: place.address,
       ordinal: place.ordinal)
-    try write(next.bytes, at: CursorSlots.offset(ofGeneration: next.generation))
-    try sync()
+    try write(
+      next.bytes(of: consumer), at: CursorSlots.offset(ofGeneration: next.generation), to: file)
+    try sync(file)
+    try checkNames()
     content = .sound(holds: next, lowest: min(held.address, next.address), count: 2)
+    if held.version == 1, next.generation < .max {
+      try advance(to: place, topicID: topicID)
+    }
+  }
+
+  /// As `advance`, into both slots: a cleaner goes by the lower one.
+  mutating func advanceBoth(to place: CursorPosition, topicID: UInt64) throws(QueueError) {
+    try advance(to: place, topicID: topicID)
+    if lowest != place.address { try advance(to: place, topicID: topicID) }
   }
 
   /// Makes a place durable whatever is there, but for a newer version's: behind what is sound, else
   /// in its stead.
   mutating func set(to place: CursorPosition, topicID: UInt64) throws(QueueError) {
     do throws(QueueError) {
-      if try slot() != nil { return try advance(to: place, topicID: topicID) }
+      if try slot() != nil { return try advanceBoth(to: place, topicID: topicID) }
     } catch {
       guard error.code == .damagedCursor else { throw error }
+      if let file, try size(of: file) >= CursorSlots.byteCount {
+        return try overwrite(file, with: place, topicID: topicID)
+      }
     }
-    try begin(at: place, topicID: topicID)
+    try make(at: place, topicID: topicID)
   }
 
-  private func write(_ bytes: [UInt8], at offset: UInt64) throws(QueueError) {
+  /// Writes a first generation over a file that is long enough, and damaged.
+  private mutating func overwrite(
+    _ file: any StorageFile, with place: CursorPosition, topicID: UInt64
+  ) throws(QueueError) {
+    let slot = CursorSlot(
+      generation: 1, topicID: topicID, address: place.address, ordinal: place.ordinal)
+    try write(CursorSlots.first(slot, of: consumer), at: 0, to: file)
+    try sync(file)
+    try checkNames()
+    content = .sound(holds: slot, lowest: slot.address, count: 1)
+  }
+
+  private func size(of file: any StorageFile) throws(QueueError) -> UInt64 {
+    try perform("reading a cursor") { () throws(SystemError) in try file.size() }
+  }
+
+  private func write(
+    _ bytes: [UInt8], at offset: UInt64, to file: any StorageFile
+  ) throws(QueueError) {
     var written = 0
     while written < bytes.count {
       do throws(SystemError) {
         // Safe: the array outlives the call.
         let rest = unsafe bytes.span.bytes.extracting(droppingFirst: written)
-        written += try lock.file.write(rest, at: offset + UInt64(written))
+        written += try file.write(rest, at: offset + UInt64(written))
       } catch {
         throw .system(error, doing: "writing a cursor", path: path)
       }
     }
   }
 
-  private func sync() throws(QueueError) {
+  private func sync(_ file: any StorageFile) throws(QueueError) {
     do throws(SystemError) {
-      try lock.file.sync()
+      try file.sync()
     } catch {
       throw .consumerSyncFailed(error, path: path)
+    }
+  }
+
+  /// Throws if the names do not lead to the files that are open: what was synced is found by nobody
+  /// then, or another holder has the consumer.
+  private func checkNames() throws(QueueError) {
+    let found = try perform("looking for a cursor") { () throws(SystemError) in
+      Identities(
+        directory: try storage.identity(of: TopicLayout.consumersName),
+        lock: try directory.identity(of: CursorName.lock(consumer)),
+        file: try directory.identity(of: name))
+    }
+    guard found != identities else { return }
+    let topic = try perform("looking for a topic") { () throws(SystemError) in
+      try storage.identity(of: TopicLayout.lockName)
+    }
+    if found.directory == nil, topic == nil { throw .topicRemoved(path: storage.path) }
+    let what =
+      found.directory != identities.directory
+      ? "the directory of the consumers" : found.file != identities.file ? "its file" : "its lock"
+    throw QueueError(
+      .noSuchConsumer,
+      "the consumer \"\(consumer)\" goes on no more: \(what) was removed or replaced while it was"
+        + " open, and nothing is acknowledged any more; close it, and open a new one",
+      path: path)
+  }
+
+  private func perform<R>(
+    _ doing: String, _ body: () throws(SystemError) -> R
+  ) throws(QueueError) -> R {
+    do throws(SystemError) {
+      return try body()
+    } catch {
+      throw .system(error, doing: doing, path: path)
     }
   }
 }
@@ -229,5 +426,25 @@ extension QueueError {
       "stable storage refused data (\(error.call): \(Syscalls.describe(error.errno))); this consumer"
         + " goes on no more: close it, and open a new one, which begins at what is durable",
       path: path, errno: error.errno, fileID: fileID, line: line)
+  }
+
+  fileprivate static func noSuchConsumer(
+    _ consumer: String, path: String, fileID: StaticString = #fileID, line: UInt = #line
+  ) -> QueueError {
+    QueueError(
+      .noSuchConsumer, "the topic has no consumer \"\(consumer)\": check its name", path: path,
+      errno: Errno.noEntry, fileID: fileID, line: line)
+  }
+
+  fileprivate static func consumerLocked(
+    _ consumer: String, in directory: any StorageDirectory, path: String,
+    fileID: StaticString = #fileID, line: UInt = #line
+  ) -> QueueError {
+    let holder = LockNote.description(of: CursorName.lock(consumer), in: directory)
+    return QueueError(
+      .locked,
+      "another holder has the consumer \"\(consumer)\" open\(holder): one reads under a name at a"
+        + " time; close it, wait for it, or take another name",
+      path: path, errno: Errno.again, fileID: fileID, line: line)
   }
 }

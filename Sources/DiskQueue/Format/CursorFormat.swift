@@ -8,13 +8,13 @@
 //
 //   slot, 64 bytes                            (all integers unsigned, little-endian)
 //   +0   magic      89 44 51 43 55 52 53 0A ("\x89DQCURS\n")
-//   +8   u16        version, 1
+//   +8   u16        version: 2; 1 is read
 //   +10             6 zero bytes
 //   +16  u64        generation, from 1
 //   +24  u64        topic id; 0 while the topic had none
 //   +32  u64        address of the next record to deliver: it decides
 //   +40  u64        the ordinal of that record: it only counts
-//   +48  u64        0
+//   +48  u64        XXH3-64 of the consumer's name, seed 0; 0 in version 1
 //   +56  u64        XXH3-64 of bytes 0 ..< 56, seed 0
 
 /// One durable position of a consumer.
@@ -25,16 +25,24 @@ package struct CursorSlot: Equatable, Sendable {
   package var topicID: UInt64
   package var address: UInt64
   package var ordinal: UInt64
+  /// Of the format. A slot of version 1 does not say which consumer it is of.
+  package var version: UInt16
 
-  package init(generation: UInt64, topicID: UInt64, address: UInt64, ordinal: UInt64) {
+  package init(
+    generation: UInt64, topicID: UInt64, address: UInt64, ordinal: UInt64,
+    version: UInt16 = CursorSlot.newestVersion
+  ) {
     self.generation = generation
     self.topicID = topicID
     self.address = address
     self.ordinal = ordinal
+    self.version = version
   }
 
+  /// The version that is written.
+  package static let newestVersion: UInt16 = 2
+
   private static let magic: UInt64 = 0x0A53_5255_4351_4489
-  private static let version: UInt16 = 1
 
   private enum Offset {
     static let magic = 0
@@ -44,7 +52,7 @@ package struct CursorSlot: Equatable, Sendable {
     static let topicID = 24
     static let address = 32
     static let ordinal = 40
-    static let reserved = 48
+    static let nameHash = 48
     static let hash = 56
   }
 
@@ -58,33 +66,42 @@ package struct CursorSlot: Equatable, Sendable {
     case damaged
   }
 
+  /// By which a slot says whose it is: blocks of another consumer's file are not believed.
+  private static func hash(of consumer: String) -> UInt64 {
+    let name = Array(consumer.utf8)
+    // Safe: the array outlives the call.
+    return unsafe Checksum.xxh3(name.span.bytes, seed: 0)
+  }
+
   /// - Precondition: `bytes` holds at least 64 bytes.
-  package func encode(into bytes: inout MutableRawSpan) {
+  package func encode(into bytes: inout MutableRawSpan, of consumer: String) {
     bytes.store(Self.magic, at: Offset.magic)
-    bytes.store(Self.version, at: Offset.version)
+    bytes.store(version, at: Offset.version)
     bytes.store(0 as UInt16, at: Offset.zero)
     bytes.store(0 as UInt32, at: Offset.zero + 2)
     bytes.store(generation, at: Offset.generation)
     bytes.store(topicID, at: Offset.topicID)
     bytes.store(address, at: Offset.address)
     bytes.store(ordinal, at: Offset.ordinal)
-    bytes.store(0 as UInt64, at: Offset.reserved)
+    bytes.store(version == 1 ? 0 : Self.hash(of: consumer), at: Offset.nameHash)
     bytes.store(
       Checksum.xxh3(bytes.bytes.extracting(first: Offset.hash), seed: 0), at: Offset.hash)
   }
 
-  /// Judges a slot; fewer than 64 bytes that are not all zero are damaged.
-  static func read(_ bytes: RawSpan) -> Reading {
+  /// Judges a slot in a consumer's file. Fewer than 64 bytes that are not all zero are damaged, and so
+  /// is a slot of version 2 that is another consumer's.
+  static func read(_ bytes: RawSpan, of consumer: String) -> Reading {
     let slot = bytes.extracting(first: byteCount)
     guard (0..<slot.byteCount).contains(where: { slot.byte($0) != 0 }) else { return .empty }
     guard slot.byteCount == byteCount, slot.u64(Offset.magic) == magic,
       Checksum.xxh3(slot.extracting(first: Offset.hash), seed: 0) == slot.u64(Offset.hash)
     else { return .damaged }
     let version = slot.u16(Offset.version)
-    guard version == Self.version else { return .unsupported(version: version) }
+    guard (1...newestVersion).contains(version) else { return .unsupported(version: version) }
+    guard version == 1 || slot.u64(Offset.nameHash) == hash(of: consumer) else { return .damaged }
     let cursor = CursorSlot(
       generation: slot.u64(Offset.generation), topicID: slot.u64(Offset.topicID),
-      address: slot.u64(Offset.address), ordinal: slot.u64(Offset.ordinal))
+      address: slot.u64(Offset.address), ordinal: slot.u64(Offset.ordinal), version: version)
     return cursor.generation > 0 ? .sound(cursor) : .damaged
   }
 }
@@ -111,21 +128,27 @@ package struct CursorSlots: Equatable, Sendable {
   /// Where the slot of a generation stands in the file.
   package static func offset(ofGeneration generation: UInt64) -> UInt64 { generation % 2 * spacing }
 
-  /// Judges a whole file; what is missing at its end counts as zeros.
+  /// Judges a consumer's whole file; what is missing at its end counts as zeros.
   ///
-  /// A slot whose generation belongs to the other one is damaged. A file that is too short, and
+  /// A slot whose generation belongs to the other one is damaged. Beside a sound slot of version 2,
+  /// one of version 1 counts only if it is of the generation before: it is what the file held when
+  /// it changed its version, and any other one is not this file's. A file that is too short, and
   /// holds nothing but a part of the first generation, is one whose making was cut short: it was
   /// never written.
-  package static func read(_ bytes: RawSpan) -> Content {
+  package static func read(_ bytes: RawSpan, of consumer: String) -> Content {
     let readings = [0, Int(spacing)].map { start -> CursorSlot.Reading in
-      let reading = CursorSlot.read(bytes.extracting(droppingFirst: min(start, bytes.byteCount)))
+      let reading = CursorSlot.read(
+        bytes.extracting(droppingFirst: min(start, bytes.byteCount)), of: consumer)
       if case .sound(let slot) = reading, offset(ofGeneration: slot.generation) != UInt64(start) {
         return .damaged
       }
       return reading
     }
     for case .unsupported(let version) in readings { return .unsupported(version: version) }
-    let sound = readings.compactMap { if case .sound(let slot) = $0 { slot } else { nil } }
+    var sound = readings.compactMap { if case .sound(let slot) = $0 { slot } else { nil } }
+    if let newest = sound.first(where: { $0.version > 1 }) {
+      sound.removeAll { $0.version == 1 && $0.generation != newest.generation - 1 }
+    }
     if let holds = sound.max(by: { $0.generation < $1.generation }),
       let lowest = sound.map(\.address).min()
     {
@@ -135,23 +158,23 @@ package struct CursorSlots: Equatable, Sendable {
     return isCutShort || readings[1] == .empty && readings[0] == .empty ? .never : .damaged
   }
 
-  /// The bytes of a whole file that holds one slot, as the first generation's is made.
-  package static func first(_ slot: CursorSlot) -> [UInt8] {
+  /// The bytes of a consumer's whole file that holds one slot, as the first generation's is made.
+  package static func first(_ slot: CursorSlot, of consumer: String) -> [UInt8] {
     let start = Int(offset(ofGeneration: slot.generation))
     var bytes = [UInt8](repeating: 0, count: byteCount)
-    bytes.replaceSubrange(start..<start + CursorSlot.byteCount, with: slot.bytes)
+    bytes.replaceSubrange(start..<start + CursorSlot.byteCount, with: slot.bytes(of: consumer))
     return bytes
   }
 }
 
 extension CursorSlot {
-  /// As it stands in the file.
-  package var bytes: [UInt8] {
+  /// As it stands in a consumer's file.
+  package func bytes(of consumer: String) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: CursorSlot.byteCount)
     var elements = bytes.mutableSpan
     // Safe: bytes are bytes.
     var raw = unsafe elements.mutableBytes
-    encode(into: &raw)
+    encode(into: &raw, of: consumer)
     return bytes
   }
 }

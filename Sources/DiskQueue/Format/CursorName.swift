@@ -1,11 +1,18 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// File names of cursors: the consumer's name and `.cursor`.
+/// File names of a consumer: its name and `.cursor`, and what belongs to that file.
 package enum CursorName {
   private static let suffix = ".cursor"
 
   package static func string(_ consumer: String) -> String { consumer + suffix }
+
+  /// The file that its holder locks. A file of its own: whoever may read a cursor could lock that.
+  package static func lock(_ consumer: String) -> String { consumer + lockSuffix }
+  static let lockSuffix = ".lock"
+
+  /// A cursor that is being made. It is never read.
+  package static func unfinished(_ consumer: String) -> String { consumer + suffix + ".new" }
 
   /// The consumer that a file name is of, or nil where it is not the name of a cursor.
   package static func parse(_ name: String) -> String? {

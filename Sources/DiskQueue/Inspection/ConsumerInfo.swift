@@ -7,8 +7,8 @@ package struct ConsumerInfo: Sendable {
   /// Records that the log took behind its position, damaged and cleaned ones included; nil where
   /// that is not known.
   package var records: UInt64?
-  /// Bytes of the slabs between its position and the end of the log; nil where the position is not
-  /// known.
+  /// Bytes of the slabs between its position and the end of the log: the frames of its records, and
+  /// the marks and headers between them. 0 if no record is left. nil where the position is not known.
   package var bytes: UInt64?
 
   /// All consumers of a topic, by name. One that was never written begins at the earliest record.
@@ -32,10 +32,11 @@ package struct ConsumerInfo: Sendable {
       }
       let before = isNew ? firstOrdinal : consumer.ordinal
       let bytesBefore = extent.bytes(before: position)
+      let records = behind(before, position.rawValue, end: end, ordinal)
+      // Marks and headers alone are nothing that a consumer could still acknowledge.
+      let hasRecords = records != 0 && bytesBeforeEnd > bytesBefore
       return ConsumerInfo(
-        consumer: consumer,
-        records: behind(before, position.rawValue, end: end, ordinal),
-        bytes: bytesBeforeEnd > bytesBefore ? bytesBeforeEnd - bytesBefore : 0)
+        consumer: consumer, records: records, bytes: hasRecords ? bytesBeforeEnd - bytesBefore : 0)
     }
   }
 

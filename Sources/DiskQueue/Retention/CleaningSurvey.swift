@@ -57,9 +57,7 @@ struct CleaningSurvey {
 
   /// What the consumers hold now.
   func holds() throws(QueueError) -> ConsumerHolds {
-    try ConsumerHolds(
-      of: index.storage, protecting: plan.retention.consumers, topicID: index.topicID,
-      beginsWithVersion1: index.beginsWithVersion1)
+    try ConsumerHolds(of: index, protecting: plan.retention.consumers)
   }
 
   // MARK: Proof

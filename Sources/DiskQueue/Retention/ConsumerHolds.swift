@@ -9,6 +9,12 @@ struct ConsumerHolds: Sendable, Equatable {
     /// What lies at it and behind it stays; 0: everything.
     var address: UInt64
     var cause: Cause
+
+    /// At the same address, what is held whatever lies there counts as lower.
+    func isLower(than other: Hold) -> Bool {
+      address != other.address
+        ? address < other.address : cause != .position && other.cause == .position
+    }
   }
 
   /// Why a consumer holds what it holds.
@@ -28,7 +34,7 @@ struct ConsumerHolds: Sendable, Equatable {
   /// How many protected consumers there are.
   private(set) var consumers = 0
   /// The one that holds most; nil: nothing is held.
-  private(set) var lowest: Hold?
+  var lowest: Hold?
 
   /// Who holds something below an address; nil: nobody.
   func hold(below address: UInt64) -> Hold? { lowest.flatMap { $0.address < address ? $0 : nil } }
@@ -73,7 +79,7 @@ struct ConsumerHolds: Sendable, Equatable {
       let hold = ConsumerHolds.hold(name, content) { stated in
         stated == topicID || stated == 0 && beginsWithVersion1
       }
-      if lowest.map({ hold.address < $0.address }) ?? true { lowest = hold }
+      if lowest.map({ hold.isLower(than: $0) }) ?? true { lowest = hold }
     }
   }
 
@@ -135,7 +141,7 @@ struct ConsumerHolds: Sendable, Equatable {
       if error.errno == Errno.noEntry { return nil }
       throw .system(error, doing: "opening a consumer's position", path: path)
     }
-    var content = try CursorFile.read(file, path: path)
+    var content = try CursorFile.read(file, of: name, path: path)
     for _ in 0..<mostAttempts {
       guard case .sound(_, _, count: 1) = content else { return content }
       do throws(SystemError) {
@@ -150,7 +156,7 @@ struct ConsumerHolds: Sendable, Equatable {
           path: path, errno: error.errno)
       }
       let synced = content
-      content = try CursorFile.read(file, path: path)
+      content = try CursorFile.read(file, of: name, path: path)
       if content == synced { return content }
     }
     return .damaged

@@ -32,4 +32,11 @@ extension LogWalker {
     arrival = parked.arrival
     owedLoss = parked.owedLoss
   }
+
+  /// As `goOn(from:)`, if the loss of that stretch was told since.
+  mutating func goOnAfterLoss(from parked: Parked) {
+    goOn(from: parked)
+    if let told = pending.take() { ordinalIsCounted = told.isExactBehind }
+    arrival = nil
+  }
 }

@@ -36,7 +36,8 @@ enum TopicCopy {
         return
       }
       var names: [String] = []
-      try consumers.forEachName { names.append($0) }
+      // Their locks are those of this topic, and an unfinished cursor is nobody's.
+      try consumers.forEachName { if CursorName.parse($0) != nil { names.append($0) } }
       let copies = try target.consumers(creating: true)
       for name in names { try copyFile(name, of: consumers, to: copies) }
       try copies.syncDirectory()

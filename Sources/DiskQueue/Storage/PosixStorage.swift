@@ -206,7 +206,9 @@ final class PosixStorage: TopicStorage {
       try Syscalls.lock(file.number)
       // Between opening and locking, whoever held the lock may have removed the file.
       if try identity(of: name) == Syscalls.identity(of: file.number) {
-        return PosixLock(file, in: identity)
+        let lock = PosixLock(file, in: identity)
+        if name.hasSuffix(CursorName.lockSuffix) { LockNote.write(to: lock) }
+        return lock
       }
     }
     throw SystemError(errno: Errno.again, call: "openat")

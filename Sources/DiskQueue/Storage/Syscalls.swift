@@ -500,6 +500,11 @@ enum Syscalls {
 
   static var processID: Int32 { getpid() }
 
+  /// Whether there is a process of this id, in so far as this one can see others.
+  static func isRunning(_ process: Int32) -> Bool {
+    process > 0 && (kill(process, 0) == 0 || errno == EPERM)
+  }
+
   static func wallClock() -> UInt64 { read(CLOCK_REALTIME) }
 
   static func monotonicClock() -> UInt64 { read(CLOCK_MONOTONIC) }

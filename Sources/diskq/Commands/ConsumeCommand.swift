@@ -69,21 +69,26 @@ struct ConsumeCommand: ParsableCommand {
     transform: TimeSpan.parsed)
   var retryDelay: TimeSpan?
 
-  @Flag(help: "Put aside to TOPIC.dead what the command has failed for so often.")
+  @Flag(
+    help: """
+      Put aside to TOPIC.dead what the command has failed for so often, and records above \
+      --maximum-payload.
+      """)
   var deadLetter = false
 
   @Option(
     help: ArgumentHelp(
       """
-      Records with a larger payload are reported and passed. (default: \
-      \(QueueConsumer.Options().maximumPayload))
+      Stop before a record with a larger payload; with --dead-letter, put it aside, which takes its \
+      size in memory. (default: no limit)
       """, valueName: "size"),
     transform: Size.parsed)
-  var maximumPayload = Size(QueueConsumer.Options().maximumPayload)
+  var maximumPayload: Size?
 
   private var options: QueueConsumer.Options {
     var options = QueueConsumer.Options()
-    options.maximumPayload = maximumPayload.count
+    // No record is larger than the header of its slab states.
+    options.maximumPayload = maximumPayload?.count ?? Consuming.everyPayload
     return options
   }
 
@@ -91,8 +96,7 @@ struct ConsumeCommand: ParsableCommand {
     guard let exec else { return .output(format ?? .lines) }
     return .command(
       RecordCommand(
-        line: exec, retries: retries ?? 5, firstDelay: retryDelay?.duration ?? .seconds(1),
-        putsAside: deadLetter))
+        line: exec, retries: retries ?? 5, firstDelay: retryDelay?.duration ?? .seconds(1)))
   }
 
   func validate() throws {
@@ -101,8 +105,10 @@ struct ConsumeCommand: ParsableCommand {
     if let exec {
       guard !exec.isEmpty else { throw ValidationError("--exec names no command") }
       guard format == nil else { throw ValidationError("--format and --exec exclude each other") }
-    } else if retries != nil || retryDelay != nil || deadLetter {
-      throw ValidationError("--retries, --retry-delay and --dead-letter go with --exec")
+    } else if retries != nil || retryDelay != nil {
+      throw ValidationError("--retries and --retry-delay go with --exec")
+    } else if deadLetter, maximumPayload == nil {
+      throw ValidationError("--dead-letter goes with --exec or --maximum-payload")
     }
     if let delay = retryDelay?.duration {
       guard delay >= .milliseconds(1), delay <= .seconds(60) else {
@@ -118,8 +124,8 @@ struct ConsumeCommand: ParsableCommand {
     let consumer = try QueueConsumer(
       topic: Topic(topic), name: consumer, from: from?.position ?? .earliest, options: options)
     let consuming = Consuming(
-      consumer: consumer, path: topic, target: target, follows: follow, limit: limit ?? .max,
-      jsonStrings: jsonOptions.jsonStrings, stop: stop)
+      consumer: consumer, path: topic, target: target, putsAside: deadLetter, follows: follow,
+      limit: limit ?? .max, jsonStrings: jsonOptions.jsonStrings, stop: stop)
     let ending: Consuming.Ending
     do {
       ending = try runTask(cancelledBy: stop) { try await consuming.run() }

@@ -61,16 +61,15 @@ struct ReadCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      """
-      Records with a larger payload are reported and passed. (default: \
-      \(QueueReader.Options().maximumPayload))
-      """, valueName: "size"),
+      "Report records with a larger payload, and pass them. (default: no limit)",
+      valueName: "size"),
     transform: Size.parsed)
-  var maximumPayload = Size(QueueReader.Options().maximumPayload)
+  var maximumPayload: Size?
 
   private var options: QueueReader.Options {
     var options = QueueReader.Options()
-    options.maximumPayload = maximumPayload.count
+    // No record is larger than the header of its slab states.
+    options.maximumPayload = maximumPayload?.count ?? Consuming.everyPayload
     return options
   }
 

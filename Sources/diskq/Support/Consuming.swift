@@ -27,6 +27,9 @@ struct Consuming: Sendable {
   /// The topic, as it was named.
   let path: String
   let target: Target
+  /// Whether a record that cannot be handed over is put aside: one that the command fails for, and
+  /// one above the limit.
+  let putsAside: Bool
   let follows: Bool
   let limit: UInt64
   /// Whether JSON has addresses and ordinals as strings.
@@ -62,11 +65,9 @@ struct Consuming: Sendable {
         try await acknowledge { () async throws(QueueError) in try await batch.acknowledge() }
         most = min(most * 2, Self.mostInBatch)
       case .command(let command):
-        for index in batch.indices {
-          guard !stop.isStopped, try await handOver(batch, index, to: command) else {
-            isCutShort = true
-            break work
-          }
+        guard try await handOver(batch, to: command) else {
+          isCutShort = true
+          break work
         }
       }
       left -= min(left, UInt64(batch.count))
@@ -110,13 +111,33 @@ struct Consuming: Sendable {
           continue
         }
         switch error.code {
-        case .payloadTooLarge: losses.tellPassed(error)
+        case .payloadTooLarge where putsAside: try await putAsideOversized(error)
         case .cancelled: return .stop
         default: throw error
         }
       }
     }
   }
+
+  /// Puts aside a record that is above the limit.
+  private func putAsideOversized(_ error: QueueError) async throws(QueueError) {
+    guard let address = error.address else { throw error }
+    let place: Address
+    do throws(QueueError) {
+      place = try await consumer.deadLetterOversized(
+        at: address, upTo: Self.everyPayload, reason: "its payload is above the consumer's limit")
+    } catch {
+      // Stopped after the move: closing sees to the acknowledgement.
+      guard error.code == .cancelled else { throw error }
+      return
+    }
+    Messages.say(
+      "the record at address \(address) is above the limit and was put aside, at address \(place) of"
+        + " the topic beside it [\(TopicPath.trimmed(path)).dead]")
+  }
+
+  /// As much as any payload has.
+  static let everyPayload = ByteCount.bytes((4 << 30) - 17)
 
   /// A stop does not wait for the disk here: closing the consumer does.
   private func acknowledge(
@@ -131,11 +152,49 @@ struct Consuming: Sendable {
 
   // MARK: A command
 
+  /// Records in a row that the command has failed for, to be put aside together: that opens the other
+  /// topic, and syncs it, once.
+  private struct Failed {
+    var indices: [Int] = []
+    var reasons: [String] = []
+
+    var isEmpty: Bool { indices.isEmpty }
+
+    mutating func add(_ index: Int, _ reason: String) {
+      indices.append(index)
+      reasons.append(reason)
+    }
+  }
+
+  /// Hands a batch to the command, record by record.
+  ///
+  /// Records that it has failed for wait to be put aside for no longer than others fail as well:
+  /// nothing after them is acknowledged before, and the command is not waited for.
+  ///
+  /// - Returns: false: a stop was asked for, and the records from some one on are not acknowledged.
+  private func handOver(
+    _ batch: QueueConsumer.Batch, to command: RecordCommand
+  ) async throws -> Bool {
+    var failed = Failed()
+    var goesOn = true
+    do {
+      for index in batch.indices where goesOn {
+        goesOn =
+          stop.isStopped ? false : try await handOver(batch, index, to: command, &failed)
+      }
+    } catch {
+      // What the command had failed for is put aside whatever came next.
+      _ = try await putAside(&failed, of: batch, command)
+      throw error
+    }
+    return try await putAside(&failed, of: batch, command) && goesOn
+  }
+
   /// Runs the command until it takes the record, or has failed often enough.
   ///
   /// - Returns: false: a stop was asked for, and the record is not acknowledged.
   private func handOver(
-    _ batch: QueueConsumer.Batch, _ index: Int, to command: RecordCommand
+    _ batch: QueueConsumer.Batch, _ index: Int, to command: RecordCommand, _ failed: inout Failed
   ) async throws -> Bool {
     let record = batch[index]
     var delay = command.firstDelay
@@ -143,6 +202,7 @@ struct Consuming: Sendable {
     while true {
       let ending = try command.run(record, of: consumer)
       guard ending != .exited(0) else {
+        guard try await putAside(&failed, of: batch, command) else { return false }
         try await acknowledge { () async throws(QueueError) in
           try await batch.acknowledge(through: index)
         }
@@ -157,7 +217,18 @@ struct Consuming: Sendable {
           path: path)
       }
       if failures > command.retries {
-        return try await giveUp(batch, index, failures, ending, command)
+        let times = "\(Count.text(failures, "time")), at last with \(ending)"
+        guard putsAside else {
+          throw Failure(
+            "the command failed \(times), for the record at address \(record.address): it is not"
+              + " acknowledged, and comes first the next time",
+            path: path)
+        }
+        failed.add(index, "the command failed \(times)")
+        return true
+      }
+      guard try await putAside(&failed, of: batch, command) else {
+        return unacknowledged(record, ending)
       }
       Messages.say(
         "the command failed for the record at address \(record.address) (\(ending)): trying again in"
@@ -174,30 +245,28 @@ struct Consuming: Sendable {
     return false
   }
 
-  /// Puts the record aside, or throws that it could not be handed over.
+  /// Puts aside what the command has failed for.
   ///
-  /// - Returns: as `handOver`.
-  private func giveUp(
-    _ batch: QueueConsumer.Batch, _ index: Int, _ failures: UInt64, _ ending: System.Ending,
-    _ command: RecordCommand
+  /// - Returns: false: a stop was asked for, and they are not acknowledged.
+  private func putAside(
+    _ failed: inout Failed, of batch: QueueConsumer.Batch, _ command: RecordCommand
   ) async throws -> Bool {
-    let record = batch[index]
-    let address = record.address
-    let times = "\(Count.text(failures, "time")), at last with \(ending)"
-    guard command.putsAside else {
-      throw Failure(
-        "the command failed \(times), for the record at address \(address): it is not acknowledged,"
-          + " and comes first the next time",
-        path: path)
-    }
+    guard !failed.isEmpty else { return true }
+    let (indices, reasons) = (failed.indices, failed.reasons)
+    failed = Failed()
     var delay = command.firstDelay
     var attempts: UInt64 = 0
     while true {
       do throws(QueueError) {
-        let place = try await batch.deadLetter(index, reason: "the command failed \(times)")
-        Messages.say(
-          "the command failed \(times): the record at address \(address) was put aside, at address"
-            + " \(place) of the topic beside it [\(TopicPath.trimmed(path)).dead]")
+        let places = try await batch.deadLetter(indices) { index in
+          reasons[index - indices[0]]
+        }
+        for (number, place) in places.enumerated() {
+          Messages.say(
+            "\(reasons[number]): the record at address \(batch[indices[number]].address) was put"
+              + " aside, at address \(place) of the topic beside it [\(TopicPath.trimmed(path)).dead]"
+          )
+        }
         return true
       } catch {
         // Stopped behind the move: closing sees to the acknowledgement.
@@ -205,7 +274,12 @@ struct Consuming: Sendable {
         attempts += 1
         // Another consumer that puts aside, say, has it for a moment.
         guard error.code == .locked, attempts <= max(command.retries, 5) else { throw error }
-        guard !stop.isAskedFor(within: delay) else { return unacknowledged(record, ending) }
+        guard !stop.isAskedFor(within: delay) else {
+          Messages.say(
+            "stopped while the topic for records put aside was locked: the record at address"
+              + " \(batch[indices[0]].address) is not acknowledged [\(path)]")
+          return false
+        }
         delay = command.delay(after: delay)
       }
     }
@@ -221,8 +295,6 @@ struct RecordCommand: Sendable {
   let retries: UInt64
   /// Before it is run again; twice as long each time after that.
   let firstDelay: Duration
-  /// Whether what it fails for is put aside in the end.
-  let putsAside: Bool
 
   func run(_ record: QueueRecord, of consumer: QueueConsumer) throws(Failure) -> System.Ending {
     try System.runShell(

@@ -136,9 +136,11 @@ struct ConsumerBeginningTests {
   func nothingLeft() throws {
     let faults: [@Sendable (SimulatedStorage.Call) -> Bool] = [
       { $0 == .syncConsumers }, { $0 == .syncParent }, { $0 == .syncDirectory },
-      { if case .sync(let name) = $0 { name.hasSuffix(".cursor") } else { false } },
-      { if case .write(let name, _, _) = $0 { name.hasSuffix(".cursor") } else { false } },
-      { if case .read(let name) = $0 { name.hasSuffix(".cursor") } else { false } },
+      { if case .sync(let name) = $0 { name.hasSuffix(".cursor.new") } else { false } },
+      { if case .write(let name, _, _) = $0 { name.hasSuffix(".cursor.new") } else { false } },
+      { if case .create(let name) = $0 { name.hasSuffix(".cursor.new") } else { false } },
+      { if case .rename = $0 { true } else { false } },
+      { if case .identify(let name) = $0 { name.hasSuffix(".cursor") } else { false } },
     ]
     for (number, concerns) in faults.enumerated() {
       let storage = SimulatedStorage()

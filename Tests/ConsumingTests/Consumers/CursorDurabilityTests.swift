@@ -10,13 +10,15 @@ struct CursorDurabilityTests {
   private typealias Call = SimulatedStorage.Call
 
   private static let cursor = "consumers/reader.cursor"
+  private static let lock = "consumers/reader.lock"
+  private static let unfinished = "consumers/reader.cursor.new"
 
   /// What changes the disk.
   private func changes(_ storage: SimulatedStorage) -> [Call] {
     storage.calls.filter(\.changes)
   }
 
-  @Test("a new cursor: the names first, then the file whole, then its sync")
+  @Test("a new cursor: the directory's names, the file whole and synced, and then its own name")
   func making() throws {
     let storage = SimulatedStorage()
     let topic = Topic(storage: storage)
@@ -25,8 +27,10 @@ struct CursorDurabilityTests {
     let consumer = try ConsumerTopic.consumer(topic)
     #expect(
       changes(storage) == [
-        .consumers, .lockFile(Self.cursor), .syncParent, .syncDirectory, .syncConsumers,
-        .sync(Self.cursor), .write(Self.cursor, offset: 0, count: 8192), .sync(Self.cursor),
+        .consumers, .lockFile(Self.lock), .syncParent, .syncDirectory, .syncConsumers,
+        .remove(Self.unfinished), .create(Self.unfinished),
+        .write(Self.unfinished, offset: 0, count: 8192), .sync(Self.unfinished),
+        .rename(Self.unfinished, to: Self.cursor), .syncConsumers,
       ])
     try consumer.close()
     // All but the first slot is zeros.
@@ -37,7 +41,7 @@ struct CursorDurabilityTests {
     let again = try ConsumerTopic.consumer(topic)
     #expect(
       changes(storage) == [
-        .consumers, .lockFile(Self.cursor), .syncParent, .syncDirectory, .syncConsumers,
+        .consumers, .lockFile(Self.lock), .syncParent, .syncDirectory, .syncConsumers,
         .sync(Self.cursor),
       ])
     #expect(storage.calls.contains(.dropCache(Self.cursor)))
@@ -263,7 +267,7 @@ struct CursorDurabilityTests {
       storage.setCapacity(storage.used + room)
       let error = queueError { _ = try ConsumerTopic.consumer(topic, "new") }
       #expect(error?.code == .noSpace)
-      #expect(try topic.cursorFiles() == ["reader.cursor"])
+      #expect(try topic.cursorFiles() == ["reader.cursor", "reader.lock"])
     }
     storage.setCapacity(storage.used + 8192)
     let new = try ConsumerTopic.consumer(topic, "new")

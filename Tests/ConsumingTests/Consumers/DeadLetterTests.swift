@@ -65,6 +65,39 @@ struct DeadLetterTests {
     try await consumer.close()
   }
 
+  @Test("many are put aside with the syncs of one, each with its reason, and acknowledged together")
+  func many() async throws {
+    var syncs: [Int] = []
+    for count in [1, 40] {
+      let storage = SimulatedStorage()
+      let dead = SimulatedStorage()
+      let topic = Topic(storage: storage)
+      try ConsumerTopic.append(0..<50, to: topic)
+      var options = ConsumerTopic.options
+      options.deadLetters = Topic(storage: dead)
+      let consumer = try ConsumerTopic.consumer(topic, options: options)
+      let batch = try #require(try await consumer.nextBatch(upTo: 50))
+      dead.logCalls()
+      storage.logCalls()
+      let indices = Array(0..<count)
+      let addresses = try await batch.deadLetter(indices) { "reason \($0)" }
+      syncs.append(dead.calls.count { $0.isSync || $0 == .syncDirectory })
+      #expect(storage.calls.count { $0 == .sync("consumers/reader.cursor") } <= 2)
+      #expect(consumer.ordinal == UInt64(count))
+      let found = try readAll(Topic(storage: dead)).records
+      #expect(found.map(\.address) == addresses)
+      let letters = try found.map { try DeadLetter($0.payload) }
+      #expect(letters.map(\.reason) == indices.map { "reason \($0)" })
+      #expect(letters.map(\.payload) == indices.map { batch[$0].payload })
+      // Some, not in a row, and none.
+      #expect(try await batch.deadLetter([]) { _ in "" } == [])
+      try await batch.deadLetter([45, 47]) { _ in "later" }
+      #expect(consumer.ordinal == UInt64(count))
+      try await consumer.close()
+    }
+    #expect(syncs[0] == syncs[1])
+  }
+
   @Test("a topic in memory has no place beside it")
   func memory() async throws {
     let consumer = try ConsumerTopic.consumer(try ConsumerTopic.memory(1))

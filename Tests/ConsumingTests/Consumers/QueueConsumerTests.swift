@@ -210,20 +210,6 @@ struct QueueConsumerTests {
     }
   }
 
-  @Test("a record above the limit is told once, and passed")
-  func tooLarge() async throws {
-    let topic = Topic.memory()
-    let writer = try QueueWriter(topic: topic)
-    try writer.append(contentsOf: ["a", String(repeating: "b", count: 100), "c"])
-    try await writer.close()
-    var options = ConsumerTopic.options
-    options.maximumPayload = .bytes(50)
-    let consumer = try ConsumerTopic.consumer(topic, options: options)
-    let error = await queueError { _ = try await consumer.nextBatch(upTo: 10) }
-    #expect(error?.code == .payloadTooLarge)
-    #expect(try await ConsumerTopic.drain(consumer, upTo: 1).texts == ["a", "c"])
-  }
-
   @Test("acknowledged without waiting, it is durable when it is settled or closed")
   func soon() async throws {
     let topic = try ConsumerTopic.memory(20)

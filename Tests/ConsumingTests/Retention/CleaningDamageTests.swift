@@ -170,7 +170,7 @@ struct CleaningDamageTests {
     // Without an id, a cursor passes here.
     let last = try #require(old.last)
     var cursor = [UInt8](repeating: 0, count: CursorSlots.byteCount)
-    made.put(made.slot(last, topicID: 0), in: &cursor)
+    made.put(made.slot(last, topicID: 0), in: &cursor, of: "reader")
     try writeFile(path + "/consumers/reader.cursor", cursor)
     let held = try cleaner.report(keeping: .nothing, isDryRun: false)
     #expect(held.removals.map(\.slab.rawValue) == Array(old.dropLast()))

@@ -112,11 +112,9 @@ private struct KnownTopic {
   func hold(from address: UInt64) throws {
     var bytes = [UInt8](repeating: 0, count: CursorSlots.byteCount)
     for generation in [1, 2] as [UInt64] {
-      var encoded = [UInt8](repeating: 0, count: CursorSlot.byteCount)
-      var span = encoded.mutableSpan
-      var raw = span.mutableBytes
-      CursorSlot(generation: generation, topicID: 77, address: address, ordinal: 0).encode(
-        into: &raw)
+      let encoded = CursorSlot(
+        generation: generation, topicID: 77, address: address, ordinal: 0
+      ).bytes(of: "reader")
       let start = Int(CursorSlots.offset(ofGeneration: generation))
       bytes.replaceSubrange(start..<start + encoded.count, with: encoded)
     }

@@ -74,7 +74,7 @@ struct ConsumerHoldsTests {
     // Padded with zeros, a part of the first generation would pass for a damaged slot.
     let slot = made.slot(500)
     for count in [0, 64, 4095, 4096 + 10, 4096 + 63] {
-      let bytes = Array(CursorSlots.first(slot).prefix(count))
+      let bytes = Array(CursorSlots.first(slot, of: "a").prefix(count))
       try made.putCursor("a", bytes: bytes)
       #expect(try made.holds().lowest?.cause == .neverWritten, "\(count)")
     }

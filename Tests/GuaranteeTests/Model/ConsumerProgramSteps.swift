@@ -13,21 +13,9 @@ extension ConsumerProgram {
     var options = ConsumerTopic.options
     options.maximumBatchBytes = .bytes([1, 300, 4000, 100_000][random.below(4)])
     options.deadLetters = deadLetters
-    let open = { [topic] in
-      try QueueConsumer(
-        topic: topic, name: model.name, from: .earliest, options: options,
-        environment: .simulated(), onLoss: { told.take($0) })
-    }
-    let consumer: QueueConsumer
-    do {
-      consumer = try open()
-    } catch let error as QueueError where error.code == .damagedCursor && !model.exists {
-      // A power cut in its making left what another file had held in its place: reported, never
-      // silently earliest.
-      tally.count("cursors whose making was cut short")
-      try QueueConsumer.delete(model.name, of: topic)
-      consumer = try open()
-    }
+    let consumer = try QueueConsumer(
+      topic: topic, name: model.name, from: .earliest, options: options,
+      environment: .simulated(), onLoss: { told.take($0) })
     model.consumer = consumer
     model.told = told
     let ordinal = Int(consumer.ordinal)

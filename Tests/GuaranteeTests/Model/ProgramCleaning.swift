@@ -79,7 +79,7 @@ extension Program {
     for model in consumers where retention.consumers.protects(model.name) {
       guard var held = model.cursors.last, !model.isOpeningUnsure else { continue }
       if !model.unsure.isEmpty, let bytes = storage.bytes(of: model.file),
-        case .at(let address) = NaiveCursor.read(bytes)
+        case .at(let address) = NaiveCursor.read(bytes, of: model.name)
       {
         held = address
       }

@@ -13,7 +13,7 @@ extension Program {
   /// Opens a consumer, or makes it. One whose cursor is damaged is deleted.
   func open(_ model: ProgramConsumer) throws {
     guard model.consumer == nil, !storage.isDead else { return }
-    let stored = storage.bytes(of: model.file).map(NaiveCursor.read)
+    let stored = storage.bytes(of: model.file).map({ NaiveCursor.read($0, of: model.name) })
     try checkCursor(model, stored)
     let told = Told()
     var options = ConsumerTopic.options
@@ -102,7 +102,11 @@ extension Program {
   /// G10: no cursor is ahead of what a crash left; but where the disk lied, or damage ends the log.
   func checkCursors(end: UInt64) throws {
     for model in consumers where !model.mayBeAhead {
-      guard case .at(let address)? = storage.bytes(of: model.file).map(NaiveCursor.read) else {
+      guard
+        case .at(let address)? = storage.bytes(of: model.file).map({
+          NaiveCursor.read($0, of: model.name)
+        })
+      else {
         continue
       }
       try hold(
@@ -114,7 +118,7 @@ extension Program {
   /// What was flipped in a slot that is sound again was written over.
   private func settleFlips(_ model: ProgramConsumer) {
     guard !model.flips.isEmpty, let bytes = storage.bytes(of: model.file) else { return }
-    for start in [0, 4096] where NaiveCursor.isSound(bytes, slotAt: start) {
+    for start in [0, 4096] where NaiveCursor.isSound(bytes, slotAt: start, of: model.name) {
       model.flips = model.flips.filter { !(start..<start + 64).contains($0) }
     }
   }

@@ -76,8 +76,15 @@ enum NaiveCursor: Equatable {
   case at(UInt64)
   case damaged
 
-  static func read(_ bytes: [UInt8]) -> NaiveCursor {
-    let slots = [0, 4096].map { slot(bytes, at: $0) }
+  static func read(_ bytes: [UInt8], of consumer: String) -> NaiveCursor {
+    var slots = [0, 4096].map { slot(bytes, at: $0, of: consumer) }
+    // Beside one of version 2, a slot of version 1 is believed if it is the one before.
+    for (number, other) in [(0, 1), (1, 0)] {
+      guard slots[number]?.version == 1, let newer = slots[other], newer.version == 2 else {
+        continue
+      }
+      if slots[number]?.generation != newer.generation - 1 { slots[number] = nil }
+    }
     if let holds = slots.compactMap(\.self).max(by: { $0.generation < $1.generation }) {
       return .at(holds.address)
     }
@@ -87,13 +94,13 @@ enum NaiveCursor: Equatable {
   }
 
   /// Whether the slot at 0 or 4,096 is sound.
-  static func isSound(_ bytes: [UInt8], slotAt start: Int) -> Bool {
-    slot(bytes, at: start) != nil
+  static func isSound(_ bytes: [UInt8], slotAt start: Int, of consumer: String) -> Bool {
+    slot(bytes, at: start, of: consumer) != nil
   }
 
   private static func slot(
-    _ bytes: [UInt8], at start: Int
-  ) -> (generation: UInt64, address: UInt64)? {
+    _ bytes: [UInt8], at start: Int, of consumer: String
+  ) -> (version: UInt8, generation: UInt64, address: UInt64)? {
     guard bytes.count >= start + 64 else { return nil }
     func integer(_ offset: Int) -> UInt64 {
       (0..<8).reduce(0) { $0 | UInt64(bytes[start + offset + $1]) << UInt64(8 * $1) }
@@ -101,8 +108,9 @@ enum NaiveCursor: Equatable {
     let generation = integer(16)
     guard bytes[start..<start + 8].elementsEqual([0x89, 0x44, 0x51, 0x43, 0x55, 0x52, 0x53, 0x0A]),
       integer(56) == xxh3(Array(bytes[start..<start + 56])), generation > 0,
-      Int(generation % 2) * 4096 == start
+      Int(generation % 2) * 4096 == start, (1...2).contains(bytes[start + 8]),
+      bytes[start + 8] == 1 || integer(48) == xxh3(Array(consumer.utf8))
     else { return nil }
-    return (generation, integer(32))
+    return (bytes[start + 8], generation, integer(32))
   }
 }

@@ -82,9 +82,12 @@ struct CrashPoint: Sendable {
 
   private static let consuming = [
     CrashPoint("consumers' directory made, no cursor in it", .behind, .openConsumers),
-    CrashPoint("cursor's file made, empty", .behind, .lockCursor),
+    CrashPoint("consumer's lock taken, nothing looked at", .behind, .lockCursor),
+    CrashPoint("cursor's file made under another name, empty", .behind, .createCursor),
+    CrashPoint("cursor whole and synced, its name not made", .before, .nameCursor),
+    CrashPoint("cursor's name made, not synced", .behind, .nameCursor),
     CrashPoint("cursor's name not synced", .before, .syncCursorName),
-    CrashPoint("cursor's name synced, the file not", .behind, .syncCursorName),
+    CrashPoint("cursor's name synced, not told", .behind, .syncCursorName),
     CrashPoint("first position not written", .before, .writeFirstPosition),
     CrashPoint("half of the first position written", .halfway, .writeFirstPosition),
     CrashPoint("first position written, not synced", .behind, .writeFirstPosition),
@@ -124,7 +127,7 @@ enum CrashCall: Sendable {
   case writeClosingMark, syncClosingMark
   // Consuming.
   case openConsumers, lockCursor, unlockCursor, syncCursorName
-  case writeFirstPosition, syncCursor, writeCursorSlot, removeCursor
+  case createCursor, nameCursor, writeFirstPosition, syncCursor, writeCursorSlot, removeCursor
   case syncNamesUnderCursor, syncDataUnderCursor
   // Cleaning.
   case syncForProof, syncNamesByCleaner, removeByCleaner, syncRemoval

@@ -310,17 +310,23 @@ private final class KillingDirectory: StorageDirectory {
   func forEachName(_ body: (String) -> Void) throws(SystemError) { try base.forEachName(body) }
 
   func open(_ name: String, writable: Bool) throws(SystemError) -> any StorageFile {
-    try base.open(name, writable: writable)
+    let file = try base.open(name, writable: writable)
+    return writable ? KillingCursor(file, trap) : file
   }
 
-  func create(_ name: String) throws(SystemError) -> any StorageFile { try base.create(name) }
+  func create(_ name: String) throws(SystemError) -> any StorageFile {
+    let file = KillingCursor(try base.create(name), trap)
+    trap.reach(.behind, .createCursor)
+    return file
+  }
 
   func remove(_ name: String) throws(SystemError) {
+    guard CursorName.parse(name) != nil else { return try base.remove(name) }
     try trap.around(.removeCursor) { () throws(SystemError) in try base.remove(name) }
   }
 
   func rename(_ name: String, to new: String) throws(SystemError) {
-    try base.rename(name, to: new)
+    try trap.around(.nameCursor) { () throws(SystemError) in try base.rename(name, to: new) }
   }
   func identity(of name: String) throws(SystemError) -> FileIdentity? {
     try base.identity(of: name)
@@ -333,8 +339,8 @@ private final class KillingDirectory: StorageDirectory {
 
   func lock(_ name: String, creating: Bool) throws(SystemError) -> any StorageLock {
     let lock = try base.lock(name, creating: creating)
-    if try lock.file.size() == 0 { trap.reach(.behind, .lockCursor) }
-    return KillingLock(lock, file: KillingCursor(lock.file, trap), .unlockCursor, trap)
+    trap.reach(.behind, .lockCursor)
+    return KillingLock(lock, file: nil, .unlockCursor, trap)
   }
 
   func watch(_ onChange: @escaping @Sendable () -> Void) throws(SystemError) -> any StorageWatch {

@@ -42,7 +42,7 @@ struct MemoryStorageTests {
   func shortCursor() async throws {
     let topic = try ConsumerTopic.memory(5)
     let slot = CursorSlot(generation: 2, topicID: 0, address: 0, ordinal: 0)
-    try topic.putCursor("reader", slot.bytes)
+    try topic.putCursor("reader", slot.bytes(of: "reader"))
     let consumer = try ConsumerTopic.consumer(topic)
     let batch = try #require(try await consumer.nextBatch(upTo: 3, following: false))
     try await batch.acknowledge()

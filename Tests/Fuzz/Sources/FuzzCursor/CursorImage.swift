@@ -44,20 +44,28 @@ struct CursorImage {
     let place = Int(input.u8())
     let record = topic.records.isEmpty ? nil : topic.records[place % topic.records.count]
     var slot: [UInt8] = [0x89, 0x44, 0x51, 0x43, 0x55, 0x52, 0x53, 0x0A]
-    slot.add(UInt16(truncatingIfNeeded: input.number(near: 1)))
+    let version = UInt16(truncatingIfNeeded: input.number(near: 2))
+    slot.add(version)
     slot += [0, 0, 0, 0, 0, 0]
     slot.add(input.number(near: generation))
     slot.add(input.number(near: forgedTopicID))
     slot.add(input.number(near: record?.address ?? 0))
     slot.add(input.number(near: record?.ordinal ?? 0))
-    slot.add(0 as UInt64)
+    slot.add(version == 1 ? 0 : input.number(near: nameHash))
     slot.add(hash(slot))
     return slot
   }
 
+  /// By which a slot of version 2 says whose it is.
+  private static let nameHash: UInt64 = {
+    let name = Array(Holding.name.utf8)
+    return name.xxh3(0..<name.count, seed: 0)
+  }()
+
   // MARK: By the page
 
   struct Slot {
+    var version: UInt16
     var generation: UInt64
     var address: UInt64
     var ordinal: UInt64
@@ -80,9 +88,15 @@ struct CursorImage {
         let generation: UInt64 = slot.integer(16), let address: UInt64 = slot.integer(32),
         let ordinal: UInt64 = slot.integer(40)
       else { continue }
-      if version != 1 { return .unsupported }
-      guard generation > 0, generation % 2 == UInt64(number) else { continue }
-      sound.append(Slot(generation: generation, address: address, ordinal: ordinal))
+      if version != 1 && version != 2 { return .unsupported }
+      guard generation > 0, generation % 2 == UInt64(number),
+        version == 1 || slot.integer(48) == nameHash
+      else { continue }
+      sound.append(
+        Slot(version: version, generation: generation, address: address, ordinal: ordinal))
+    }
+    if let newer = sound.first(where: { $0.version == 2 }) {
+      sound.removeAll { $0.version == 1 && $0.generation != newer.generation - 1 }
     }
     if let holds = sound.max(by: { $0.generation < $1.generation }) { return .sound(holds) }
     // Too short, and zeros below the second slot: its making was cut short.

@@ -80,7 +80,7 @@ try put(
 
 for topic in 0..<6 as Range<UInt8> {
   // A slot of fields, both of them, none, one as it is; then what the holder does.
-  let slot: [UInt8] = [10, 0, 0, 0, 0, 0]
+  let slot: [UInt8] = [10, 0, 0, 0, 0, 0, 0]
   let script: [UInt8] = [5, 0, 9, 1, 2, 8, 30, 0]
   try put("cursor", "\(topic)-one", [topic, 0, 0b0011] + slot + script)
   try put("cursor", "\(topic)-both", [topic, 0, 0b1111] + slot + slot + script)
