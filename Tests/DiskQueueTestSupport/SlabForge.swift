@@ -52,6 +52,12 @@ public struct SlabForge {
     ordinal &+= 1
   }
 
+  /// Bytes that are no frame, in the place of so many records.
+  public mutating func putGap(_ gap: [UInt8], records: UInt64 = 0) {
+    bytes += gap
+    ordinal &+= records
+  }
+
   public mutating func putMark(synced: UInt64) {
     var body: [UInt8] = []
     for field in [stamp, ordinal, synced, kept, topicID] {

@@ -23,8 +23,11 @@ struct SlabScan: ~Copyable {
   private let slab: SlabFile
   private let end: UInt64
   private let topicID: UInt64?
-  private let largestPayload: UInt64
   private var walker: LogWalker
+  /// nil where nothing is searched.
+  private let damage: SlabDamage?
+  /// The next mark, or the end, as far as it was searched for.
+  private var nextMark: UInt64 = 0
 
   /// - Parameters:
   ///   - start: where a frame is expected; the slab's base or an address behind it.
@@ -38,10 +41,19 @@ struct SlabScan: ~Copyable {
     self.slab = slab
     self.end = end
     self.topicID = topicID
-    largestPayload =
+    let largestPayload =
       if let header = try slab.head().soundHeader { UInt64(header.largestPayload) } else {
         try slab.size()
       }
+    // A bad frame ends a version 1 slab: nothing tells where the next one stands.
+    if let topicID, version1 == nil {
+      damage = SlabDamage(
+        base: slab.base,
+        frames: try FrameSearch(slab, topicID: topicID, maximumPayload: largestPayload),
+        certainBelow: end)
+    } else {
+      damage = nil
+    }
     walker = LogWalker(
       TopicIndex(storage), payloadLimit: UInt32(Self.payloadLimit),
       bufferSize: Self.payloadLimit + FrameHeader.byteCount)
@@ -84,13 +96,13 @@ struct SlabScan: ~Copyable {
   }
 
   /// Where the next sound frame stands, or the end.
-  private func nextFrame(behind address: UInt64) throws(QueueError) -> UInt64 {
-    // A bad frame ends a version 1 slab: nothing tells where the next one stands.
-    guard let topicID, walker.version1 == nil else { return end }
-    var marks = MarkSearch(slab, topicID: topicID)
-    let limit = try marks.first(from: address + 1, limit: end)?.address ?? end
-    var frames = FrameSearch(slab, topicID: topicID, maximumPayload: largestPayload)
-    return try frames.firstRecord(from: address + 1, to: limit) ?? limit
+  private mutating func nextFrame(behind address: UInt64) throws(QueueError) -> UInt64 {
+    guard let damage else { return end }
+    walker.damage = damage
+    if nextMark <= address {
+      nextMark = try damage.frames.firstMark(from: address + 1, limit: end)?.address ?? end
+    }
+    return try damage.frames.firstRecord(from: address + 1, to: nextMark) ?? nextMark
   }
 
   /// The first bytes of a record's payload.

@@ -63,6 +63,11 @@ struct ByteWindow: ~Copyable {
     count = 0
   }
 
+  /// Whether `byteCount` bytes from `address` on are shown.
+  func shows(_ byteCount: Int, at address: UInt64) -> Bool {
+    address >= start && address <= end && end - address >= UInt64(byteCount)
+  }
+
   /// Makes room for `byteCount` bytes. What is shown is forgotten.
   mutating func reserve(_ byteCount: Int) {
     guard byteCount > capacity else { return }

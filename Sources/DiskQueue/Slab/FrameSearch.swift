@@ -1,54 +1,109 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// Resynchronising: finding the next sound frame behind a damaged place.
+// Finding sound frames in a slab that cannot be walked.
 
-/// Judges frames of one version 2 slab at any address, through a buffer of its own.
+/// Judges frames of one version 2 slab at any address, through buffers of its own.
+///
+/// The work is linear in the slab's size. A payload of at most `alwaysTried` bytes costs no more than
+/// some hundred bytes of hashing a byte. Longer ones are hashed in vain for `allowance` bytes in
+/// all, and are not tried after that. Only a crafted slab comes so far.
 struct FrameSearch: ~Copyable {
   let slab: SlabFile
   let topicID: UInt64
   /// No payload of this slab is larger.
   let maximumPayload: UInt64
   private var window = ByteWindow(capacity: 4 * Int(SlabFormat.markSpacing))
+  private var marks: MarkSearch
 
-  /// A frame of the largest payload that may stand between two marks.
-  private static let largestInner = FrameHeader.byteCount + Int(SlabFormat.markSpacing)
+  /// How many bytes of payloads longer than `alwaysTried` may still be hashed in vain.
+  private var allowance: UInt64
+  /// How many bytes were hashed in vain, for tests.
+  private(set) var hashedInVain: UInt64 = 0
+  /// Where no sound frame stands, as was found on the way of `countRecords`.
+  private(set) var knownUnsound: UInt64?
 
-  init(_ slab: SlabFile, topicID: UInt64, maximumPayload: UInt64) {
+  /// Payloads up to this length are always tried.
+  static let alwaysTried = 1024
+  /// How many bytes may be hashed in vain for each byte of the slab.
+  static let allowanceOfByte: UInt64 = 1024
+  /// A smaller slab is allowed as much as one of this size.
+  static let leastAllowing: UInt64 = 1 << 20
+
+  /// The largest payload that may stand between two marks.
+  private static let largestInner = SlabFormat.markSpacing
+  /// The largest frame that may stand between two marks.
+  private static let largestFrame = UInt64(FrameHeader.byteCount) + largestInner
+
+  /// From one mark to the next it is less than this, and so from any frame back to the last mark,
+  /// unless a payload is longer than the spacing: a mark stands before it and after it.
+  static let reach = 2 * SlabFormat.markSpacing + 4096
+
+  init(_ slab: SlabFile, topicID: UInt64, maximumPayload: UInt64) throws(QueueError) {
     self.slab = slab
     self.topicID = topicID
     self.maximumPayload = maximumPayload
+    marks = MarkSearch(slab, topicID: topicID)
+    let (bytes, overflow) = max(try slab.size(), Self.leastAllowing)
+      .multipliedReportingOverflow(by: Self.allowanceOfByte)
+    allowance = overflow ? .max : bytes
   }
 
-  /// The first record behind `start`, trying every byte, that ends at or before `end` and either
-  /// has a payload of at most 64 KiB or ends exactly at `end`: larger payloads have a mark directly
-  /// behind them. So the work is bounded by 64 KiB of hashing a byte, and is about one for ordinary
-  /// data. The damaged length itself is no hint: it may land on a later frame and skip good ones.
+  /// Forgets what was read and found. What was hashed in vain still counts.
+  mutating func forget() {
+    window.clear(at: 0)
+    marks = MarkSearch(slab, topicID: topicID)
+    knownUnsound = nil
+  }
+
+  // MARK: The allowance
+
+  /// Whether a payload of this length is tried.
+  func mayTry(_ length: UInt64) -> Bool {
+    length <= UInt64(Self.alwaysTried) || allowance > 0
+  }
+
+  /// Takes note that a payload of this length was hashed in vain.
+  mutating func didHashInVain(_ length: UInt64) {
+    hashedInVain &+= length
+    if length > UInt64(Self.alwaysTried) { allowance -= min(allowance, length) }
+  }
+
+  // MARK: Records
+
+  /// The first record at or after `start`, trying every byte, that ends at or before `end` and
+  /// either has a payload of at most 64 KiB or ends exactly at `end`: larger payloads have a mark
+  /// directly after them. The damaged length itself is no hint: it may land on a later frame and
+  /// skip good ones.
   mutating func firstRecord(from start: UInt64, to end: UInt64) throws(QueueError) -> UInt64? {
+    let header = UInt64(FrameHeader.byteCount)
     var from = start
-    while from < end {
-      try window.fill(from: slab, at: from, limit: end)
+    while from < end, end - from >= header {
       // But for the last stretch, only places whose whole frame is shown.
-      let isLast = window.end == end || window.count < window.capacity
-      let candidates = window.count - (isLast ? FrameHeader.byteCount - 1 : Self.largestInner)
-      guard candidates > 0 else { return nil }
-      for offset in 0..<candidates {
-        let length = Int(window.bytes.u32(offset + FrameHeader.length))
-        if length <= Int(SlabFormat.markSpacing) {
-          if isRecord(at: offset, length: length) { return window.start + UInt64(offset) }
-        } else if try isLongRecord(at: window.start + UInt64(offset), length, endingAt: end) {
-          return window.start + UInt64(offset)
-        }
+      if !window.shows(Int(min(Self.largestFrame, end - from)), at: from) {
+        try window.fill(from: slab, at: from, limit: .max)
+        guard window.count >= FrameHeader.byteCount else { return nil }
+      }
+      let isLast = window.end >= end || window.count < window.capacity
+      let behind =
+        isLast ? min(window.end, end) - header + 1 : window.end - Self.largestFrame + 1
+      for offset in Int(from - window.start)..<Int(behind - window.start) {
+        let length = UInt64(window.bytes.u32(offset + FrameHeader.length))
+        let address = window.start + UInt64(offset)
+        guard length <= end - address - header,
+          length <= Self.largestInner || address + header + length == end
+        else { continue }
+        if try isRecord(at: address, length) { return address }
       }
       guard !isLast else { return nil }
-      from += UInt64(candidates)
+      from = behind
     }
     return nil
   }
 
   /// Whether a record stands at `address` and ends at or before `end`.
   mutating func isRecord(at address: UInt64, to end: UInt64) throws(QueueError) -> Bool {
-    try recordEnd(at: address, to: end) != nil
+    if case .record = try frame(at: address, to: end) { true } else { false }
   }
 
   /// How many records stand between two addresses without a gap; nil where there is one.
@@ -56,58 +111,179 @@ struct FrameSearch: ~Copyable {
     var count: UInt64 = 0
     var position = start
     while position < end {
-      guard let next = try recordEnd(at: position, to: end) else { return nil }
-      position = next
-      count += 1
+      switch try frame(at: position, to: end) {
+      case .record(let next):
+        position = next
+        count += 1
+      case .mark:
+        return nil
+      case nil:
+        knownUnsound = position
+        return nil
+      }
     }
     return count
   }
 
-  /// Where the record at `address` ends, if there is a sound one that ends at or before `end`.
-  private mutating func recordEnd(
-    at address: UInt64, to end: UInt64
-  ) throws(QueueError) -> UInt64? {
+  enum Frame {
+    /// A record that ends at this address.
+    case record(end: UInt64)
+    case mark(MarkAt)
+  }
+
+  /// The sound frame at `address`, if there is one that ends at or before `end`.
+  mutating func frame(at address: UInt64, to end: UInt64) throws(QueueError) -> Frame? {
     guard address < end, end - address >= UInt64(FrameHeader.byteCount) else { return nil }
-    if !shows(FrameHeader.byteCount, at: address) {
-      try window.fill(from: slab, at: address, limit: end)
-      guard shows(FrameHeader.byteCount, at: address) else { return nil }
+    if !window.shows(FrameHeader.byteCount, at: address) {
+      try window.fill(from: slab, at: address, limit: .max)
+      guard window.count >= FrameHeader.byteCount else { return nil }
     }
-    let length = Int(window.bytes.u32(Int(address - window.start) + FrameHeader.length))
-    let frame = FrameHeader.byteCount + length
-    guard UInt64(length) <= maximumPayload, UInt64(frame) <= end - address else { return nil }
-    if frame > window.capacity {
-      return try isLongRecord(at: address, length, endingAt: address + UInt64(frame))
-        ? address + UInt64(frame) : nil
+    let word = window.bytes.u32(Int(address - window.start) + FrameHeader.length)
+    if word == FrameHeader.markWord {
+      guard end - address >= UInt64(Mark.byteCount) else { return nil }
+      if !window.shows(Mark.byteCount, at: address) {
+        try window.fill(from: slab, at: address, limit: .max)
+      }
+      return window.mark(at: address, topicID: topicID).map { .mark($0) }
     }
-    if !shows(frame, at: address) { try window.fill(from: slab, at: address, limit: end) }
-    return isRecord(at: Int(address - window.start), length: length)
-      ? address + UInt64(frame) : nil
+    let length = UInt64(word)
+    let frame = UInt64(FrameHeader.byteCount) + length
+    guard frame <= end - address, mayTry(length) else { return nil }
+    if frame <= UInt64(window.capacity), !window.shows(Int(frame), at: address) {
+      try window.fill(from: slab, at: address, limit: .max)
+      guard window.shows(FrameHeader.byteCount, at: address) else { return nil }
+    }
+    return try isRecord(at: address, length) ? .record(end: address + frame) : nil
   }
 
-  private func shows(_ count: Int, at address: UInt64) -> Bool {
-    address >= window.start && address <= window.end && window.end - address >= UInt64(count)
-  }
-
-  @inline(__always)
-  private func isRecord(at offset: Int, length: Int) -> Bool {
-    let payload = offset + FrameHeader.byteCount
-    guard UInt64(length) <= maximumPayload, length <= window.count - payload else { return false }
-    let seed = topicID ^ (window.start + UInt64(offset))
-    return window.bytes.u32(offset + FrameHeader.checksum)
-      == Checksum.frame(window.bytes.extracting(payload..<payload + length), seed: seed)
-  }
-
-  /// As `isRecord`, for a payload that need not fit the buffer and must end exactly at `end`.
-  private mutating func isLongRecord(
-    at address: UInt64, _ length: Int, endingAt end: UInt64
+  /// Whether a record whose length word is `length` stands at `address`, whose header is shown. What
+  /// is shown stays the same.
+  private mutating func isRecord(
+    at address: UInt64, _ length: UInt64
   ) throws(QueueError) -> Bool {
-    guard UInt64(length) <= maximumPayload,
-      end - address == UInt64(FrameHeader.byteCount + length)
-    else { return false }
+    guard length <= maximumPayload, mayTry(length) else { return false }
+    let header = UInt64(FrameHeader.byteCount)
+    let seed = topicID ^ address
+    let checksum: UInt32?
     let stored = window.bytes.u32(Int(address - window.start) + FrameHeader.checksum)
-    return try stored
-      == slab.checksum(
-        .version2(seed: topicID ^ address), at: address + UInt64(FrameHeader.byteCount),
-        count: UInt64(length))
+    if window.shows(Int(header + length), at: address) {
+      let payload = window.bytes(Int(length), at: Int(address + header - window.start))
+      checksum = Checksum.frame(payload, seed: seed)
+    } else {
+      checksum = try slab.checksum(.version2(seed: seed), at: address + header, count: length)
+    }
+    if stored == checksum { return true }
+    didHashInVain(length)
+    return false
+  }
+
+  // MARK: Marks
+
+  /// The first mark at or after `start` that ends at or before `limit` and lies in no sound record
+  /// that begins at or after `start`: such a one is a payload's.
+  mutating func firstMark(from start: UInt64, limit: UInt64) throws(QueueError) -> MarkAt? {
+    var from = start
+    while let found = try marks.first(from: from, limit: limit) {
+      guard let end = try endOfRecord(holding: found, from: start, limit: limit) else {
+        return found
+      }
+      from = end
+    }
+    return nil
+  }
+
+  /// Where the record ends that begins at or after `start`, has a payload of at most 64 KiB, and
+  /// holds all of a mark. A larger one has a mark directly before it, which is found first.
+  private mutating func endOfRecord(
+    holding mark: MarkAt, from start: UInt64, limit: UInt64
+  ) throws(QueueError) -> UInt64? {
+    let header = UInt64(FrameHeader.byteCount)
+    guard mark.address >= header, mark.address - header >= start else { return nil }
+    let low = max(start, mark.end - min(mark.end, Self.largestFrame))
+    if !window.shows(Int(min(mark.end - low + Self.largestFrame, limit - low)), at: low) {
+      try window.fill(from: slab, at: low, limit: .max)
+      guard window.end >= mark.end else { return nil }
+    }
+    let first = Int(low - window.start)
+    let last = Int(mark.address - header - window.start)
+    for offset in (first...last).reversed() {
+      let length = UInt64(window.bytes.u32(offset + FrameHeader.length))
+      let address = window.start + UInt64(offset)
+      guard length <= Self.largestInner,
+        length <= min(limit, window.end) - address - header
+      else { continue }
+      let end = address + header + length
+      guard end >= mark.end else { continue }
+      if try isRecord(at: address, length) { return end }
+    }
+    return nil
+  }
+
+  /// The last mark that a condition holds for, which holds up to some mark and for none after it.
+  /// Only marks count that a walk comes over which begins far enough before them.
+  ///
+  /// No payload can be made to hold a frame that reaches over a mark: its author does not know the
+  /// mark's stamp. So a walk from inside a payload comes to the next mark that was written as one, or
+  /// breaks off.
+  ///
+  /// - Parameters:
+  ///   - start: the slab's base, or an address where a frame may stand or not.
+  ///   - limit: where the mark ends at the latest.
+  ///   - hint: where a search found such a mark. It may be a payload's.
+  mutating func lastMark(
+    from start: UInt64, limit: UInt64, near hint: UInt64, where holds: (Mark) -> Bool
+  ) throws(QueueError) -> MarkAt? {
+    if let first = try markBefore(hint, from: start),
+      let found = try walk(from: first.address, limit: limit, stoppingFrom: hint, where: holds)
+    {
+      return found
+    }
+    return try walk(from: start, limit: limit, stoppingFrom: start, where: holds)
+  }
+
+  /// What passes for a mark, and stands so far before an address that a walk from there comes over
+  /// another one.
+  private mutating func markBefore(
+    _ address: UInt64, from start: UInt64
+  ) throws(QueueError) -> MarkAt? {
+    guard address >= Self.reach, address - Self.reach > start else { return nil }
+    return try marks.last(from: start, limit: address - Self.reach + UInt64(Mark.byteCount))
+  }
+
+  /// Walks over sound frames and damage.
+  private mutating func walk(
+    from start: UInt64, limit: UInt64, stoppingFrom hint: UInt64, where holds: (Mark) -> Bool
+  ) throws(QueueError) -> MarkAt? {
+    let header = UInt64(SlabHeader.byteCount)
+    guard start <= UInt64.max - header else { return nil }
+    var position = start == slab.base ? start + header : start
+    var found: MarkAt?
+    var next: MarkAt?
+    let fileEnd = try slab.end()
+    while position < min(limit, fileEnd) {
+      // A record that reaches over the limit may hold what passes for a mark before it.
+      switch try frame(at: position, to: fileEnd) {
+      case .record(let end):
+        position = end
+      case .mark(let mark):
+        position = mark.end
+        if position > limit { return found }
+        if holds(mark.mark) {
+          found = mark
+        } else if mark.address >= hint {
+          return found
+        } else {
+          // What was found before it was a payload's.
+          found = nil
+        }
+      case nil:
+        if next.map({ $0.address <= position }) ?? true {
+          next = try firstMark(from: position + 1, limit: fileEnd)
+        }
+        guard let mark = next else { return found }
+        position = try firstRecord(from: position + 1, to: mark.address) ?? mark.address
+      }
+    }
+    return found
   }
 }

@@ -11,6 +11,14 @@ extension LogWalker {
   /// Finds out where the log goes on from `position`. False: nowhere, for now.
   mutating func reposition() throws(QueueError) -> Bool {
     if let slab, position == limit, slab.base < position, try goOnAsListed() { return true }
+    if let slab, let damage, damage.base == slab.base, position < min(limit, damage.certainBelow) {
+      // All that was read of this slab was read after the proof.
+      switch try resynchronise(damage) {
+      case .goneOn: return true
+      case .nowhere: return false
+      case .unproven: break
+      }
+    }
     for _ in 0..<Self.mostAttempts {
       try index.refresh()
       let place = index.locate(position)
@@ -25,11 +33,18 @@ extension LogWalker {
         if version1 != nil { return try endVersion1Slab() }
         if position >= provenBelow, try !index.isProven(position) { return false }
         // The proof was written after all that lies below it, but perhaps after our look: forget
-        // what was read and listed, and look again.
+        // what was read and listed, and look again. That is good for all below the proof: until
+        // there is another slab or another proof, no further look is needed.
+        let certainBelow = max(provenBelow, index.highestSynced)
         try index.refresh()
         guard index.locate(position) == place, try open(base, limit) else { continue }
+        let damage = try damage(certainBelow: certainBelow)
         if try judge() != nil { return true }
-        return try resynchronise()
+        switch try resynchronise(damage) {
+        case .goneOn: return true
+        case .nowhere: return false
+        case .unproven: continue
+        }
 
       case .nextEpoch(let base):
         arrive(at: base, cause: .damaged, leavesOut: false)
@@ -81,6 +96,7 @@ extension LogWalker {
     topicID = index.topicID ?? 0
     self.limit = limit
     slab = opened
+    if damage?.base != base { damage = nil }
     return true
   }
 
@@ -103,6 +119,7 @@ extension LogWalker {
     pending = nil
     arrival = nil
     owedLoss = nil
+    damage = nil
     slab = place.slab
     limit = place.limit
     maximumPayload = place.maximumPayload
@@ -149,84 +166,117 @@ extension LogWalker {
     return true
   }
 
-  /// `position` is damaged: goes to the next frame that can be believed. False: there is nothing
-  /// behind it, and nowhere to go on.
-  private mutating func resynchronise() throws(QueueError) -> Bool {
-    guard let slab else { return false }
-    let fileEnd = try slab.end()
-    var marks = MarkSearch(slab, topicID: topicID)
-    let content = min(limit, fileEnd)
-    // Behind `position`: what looks like a mark at a slab's base is none, and would hold us there.
-    let (behind, overflow) = position.addingReportingOverflow(1)
-    let mark = overflow ? nil : try marks.first(from: behind, limit: content)
+  /// What became of a damaged place.
+  private enum Resynchronised {
+    case goneOn
+    /// There is nothing after it, and nowhere to go on.
+    case nowhere
+    /// What comes next was read before its proof: it must be looked at again.
+    case unproven
+  }
 
-    // The end of the content counts as a mark with the next readable slab's ordinal: exactly that,
-    // where the very next one is readable, and else the most it can be.
-    var end = mark?.address ?? content
-    var atEnd: UInt64? = mark?.mark.ordinal
-    var known = atEnd
-    var next = mark == nil ? index.slab(behind: slab.base, limit: limit) : nil
-    if let next {
-      atEnd = try index.ordinal(ofSlabAt: next)
-      known = atEnd
-      if known == nil { known = try index.ordinal(ofSlabFrom: next) }
+  /// What is known of the slab's damage from now on.
+  private mutating func damage(certainBelow: UInt64) throws(QueueError) -> SlabDamage {
+    if let damage {
+      damage.lookAgain(certainBelow: certainBelow)
+      return damage
     }
-    // Behind the last frame of a file that is too short, the next slab's base or epoch is next.
-    var goal = mark?.address ?? next.map { min($0, limit) } ?? content
-    // But behind what is proven a crash may have left holes: there the log goes on, or ends.
-    if goal > position, goal > provenBelow, try !index.isProven(goal - 1) {
-      goal = max(provenBelow, index.highestSynced)
-      end = min(end, goal)
-      atEnd = nil
-      next = nil
-    }
-
+    guard let slab else { preconditionFailure("no slab is open") }
     // The header is the frame at the base, and where it is damaged nothing but the file's size
     // bounds a payload.
-    let largest = maximumPayload >= 0 ? UInt64(maximumPayload) : fileEnd - slab.base
-    var frames = FrameSearch(slab, topicID: topicID, maximumPayload: largest)
-    let from = position
-    let found = try resumption(&frames, end: end, known: known)
-    let to = found ?? goal
+    let largest = maximumPayload >= 0 ? UInt64(maximumPayload) : try slab.end() - slab.base
+    let made = SlabDamage(
+      base: slab.base,
+      frames: try FrameSearch(slab, topicID: topicID, maximumPayload: largest),
+      certainBelow: certainBelow)
+    damage = made
+    return made
+  }
 
-    guard to > from else { return false }
+  /// `position` is damaged: goes to the next frame that can be believed.
+  private mutating func resynchronise(
+    _ damage: SlabDamage
+  ) throws(QueueError) -> Resynchronised {
+    guard let slab else { return .nowhere }
+    guard let stretch = try stretch(of: damage, in: slab) else { return .unproven }
+    let from = position
+    let found = try resumption(damage, end: stretch.end, known: stretch.known)
+    let to = found ?? stretch.goal
+
+    guard to > from else { return .nowhere }
     note(damageFrom: from, to: to)
-    if let atEnd {
-      if let found, found < end {
-        try countBack(&frames, from: found, to: end, known: atEnd)
-      } else if next != nil {
+    if let atEnd = stretch.atEnd {
+      if let found, found < stretch.end {
+        try countBack(damage, from: found, to: stretch.end, known: atEnd)
+      } else if stretch.goesOnElsewhere {
         // The log may end here: then the next epoch counts on from what is known.
         advance(to: atEnd)
       }
     }
-    if found == nil, next != nil {
+    if found == nil, stretch.goesOnElsewhere {
       move(to: to)
     } else {
-      if maximumPayload < 0 { maximumPayload = Int(clamping: largest) }
+      if maximumPayload < 0 { maximumPayload = Int(clamping: damage.frames.maximumPayload) }
       position = to
-      window.clear(at: to)
     }
-    return true
+    return .goneOn
+  }
+
+  /// The stretch that `position` lies in: found once for all damaged places in it. nil: its end was
+  /// proven only now.
+  private func stretch(
+    of damage: SlabDamage, in slab: SlabFile
+  ) throws(QueueError) -> SlabDamage.Stretch? {
+    if let known = damage.stretch, known.contains(position) { return known }
+    let content = min(limit, try slab.end())
+    // After `position`: what looks like a mark at a slab's base is none, and would hold us there.
+    let (behind, overflow) = position.addingReportingOverflow(1)
+    let mark =
+      overflow ? nil : try damage.frames.firstMark(from: behind, limit: content)
+
+    // The end of the content counts as a mark with the next readable slab's ordinal: exactly that,
+    // where the very next one is readable, and else the most it can be.
+    let next = mark == nil ? index.slab(behind: slab.base, limit: limit) : nil
+    var stretch = SlabDamage.Stretch(
+      from: position, end: mark?.address ?? content,
+      // After the last frame of a file that is too short, the next slab's base or epoch is next.
+      goal: mark?.address ?? next.map { min($0, limit) } ?? content,
+      atEnd: mark?.mark.ordinal, known: mark?.mark.ordinal, goesOnElsewhere: next != nil)
+    if let next {
+      stretch.atEnd = try index.ordinal(ofSlabAt: next)
+      stretch.known = stretch.atEnd
+      if stretch.known == nil { stretch.known = try index.ordinal(ofSlabFrom: next) }
+    }
+    // But after what is proven a crash may have left holes: there the log goes on, or ends.
+    if stretch.goal > position, stretch.goal > provenBelow, try !index.isProven(stretch.goal - 1) {
+      stretch.goal = max(provenBelow, index.highestSynced)
+      stretch.end = min(stretch.end, stretch.goal)
+      stretch.atEnd = nil
+      stretch.goesOnElsewhere = false
+    }
+    guard stretch.goal <= max(position, damage.certainBelow) else { return nil }
+    damage.stretch = stretch
+    return stretch
   }
 
   /// The first sound record between `position` and the mark, or the content's end, at `end`.
   private func resumption(
-    _ frames: inout FrameSearch, end: UInt64, known: UInt64?
+    _ damage: SlabDamage, end: UInt64, known: UInt64?
   ) throws(QueueError) -> UInt64? {
     if let known, ordinalIsCounted, known >= ordinal, known - ordinal <= 1 {
       // At most one record stood in between: either it was hit, or one or two marks before it were,
       // or the header and the first mark.
       let skipped =
-        position == frames.slab.base
+        position == damage.base
         ? [SlabHeader.byteCount + Mark.byteCount] : [Mark.byteCount, 2 * Mark.byteCount]
       for count in skipped {
         let (behind, overflow) = position.addingReportingOverflow(UInt64(count))
-        if !overflow, try frames.isRecord(at: behind, to: end) { return behind }
+        if !overflow, try damage.frames.isRecord(at: behind, to: end) { return behind }
       }
       return nil
     }
     let (next, overflow) = position.addingReportingOverflow(1)
-    return overflow ? nil : try frames.firstRecord(from: next, to: end)
+    return overflow ? nil : try damage.frames.firstRecord(from: next, to: end)
   }
 
   private mutating func note(damageFrom from: UInt64, to: UInt64) {
@@ -238,12 +288,13 @@ extension LogWalker {
     }
   }
 
-  /// Makes the ordinals behind a damaged place exact, where nothing else is damaged up to the next
+  /// Makes the ordinals after a damaged place exact, where nothing else is damaged up to the next
   /// known one.
   private mutating func countBack(
-    _ frames: inout FrameSearch, from: UInt64, to end: UInt64, known: UInt64
+    _ damage: SlabDamage, from: UInt64, to end: UInt64, known: UInt64
   ) throws(QueueError) {
-    guard let count = try frames.countRecords(from: from, to: end), count <= known else { return }
+    guard let count = try damage.frames.countRecords(from: from, to: end), count <= known
+    else { return }
     advance(to: known - count)
   }
 

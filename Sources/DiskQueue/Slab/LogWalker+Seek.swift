@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Going to a position: find the last mark before it, and walk from there. The mark gives the
-// ordinal.
+// ordinal. What a search finds is a hint, since it may be a part of a payload: only marks count that
+// a walk comes over.
 
 extension LogWalker {
   mutating func seek(to start: Topic.Position, now: () -> UInt64) throws(QueueError) {
@@ -57,12 +58,11 @@ extension LogWalker {
   private mutating func seekLatest() throws(QueueError) {
     let durable = try index.durableEnd()
     if let base = durable.slab, let slab = try SlabFile.open(base, in: index.storage),
-      let topicID = index.topicID, !isVersion1(base)
+      index.topicID != nil, !isVersion1(base)
     {
-      var marks = MarkSearch(slab, topicID: topicID)
       let limit = durable.synced.addingReportingOverflow(UInt64(Mark.byteCount))
-      let known = try marks.last(
-        from: base, limit: limit.overflow ? .max : limit.partialValue)
+      let known = try index.lastMark(
+        of: slab, from: base, limit: limit.overflow ? .max : limit.partialValue)
       if let known { start(at: known) } else { start(at: base) }
     } else {
       startAtEarliest()
@@ -106,11 +106,9 @@ extension LogWalker {
   private func lastMark(
     notBehind address: UInt64, in base: UInt64, limit: UInt64
   ) throws(QueueError) -> MarkAt? {
-    guard let topicID = index.topicID, let slab = try SlabFile.open(base, in: index.storage)
-    else { return nil }
+    guard let slab = try SlabFile.open(base, in: index.storage) else { return nil }
     let (end, overflow) = address.addingReportingOverflow(UInt64(Mark.byteCount))
-    var marks = MarkSearch(slab, topicID: topicID)
-    return try marks.last(from: base, limit: min(overflow ? .max : end, limit))
+    return try index.lastMark(of: slab, from: base, limit: min(overflow ? .max : end, limit))
   }
 
   private func isVersion1(_ base: UInt64) -> Bool { index.isVersion1 && Epoch.of(base) == 0 }
@@ -304,6 +302,9 @@ extension LogWalker {
         high = middle
       }
     }
-    return found
+    guard let hint = found else { return nil }
+    return try index.lastMark(of: slab, from: base, limit: content, near: hint.address) {
+      holds(Stated(ordinal: $0.ordinal, stamp: $0.stamp))
+    }
   }
 }

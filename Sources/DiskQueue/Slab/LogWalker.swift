@@ -46,6 +46,10 @@ struct LogWalker: ~Copyable {
   /// Up to this length a record needs no second look: both limits allow it, and nothing else is to
   /// be told first.
   @usableFromInline var bufferedPayloadLimit = -1
+  /// What was found out about the slab's damage; nil where none was met.
+  var damage: SlabDamage? {
+    didSet { settleBufferedPayloadLimit() }
+  }
   /// Which length the slab's frames state, if it was written by queuefka.
   var version1: Version1Length?
   @usableFromInline var topicID: UInt64 = 0
@@ -197,6 +201,8 @@ struct LogWalker: ~Copyable {
 
   private mutating func settleBufferedPayloadLimit() {
     bufferedPayloadLimit = owedLoss == nil ? min(maximumPayload, Int(payloadLimit)) : -1
+    // Where frames may be unsound, longer payloads are hashed within the slab's allowance only.
+    if damage != nil { bufferedPayloadLimit = min(bufferedPayloadLimit, FrameSearch.alwaysTried) }
   }
 
   // MARK: Frames
@@ -221,7 +227,14 @@ struct LogWalker: ~Copyable {
       return Mark.read(frameBytes, address: position, topicID: topicID).map { .mark($0) }
     }
     guard Int(word) <= maximumPayload else { return nil }
-    return try judgePayload(UInt64(word), .version2(seed: topicID ^ position))
+    let kind = StreamingChecksum.Kind.version2(seed: topicID ^ position)
+    guard let damage else { return try judgePayload(UInt64(word), kind) }
+    guard position != damage.frames.knownUnsound, damage.frames.mayTry(UInt64(word)),
+      UInt64(word) <= limit - position
+    else { return nil }
+    let frame = try judgePayload(UInt64(word), kind)
+    if frame == nil { damage.frames.didHashInVain(UInt64(word)) }
+    return frame
   }
 
   private mutating func judgeHeader(_ slab: SlabFile) throws(QueueError) -> Frame? {

@@ -13,6 +13,9 @@ package struct MarkAt: Equatable, Sendable {
 }
 
 /// Searches one slab for marks of one topic, through a buffer of its own.
+///
+/// What it finds is a hint: a payload may hold bytes that pass for a mark. `FrameSearch` and the
+/// walk say whether a mark counts.
 struct MarkSearch: ~Copyable {
   let slab: SlabFile
   /// The topic's id; nil takes any.
@@ -27,32 +30,41 @@ struct MarkSearch: ~Copyable {
     self.topicID = topicID
   }
 
-  /// The first mark that starts at or behind `start` and ends at or before `limit`.
+  /// The first mark that starts at or after `start` and ends at or before `limit`.
   mutating func first(from start: UInt64, limit: UInt64) throws(QueueError) -> MarkAt? {
     var from = start
-    while from < limit {
-      try window.fill(from: slab, at: from, limit: limit)
-      let candidates = window.count - Mark.byteCount + 1
-      guard candidates > 0 else { return nil }
-      if let found = window.firstMark(topicID: topicID) { return found }
-      // Overflow ends the address space, and the slab.
-      let (next, overflow) = from.addingReportingOverflow(UInt64(candidates))
-      guard !overflow else { return nil }
-      from = next
+    while from < limit, limit - from >= UInt64(Mark.byteCount) {
+      if !window.shows(Mark.byteCount, at: from) {
+        try window.fill(from: slab, at: from, limit: .max)
+        guard window.count >= Mark.byteCount else { return nil }
+      }
+      if let found = window.firstMark(topicID: topicID, from: Int(from - window.start)) {
+        return found.end <= limit ? found : nil
+      }
+      // A mark across the window's end starts here at the earliest.
+      from = window.end - UInt64(Mark.byteCount - 1)
     }
     return nil
   }
 
-  /// The last mark that starts at or behind `start` and ends at or before `limit`.
+  /// The last mark that starts at or after `start` and ends at or before `limit`.
   mutating func last(from start: UInt64, limit: UInt64) throws(QueueError) -> MarkAt? {
+    let size = UInt64(Mark.byteCount)
     var limit = min(limit, try slab.end())
-    while limit > start, limit - start >= UInt64(Mark.byteCount) {
-      let from = max(start, limit - min(limit, UInt64(MarkSearch.chunk)))
-      try window.fill(from: slab, at: from, limit: limit)
-      if let found = window.lastMark(topicID: topicID) { return found }
-      guard from > start else { return nil }
+    while limit > start, limit - start >= size {
+      if limit > window.end || window.start > limit - size {
+        let from = max(slab.base, limit - min(limit, UInt64(MarkSearch.chunk)))
+        try window.fill(from: slab, at: from, limit: limit)
+        // The file is shorter now.
+        guard window.end == limit else { return nil }
+      }
+      let border = Int(limit - size - window.start) + 1
+      if let found = window.lastMark(topicID: topicID, before: border) {
+        return found.address >= start ? found : nil
+      }
+      guard window.start > start else { return nil }
       // The next stretch ends so that a mark across its border is seen whole.
-      limit = from + UInt64(Mark.byteCount - 1)
+      limit = window.start + size - 1
     }
     return nil
   }
@@ -67,15 +79,15 @@ extension ByteWindow {
     return mark(atOffset: Int(address - start), topicID: topicID)
   }
 
-  /// The first mark that is shown whole.
+  /// The first mark that is shown whole and starts at or after an offset.
   ///
   /// - Parameter topicID: the topic's; nil takes any.
-  func firstMark(topicID: UInt64?) -> MarkAt? {
-    var block = 0
+  func firstMark(topicID: UInt64?, from start: Int = 0) -> MarkAt? {
+    var block = start / Self.block * Self.block
     while block < count {
       if mayHoldStart(block) {
         for word in words(in: block) where bytes.byte(4 * word + 3) == 0xFF {
-          for offset in starts(in: word) {
+          for offset in starts(in: word) where offset >= start {
             if let found = mark(atOffset: offset, topicID: topicID) { return found }
           }
         }

@@ -19,8 +19,9 @@ struct RecordLookup: ~Copyable {
   private static let mostPlaces = 16
 
   /// A mark comes before a record where the spacing is reached by then, so it starts at most one
-  /// spacing and one record of that size before the next one.
-  private static let mostBefore = 2 * Int(SlabFormat.markSpacing) + 4096
+  /// spacing and one record of that size before the next one. Another spacing before it may show that
+  /// it is no payload's.
+  private static let mostBefore = Int(FrameSearch.reach + SlabFormat.markSpacing)
   /// Read first: a quarter of all marks are this near, and most records are shorter than what is read
   /// behind their beginning.
   private static let firstBefore = Int(SlabFormat.markSpacing) / 4
@@ -83,29 +84,44 @@ struct RecordLookup: ~Copyable {
     to address: UInt64, in place: LogWalker.Place
   ) throws(QueueError) -> Bool {
     walker.goBack(to: place)
-    guard let mark = try mark(before: address, in: place) else { return false }
-    walker.start(behind: mark)
+    guard let found = try mark(before: address, in: place) else { return false }
+    if found.counts { knownMarks.add(found.mark.address) }
+    walker.start(behind: found.mark)
+    var last: UInt64?
     while walker.position < address {
       guard walker.nextBuffered() == nil else { continue }
       // Marks may stand nearer than their spacing: one a second, and around long payloads.
       let here = walker.position
       guard let mark = walker.window.mark(at: here, topicID: walker.topicID) else { return false }
-      knownMarks.add(here)
+      last = here
       walker.start(behind: mark)
     }
-    return walker.position == address
+    guard walker.position == address else { return false }
+    // The walk came over it, and no other one stands between.
+    if let last { knownMarks.add(last) }
+    return true
   }
 
-  /// A mark before an address, the last one unless another was found before; the window shows all from there to the address, and some of
-  /// what is behind it.
+  /// What passes for a mark before an address; the window shows all from there to the address, and
+  /// some of what is behind it.
+  private struct Beginning {
+    let mark: MarkAt
+    /// Whether it is certainly no payload's. Else the walk to the address comes over one that counts.
+    let counts: Bool
+  }
+
+  /// A known mark before an address, or the last one there that counts by itself, or the first one
+  /// from which a walk comes over another.
   private mutating func mark(
     before address: UInt64, in place: LogWalker.Place
-  ) throws(QueueError) -> MarkAt? {
+  ) throws(QueueError) -> Beginning? {
     let end =
       place.limit - address > UInt64(Self.behind) ? address + UInt64(Self.behind) : place.limit
     if let known = knownMarks.last(before: address, behind: place.slab.base) {
       try walker.window.fill(from: place.slab, at: known, limit: end)
-      if let mark = walker.window.mark(at: known, topicID: walker.topicID) { return mark }
+      if let mark = walker.window.mark(at: known, topicID: walker.topicID) {
+        return Beginning(mark: mark, counts: true)
+      }
     }
     let most = Int(clamping: min(UInt64(Self.mostBefore), address - place.slab.base))
     var before = min(Self.firstBefore, most)
@@ -114,17 +130,41 @@ struct RecordLookup: ~Copyable {
       leaving: Self.mostBefore - before)
     // Marks that start before `border` are still to be looked for.
     var border = before + 1
+    var last: MarkAt?
     while true {
       if let mark = walker.window.lastMark(topicID: walker.topicID, before: border) {
-        knownMarks.add(mark.address)
-        return mark
+        // One that stands nearer to the last one than their spacing: one of both may be a payload's.
+        guard last == nil else { return try firstMark(most: most, in: place) }
+        last = mark
+        border = Int(mark.address - walker.window.start)
+        continue
       }
-      guard before < most else { return nil }
-      let more = min(before, most - before)
+      if let last, last.address - walker.window.start >= SlabFormat.markSpacing {
+        return Beginning(mark: last, counts: true)
+      }
+      guard before < most else {
+        let first = place.slab.base &+ UInt64(SlabHeader.byteCount)
+        return last.map { Beginning(mark: $0, counts: $0.address == first) }
+      }
+      let wanted = last.map {
+        Int(SlabFormat.markSpacing) - Int($0.address - walker.window.start)
+      }
+      let more = min(wanted ?? before, most - before)
       // A mark that reaches into what was seen starts before it.
       border = more
       before += more
       guard try walker.window.extend(from: place.slab, by: more) else { return nil }
+    }
+  }
+
+  /// The first mark so far before the address that the walk comes over one that counts.
+  private mutating func firstMark(
+    most: Int, in place: LogWalker.Place
+  ) throws(QueueError) -> Beginning? {
+    let more = min(most, Self.mostBefore) - (Self.mostBefore - walker.window.room)
+    if more > 0, try !walker.window.extend(from: place.slab, by: more) { return nil }
+    return walker.window.firstMark(topicID: walker.topicID).map {
+      Beginning(mark: $0, counts: false)
     }
   }
 }

@@ -368,13 +368,41 @@ package final class TopicIndex {
     }
     for base in bases[start...].reversed() {
       guard let slab = try SlabFile.open(base, in: storage) else { continue }
+      let from = max(base, address)
       var search = MarkSearch(slab, topicID: topicID)
-      if let found = try search.last(from: max(base, address), limit: .max) {
+      // What passes for a mark is looked at closely where it would be a proof.
+      if let hint = try search.last(from: from, limit: .max), hint.mark.synced > address,
+        let found = try lastMark(of: slab, from: from, limit: .max)
+      {
         note(synced: found.mark.synced)
       }
       if highestSynced > address { return true }
     }
     return false
+  }
+
+  /// The last mark of a slab that starts at or after `start` and ends at or before `limit`, and that
+  /// is no part of a payload.
+  func lastMark(
+    of slab: SlabFile, from start: UInt64, limit: UInt64
+  ) throws(QueueError) -> MarkAt? {
+    guard let topicID else { return nil }
+    var search = MarkSearch(slab, topicID: topicID)
+    guard let hint = try search.last(from: start, limit: limit) else { return nil }
+    return try lastMark(of: slab, from: start, limit: limit, near: hint.address) { _ in true }
+  }
+
+  /// The last mark that a condition holds for: see `FrameSearch`.
+  func lastMark(
+    of slab: SlabFile, from start: UInt64, limit: UInt64, near hint: UInt64,
+    where holds: (Mark) -> Bool
+  ) throws(QueueError) -> MarkAt? {
+    guard let topicID else { return nil }
+    let size = try slab.size()
+    let header = try slab.head().of(topicID: topicID).soundHeader
+    var frames = try FrameSearch(
+      slab, topicID: topicID, maximumPayload: header.map { UInt64($0.largestPayload) } ?? size)
+    return try frames.lastMark(from: start, limit: limit, near: hint, where: holds)
   }
 }
 
@@ -399,8 +427,7 @@ extension TopicIndex {
     for base in bases.reversed() {
       guard let slab = try SlabFile.open(base, in: storage) else { continue }
       let head = try slab.head().of(topicID: topicID)
-      var marks = MarkSearch(slab, topicID: topicID)
-      let last = try marks.last(from: base, limit: .max)?.mark
+      let last = try lastMark(of: slab, from: base, limit: .max)?.mark
       end.synced = max(end.synced, head.synced ?? 0, last?.synced ?? 0)
       end.stamp = max(end.stamp, head.stamp ?? 0, last?.stamp ?? 0)
       if head.topicID != nil, base <= end.synced, !isPassedOver(base) {
