@@ -205,8 +205,10 @@ struct Inject: AsyncParsableCommand {
   private func isHarmless(_ hit: InjectRun.Hit) -> Bool {
     // What cannot be said on standard error is not said.
     if hit.call == "write", hit.arguments.hasPrefix("2<") { return true }
-    // The process id in it is for people.
-    let isOfLock = hit.arguments.contains("<\(topic)/lock>")
+    // The process id in the writer's lock, and in a consumer's, is for people.
+    let isOfLock =
+      hit.arguments.contains("<\(topic)/lock>")
+      || hit.arguments.contains("<\(topic)/consumers/") && hit.arguments.contains(".lock>")
     if isOfLock, hit.call == "pwrite64" || hit.call == "ftruncate" { return true }
     return false
   }
