@@ -35,6 +35,8 @@ struct Inject: AsyncParsableCommand {
     Fault(call: "fdatasync", errors: ["EIO", "ENOSPC"]),
     Fault(call: "fsync", errors: ["EIO", "ENOSPC"]),
     Fault(call: "unlinkat", errors: ["EIO"]),
+    Fault(call: "renameat2", errors: ["EIO", "ENOSPC"]),
+    Fault(call: "newfstatat", errors: ["EIO"], scope: .topic),
     Fault(call: "mkdir", errors: ["EIO", "ENOSPC"]),
     Fault(call: "mkdirat", errors: ["EIO", "ENOSPC"]),
     Fault(call: "ftruncate", errors: ["EIO"]),
