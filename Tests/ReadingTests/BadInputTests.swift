@@ -81,6 +81,24 @@ struct BadInputTests {
     }
   }
 
+  @Test(
+    "a new topic is made beside what volumes and tools put into a directory",
+    arguments: ["lost+found/#12", ".gitkeep", ".snapshot/old", ".nfs000000000000000100000001"])
+  func neutralNames(name: String) throws {
+    try writeFile(path + "/" + name, [1])
+    #expect(queueError { _ = try QueueReader(topic: Topic(path)) }?.code == nil)
+    let writer = try QueueWriter(topic: Topic(path))
+    try writer.append("first")
+    try writer.close()
+    #expect(try readAll(Topic(path)).records.map(\.text) == ["first"])
+    let shards = directory.path + "/shards"
+    try writeFile(shards + "/" + name, [1])
+    try ShardedWriter(topic: ShardedTopic(shards, shards: 4)).close()
+    #expect(try ShardedTopic(shards).shardCount() == 4)
+    // What was there stays.
+    #expect(FileManager.default.fileExists(atPath: path + "/" + name))
+  }
+
   @Test("G14: a symbolic link for a topic or a slab is not followed")
   func links() throws {
     try makeTopic()

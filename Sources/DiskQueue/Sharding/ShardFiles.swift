@@ -234,7 +234,7 @@ private struct Names {
         hasConsumers = true
       } else if name == TopicLayout.shardsName {
         hasFile = true
-      } else if name != TopicLayout.lockName {
+      } else if name != TopicLayout.lockName, !TopicLayout.isNeutral(name) {
         hasOthers = true
       }
     }

@@ -68,7 +68,7 @@ package final class TopicIndex {
           hasLock = true
         } else if name == TopicLayout.shardsName {
           hasShards = true
-        } else if name != TopicLayout.consumersName {
+        } else if name != TopicLayout.consumersName, !TopicLayout.isNeutral(name) {
           hasOthers = true
         }
       }

@@ -9,6 +9,13 @@ package enum TopicLayout {
   package static let consumersName = "consumers"
   /// Says that the directory holds the shards of a topic, and how many.
   package static let shardsName = "shards"
+
+  /// Whether a name in a directory says nothing of what the directory is for. Volumes have a
+  /// `lost+found` in their root. Names that begin with a dot belong to tools: `.gitkeep`, `.nfs…`,
+  /// `.snapshot`.
+  static func isNeutral(_ name: String) -> Bool {
+    name == "lost+found" || name.utf8.first == UInt8(ascii: ".")
+  }
 }
 
 /// Permission bits of what is made.
