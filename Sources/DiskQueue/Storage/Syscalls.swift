@@ -54,11 +54,34 @@ enum Syscalls {
     guard !path.utf8.contains(0) else { throw SystemError(errno: EINVAL, call: call) }
   }
 
+  // MARK: Descriptors
+
+  /// The lowest number that a descriptor of this library has. The numbers below it are standard input,
+  /// output and error, whether they are open or not.
+  private static let lowestDescriptor: Int32 = 3
+
+  /// Makes a descriptor, and moves it to 3 or above. Every descriptor that is kept comes from here.
+  ///
+  /// The system hands out the lowest free number. A program that has closed its standard output gets
+  /// 1 for the next file, and `print` then writes to that file.
+  ///
+  /// - Parameter open: a call that returns a new descriptor, or -1.
+  private static func makeDescriptor(
+    _ call: StaticString, _ open: () -> Int32
+  ) throws(SystemError) -> Int32 {
+    let made = try check(call, open)
+    guard made < lowestDescriptor else { return made }
+    defer { close(made) }
+    return try check("fcntl(F_DUPFD_CLOEXEC)") { fcntl(made, F_DUPFD_CLOEXEC, lowestDescriptor) }
+  }
+
+  static func closeFile(_ descriptor: Int32) { close(descriptor) }
+
   // MARK: Directories
 
   static func openDirectory(_ path: String) throws(SystemError) -> Int32 {
     try checkPath(path, "open")
-    return try check("open") {
+    return try makeDescriptor("open") {
       unsafe open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
     }
   }
@@ -66,12 +89,12 @@ enum Syscalls {
   /// As `openDirectory`, for a directory on the way to the topic, which may be a link.
   static func openAncestor(_ path: String) throws(SystemError) -> Int32 {
     try checkPath(path, "open")
-    return try check("open") { unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
+    return try makeDescriptor("open") { unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
   }
 
   /// The directory that holds an open one, whatever path led to it.
   static func openParent(ofDirectory descriptor: Int32) throws(SystemError) -> Int32 {
-    try check("openat") {
+    try makeDescriptor("openat") {
       unsafe openat(descriptor, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     }
   }
@@ -80,7 +103,7 @@ enum Syscalls {
     inDirectory descriptor: Int32, _ name: String
   ) throws(SystemError) -> Int32 {
     try checkPath(name, "openat")
-    return try check("openat") {
+    return try makeDescriptor("openat") {
       unsafe openat(descriptor, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
     }
   }
@@ -106,7 +129,7 @@ enum Syscalls {
     inDirectory descriptor: Int32, _ body: (String) -> Void
   ) throws(SystemError) {
     // A descriptor of its own: a directory stream owns its descriptor, and its position.
-    let own = try check("openat") {
+    let own = try makeDescriptor("openat") {
       unsafe openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     }
     guard let stream = unsafe fdopendir(own) else {
@@ -154,7 +177,7 @@ enum Syscalls {
     inDirectory descriptor: Int32, _ name: String, _ flags: Int32, permissions: UInt16 = 0
   ) throws(SystemError) -> Int32 {
     try checkPath(name, "openat")
-    let file = try check("openat") {
+    let file = try makeDescriptor("openat") {
       unsafe openat(
         descriptor, name, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, mode_t(permissions))
     }
@@ -235,8 +258,6 @@ enum Syscalls {
       return false
     }
   }
-
-  static func closeFile(_ descriptor: Int32) { close(descriptor) }
 
   private static func status(_ descriptor: Int32) throws(SystemError) -> stat {
     var status = stat()
@@ -419,7 +440,7 @@ enum Syscalls {
   #if canImport(Darwin)
     /// kqueue(2). Close-on-exec: no child inherits it.
     static func makeChangeQueue() throws(SystemError) -> Int32 {
-      try check("kqueue") { kqueue() }
+      try makeDescriptor("kqueue") { kqueue() }
     }
 
     /// Opens a name of a directory for its events alone, which keeps no volume from being ejected.
@@ -427,7 +448,7 @@ enum Syscalls {
       inDirectory descriptor: Int32, _ name: String
     ) throws(SystemError) -> Int32 {
       try checkPath(name, "openat")
-      return try check("openat") {
+      return try makeDescriptor("openat") {
         unsafe openat(descriptor, name, O_EVTONLY | O_NOFOLLOW | O_CLOEXEC)
       }
     }
@@ -451,7 +472,7 @@ enum Syscalls {
   #else
     /// inotify(7).
     static func makeChangeQueue() throws(SystemError) -> Int32 {
-      try check("inotify_init1") { inotify_init1(Int32(IN_CLOEXEC)) }
+      try makeDescriptor("inotify_init1") { inotify_init1(Int32(IN_CLOEXEC)) }
     }
 
     /// Reports writes to the files of a directory, and names made, removed and renamed in it. The
