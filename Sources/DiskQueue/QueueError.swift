@@ -46,6 +46,10 @@ public struct QueueError: Error, Sendable {
     case noSpace
     /// Stable storage refused data. Final for this writer or consumer; a new one recovers.
     case syncFailed
+    /// The lock, a slab or a cursor was removed, renamed or replaced while it was in use. What the last
+    /// successful sync covered was in the topic then. What came after it may be lost. Final for this
+    /// writer or consumer: find out what changes the topic's files, and open a new one.
+    case fileRemoved
     /// A consumer's cursor is damaged: reset the consumer to a position, or delete it.
     case damagedCursor
     /// The topic has no consumer of this name.
@@ -94,6 +98,9 @@ public struct QueueError: Error, Sendable {
   /// How many records, of a batch or of a single append, landed before this error. They are in the
   /// log: do not append them again.
   public internal(set) var appended = 0
+
+  /// Whether it permanently ends the writer or the consumer that throws it.
+  var isFinal: Bool { code == .syncFailed || code == .fileRemoved }
 
   /// Not nil: records were lost, this is told once, and the next call goes on behind them.
   public var loss: Loss? {

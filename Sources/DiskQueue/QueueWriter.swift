@@ -242,7 +242,7 @@ public final class QueueWriter: Sendable {
   ///
   /// - Throws: also `cancelled`, at once where the task is; what it waited for may still be done.
   public func sync() async throws(QueueError) {
-    try await core.reach(.synced, at: core.openPosition())
+    try await core.syncAll()
   }
 
   /// As the other `close`, without blocking the caller's thread.

@@ -239,9 +239,8 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
       guard ShardsFile.counts.contains(count) else { throw .invalidShardCount(count) }
       // A list that fits nothing is refused before anything is made.
       if wanted != nil { try sharder.check(for: count) }
-      let (held, file) = try files.openForWriting(
+      let (lock, file) = try files.openForWriting(
         ShardsFile(dealer: sharder.dealer, count: count), permissions: permissions)
-      let lock = ShardsLock { held.release() }
       try check(file, path: description)
       return (lock, file.count)
     }

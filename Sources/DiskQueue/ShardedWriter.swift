@@ -295,7 +295,7 @@ public final class ShardedWriter: Sendable {
   /// - Throws: the first shard's error, behind all that could be synced: as `QueueWriter.sync`.
   ///   Also what ended a shard's writer before: what was appended to that shard may be lost. `closed`.
   public func sync() throws(QueueError) {
-    try pool.forEachOpen { writer throws(QueueError) in try writer.sync() }
+    try pool.sync()
   }
 
   /// Puts everything on stable storage, closes every shard, and gives up the lock. Level reached:

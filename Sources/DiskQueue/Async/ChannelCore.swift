@@ -202,7 +202,7 @@ final class ChannelCore: Sendable {
   /// well: the system may report it once, and a sync of the writer's would then succeed over data
   /// that is lost, and a mark state that it is durable.
   private func endingWriter(_ error: QueueError) -> QueueError {
-    if error.code == .syncFailed {
+    if error.isFinal {
       writer.core.end(error)
       writer.core.events?.tell()
     }
@@ -258,7 +258,7 @@ final class ChannelCleaner: Sendable {
       let next = try removeAcknowledged(upTo: position)
       nextBase.withLock { $0 = next ?? position }
     } catch {
-      if error.code == .syncFailed {
+      if error.isFinal {
         writer.end(error)
         writer.events?.tell()
       }

@@ -184,7 +184,7 @@ extension WriterCore {
         do throws(QueueError) {
           outcome = try front.removeFirst(of: storage, synced: updateTail { $0.synced })
         } catch {
-          if error.code == .syncFailed { end(error) }
+          if error.isFinal { end(error) }
           throw error
         }
         if case .kept = outcome { throw nothingToDrop(holds) }
@@ -243,7 +243,7 @@ extension WriterCore {
       return .consumers(try ConsumerHolds(of: front, in: storage))
     } catch {
       // To believe a cursor the topic's directory may have to be synced, whose failure is told once.
-      if error.code == .syncFailed { end(error) }
+      if error.isFinal { end(error) }
       throw error
     }
   }

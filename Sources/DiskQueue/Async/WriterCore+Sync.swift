@@ -31,14 +31,17 @@ extension WriterCore {
     try sync(upTo: try flushed(forSync: true))
   }
 
-  /// Syncs everything written, unless another call did meanwhile.
+  /// Syncs everything written, unless another call did meanwhile. In that case only the names are
+  /// checked: they may have changed since.
   func sync(upTo target: UInt64) throws(QueueError) {
     try syncing.withLock { _ throws(QueueError) in
-      let work = try withTail { (tail: inout LogTail) throws(QueueError) -> LogTail.SyncWork? in
+      let (work, isDone) = try withTail {
+        (tail: inout LogTail) throws(QueueError) -> (LogTail.SyncWork, Bool) in
         if let failure = tail.failure { throw failure }
-        return tail.synced >= target ? nil : tail.syncWork(includingCurrent: true)
+        return (tail.syncWork(includingCurrent: true), tail.synced >= target)
       }
-      if let work { try carryOut(work) }
+      guard isDone else { return try carryOut(work) }
+      try orEnd { () throws(QueueError) in try work.checkNames() }
     }
     // Also where another call did it, under the appenders' lock.
     synced.advance(to: updateTail { $0.synced })
@@ -58,17 +61,22 @@ extension WriterCore {
   /// With `syncing` held: one sync at a time, oldest slab first. A failure ends the writer.
   private func carryOut(_ work: LogTail.SyncWork) throws(QueueError) {
     let start = events == nil ? 0 : environment.monotonic()
-    do throws(QueueError) {
-      try work.run()
-    } catch {
-      end(error)
-      throw error
-    }
+    try orEnd { () throws(QueueError) in try work.run() }
     updateTail { $0.didSync(work) }
     events?.note(
       .synced(
         through: Address(rawValue: work.end),
         took: .nanoseconds(Int64(clamping: environment.monotonic() - start))))
+  }
+
+  /// Runs a part of a sync, whose failure ends the writer.
+  private func orEnd(_ body: () throws(QueueError) -> Void) throws(QueueError) {
+    do throws(QueueError) {
+      try body()
+    } catch {
+      end(error)
+      throw error
+    }
   }
 
   /// A failure ends the writer for good: whoever waits and whoever comes is told.
@@ -123,6 +131,15 @@ extension WriterCore {
   }
 
   // MARK: Group commit
+
+  /// As `sync`, and suspends the task. If nothing is left to sync, the names are checked at once.
+  func syncAll() async throws(QueueError) {
+    defer { events?.tell() }
+    let target = try openPosition()
+    guard synced.value >= target else { return try await reach(.synced, at: target) }
+    let held = updateTail { $0.syncWork(includingCurrent: true) }
+    try orEnd { () throws(QueueError) in try held.checkNames() }
+  }
 
   /// Brings all below an address to a level; suspends the task for a sync, which all that wait at the
   /// same time share. A flush is a write to the system's cache, and needs no thread of its own.

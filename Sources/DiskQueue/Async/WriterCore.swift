@@ -105,11 +105,16 @@ final class WriterCore: Sendable {
         ?? options.onEvent.map {
           EventQueue($0, thread: environment.hasThread && storage.mayBlock ? thread : nil)
         }
+      let lockName = try Self.heldName(of: lock, in: storage)
+      // Recovery has made durable what it reports. It is the topic's only if these names lead to it.
+      try lockName?.check(in: storage)
+      try opened.start.slab.checkName(in: storage)
       events?.note(.opened(opened.report))
       var settings = LogTail.Settings(
         options, topicID: opened.topicID, now: environment.now)
       if let events { settings.didRoll = { events.note(.rolled(to: Address(rawValue: $0))) } }
       var tail = LogTail(opened.start, storage: storage, settings: settings)
+      tail.lock = lockName
       if options.maximumBytes != nil || options.maximumRecords != nil {
         let front = try SlabFront(of: storage)
         tail.otherBytes = front.bytes(before: opened.start.slab.base)
@@ -125,6 +130,18 @@ final class WriterCore: Sendable {
     } catch {
       lock.release()
       throw error
+    }
+  }
+
+  private static func heldName(
+    of lock: any StorageLock, in storage: any TopicStorage
+  ) throws(QueueError) -> HeldName? {
+    // In memory, no name changes but by this program's own calls.
+    guard storage.mayBlock else { return nil }
+    do throws(SystemError) {
+      return try HeldName(TopicLayout.lockName, leadingTo: lock.file)
+    } catch {
+      throw lockFailed(error, storage)
     }
   }
 
@@ -222,7 +239,7 @@ final class WriterCore: Sendable {
         }
       }
     } catch {
-      if error.code == .syncFailed { end(error) }
+      if error.isFinal { end(error) }
       syncWhatARefusedRecordLeft()
       throw error
     }

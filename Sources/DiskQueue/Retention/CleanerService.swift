@@ -34,7 +34,7 @@ extension SlabCleaner {
       let (report, error) = await round(retention, on: thread)
       onClean(report)
       if let error {
-        guard let onError, error.code != .syncFailed else { throw error }
+        guard let onError, !error.isFinal else { throw error }
         onError(error)
       }
       do {

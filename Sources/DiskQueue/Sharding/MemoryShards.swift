@@ -89,8 +89,18 @@ final class MemoryShards: Sendable {
 /// A held lock; `release` gives it up, once, and so does its last reference.
 final class ShardsLock: Sendable {
   private let giveUp: Mutex<(@Sendable () -> Void)?>
+  private let checkNames: @Sendable () throws(QueueError) -> Void
 
-  init(_ giveUp: @escaping @Sendable () -> Void) { self.giveUp = Mutex(giveUp) }
+  init(
+    checkNames: @escaping @Sendable () throws(QueueError) -> Void = {},
+    _ giveUp: @escaping @Sendable () -> Void
+  ) {
+    self.checkNames = checkNames
+    self.giveUp = Mutex(giveUp)
+  }
+
+  /// Throws if the names that the shards depend on do not lead to the files that are held.
+  func check() throws(QueueError) { try checkNames() }
 
   deinit { release() }
 

@@ -61,14 +61,15 @@ struct ShardFiles: Sendable {
   /// looked at; the file `shards` is written and synced, and then the directory. Only then is there a
   /// shard: so where the file is not whole, and there is no shard, it is what a crash has left, and
   /// is written anew. One that was found whole may be what a crash left before its sync: it is synced
-  /// as well, and what the disk holds of it is what is believed.
+  /// as well, and what the disk holds of it is what is believed. Last, the names of the lock and of
+  /// the file are checked.
   ///
   /// - Parameter wanted: what to write where nothing is.
   /// - Throws: `locked`; `notATopic` for a directory of other files, of a topic's slabs, or of shards
   ///   whose file is gone or damaged; `unsupportedFormat`, `noSpace`, `syncFailed`, `system`.
   func openForWriting(
     _ wanted: ShardsFile, permissions: FilePermissions
-  ) throws(QueueError) -> (lock: any StorageLock, file: ShardsFile) {
+  ) throws(QueueError) -> (lock: ShardsLock, file: ShardsFile) {
     let root = try root.openForWriting(permissions: permissions)
     // Before the lock's file is made: a directory of other files stays as it is.
     try Names(in: root).checkForWriting(root.path)
@@ -83,17 +84,39 @@ struct ShardFiles: Sendable {
       throw .shardsLockFailed(error, root)
     }
     do throws(QueueError) {
-      return (lock, try Self.settle(wanted, in: root))
+      let (file, open) = try Self.settle(wanted, in: root)
+      let names = try Self.heldNames(lock, open, in: root)
+      let held = ShardsLock {
+        () throws(QueueError) in
+        for name in names { try name.check(in: root) }
+      } _: {
+        lock.release()
+      }
+      try held.check()
+      return (held, file)
     } catch {
       lock.release()
       throw error
     }
   }
 
+  private static func heldNames(
+    _ lock: any StorageLock, _ file: any StorageFile, in root: any TopicStorage
+  ) throws(QueueError) -> [HeldName] {
+    do throws(SystemError) {
+      return [
+        try HeldName(TopicLayout.lockName, leadingTo: lock.file),
+        try HeldName(TopicLayout.shardsName, leadingTo: file),
+      ]
+    } catch {
+      throw .system(error, doing: "opening the shards", path: path(root))
+    }
+  }
+
   /// With the lock held.
   private static func settle(
     _ wanted: ShardsFile, in root: any TopicStorage
-  ) throws(QueueError) -> ShardsFile {
+  ) throws(QueueError) -> (ShardsFile, any StorageFile) {
     // Again: this time nobody else makes anything.
     let names = try Names(in: root)
     try names.checkForWriting(root.path)
@@ -103,10 +126,10 @@ struct ShardFiles: Sendable {
       try sync(root.path) { () throws(SystemError) in try root.syncDirectory() }
       found.dropCache()
       switch try read(found, in: root) {
-      case .sound(let file): return file
+      case .sound(let file): return (file, found)
       case .unfinished where names.mayBeUnfinished:
         try write(wanted, to: found, in: root)
-        return wanted
+        return (wanted, found)
       case let other: throw refused(other, root)
       }
     }
@@ -117,7 +140,7 @@ struct ShardFiles: Sendable {
       throw .system(error, doing: "making the shards", path: path(root))
     }
     try write(wanted, to: new, in: root)
-    return wanted
+    return (wanted, new)
   }
 
   private static func write(

@@ -29,6 +29,8 @@ final class ShardPool: Sendable {
     var isClosed = false
     /// What ended a shard's writer.
     var failures: [Int: QueueError] = [:]
+    /// What was wrong with the names that all shards depend on, when the pool was closed.
+    var lockFailure: QueueError?
     /// What opening a shard found, where it had not been closed.
     var reports: [Int: RecoveryReport] = [:]
     /// What was done by the writers that are closed.
@@ -189,7 +191,7 @@ final class ShardPool: Sendable {
         try close(writer, ofShard: oldest.shard, &turnover)
       } catch {
         // Its own: whoever appends to it is told.
-        guard error.code == .syncFailed else { throw error }
+        guard error.isFinal else { throw error }
       }
     }
   }
@@ -204,7 +206,7 @@ final class ShardPool: Sendable {
       turnover.past += writer.statistics
       turnover.open.remove(shard)
     } catch {
-      if error.code == .syncFailed {
+      if error.isFinal {
         turnover.past += writer.statistics
         turnover.failures[shard] = error
         slots[shard].end(error)
@@ -255,6 +257,12 @@ final class ShardPool: Sendable {
     }
   }
 
+  /// Syncs all writers, one after the other.
+  func sync() throws(QueueError) {
+    try forEachOpen { writer throws(QueueError) in try writer.sync() }
+    try lock.check()
+  }
+
   /// Syncs all writers at once, each on its own thread.
   func sync() async throws(QueueError) {
     guard !isInMemory else {
@@ -280,6 +288,7 @@ final class ShardPool: Sendable {
     // What a disk refuses says more than that the task was cancelled.
     let error = errors.first { $0.code != .cancelled } ?? latchedFailure() ?? errors.first
     if let error { throw error }
+    try lock.check()
   }
 
   // MARK: Ending
@@ -299,17 +308,18 @@ final class ShardPool: Sendable {
           do throws(QueueError) {
             try close(writer, ofShard: shard, &turnover)
           } catch {
-            if error.code != .syncFailed, retryable == nil { retryable = error }
+            if !error.isFinal, retryable == nil { retryable = error }
           }
         }
         if let retryable {
           turnover.isClosed = false
           throw retryable
         }
+        do throws(QueueError) { try lock.check() } catch { turnover.lockFailure = error }
         lock.release()
         events?.end()
       }
-      return turnover.failures.min { $0.key < $1.key }?.value
+      return turnover.failures.min { $0.key < $1.key }?.value ?? turnover.lockFailure
     }
     if let failure { throw failure }
   }

@@ -90,6 +90,8 @@ extension LogTail {
   /// What has to be synced, and in which order, for everything below `end` to be durable.
   struct SyncWork {
     var storage: any TopicStorage
+    /// The lock's. Nil if no name can change unnoticed.
+    var lock: HeldName?
     var namesUpTo: Int
     var includesNames: Bool
     /// Oldest first: nothing is synced before what lies below it.
@@ -98,10 +100,24 @@ extension LogTail {
     /// Of the first record behind `end`, at the most.
     var ordinal: UInt64
 
-    /// Does it. Nothing in a slab is synced before the directory was since the slab was made.
+    /// Does it.
+    ///
+    /// Order: sync the directory, if a slab was made since it was synced last; sync the slabs, the
+    /// oldest first; check the names. Only then may the caller acknowledge anything.
     func run() throws(QueueError) {
       if includesNames { try storage.syncNames() }
       for left in slabs { try left.slab.sync() }
+      try checkNames()
+    }
+
+    /// Throws if the lock's name, or that of a slab, does not lead to the file that is held.
+    ///
+    /// Without its name a slab is lost, however durable its bytes are. If another lock is in its place,
+    /// another writer may have recovered the topic without what was synced here.
+    func checkNames() throws(QueueError) {
+      guard let lock else { return }
+      try lock.check(in: storage)
+      for left in slabs { try left.slab.checkName(in: storage) }
     }
   }
 
@@ -112,7 +128,7 @@ extension LogTail {
       slabs.append(LeftSlab(slab: slab, end: flushedEnd, ordinal: flushedOrdinal))
     }
     return SyncWork(
-      storage: storage, namesUpTo: slabsMade, includesNames: slabsMade > slabsNamed,
+      storage: storage, lock: lock, namesUpTo: slabsMade, includesNames: slabsMade > slabsNamed,
       slabs: slabs, end: slabs.last?.end ?? synced,
       ordinal: slabs.last?.ordinal ?? syncedOrdinal)
   }

@@ -41,7 +41,7 @@ extension LogTail {
       header.synced = position
       next = try SlabFile.createFirst(header, in: storage)
     } catch {
-      if error.code == .syncFailed { poison(error) }
+      if error.isFinal { poison(error) }
       throw error
     }
     leaveSlab(for: next)

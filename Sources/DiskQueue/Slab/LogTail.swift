@@ -51,6 +51,8 @@ struct LogTail: ~Copyable, Sendable {
   }
 
   let storage: any TopicStorage
+  /// The name of the lock that this writer holds. Nil in memory, where no name changes unnoticed.
+  var lock: HeldName?
   let settings: Settings
   var buffer: WriteBuffer
 

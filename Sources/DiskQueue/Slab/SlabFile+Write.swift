@@ -7,7 +7,9 @@ extension SlabFile {
     let name = SlabName.string(base)
     let path = storage.path + "/" + name
     do throws(SystemError) {
-      return SlabFile(base: base, path: path, file: try storage.create(name))
+      let file = try storage.create(name)
+      return SlabFile(
+        base: base, path: path, file: file, heldName: try HeldName(name, leadingTo: file))
     } catch {
       throw .system(error, doing: "making a slab", path: path, address: base)
     }
@@ -38,11 +40,32 @@ extension SlabFile {
     }
   }
 
+  /// Throws if the slab's name does not lead to this file any more, unless a cleaner has removed it.
+  func checkName(in storage: any TopicStorage) throws(QueueError) {
+    // In memory, no name changes but by this program's own calls.
+    guard storage.mayBlock else { return }
+    try heldName?.check(in: storage) { () throws(SystemError) in try mayBeCleaned(storage) }
+  }
+
+  /// Whether a cleaner may have removed the slab. Cleaners remove the first slab and never the last
+  /// one, and may prove by themselves that a slab is durable that its writer has yet to sync.
+  private func mayBeCleaned(_ storage: any TopicStorage) throws(SystemError) -> Bool {
+    var hasOlder = false
+    var hasNewer = false
+    try storage.forEachName { name in
+      guard let other = SlabName.parse(name) else { return }
+      if other < base { hasOlder = true }
+      if other > base { hasNewer = true }
+    }
+    return hasNewer && !hasOlder
+  }
+
   /// Makes the first slab of an epoch, durable before it returns.
   ///
   /// Order: the caller has made everything before it durable. Make the file; write the header and
-  /// the first mark; sync the file; sync the directory; only then may an address in it be handed
-  /// out. Where that fails, the file is removed again: nothing was handed out in it.
+  /// the first mark; sync the file; sync the directory; check that the name leads to the file; only
+  /// then may an address in it be handed out. If a step before the check fails, the file is removed
+  /// again: nothing was handed out in it.
   static func createFirst(
     _ header: SlabHeader, in storage: any TopicStorage
   ) throws(QueueError) -> SlabFile {
@@ -63,6 +86,7 @@ extension SlabFile {
       }
       throw error
     }
+    try slab.checkName(in: storage)
     return slab
   }
 }

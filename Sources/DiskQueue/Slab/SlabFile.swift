@@ -7,11 +7,14 @@ package final class SlabFile: Sendable {
   /// The topic's path and the slab's name, for messages.
   package let path: String
   package let file: any StorageFile
+  /// The name that must lead to the file, of a slab that is written. Nil if it is only read.
+  let heldName: HeldName?
 
-  init(base: UInt64, path: String, file: any StorageFile) {
+  init(base: UInt64, path: String, file: any StorageFile, heldName: HeldName? = nil) {
     self.base = base
     self.path = path
     self.file = file
+    self.heldName = heldName
   }
 
   /// Opens the slab of this base; nil where there is none (any more).
@@ -21,7 +24,9 @@ package final class SlabFile: Sendable {
     let name = SlabName.string(base)
     let path = storage.path + "/" + name
     do throws(SystemError) {
-      return SlabFile(base: base, path: path, file: try storage.open(name, writable: writable))
+      let file = try storage.open(name, writable: writable)
+      let heldName = writable ? try HeldName(name, leadingTo: file) : nil
+      return SlabFile(base: base, path: path, file: file, heldName: heldName)
     } catch {
       guard error.errno != Errno.noEntry else { return nil }
       throw .system(error, doing: "opening a slab", path: path, address: base)

@@ -260,7 +260,7 @@ struct ShardsMakingTests {
     #expect(
       found == [
         .syncParent, .open("shards"), .sync("shards"), .syncDirectory, .dropCache("shards"),
-        .read("shards"), .unlock,
+        .read("shards"), .identify("lock"), .identify("shards"), .unlock,
       ])
   }
 

@@ -66,6 +66,8 @@ extension SimulatedStorage.Call {
   var makesDurable: Bool {
     switch self {
     case .sync, .syncDirectory, .syncParent, .syncConsumers: true
+    // A part of each sync: until the name is known to lead to the file, nothing is acknowledged.
+    case .identify: true
     default: false
     }
   }
