@@ -17,6 +17,10 @@ static inline int diskqueue_rename_exchange(const char *one, const char *other) 
   return (int)syscall(SYS_renameat2, -100, one, -100, other, 2u);
 }
 
+// open(2): O_TMPFILE, a file without a name, needs _GNU_SOURCE.
+#include <fcntl.h>
+static const int DISKQUEUE_O_TMPFILE = 020000000 | O_DIRECTORY;
+
 // statfs(2).
 #include <sys/vfs.h>
 

@@ -43,10 +43,12 @@ public final class QueueConsumer: Sendable {
     /// refused. 1 to 1,048,576; 4,096 by default, 100 KiB of memory.
     public var maximumOutOfOrder = 4096
 
-    /// Permission bits of the consumers' directory, if it is made. 0700 by default, as the topic's.
+    /// Permission bits of the directory of a topic that is made for records put aside, unless it takes
+    /// after the topic. 0700 by default. The consumers' directory has those of the topic's directory.
     public var directoryPermissions: UInt16 = 0o700
 
-    /// Permission bits of the cursor's file, if it is made. 0600 by default.
+    /// Permission bits of the cursor's file, if it is made in a topic without slabs. 0600 by default.
+    /// Otherwise it has those of the newest slab.
     public var filePermissions: UInt16 = 0o600
 
     /// The topic that records are put aside to; nil, the default, for one beside the topic, whose
@@ -79,6 +81,10 @@ public final class QueueConsumer: Sendable {
 
   /// What it was opened with.
   public let topic: Topic
+
+  /// The topic, and that of records put aside, whatever the working directory is later.
+  private let place: Topic
+  private let deadLetterPlace: Topic?
 
   /// What it was opened with.
   public let name: String
@@ -125,6 +131,8 @@ public final class QueueConsumer: Sendable {
           + " set it to another one")
     }
     self.topic = topic
+    place = topic.anchored()
+    deadLetterPlace = options.deadLetters?.anchored()
     self.name = name
     self.options = options
     self.onLoss = onLoss
@@ -270,6 +278,10 @@ public final class QueueConsumer: Sendable {
 
   // MARK: For what is built upon it
 
+  /// Begins to watch the topic before anything is waited for. Returns why changes are looked for a few
+  /// times a second, or nil if the system reports them.
+  package func beginWatching() throws(QueueError) -> QueueError? { try core.beginWatching() }
+
   /// Makes durable what was acknowledged so far.
   package func settle() throws(QueueError) { try core.writeNoted() }
 
@@ -280,8 +292,8 @@ public final class QueueConsumer: Sendable {
 
   /// Where records are put aside to.
   func deadLetters() throws(QueueError) -> Topic {
-    if let topic = options.deadLetters { return topic }
-    guard let path = topic.trimmedPath else {
+    if let deadLetterPlace { return deadLetterPlace }
+    guard let path = place.trimmedPath else {
       throw .invalidOption(
         "there is no place beside a topic in memory: set deadLetters to the topic that records are"
           + " put aside to")

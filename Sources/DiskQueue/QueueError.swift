@@ -156,11 +156,18 @@ extension QueueError {
       }
     let advice =
       switch error.errno {
+      // A file that is made empty takes no blocks, but an inode.
+      case Errno.noSpace where error.makesName:
+        ": nothing before it is harmed; remove some files, or free some space, and try again (df -i"
+          + " shows whether the file system has run out of inodes)"
       case Errno.noSpace, Errno.quota:
         ": nothing before it is harmed; free some space, and try again"
       case Errno.access: ": check who owns the topic and its permissions"
       case Errno.readOnly: ": the file system is mounted read-only"
-      case Errno.notSupported: ": it is not a plain file; remove it from the topic"
+      case Errno.notSupported where error.call.description == "openat":
+        ": it is not a plain file; remove it from the topic"
+      case Errno.notSupported:
+        ": the file system cannot do that; keep topics on one that can"
       case Errno.tooManyLinks: ": it is a symbolic link, and none is followed"
       default: ""
       }
@@ -190,13 +197,27 @@ extension QueueError {
       path: path, errno: error.errno, fileID: fileID, line: line)
   }
 
+  /// The same, if changes are looked for instead.
+  static func polling(_ error: SystemError, path: String) -> QueueError {
+    let failure = watchFailed(error, path: path)
+    return QueueError(
+      failure.code, failure.message + "; until then changes are looked for four times a second",
+      path: path, errno: error.errno)
+  }
+
   static func syncFailed(
     _ error: SystemError, path: String, fileID: StaticString = #fileID, line: UInt = #line
   ) -> QueueError {
-    QueueError(
+    let advice =
+      if error.errno == Errno.notSupported || error.errno == Errno.invalid {
+        "the file system cannot do that: keep topics on one that can"
+      } else {
+        "close it, and open a new one, which recovers"
+      }
+    return QueueError(
       .syncFailed,
       "stable storage refused data (\(error.call): \(Syscalls.describe(error.errno))); this writer"
-        + " takes no more records: close it, and open a new one, which recovers",
+        + " takes no more records: \(advice)",
       path: path, errno: error.errno, fileID: fileID, line: line)
   }
 
@@ -227,5 +248,12 @@ extension QueueError {
     _ message: String, fileID: StaticString = #fileID, line: UInt = #line
   ) -> QueueError {
     QueueError(.invalidOption, message, fileID: fileID, line: line)
+  }
+}
+
+extension SystemError {
+  /// Whether it failed to make a name: a file, a directory or a link.
+  fileprivate var makesName: Bool {
+    ["open", "openat", "mkdir", "mkdirat", "linkat"].contains(call.description)
   }
 }

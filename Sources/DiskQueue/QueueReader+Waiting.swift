@@ -4,8 +4,9 @@
 extension QueueReader {
   /// Waits until there may be something to read behind ``position``.
   ///
-  /// Whoever flushes, in this process or another, wakes it; it does not poll, and while nothing
-  /// happens it makes no system call. Call it when ``next()`` returned nil, and then `next` again,
+  /// Whoever flushes, in this process or another, wakes it. It does not poll, and while nothing
+  /// happens it makes no system call, unless the system has no watch to give: then it looks four times
+  /// a second. Call it when ``next()`` returned nil, and then `next` again,
   /// which may still return nil: other changes wake it, too, and the first wait only begins to watch
   /// the topic and returns at once, so that nothing is missed that came between the look and it.
   /// If you call it twice without `next` in between, the second call waits for a further change.
@@ -26,6 +27,9 @@ extension QueueReader {
     try await follower.wait(at: position)?.change()
     follower.didReturn(at: position)
   }
+
+  /// Why the wait looks for changes a few times a second. Nil if the system reports them.
+  package borrowing func pollingReason() -> QueueError? { follower.pollingReason }
 
   /// As `waitForMore`, and blocks the thread.
   package borrowing func waitForMoreBlocking() throws(QueueError) {

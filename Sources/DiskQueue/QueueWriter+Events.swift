@@ -18,6 +18,9 @@ extension QueueWriter {
     /// It removed the oldest slab for want of room. The records are those that the log took in it,
     /// damaged ones included; nil where nothing tells.
     case dropped(slab: Address, records: UInt64?, bytes: ByteCount)
+    /// The system gives no watch for the topic's directory, as the error says. The writer, or its
+    /// channel, looks for changes four times a second instead. Reported once.
+    case polling(QueueError)
     /// Its end: nothing can be appended any more, and what came behind the last sync may be lost.
     case failed(QueueError)
     /// It was closed, and all is on stable storage; the next writer may have the topic open already. A

@@ -62,11 +62,13 @@ extension QueueWriter {
     /// A ``ShardedWriter`` tells what becomes of its shards in turn; an event does not name the shard.
     public var onEvent: (@Sendable (Event) -> Void)?
 
-    /// Permission bits of a topic's directory that is made. 0700 by default: payloads are private.
+    /// Permission bits of the directory of a topic that is made, less the umask. 0700 by default:
+    /// payloads are private. A directory that is made in an existing topic has those of the topic's.
     public var directoryPermissions: UInt16 = 0o700
 
-    /// Permission bits of files that are made. 0600 by default. Who may read `lock` can keep writers
-    /// from opening, by a lock of his own on it.
+    /// Permission bits of the files of a topic that is made, less the umask. 0600 by default. In an
+    /// existing topic, a new file has those of the newest slab. The file `lock` has none for a class of
+    /// users that may not write.
     public var filePermissions: UInt16 = 0o600
 
     /// How far marks lie apart, in bytes; at most the format's 64 KiB. Tests set it lower, so that a

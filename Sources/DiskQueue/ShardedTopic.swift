@@ -31,7 +31,7 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
     case memory(MemoryShards)
   }
 
-  let place: Place
+  private(set) var place: Place
   /// How many shards were asked for; nil: those that there are.
   let wanted: Int?
   let sharder: Sharder
@@ -221,6 +221,14 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
     }
   }
 
+  /// As `Topic.anchored`, for its shards.
+  func anchored() -> ShardedTopic {
+    guard case .files(let files) = place else { return self }
+    var anchored = self
+    anchored.place = .files(files.anchored())
+    return anchored
+  }
+
   /// Opens the place for the one writer, made if need be; returns its lock.
   func openForWriting(
     permissions: FilePermissions
@@ -231,7 +239,8 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
       try shards.check()
       try sharder.check(for: shards.count)
       guard let lock = shards.lock() else {
-        throw .shardsLocked(holder: Syscalls.processID, path: description)
+        let state = LockState(process: Syscalls.processID, isRunning: true, isReadLock: false)
+        throw .shardsLocked(by: state, path: description)
       }
       return (lock, shards.count)
     case .files(let files):

@@ -97,6 +97,15 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
     return path
   }
 
+  /// This topic by a path that does not depend on the working directory: for files of it that are
+  /// opened later. The working directory is the one of now.
+  func anchored() -> Topic {
+    guard let path = directoryPath, !path.isEmpty, !path.hasPrefix("/"),
+      let place = Syscalls.workingDirectory()
+    else { return self }
+    return Topic((place == "/" ? "" : place) + "/" + path)
+  }
+
   /// Whether both are named alike, but for slashes at the end.
   func isSame(as other: Topic) -> Bool {
     if let path = trimmedPath { path == other.trimmedPath } else { self == other }

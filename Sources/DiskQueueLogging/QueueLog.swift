@@ -73,6 +73,9 @@ public struct QueueLog: Sendable {
           [Key.address: "\(slab)", Key.bytes: "\(bytes.bytes)"], Key.records, records))
     case .failed(let error):
       record(error)
+    case .polling(let reason):
+      logger.warning(
+        "changes are looked for four times a second", metadata: ["reason": "\(reason)"])
     case .closed:
       logger.debug("the topic is closed: all of it is on stable storage")
     @unknown default:

@@ -125,7 +125,7 @@ public final class QueueMetrics: Sendable {
       recordsDropped.increment(by: records ?? 0)
     case .failed(let error):
       record(error)
-    case .rolled, .closed: break  // As the statistics say.
+    case .rolled, .closed, .polling: break  // As the statistics say.
     @unknown default: break
     }
   }

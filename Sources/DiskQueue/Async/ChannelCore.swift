@@ -106,7 +106,12 @@ final class ChannelCore: Sendable {
       throw .system(error, doing: "opening the consumers' directory", path: path)
     }
     do throws(SystemError) {
-      return try directory.watch { [weak writer] in writer?.wakeRoomSeekers() }
+      let watch = try directory.watch { [weak writer] in writer?.wakeRoomSeekers() }
+      if let refusal = watch.refusal {
+        writer.notePolling(.polling(refusal, path: path))
+        writer.events?.tell()
+      }
+      return watch
     } catch {
       throw .watchFailed(error, path: path)
     }

@@ -57,6 +57,9 @@ final class Follower {
     returned = watch.map { (position, $0.generation) }
   }
 
+  /// Why changes are looked for. Nil if the system reports them, or nothing was waited for yet.
+  var pollingReason: QueueError? { watch?.polling }
+
   func existingOrNewWatch() throws(QueueError) -> TopicWatch {
     if let watch { return watch }
     let new = try TopicWatch(index.storage)

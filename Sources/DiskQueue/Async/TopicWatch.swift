@@ -13,9 +13,13 @@ final class TopicWatch: Sendable {
   private let changes = Progress()
   private let watch: any StorageWatch
 
-  /// - Throws: `system`, where the system has no more watches to give; the message says which limit
-  ///   to raise.
+  /// Why changes are looked for a few times a second. Nil if the system reports them.
+  var polling: QueueError? { watch.refusal.map { .polling($0, path: path) } }
+  private let path: String
+
+  /// - Throws: `system`, if the directory cannot be watched, and there is no thread to look for changes.
   init(_ storage: any TopicStorage) throws(QueueError) {
+    path = storage.path
     do throws(SystemError) {
       watch = try storage.watch { [changes] in changes.advance() }
     } catch {

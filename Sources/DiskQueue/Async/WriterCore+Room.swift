@@ -270,8 +270,15 @@ extension WriterCore {
       if let watch { return watch }
       let new = try TopicWatch(storage)
       watch = new
+      if let reason = new.polling { notePolling(reason) }
       return new
     }
+  }
+
+  /// Notes, once, that changes are not reported by the system.
+  func notePolling(_ reason: QueueError) {
+    guard !polls.exchange(true, ordering: .relaxed) else { return }
+    events?.note(.polling(reason))
   }
 
   /// Has everybody who waits for room look again, or find out that the writer has ended.

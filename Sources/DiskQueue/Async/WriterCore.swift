@@ -17,6 +17,8 @@ final class WriterCore: Sendable {
   let makingRoom = Mutex<Void>(())
   /// Made when somebody first waits for room.
   let roomWatch = Mutex<TopicWatch?>(nil)
+  /// Whether it was noted that changes are looked for.
+  let polls = Atomic(false)
   /// What makes room where somebody waits for it, besides cleaners elsewhere.
   let roomMaker = Mutex<(@Sendable () throws(QueueError) -> Void)?>(nil)
   private let storageLock: any StorageLock
@@ -150,11 +152,8 @@ final class WriterCore: Sendable {
       return .system(
         error, doing: "locking the topic", path: storage.path + "/" + TopicLayout.lockName)
     }
-    let holder = storage.lockHolder().map { " (process \($0))" } ?? ""
     return QueueError(
-      .locked,
-      "another writer\(holder) has the topic open: one writes at a time; close it, or wait for it",
-      path: storage.path, errno: error.errno)
+      .locked, storage.lockState().sentence("the topic"), path: storage.path, errno: error.errno)
   }
 
   @inline(__always)

@@ -180,6 +180,9 @@ final class ConsumerCore: Sendable {
     }
   }
 
+  /// Returns why following looks for changes a few times a second. Nil if the system reports them.
+  func beginWatching() throws(QueueError) -> QueueError? { try topicWatch().polling }
+
   private func topicWatch() throws(QueueError) -> TopicWatch {
     let made = try watch.withLock { watch throws(QueueError) in
       if let watch { return watch }

@@ -81,7 +81,8 @@ final class MergedReading {
     try options.validate()
     let start = try Self.common(start, now: environment.now)
     let opened = try topic.opened()
-    self.topic = topic
+    // Shards are opened later.
+    self.topic = topic.anchored()
     count = opened.count
     root = opened.root
     payloadLimit = UInt32(clamping: options.maximumPayload.bytes)

@@ -13,6 +13,12 @@ struct ShardFiles: Sendable {
     topic = { Topic(path + (path.hasSuffix("/") ? "" : "/") + ShardName.string($0)) }
   }
 
+  /// As `Topic.anchored`.
+  func anchored() -> ShardFiles {
+    guard let path = root.anchored().directoryPath else { return self }
+    return ShardFiles(path: path)
+  }
+
   /// Shards on any storage.
   ///
   /// - Parameters:
@@ -295,12 +301,8 @@ extension QueueError {
   }
 
   /// Another writer has the shards of a topic.
-  static func shardsLocked(holder: Int32?, path: String, errno: Int32? = nil) -> QueueError {
-    let holder = holder.map { " (process \($0))" } ?? ""
-    return QueueError(
-      .locked,
-      "another writer\(holder) has the shards open: one writes at a time; close it, or wait for it",
-      path: path, errno: errno)
+  static func shardsLocked(by state: LockState, path: String, errno: Int32? = nil) -> QueueError {
+    QueueError(.locked, state.sentence("the shards"), path: path, errno: errno)
   }
 
   fileprivate static func shardsLockFailed(
@@ -310,6 +312,6 @@ extension QueueError {
       return .system(
         error, doing: "locking the shards", path: root.path + "/" + TopicLayout.lockName)
     }
-    return .shardsLocked(holder: root.lockHolder(), path: root.path, errno: error.errno)
+    return .shardsLocked(by: root.lockState(), path: root.path, errno: error.errno)
   }
 }

@@ -48,7 +48,8 @@ final class ShardPool: Sendable {
     _ topic: ShardedTopic, options: QueueWriter.Options, environment: Environment, limit: Int?
   ) throws(QueueError) {
     try options.validate()
-    self.topic = topic
+    // Shards are opened later.
+    self.topic = topic.anchored()
     self.limit = if case .memory = topic.place { .max } else { limit ?? Self.ordinaryLimit }
     var shardOptions = options
     // Told by the pool.

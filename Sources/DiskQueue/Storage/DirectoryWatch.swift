@@ -18,8 +18,31 @@ internal import Synchronization
 /// event, and one that stands for another directory by then, or was taken back (IN_IGNORED) and
 /// given out again, wakes somebody who looks once too often. What the kernel says of a number never
 /// takes a watch away; only its last reference does.
+///
+/// A watch is a hint. If the system has none to give (its limits, a sandbox), the watch reports every
+/// 250 ms that there may have been a change, and `refusal` says why.
 final class DirectoryWatcher: Sendable {
   static let shared = DirectoryWatcher()
+
+  /// How long a change may go unnoticed that the system does not report, in nanoseconds.
+  static let pollingInterval: UInt64 = 250_000_000
+
+  private let makeSource: @Sendable () throws(SystemError) -> ChangeSource
+  private let later: (@Sendable (@escaping @Sendable () -> Void) -> Void)?
+  private let thread = BackgroundThread()
+
+  /// - Parameters:
+  ///   - makeSource: the kernel's side.
+  ///   - later: runs a job once, after the interval. Nil: on a thread of this watcher's.
+  init(
+    makeSource: @escaping @Sendable () throws(SystemError) -> ChangeSource = {
+      () throws(SystemError) in try ChangeSource()
+    },
+    later: (@Sendable (@escaping @Sendable () -> Void) -> Void)? = nil
+  ) {
+    self.makeSource = makeSource
+    self.later = later
+  }
 
   private struct State {
     var source: ChangeSource?
@@ -29,6 +52,9 @@ final class DirectoryWatcher: Sendable {
     /// The same, by what the directory is. The numbers of one that is gone may be another's: that
     /// costs one look too many.
     var inDirectory: [FileIdentity: [UInt64: @Sendable () -> Void]] = [:]
+    /// Those that the kernel tells nothing, by their ids.
+    var polled: [UInt64: @Sendable () -> Void] = [:]
+    var isPolling = false
   }
   // Held for the calls that begin and end a watch, so that the numbers are those of the table;
   // never while somebody is told.
@@ -48,20 +74,58 @@ final class DirectoryWatcher: Sendable {
     _ directory: Int32, path: String, _ onChange: @escaping @Sendable () -> Void
   ) throws(SystemError) -> any StorageWatch {
     try state.withLock { state throws(SystemError) in
-      // Kept also where the next call fails: its thread runs.
-      if state.source == nil { state.source = try start() }
       let identity = try Syscalls.identity(of: directory)
-      let key = try state.source!.add(directory, path: path)
       state.lastID += 1
-      state.watching[key, default: [:]][state.lastID] = onChange
-      state.inDirectory[identity, default: [:]][state.lastID] = onChange
+      let id = state.lastID
+      var key: Int32?
+      var refusal: SystemError?
+      do throws(SystemError) {
+        // Kept also where the next call fails: its thread runs.
+        if state.source == nil { state.source = try start() }
+        let added = try state.source!.add(directory, path: path)
+        state.watching[added, default: [:]][id] = onChange
+        key = added
+      } catch {
+        state.polled[id] = onChange
+        do throws(SystemError) {
+          try startPolling(&state)
+        } catch {
+          state.polled[id] = nil
+          throw error
+        }
+        refusal = error
+      }
+      state.inDirectory[identity, default: [:]][id] = onChange
       count.add(1, ordering: .relaxed)
-      return Watch(self, identity, key, state.lastID)
+      return Watch(self, identity, key, id, refusal)
+    }
+  }
+
+  // MARK: Polling
+
+  private func startPolling(_ state: inout State) throws(SystemError) {
+    guard !state.isPolling else { return }
+    if let later {
+      later { [self] in poll() }
+    } else {
+      try thread.submit(after: Self.pollingInterval) { [self] in poll() }
+    }
+    state.isPolling = true
+  }
+
+  /// Has those look that the kernel tells nothing, and again after the interval.
+  private func poll() {
+    for onChange in state.withLock({ Array($0.polled.values) }) { onChange() }
+    state.withLock { state in
+      state.isPolling = false
+      guard !state.polled.isEmpty else { return }
+      // The thread is there: this runs on it.
+      try? startPolling(&state)
     }
   }
 
   private func start() throws(SystemError) -> ChangeSource {
-    let source = try ChangeSource()
+    let source = try makeSource()
     do throws(SystemError) {
       try Syscalls.startThread { [self, queue = source.queue] in run(queue) }.detach()
     } catch {
@@ -71,12 +135,15 @@ final class DirectoryWatcher: Sendable {
     return source
   }
 
-  private func unwatch(_ identity: FileIdentity, _ key: Int32, _ id: UInt64) {
+  private func unwatch(_ identity: FileIdentity, _ key: Int32?, _ id: UInt64) {
     let dropped = state.withLock { state in
-      let dropped = state.watching[key]?.removeValue(forKey: id)
-      if dropped != nil, state.watching[key]?.isEmpty == true {
-        state.watching[key] = nil
-        state.source?.remove(key)
+      var dropped = state.polled.removeValue(forKey: id)
+      if let key, let watching = state.watching[key]?.removeValue(forKey: id) {
+        dropped = watching
+        if state.watching[key]?.isEmpty == true {
+          state.watching[key] = nil
+          state.source?.remove(key)
+        }
       }
       let alike = state.inDirectory[identity]?.removeValue(forKey: id)
       if state.inDirectory[identity]?.isEmpty == true { state.inDirectory[identity] = nil }
@@ -94,10 +161,13 @@ final class DirectoryWatcher: Sendable {
       while true { tell(try reader.next()) }
     } catch {
       // Only of a descriptor that something else in this process has closed, whose number may be
-      // another file's now. The next watch begins anew; those there are look once more.
+      // another file's now. The next watch begins anew; those there are look once more, and poll
+      // from now on.
       let all = state.withLock { state in
         defer { state.watching = [:] }
         state.source = nil
+        for watching in state.watching.values { state.polled.merge(watching) { $1 } }
+        try? startPolling(&state)
         return state.watching.values.flatMap(\.values)
       }
       for onChange in all { onChange() }
@@ -137,16 +207,20 @@ final class DirectoryWatcher: Sendable {
   private final class Watch: StorageWatch {
     private let watcher: DirectoryWatcher
     private let identity: FileIdentity
-    private let key: Int32
+    /// Nil: it polls.
+    private let key: Int32?
     private let id: UInt64
+    let refusal: SystemError?
 
     init(
-      _ watcher: DirectoryWatcher, _ identity: FileIdentity, _ key: Int32, _ id: UInt64
+      _ watcher: DirectoryWatcher, _ identity: FileIdentity, _ key: Int32?, _ id: UInt64,
+      _ refusal: SystemError?
     ) {
       self.watcher = watcher
       self.identity = identity
       self.key = key
       self.id = id
+      self.refusal = refusal
     }
 
     deinit { watcher.unwatch(identity, key, id) }
@@ -172,9 +246,10 @@ struct DirectoryChanges: Equatable {
       do throws(SystemError) {
         return try Syscalls.addWatch("/proc/self/fd/\(directory)", to: queue)
       } catch {
-        guard [Errno.noEntry, Errno.access, Errno.notDirectory].contains(error.errno) else {
-          throw error
-        }
+        // A relative path may lead elsewhere by now.
+        guard [Errno.noEntry, Errno.access, Errno.notDirectory].contains(error.errno),
+          path.hasPrefix("/")
+        else { throw error }
         return try Syscalls.addWatch(path, to: queue)
       }
     }

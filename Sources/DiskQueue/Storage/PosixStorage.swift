@@ -7,25 +7,35 @@ internal import Synchronization
 final class PosixStorage: TopicStorage {
   let path: String
   private let directory: Descriptor
-  private let permissions: FilePermissions
+  /// Decides what new files and directories are like.
+  private let maker: FileMaker
   /// By which the watches of this process are told what is changed through here.
   let identity: FileIdentity
+  private let watcher: DirectoryWatcher
 
   private init(
-    path: String, directory: Descriptor, permissions: FilePermissions
+    path: String, directory: Descriptor, maker: FileMaker,
+    watcher: DirectoryWatcher = .shared
   ) throws(SystemError) {
     self.path = path
+    self.watcher = watcher
     self.directory = directory
-    self.permissions = permissions
+    self.maker = maker
     identity = try Syscalls.identity(of: directory.number)
   }
 
   /// Opens an existing directory. ENOENT: there is none; ENOTDIR: it is a file, or a link.
   ///
-  /// - Parameter permissions: of what is made in it.
-  convenience init(path: String, permissions: FilePermissions = .init()) throws(SystemError) {
+  /// - Parameters:
+  ///   - permissions: of what is made in it.
+  ///   - watcher: reports changes in it.
+  convenience init(
+    path: String, permissions: FilePermissions = .init(), watcher: DirectoryWatcher = .shared
+  ) throws(SystemError) {
     let directory = Descriptor(try Syscalls.openDirectory(path))
-    try self.init(path: path, directory: directory, permissions: permissions)
+    try self.init(
+      path: path, directory: directory, maker: FileMaker(path, directory, permissions),
+      watcher: watcher)
   }
 
   /// Opens a directory, made if need be together with those on the way to it.
@@ -40,14 +50,15 @@ final class PosixStorage: TopicStorage {
     } catch  where error.errno == Errno.noEntry && !path.isEmpty {
       try PosixStorage.makeDirectories(to: PosixStorage.parent(of: path))
       do throws(SystemError) {
-        try Syscalls.makeDirectory(path, permissions: permissions.directories)
+        try FileMaker.makeTopic(path, in: PosixStorage.parent(of: path), permissions)
       } catch {
         // Another writer was faster; which of us goes on is the lock's to say.
         guard error.errno == Errno.exists else { throw error }
       }
       directory = Descriptor(try Syscalls.openDirectory(path))
     }
-    try self.init(path: path, directory: directory, permissions: permissions)
+    try self.init(
+      path: path, directory: directory, maker: FileMaker(path, directory, permissions))
   }
 
   /// Removes a directory of its own making, with all that is in it; what cannot be removed stays.
@@ -75,7 +86,7 @@ final class PosixStorage: TopicStorage {
   /// - Returns: the directory by its new name.
   func moved(to path: String) throws(SystemError) -> PosixStorage {
     try Syscalls.move(self.path, to: path)
-    return try PosixStorage(path: path, directory: directory, permissions: permissions)
+    return try PosixStorage(path: path, directory: directory, maker: maker)
   }
 
   /// Exchanges the names of this directory and another one. Durable after `syncParent`.
@@ -91,8 +102,8 @@ final class PosixStorage: TopicStorage {
       return try exchangedInTwoSteps(with: other)
     }
     return (
-      try PosixStorage(path: other.path, directory: directory, permissions: permissions),
-      try PosixStorage(path: path, permissions: permissions)
+      try PosixStorage(path: other.path, directory: directory, maker: maker),
+      try PosixStorage(path: path)
     )
   }
 
@@ -103,7 +114,7 @@ final class PosixStorage: TopicStorage {
     try Syscalls.move(other.path, to: aside)
     do throws(SystemError) {
       let moved = try moved(to: other.path)
-      return (moved, try PosixStorage(path: aside, permissions: permissions))
+      return (moved, try PosixStorage(path: aside))
     } catch {
       try Syscalls.move(aside, to: other.path)
       throw error
@@ -162,21 +173,19 @@ final class PosixStorage: TopicStorage {
   }
 
   func create(_ name: String) throws(SystemError) -> any StorageFile {
-    let file = Descriptor(
-      try Syscalls.createFile(
-        inDirectory: directory.number, name, exclusive: true, permissions: permissions.files))
-    DirectoryWatcher.shared.changed(in: identity)
+    let file = Descriptor(try maker.makeFile(name, inDirectory: directory.number))
+    watcher.changed(in: identity)
     return PosixFile(file, in: identity)
   }
 
   func remove(_ name: String) throws(SystemError) {
     try Syscalls.remove(inDirectory: directory.number, name)
-    DirectoryWatcher.shared.changed(in: identity)
+    watcher.changed(in: identity)
   }
 
   func rename(_ name: String, to new: String) throws(SystemError) {
     try Syscalls.renameFile(inDirectory: directory.number, name, to: new)
-    DirectoryWatcher.shared.changed(in: identity)
+    watcher.changed(in: identity)
   }
 
   func identity(of name: String) throws(SystemError) -> FileIdentity? {
@@ -198,33 +207,50 @@ final class PosixStorage: TopicStorage {
 
   func lock(_ name: String, creating: Bool) throws(SystemError) -> any StorageLock {
     for _ in 0..<Self.mostAttempts {
-      let file = Descriptor(
-        creating
-          ? try Syscalls.createFile(
-            inDirectory: directory.number, name, exclusive: false, permissions: permissions.files)
-          : try Syscalls.openFile(inDirectory: directory.number, name, writable: true))
+      guard let file = try openForLock(name, creating: creating) else { continue }
       try Syscalls.lock(file.number)
       // Between opening and locking, whoever held the lock may have removed the file.
       if try identity(of: name) == Syscalls.identity(of: file.number) {
         let lock = PosixLock(file, in: identity)
-        if name.hasSuffix(CursorName.lockSuffix) { LockNote.write(to: lock) }
+        if TopicLayout.isLock(name) {
+          narrow(file)
+          LockNote.write(to: lock)
+        }
         return lock
       }
     }
     throw SystemError(errno: Errno.again, call: "openat")
   }
 
-  func lock() throws(SystemError) -> any StorageLock {
-    let lock = try lock(TopicLayout.lockName, creating: true)
-    let note = Array("\(Syscalls.processID)\n".utf8)
+  /// Nil: another one made the file or removed it meanwhile.
+  private func openForLock(_ name: String, creating: Bool) throws(SystemError) -> Descriptor? {
     do throws(SystemError) {
-      try lock.file.truncate(to: 0)
-      // Safe: the array outlives the call.
-      _ = unsafe try lock.file.write(note.span.bytes, at: 0)
+      return Descriptor(
+        try Syscalls.openFile(inDirectory: directory.number, name, writable: true))
     } catch {
-      // The process id is for people; a full disk must not keep a writer from opening.
+      guard creating, error.errno == Errno.noEntry else { throw error }
     }
-    return lock
+    do throws(SystemError) {
+      return Descriptor(try maker.makeFile(name, inDirectory: directory.number))
+    } catch {
+      guard error.errno == Errno.exists else { throw error }
+      return nil
+    }
+  }
+
+  /// Takes permissions from a lock of an older version, which anybody could hold who could read it.
+  private func narrow(_ lock: Descriptor) {
+    do throws(SystemError) {
+      let bits = try Syscalls.ownership(of: lock.number).permissions
+      let narrowed = bits & FilePermissions.lock(from: bits)
+      if narrowed != bits { try Syscalls.setPermissions(lock.number, narrowed) }
+    } catch {
+      // Only its owner may. It is held, and serves as it is.
+    }
+  }
+
+  func lock() throws(SystemError) -> any StorageLock {
+    try lock(TopicLayout.lockName, creating: true)
   }
 
   func consumers(creating: Bool) throws(SystemError) -> any StorageDirectory {
@@ -233,8 +259,8 @@ final class PosixStorage: TopicStorage {
       try PosixStorage(
         path: path + "/" + name,
         directory: Descriptor(
-          try Syscalls.openDirectory(inDirectory: directory.number, name)),
-        permissions: permissions)
+          try Syscalls.openDirectory(inDirectory: directory.number, name)), maker: maker,
+        watcher: watcher)
     }
     do throws(SystemError) {
       return try open()
@@ -242,8 +268,7 @@ final class PosixStorage: TopicStorage {
       guard error.errno == Errno.noEntry, creating else { throw error }
     }
     do throws(SystemError) {
-      try Syscalls.makeDirectory(
-        inDirectory: directory.number, name, permissions: permissions.directories)
+      try maker.makeDirectory(name, inDirectory: directory.number)
     } catch {
       guard error.errno == Errno.exists else { throw error }
     }
@@ -251,31 +276,24 @@ final class PosixStorage: TopicStorage {
   }
 
   func watch(_ onChange: @escaping @Sendable () -> Void) throws(SystemError) -> any StorageWatch {
-    try DirectoryWatcher.shared.watch(directory.number, path: path, onChange)
+    try watcher.watch(directory.number, path: path, onChange)
   }
 
-  func lockHolder() -> Int32? {
-    var bytes = [UInt8](repeating: 0, count: 16)
-    do throws(SystemError) {
-      let file = try open(TopicLayout.lockName, writable: false)
-      let result: Result<Int, SystemError> = unsafe bytes.withUnsafeMutableBytes { target in
-        do throws(SystemError) {
-          return .success(unsafe try file.read(into: target, at: 0))
-        } catch {
-          return .failure(error)
-        }
-      }
-      let digits = bytes.prefix(try result.get()).prefix { $0 != UInt8(ascii: "\n") }
-      return Int32(String(decoding: digits, as: UTF8.self))
-    } catch {
-      // Only names the holder in a message that stands without it.
-      return nil
-    }
+  func lockState() -> LockState {
+    let process = lockHolder()
+    let file = try? Syscalls.openFile(
+      inDirectory: directory.number, TopicLayout.lockName, writable: false)
+    defer { if let file { Syscalls.closeFile(file) } }
+    return LockState(
+      process: process, isRunning: process.map { Syscalls.isRunning($0) },
+      isReadLock: file.map { Syscalls.isOnlyReadLocked($0) } ?? false)
   }
+
+  func lockHolder() -> Int32? { LockNote.process(in: TopicLayout.lockName, of: self) }
 }
 
 /// An open descriptor; closed with its last reference.
-private final class Descriptor: Sendable {
+final class Descriptor: Sendable {
   let number: Int32
   init(_ number: Int32) { self.number = number }
   deinit { Syscalls.closeFile(number) }

@@ -88,6 +88,9 @@ package protocol TopicStorage: StorageDirectory {
   /// The process that last took the writer's lock, for messages.
   func lockHolder() -> Int32?
 
+  /// What is known of who holds the writer's lock, for messages.
+  func lockState() -> LockState
+
   /// The directory of the consumers' cursors, made if need be and `creating`; else ENOENT. Its name
   /// is durable after `syncDirectory`.
   func consumers(creating: Bool) throws(SystemError) -> any StorageDirectory
@@ -98,6 +101,43 @@ package protocol TopicStorage: StorageDirectory {
 
 extension TopicStorage {
   package var mayBlock: Bool { true }
+
+  package func lockState() -> LockState {
+    LockState(process: lockHolder(), isRunning: nil, isReadLock: false)
+  }
+}
+
+/// What is known of who holds the writer's lock.
+package struct LockState: Sendable {
+  /// The process that last took it and wrote its number into it.
+  package var process: Int32?
+  /// Whether that process is running. Nil if nothing tells.
+  package var isRunning: Bool?
+  /// Whether only read locks are in the way, which no writer takes.
+  package var isReadLock: Bool
+
+  /// The sentence that a writer which finds the lock held throws.
+  ///
+  /// - Parameter what: is locked, as in "the topic".
+  func sentence(_ what: StaticString) -> String {
+    if isReadLock {
+      return
+        "a program holds a read lock on the file lock of \(what), which no writer does: find it"
+        + " (fuser or lsof), end it, and take the permission to read that file from others"
+    }
+    guard isRunning == false, let process else {
+      let number = process.map {
+        " (process \($0)\(isRunning == true ? ", which is running" : ""))"
+      }
+      return
+        "another writer\(number ?? "") has \(what) open: one writes at a time; close it, or wait"
+        + " for it"
+    }
+    return
+      "another process has \(what) open: one writes at a time. The file names process \(process),"
+      + " which is not running here: a child that it left, or a process of another container,"
+      + " holds the lock (fuser or lsof find it)"
+  }
 }
 
 /// A file of a topic. Closed when the last reference goes.
@@ -159,8 +199,13 @@ package protocol StorageWatch: AnyObject, Sendable {
   /// Somebody is about to wait for a change. A writer that holds back what it was given until
   /// somebody looks hands it over now, or else with the next record.
   func expectChange()
+
+  /// Why the system reports no changes. Nil if it does. The watch then only reports, a few times a
+  /// second, that there may have been some.
+  var refusal: SystemError? { get }
 }
 
 extension StorageWatch {
   package func expectChange() {}
+  package var refusal: SystemError? { nil }
 }

@@ -287,6 +287,86 @@ enum Syscalls {
     return FileIdentity(named)
   }
 
+  // MARK: Owners and permissions
+
+  /// Who owns a file or a directory, and its permission bits.
+  struct Ownership: Equatable {
+    var user: UInt32
+    var group: UInt32
+    var permissions: UInt16
+
+    fileprivate init(_ status: stat) {
+      user = status.st_uid
+      group = status.st_gid
+      permissions = UInt16(truncatingIfNeeded: status.st_mode & 0o777)
+    }
+  }
+
+  static func ownership(of descriptor: Int32) throws(SystemError) -> Ownership {
+    Ownership(try status(descriptor))
+  }
+
+  /// That of what a path leads to from a directory, links followed. Nil if there is nothing.
+  static func ownership(
+    inDirectory descriptor: Int32, _ path: String
+  ) throws(SystemError) -> Ownership? {
+    try checkPath(path, "fstatat")
+    var named = stat()
+    do throws(SystemError) {
+      _ = try check("fstatat") { unsafe fstatat(descriptor, path, &named, 0) }
+    } catch {
+      guard error.errno == ENOENT else { throw error }
+      return nil
+    }
+    return Ownership(named)
+  }
+
+  /// The user and the group that this process makes files as.
+  static var user: UInt32 { geteuid() }
+  static var group: UInt32 { getegid() }
+
+  static func setOwner(
+    _ descriptor: Int32, user: UInt32, group: UInt32
+  ) throws(SystemError) {
+    _ = try check("fchown") { fchown(descriptor, user, group) }
+  }
+
+  /// Sets the permission bits, whatever the umask.
+  static func setPermissions(_ descriptor: Int32, _ bits: UInt16) throws(SystemError) {
+    _ = try check("fchmod") { fchmod(descriptor, mode_t(bits)) }
+  }
+
+  /// Makes a file that has no name yet in a directory; see `giveName`. ENOTSUP: the system or the
+  /// file system has no such thing.
+  static func makeUnnamedFile(
+    inDirectory descriptor: Int32, permissions: UInt16
+  ) throws(SystemError) -> Int32 {
+    #if canImport(Darwin)
+      throw SystemError(errno: ENOTSUP, call: "openat")
+    #else
+      do throws(SystemError) {
+        return try makeDescriptor("openat") {
+          unsafe openat(
+            descriptor, ".", O_RDWR | O_CLOEXEC | DISKQUEUE_O_TMPFILE, mode_t(permissions))
+        }
+      } catch {
+        // Kernels and file systems that do not know the flag.
+        let isUnknown = [EISDIR, EINVAL, ENOENT].contains(error.errno)
+        throw isUnknown ? SystemError(errno: ENOTSUP, call: error.call) : error
+      }
+    #endif
+  }
+
+  /// Gives a file without a name a name that must be free (EEXIST). ENOENT if there is no /proc.
+  static func giveName(
+    _ file: Int32, inDirectory descriptor: Int32, _ name: String
+  ) throws(SystemError) {
+    try checkPath(name, "linkat")
+    _ = try check("linkat") {
+      unsafe linkat(AT_FDCWD, "/proc/self/fd/\(file)", descriptor, name, AT_SYMLINK_FOLLOW)
+    }
+  }
+
   static func size(_ descriptor: Int32) throws(SystemError) -> UInt64 {
     UInt64(max(0, try status(descriptor).st_size))
   }
@@ -387,6 +467,20 @@ enum Syscalls {
     #else
       // A lock that is held can be given up.
       try? setLock(descriptor, Int16(F_UNLCK))
+    #endif
+  }
+
+  /// Whether nothing but read locks keeps this process from the write lock. False if the system cannot
+  /// tell.
+  static func isOnlyReadLocked(_ descriptor: Int32) -> Bool {
+    #if canImport(Darwin)
+      return false
+    #else
+      var request = flock()
+      request.l_type = Int16(F_WRLCK)
+      request.l_whence = Int16(SEEK_SET)
+      let result = unsafe fcntl(descriptor, DISKQUEUE_F_OFD_GETLK, &request)
+      return result == 0 && request.l_type == Int16(F_RDLCK)
     #endif
   }
 
@@ -518,6 +612,13 @@ enum Syscalls {
   #endif
 
   // MARK: Clock, process, threads
+
+  /// The working directory's path. Nil if it was removed.
+  static func workingDirectory() -> String? {
+    guard let path = unsafe getcwd(nil, 0) else { return nil }
+    defer { unsafe free(path) }
+    return unsafe String(cString: path)
+  }
 
   static var processID: Int32 { getpid() }
 

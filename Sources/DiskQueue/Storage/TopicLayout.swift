@@ -10,6 +10,11 @@ package enum TopicLayout {
   /// Says that the directory holds the shards of a topic, and how many.
   package static let shardsName = "shards"
 
+  /// Whether a name is that of a file that serves as a lock alone: the writer's or a consumer's.
+  package static func isLock(_ name: String) -> Bool {
+    name == lockName || name.hasSuffix(CursorName.lockSuffix)
+  }
+
   /// Whether a name in a directory says nothing of what the directory is for. Volumes have a
   /// `lost+found` in their root. Names that begin with a dot belong to tools: `.gitkeep`, `.nfs…`,
   /// `.snapshot`.
@@ -26,5 +31,14 @@ package struct FilePermissions: Sendable {
   package init(directories: UInt16 = 0o700, files: UInt16 = 0o600) {
     self.directories = directories
     self.files = files
+  }
+
+  /// The bits of a lock's file, from those of the files that it guards: a class of users that may not
+  /// write gets none. To read a file is enough to hold a read lock on it, which keeps the write lock
+  /// of its rightful holder away.
+  package static func lock(from files: UInt16) -> UInt16 {
+    var bits: UInt16 = 0o600
+    for other: UInt16 in [0o060, 0o006] where files & other & 0o222 != 0 { bits |= other }
+    return bits
   }
 }

@@ -91,7 +91,10 @@ struct ReadCommand: ParsableCommand {
     var reader = try QueueReader(
       topic: topic, from: from?.position ?? .earliest, options: options,
       onLoss: damage == .skip ? { losses.tell($0) } : nil)
-    if let stop { stop.onStop(try reader.makeWaitEnder()) }
+    if let stop {
+      stop.onStop(try reader.makeWaitEnder())
+      if let reason = reader.pollingReason() { Messages.say(reason) }
+    }
     var output = Output(placesAreText: jsonOptions.jsonStrings)
     defer { progress.clear() }
     do throws(QueueError) {

@@ -37,6 +37,7 @@ struct Consuming: Sendable {
   let stop: StopSignals
 
   func run() async throws -> Ending {
+    if follows, let reason = try consumer.beginWatching() { Messages.say(reason) }
     let losses = Losses(of: path, ProgressBar(total: 0))
     var output = Output(placesAreText: jsonStrings)
     var left = limit

@@ -1,0 +1,227 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Synchronization
+
+/// Makes the files and directories of a topic on disk: everything that is new in one comes from here.
+///
+/// What is made in an existing topic takes after it, whichever user and umask make it:
+///
+/// - A file has the permission bits of the newest slab, and a lock those of `FilePermissions.lock`.
+/// - A directory has the permission bits of the topic's directory.
+/// - If root makes it, it belongs to the owner and the group of the topic's directory.
+///
+/// Otherwise one command that root runs would lock the user of a service out of its own topic. A new
+/// topic has the permissions that its options say, less the umask. A new shard takes after the
+/// directory of the shards, and a new topic `NAME.dead` after the topic `NAME` beside it.
+///
+/// Order, if that differs from what the system gives a new file: make a file without a name; set its
+/// owner, and then its permissions; give it its name. A directory is made under a name that begins
+/// with a dot, and renamed. So no crash leaves under a topic's names what its user cannot open. On a
+/// file system without such files, or without /proc, a file gets its name first.
+final class FileMaker: Sendable {
+  /// The topic's.
+  private let directory: Descriptor
+  private let permissions: FilePermissions
+  /// From the topic's directory, what a topic without a slab takes after.
+  private let model: String?
+  /// The name of the newest slab, as far as this writer made it or has looked.
+  private let newest = Mutex<String?>(nil)
+
+  /// - Parameters:
+  ///   - path: the topic's, of which the last name counts.
+  ///   - permissions: of what is made in a new topic.
+  init(_ path: String, _ directory: Descriptor, _ permissions: FilePermissions) {
+    self.directory = directory
+    self.permissions = permissions
+    model = Self.model(ofTopic: Self.lastName(of: path)).map { "../" + $0 }
+  }
+
+  /// What a new file or directory is to be like.
+  private struct Likeness {
+    /// Set whatever the umask is. Nil: those asked for, less the umask.
+    var permissions: UInt16?
+    /// Nil: the user and the group that the system gives it.
+    var owner: Syscalls.Ownership?
+
+    /// Whether it is what the system gives a new file of this process anyway.
+    var isPlain: Bool { owner == nil && (permissions ?? 0) & 0o077 == 0 }
+
+    /// Of one that belongs where `directory` does.
+    init(permissions: UInt16?, in directory: Syscalls.Ownership) {
+      self.permissions = permissions
+      let isOurs = directory.user == Syscalls.user && directory.group == Syscalls.group
+      owner = Syscalls.user == 0 && !isOurs ? directory : nil
+    }
+
+    func apply(to descriptor: Int32) throws(SystemError) {
+      if let owner { try Syscalls.setOwner(descriptor, user: owner.user, group: owner.group) }
+      if let permissions { try Syscalls.setPermissions(descriptor, permissions) }
+    }
+  }
+
+  // MARK: Files
+
+  /// Makes an empty file that must not exist yet (EEXIST), in the topic or in a directory of it.
+  func makeFile(_ name: String, inDirectory place: Int32) throws(SystemError) -> Int32 {
+    let inherited = try modelPermissions()
+    let isLock = TopicLayout.isLock(name)
+    func fitted(_ bits: UInt16) -> UInt16 { isLock ? FilePermissions.lock(from: bits) : bits }
+    let likeness = Likeness(
+      permissions: inherited.map(fitted), in: try Syscalls.ownership(of: directory.number))
+    let bits = likeness.permissions ?? fitted(permissions.files)
+    let file =
+      likeness.isPlain
+      ? try Syscalls.createFile(
+        inDirectory: place, name, exclusive: true, permissions: bits)
+      : try Self.make(name, inDirectory: place, bits, likeness)
+    if SlabName.parse(name) != nil { newest.withLock { $0 = name } }
+    return file
+  }
+
+  private static func make(
+    _ name: String, inDirectory place: Int32, _ bits: UInt16, _ likeness: Likeness
+  ) throws(SystemError) -> Int32 {
+    do throws(SystemError) {
+      let file = try Syscalls.makeUnnamedFile(inDirectory: place, permissions: bits)
+      do throws(SystemError) {
+        try likeness.apply(to: file)
+        try Syscalls.giveName(file, inDirectory: place, name)
+        return file
+      } catch {
+        Syscalls.closeFile(file)
+        throw error
+      }
+    } catch {
+      // No such files here, or no /proc.
+      guard [Errno.notSupported, Errno.noEntry].contains(error.errno) else { throw error }
+    }
+    let file = try Syscalls.createFile(
+      inDirectory: place, name, exclusive: true, permissions: bits)
+    do throws(SystemError) {
+      try likeness.apply(to: file)
+      return file
+    } catch {
+      Syscalls.closeFile(file)
+      try Syscalls.remove(inDirectory: place, name)
+      throw error
+    }
+  }
+
+  /// The permissions of the newest slab, or of what a topic without slabs takes after. Nil: nothing
+  /// tells.
+  private func modelPermissions() throws(SystemError) -> UInt16? {
+    if let name = newest.withLock({ $0 }), let bits = try filePermissions(name) { return bits }
+    if let name = try Self.newestSlab(in: directory.number) {
+      newest.withLock { $0 = name }
+      if let bits = try filePermissions(name) { return bits }
+    }
+    if let bits = try filePermissions(TopicLayout.shardsName) { return bits }
+    // Beside the topic nothing need be there, or be for this user: the options say the rest.
+    guard let model, let place = Self.modelTopic(model, in: directory.number) else { return nil }
+    return place.files
+  }
+
+  private func filePermissions(_ path: String) throws(SystemError) -> UInt16? {
+    try Syscalls.ownership(inDirectory: directory.number, path)?.permissions
+  }
+
+  /// What there is to take after in a directory: nil if it holds no topic, and no shards.
+  private static func modelTopic(
+    _ path: String, in directory: Int32
+  ) -> (files: UInt16, directory: Syscalls.Ownership)? {
+    do throws(SystemError) {
+      let place = Descriptor(try Syscalls.openDirectory(inDirectory: directory, path))
+      let names = [TopicLayout.shardsName, try newestSlab(in: place.number)].compactMap { $0 }
+      for name in names {
+        guard let file = try Syscalls.ownership(inDirectory: place.number, name) else { continue }
+        return (file.permissions, try Syscalls.ownership(of: place.number))
+      }
+    } catch {
+      // It is not there, no directory, or not for this user: nothing is taken after it.
+    }
+    return nil
+  }
+
+  private static func newestSlab(in place: Int32) throws(SystemError) -> String? {
+    var newest: String?
+    try Syscalls.forEachName(inDirectory: place) { name in
+      // Names of one length: their order is that of their numbers.
+      if SlabName.parse(name) != nil, name > newest ?? "" { newest = name }
+    }
+    return newest
+  }
+
+  // MARK: Directories
+
+  /// Makes a directory in the topic's, like that. EEXIST: there is one.
+  func makeDirectory(_ name: String, inDirectory place: Int32) throws(SystemError) {
+    let topic = try Syscalls.ownership(of: directory.number)
+    try Self.makeDirectory(
+      name, inDirectory: place, Likeness(permissions: topic.permissions, in: topic),
+      topic.permissions)
+  }
+
+  /// Makes a topic's directory. EEXIST: there is one.
+  ///
+  /// - Parameter parent: the path of the directory that it is made in.
+  static func makeTopic(
+    _ path: String, in parent: String, _ permissions: FilePermissions
+  ) throws(SystemError) {
+    let name = lastName(of: path)
+    if let model = model(ofTopic: name) {
+      let place = Descriptor(try Syscalls.openAncestor(parent))
+      if let found = modelTopic(model, in: place.number)?.directory {
+        return try makeDirectory(
+          name, inDirectory: place.number,
+          Likeness(permissions: found.permissions, in: found), found.permissions)
+      }
+    }
+    try Syscalls.makeDirectory(path, permissions: permissions.directories)
+  }
+
+  private static func makeDirectory(
+    _ name: String, inDirectory place: Int32, _ likeness: Likeness, _ bits: UInt16
+  ) throws(SystemError) {
+    guard !likeness.isPlain else {
+      return try Syscalls.makeDirectory(inDirectory: place, name, permissions: bits)
+    }
+    let unfinished = "." + name + ".new"
+    do throws(SystemError) {
+      try Syscalls.makeDirectory(inDirectory: place, unfinished, permissions: 0o700)
+    } catch {
+      // A crash has left it, or another process is at it as well: it comes to the same.
+      guard error.errno == Errno.exists else { throw error }
+    }
+    do throws(SystemError) {
+      let made = Descriptor(try Syscalls.openDirectory(inDirectory: place, unfinished))
+      try likeness.apply(to: made.number)
+      try Syscalls.renameFile(inDirectory: place, unfinished, to: name)
+    } catch {
+      // The other process was faster.
+      guard error.errno != Errno.noEntry else {
+        throw SystemError(errno: Errno.exists, call: "mkdirat")
+      }
+      do throws(SystemError) {
+        try Syscalls.removeDirectory(inDirectory: place, unfinished)
+      } catch {
+        // It is empty and has a neutral name: it is no harm.
+      }
+      throw error
+    }
+  }
+
+  // MARK: Names
+
+  private static func lastName(of path: String) -> String {
+    String(path.split(separator: "/").last ?? "")
+  }
+
+  /// What a new topic of this name takes after, from the directory that holds it, if it is there.
+  private static func model(ofTopic name: String) -> String? {
+    if ShardName.parse(name) != nil { return "." }
+    let suffix = ".dead"
+    guard name.hasSuffix(suffix), name.utf8.count > suffix.utf8.count else { return nil }
+    return String(name.dropLast(suffix.count))
+  }
+}
