@@ -10,6 +10,15 @@ extension QueueWriter {
     /// default: few files, and still a grain that cleaning can give back on a small device.
     public var slabSize: ByteCount = .mebibytes(64)
 
+    /// A slab that holds a record and is older than this is left for a new one, at the next append or
+    /// by the writer's own thread. So an age in ``Retention`` also reaches a topic that never fills a
+    /// slab: a slab is removed as a whole, once all of it is old. nil by default: a slab is left only
+    /// when it is full.
+    ///
+    /// Above 0. The age counts from the slab's first record. If the slab was found at opening, it counts
+    /// from the slab's making, by the wall clock.
+    public var slabAge: Duration?
+
     /// A larger payload is refused before anything is written. 0 bytes to 4 GiB less 17 bytes;
     /// 16 MiB by default, as the reader's.
     public var maximumPayload: ByteCount = .bytes(Int64(Limits.defaultMaximumPayload))
@@ -142,9 +151,16 @@ extension QueueWriter {
       case dropOldestAcknowledged
     }
 
+    /// Whether there is any bound on what the topic holds.
+    var isBounded: Bool { maximumBytes != nil || maximumRecords != nil }
+
     /// - Throws: `invalidOption`, with the bounds.
     public func validate() throws(QueueError) {
       try Limits.check(slabSize, Limits.slabSize, "slabSize")
+      guard slabAge ?? .seconds(1) > .zero else {
+        throw .invalidOption(
+          "slabAge is \(slabAge ?? .zero), and must be above 0: say nil to leave only full slabs")
+      }
       try Limits.check(maximumPayload, Limits.maximumPayload, "maximumPayload")
       try Limits.check(bufferSize, Limits.bufferSize, "bufferSize")
       try flushEvery.validate("flushEvery")

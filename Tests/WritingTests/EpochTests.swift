@@ -92,6 +92,81 @@ struct EpochTests {
     #expect(number > 10 && number < 200)
   }
 
+  @Test("an epoch's slab that can neither be finished nor removed is passed over")
+  func unfinishedSlab() throws {
+    // Room for so many bytes of its beginning: none, part of the header, the header, part of the mark.
+    for room in [0, 1, 79, 80, 100, 127] {
+      for hidden in [true, false] {
+        let storage = topic(epoch: 0, room: 300)
+        let writer = try open(storage)
+        var records: [NaiveRecord] = []
+        func append(_ number: UInt64, length: Int) throws {
+          let payload = SmallTopic.payload(number, length: length)
+          let address = try writer.append(payload).rawValue
+          records.append(NaiveRecord(address, ordinal: 501 + number, payload: payload))
+        }
+        // What is left of the epoch is no room for another slab in it.
+        try append(0, length: 180)
+        try writer.flush()
+        let next = UInt64(1) << 40
+        storage.setCapacity(storage.used + room)
+        storage.setFault(
+          SimulatedStorage.Fault(.fail(Errno.io), at: 1) { $0 == .remove(SlabName.string(next)) })
+        #expect(queueError { try append(1, length: 280) }?.code == .noSpace)
+        #expect(storage.hits == 1 && storage.slabs[next]?.count == room)
+        storage.setFault(nil)
+        storage.setCapacity(nil)
+        // What the slab states would hide a record before it, so even a short one goes behind it.
+        try append(1, length: hidden ? 280 : 3)
+        try append(2, length: 40)
+        if hidden { try writer.sync() } else { try writer.close() }
+        #expect(storage.slabs.keys.max() == 2 << 40)
+        #expect(records.dropFirst().allSatisfy { $0.address >> 40 == 2 })
+        if hidden { try writer.close() }
+        let pass = EnginePass(Topic(storage: storage))
+        #expect(Array(pass.records.dropFirst()) == records, "room \(room)")
+        #expect(pass.losses.isEmpty)
+        #expect(pass.difference(from: naiveRead(slabs: storage.slabs)) == nil)
+        #expect(try open(storage).recovery.wasClean)
+      }
+    }
+  }
+
+  @Test("a file that has the next epoch's name costs that epoch, and no record")
+  func takenName() throws {
+    let storage = topic(epoch: 0, room: 200)
+    let writer = try open(storage)
+    storage.replace(slab: 1 << 40, with: [1, 2, 3])
+    storage.replace(slab: 7 << 40, with: [])
+    let address = try writer.append([UInt8](repeating: 9, count: 300)).rawValue
+    #expect(address >> 40 == 8)
+    try writer.close()
+    let pass = EnginePass(Topic(storage: storage))
+    #expect(pass.records.map(\.ordinal) == [500, 501])
+    #expect(pass.losses.isEmpty)
+    #expect(storage.slabs[1 << 40] == [1, 2, 3])
+  }
+
+  @Test("a removed slab does not come back with a power cut and hide what was synced since")
+  func removedAndBack() throws {
+    for seed in UInt64(1)...40 {
+      let storage = topic(epoch: 0, room: 400)
+      let writer = try open(storage)
+      try writer.append([UInt8](repeating: 2, count: 300))
+      try writer.flush()
+      storage.setCapacity(storage.used + 100)
+      #expect(
+        queueError { try writer.append([UInt8](repeating: 1, count: 380)) }?.code == .noSpace)
+      storage.setCapacity(nil)
+      #expect(storage.slabs[1 << 40] == nil)
+      let address = try writer.append("synced").rawValue
+      try writer.sync()
+      var random = SeededGenerator(seed: seed)
+      let after = storage.powerCut(using: &random)
+      #expect(EnginePass(Topic(storage: after)).records.map(\.address).contains(address))
+    }
+  }
+
   @Test("G14: behind the last epoch there is none: an error says so, and reading goes on")
   func exhausted() throws {
     let last: UInt64 = 1 << 24 - 1

@@ -247,6 +247,8 @@ final class ChannelCleaner: Sendable {
   private let writer: WriterCore
   /// Below it there is nothing to be removed yet.
   private let nextBase = Mutex<UInt64>(0)
+  /// Held while slabs are removed; the slabs as they were listed last.
+  private let listed = Mutex<SlabFront?>(nil)
 
   init(_ writer: WriterCore) { self.writer = writer }
 
@@ -260,7 +262,9 @@ final class ChannelCleaner: Sendable {
   /// As `clean`, and looks whatever the channel's own cursor was before.
   func cleanNow(upTo position: UInt64) throws(QueueError) {
     do throws(QueueError) {
-      let next = try removeAcknowledged(upTo: position)
+      let next = try listed.withLock { listed throws(QueueError) in
+        try removeAcknowledged(&listed, upTo: position)
+      }
       nextBase.withLock { $0 = next ?? position }
     } catch {
       if error.isFinal {
@@ -271,19 +275,42 @@ final class ChannelCleaner: Sendable {
     }
   }
 
-  /// Returns the base of what is the second slab then, if there is one.
-  private func removeAcknowledged(upTo position: UInt64) throws(QueueError) -> UInt64? {
+  /// Returns the base of what is the second slab then, if there is one. One listing serves until it
+  /// ends: its last slabs are looked at again.
+  private func removeAcknowledged(
+    _ listed: inout SlabFront?, upTo position: UInt64
+  ) throws(QueueError) -> UInt64? {
     let storage = writer.storage
-    var front = try SlabFront(of: storage)
-    let holds = try ConsumerHolds(of: front, in: storage)
     let synced = max(position, writer.updateTail { $0.synced })
     var hasRemoved = false
-    while front.obstacle(synced: synced, holds: holds) == nil {
-      // Where it is gone, another cleaner was faster, and goes no further than it knows of.
-      if case .kept = try front.removeFirst(of: storage, synced: synced) { break }
-      hasRemoved = true
+    // Taken out, so that it is changed in place; after an error the next look lists.
+    var front = listed.take()
+    for _ in 0..<Self.mostListings {
+      let isFresh = front.map { $0.slabs.count < 3 || $0.isOutdated } ?? true
+      var slabs: SlabFront
+      if !isFresh, let listed = front.take() {
+        slabs = listed
+        try slabs.dropRemoved(from: storage)
+      } else {
+        slabs = try SlabFront(of: storage)
+      }
+      let holds = try ConsumerHolds(of: slabs, in: storage)
+      var outcome: SlabRemoval.Outcome?
+      while slabs.obstacle(synced: synced, holds: holds) == nil {
+        outcome = try slabs.removeFirst(of: storage, synced: synced)
+        // Where it is gone, another cleaner was faster, and goes no further than it knows of.
+        if case .kept = outcome { break }
+        hasRemoved = true
+      }
+      if outcome == .kept(.changed) { continue }
+      front = slabs
+      if isFresh || slabs.slabs.count >= 3 { break }
     }
     if hasRemoved { try SlabRemoval.syncDirectory(of: storage) }
-    return front.slabs.dropFirst().first?.base
+    listed = front
+    return front?.slabs.dropFirst().first?.base
   }
+
+  /// Slabs that change between a listing and a removal, this often, are no cleaner's work.
+  private static let mostListings = 100
 }

@@ -108,17 +108,47 @@ extension WriterCore {
   /// Counts the other slabs anew, and returns what is still lacking.
   private func recount(forPayload payload: Int) throws(QueueError) -> UInt64 {
     // Not while another one removes, and counts what it removed.
-    try makingRoom.withLock { _ throws(QueueError) in try recountAlone(forPayload: payload) }
+    try makingRoom.withLock { listed throws(QueueError) in
+      try recountAlone(&listed, forPayload: payload)
+    }
   }
 
-  private func recountAlone(forPayload payload: Int) throws(QueueError) -> UInt64 {
+  /// Sees which slabs there are: by the listing that is kept and what came since, or by a new one.
+  ///
+  /// - Parameter isFresh: whether to list in any case.
+  private func lookAtSlabs(
+    _ listed: inout SlabFront?, isFresh: Bool = false
+  ) throws(QueueError) -> SlabFront {
+    // Taken out, so that it is changed in place; after an error the next look lists.
+    if var front = listed.take(), !isFresh, !front.isOutdated {
+      let rolls = updateTail { $0.takeRolls() }
+      if rolls.allSatisfy({ front.add($0) }) {
+        try front.dropRemoved(from: storage)
+        return front
+      }
+    }
     while true {
-      let base = updateTail { $0.slab.base }
-      let front = try SlabFront(of: storage)
-      let bytes = front.bytes(before: base)
+      let base = updateTail { tail in
+        _ = tail.takeRolls()
+        return tail.slab.base
+      }
+      var front = try SlabFront(of: storage)
+      guard updateTail({ $0.rolls.isEmpty }) else { continue }
+      front.endAtSlab(base)
+      return front
+    }
+  }
+
+  private func recountAlone(
+    _ listed: inout SlabFront?, forPayload payload: Int
+  ) throws(QueueError) -> UInt64 {
+    while true {
+      let front = try lookAtSlabs(&listed)
+      let bytes = front.bytes
       let first = policies.boundsRecords ? try front.firstOrdinal(in: storage) : nil
+      listed = front
       let shortage = updateTail { tail -> UInt64? in
-        guard tail.slab.base == base else { return nil }
+        guard tail.rolls.isEmpty else { return nil }
         tail.otherBytes = bytes
         if let first { tail.firstOrdinal = first }
         tail.settlePlainEnd()
@@ -130,13 +160,6 @@ extension WriterCore {
 
   // MARK: Dropping the oldest
 
-  private var dropsOldest: Bool {
-    switch policies.whenFull {
-    case .dropOldest, .dropOldestAcknowledged: true
-    case .fail, .wait: false
-    }
-  }
-
   /// Runs what writes. On a full disk, where the policy is to drop the oldest, makes room and runs
   /// it once more.
   func withRoomOnDisk<R: Sendable>(
@@ -145,7 +168,7 @@ extension WriterCore {
     do throws(QueueError) {
       return try body()
     } catch {
-      guard error.code == .noSpace, dropsOldest else { throw error }
+      guard error.code == .noSpace, policies.dropsOldest else { throw error }
       // Counted by what is removed: the file system may keep the room while readers hold a slab.
       let waiting = updateTail { $0.buffer.count }
       let needed = UInt64(waiting + payload) + LogTail.mostOverhead + Self.blockSize
@@ -165,49 +188,76 @@ extension WriterCore {
   private func dropOldest(
     until lacking: (_ removedBytes: UInt64) -> UInt64
   ) throws(QueueError) {
-    try makingRoom.withLock { _ throws(QueueError) in
+    try makingRoom.withLock { listed throws(QueueError) in
+      guard lacking(0) > 0 else { return }
+      var front = try lookAtSlabs(&listed)
       var removed: UInt64 = 0
-      var left = lacking(removed)
-      guard left > 0 else { return }
-      var front = try SlabFront(of: storage)
-      var holds = try consumersThatHold(front)
-      let current = updateTail { $0.slab.base }
-      let droppable = front.slabs.prefix { $0.base < current && holds.allow($0) }
-      let most = droppable.reduce(0 as UInt64) { $0.addingSaturating($1.bytes) }
-      guard most >= left else { throw nothingToDrop(holds) }
-      for slab in droppable where left > 0 {
-        try prove(front)
-        holds = try consumersThatHold(front)
-        guard holds.allow(slab) else { throw nothingToDrop(holds) }
-        let records = events == nil ? nil : front.recordsOfFirst(in: storage)
-        let outcome: SlabRemoval.Outcome
-        do throws(QueueError) {
-          outcome = try front.removeFirst(of: storage, synced: updateTail { $0.synced })
-        } catch {
-          if error.isFinal { end(error) }
-          throw error
-        }
-        if case .kept = outcome { throw nothingToDrop(holds) }
-        if case .removed(let bytes) = outcome {
-          removed = removed.addingSaturating(bytes)
-          events?.note(
-            .dropped(
-              slab: Address(rawValue: slab.base), records: records,
-              bytes: .bytes(Int64(clamping: bytes))))
-        }
-        updateTail { tail in
-          tail.otherBytes -= min(tail.otherBytes, slab.bytes)
-          if case .removed(let bytes) = outcome {
-            tail.tally.droppedSlabs &+= 1
-            tail.tally.droppedBytes &+= bytes
-          }
-        }
-        if policies.boundsRecords, let first = try front.firstOrdinal(in: storage) {
-          updateTail { $0.firstOrdinal = first }
-        }
-        left = lacking(removed)
+      var listings = 0
+      while try !drop(from: &front, removed: &removed, until: lacking) {
+        listings += 1
+        guard listings < Self.mostListings else { throw .slabsChange(path: storage.path) }
+        front = try lookAtSlabs(&listed, isFresh: true)
       }
+      listed = front
     }
+  }
+
+  /// Slabs that change between a listing and a removal, this often, are no cleaner's work.
+  private static let mostListings = 100
+
+  /// As `dropOldest`, by one listing. False: what is there is not what was listed.
+  private func drop(
+    from front: inout SlabFront, removed: inout UInt64,
+    until lacking: (_ removedBytes: UInt64) -> UInt64
+  ) throws(QueueError) -> Bool {
+    var left = lacking(removed)
+    var droppable = try whatMayGo(front)
+    let current = updateTail { $0.slab.base }
+    var most: UInt64 = 0
+    for slab in front.slabs {
+      guard most < left, slab.base < current, droppable.allow(slab) else { break }
+      most = most.addingSaturating(slab.bytes)
+    }
+    guard most >= left else { throw nothingToDrop(droppable) }
+    while left > 0 {
+      try prove(front)
+      droppable = try whatMayGo(front)
+      guard let slab = front.slabs.first, slab.base < current, droppable.allow(slab) else {
+        throw nothingToDrop(droppable)
+      }
+      let records = events == nil ? nil : front.recordsOfFirst(in: storage)
+      let outcome: SlabRemoval.Outcome
+      do throws(QueueError) {
+        outcome = try front.removeFirst(of: storage, synced: updateTail { $0.synced })
+      } catch {
+        if error.isFinal { end(error) }
+        throw error
+      }
+      if outcome == .kept(.changed) { return false }
+      if case .kept = outcome { throw nothingToDrop(droppable) }
+      if case .removed(let bytes) = outcome {
+        removed = removed.addingSaturating(bytes)
+        note(DroppedSlab(base: slab.base, records: records, bytes: bytes))
+      }
+      updateTail { $0.otherBytes -= min($0.otherBytes, slab.bytes) }
+      if policies.boundsRecords, let first = try front.firstOrdinal(in: storage) {
+        updateTail { $0.firstOrdinal = first }
+      }
+      left = lacking(removed)
+    }
+    return true
+  }
+
+  /// Counts and reports a slab that was dropped.
+  func note(_ slab: DroppedSlab) {
+    updateTail { tail in
+      tail.tally.droppedSlabs &+= 1
+      tail.tally.droppedBytes &+= slab.bytes
+    }
+    events?.note(
+      .dropped(
+        slab: Address(rawValue: slab.base), records: slab.records,
+        bytes: .bytes(Int64(clamping: slab.bytes))))
   }
 
   /// The first slab goes only when the beginning of the one behind it is known to be durable.
@@ -222,25 +272,10 @@ extension WriterCore {
     try sync(upTo: next + 1)
   }
 
-  /// What the policy lets go.
-  private enum Holds {
-    case nothing
-    case consumers(ConsumerHolds)
-
-    func allow(_ slab: SlabFront.Slab) -> Bool {
-      switch self {
-      case .nothing: true
-      // Without a consumer, nothing was acknowledged.
-      case .consumers(let holds):
-        holds.consumers > 0 && holds.hold(below: slab.contentEnd) == nil
-      }
-    }
-  }
-
-  private func consumersThatHold(_ front: SlabFront) throws(QueueError) -> Holds {
-    guard case .dropOldestAcknowledged = policies.whenFull else { return .nothing }
+  /// What the policy lets go now.
+  private func whatMayGo(_ front: SlabFront) throws(QueueError) -> Droppable {
     do throws(QueueError) {
-      return .consumers(try ConsumerHolds(of: front, in: storage))
+      return try Droppable.by(policies.whenFull, of: storage, front) ?? .all
     } catch {
       // To believe a cursor the topic's directory may have to be synced, whose failure is told once.
       if error.isFinal { end(error) }
@@ -248,11 +283,11 @@ extension WriterCore {
     }
   }
 
-  private func nothingToDrop(_ holds: Holds) -> QueueError {
+  private func nothingToDrop(_ droppable: Droppable) -> QueueError {
     let why =
-      switch holds {
-      case .nothing: "the slabs before the last one are not enough"
-      case .consumers(let holds):
+      switch droppable {
+      case .all: "the slabs before the last one are not enough"
+      case .acknowledged(let holds):
         holds.lowest.map { "consumer \($0.consumer) has not acknowledged enough" }
           ?? "no consumer has acknowledged anything"
       }

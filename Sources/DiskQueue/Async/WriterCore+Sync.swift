@@ -193,11 +193,38 @@ extension WriterCore {
   enum Timed: Sendable {
     case flush
     case sync
+    case leaveOldSlab
+  }
+
+  /// Lets the age of a slab run on that was found with records in it: it counts from the slab's
+  /// making, if both the clock then and the clock now knew the time, and else from now.
+  func startSlabAge(_ start: LogTail.Start) {
+    guard policies.slabAge != .max, start.slabHasRecord else { return }
+    let now = environment.now()
+    var age: UInt64 = 0
+    if let stamp = start.slabStamp, Stamp.isKnown(stamp), stamp <= now { age = now - stamp }
+    let rest = policies.slabAge - min(age, policies.slabAge)
+    let deadline = environment.monotonic().addingSaturating(rest)
+    updateTail { tail in
+      tail.slabIsOldAt = deadline
+      tail.leavingIsTimed = true
+      // The first append looks.
+      tail.plainEnd = 0
+    }
+    self.start(.leaveOldSlab)
   }
 
   /// Lets the time begin to run.
   func start(_ what: Timed) {
-    let time = what == .flush ? policies.flushTime : policies.syncTime
+    let time =
+      switch what {
+      case .flush: policies.flushTime
+      case .sync: policies.syncTime
+      case .leaveOldSlab:
+        updateTail { [environment] tail in
+          tail.slabIsOldAt - min(tail.slabIsOldAt, environment.monotonic())
+        }
+      }
     guard case .thread = environment.background else {
       let (moment, overflow) = environment.monotonic().addingReportingOverflow(time)
       return times.withLock { $0.append((overflow ? .max : moment, what)) }
@@ -214,16 +241,42 @@ extension WriterCore {
   /// buffer, where the next call meets it.
   private func doTimed(_ what: Timed) {
     let isDue = updateTail { tail in
-      defer { if what == .flush { tail.flushIsTimed = false } else { tail.syncIsTimed = false } }
+      defer {
+        switch what {
+        case .flush: tail.flushIsTimed = false
+        case .sync: tail.syncIsTimed = false
+        case .leaveOldSlab: tail.leavingIsTimed = false
+        }
+      }
       guard !tail.isClosed, tail.failure == nil else { return false }
-      return what == .flush ? !tail.buffer.isEmpty : tail.ordinal != tail.syncedOrdinal
+      return switch what {
+      case .flush: !tail.buffer.isEmpty
+      case .sync: tail.ordinal != tail.syncedOrdinal
+      case .leaveOldSlab: tail.slabHasRecord
+      }
     }
     guard isDue else { return }
     do throws(QueueError) {
-      if what == .flush { try flush() } else { try sync() }
+      switch what {
+      case .flush: try flush()
+      case .sync: try sync()
+      case .leaveOldSlab: try leaveOldSlab()
+      }
     } catch {
-      // As said above.
+      // As said above. Where there is no room for another slab, the next append leaves the old one.
+      if what == .leaveOldSlab { updateTail { $0.slabIsOldAt = 0 } }
     }
+  }
+
+  /// Leaves the slab if it is old enough.
+  private func leaveOldSlab() throws(QueueError) {
+    defer { events?.tell() }
+    let leftSlabs = try withRoomOnDisk { () throws(QueueError) in
+      try withTail { (tail: inout LogTail) throws(QueueError) -> Int in
+        try tail.leaveOldSlab() ? tail.leftSlabs.count : 0
+      }
+    }
+    if leftSlabs > 0 { startSyncing(leftSlabs) }
   }
 
   /// Does what a time was set for, and sets another one where that left something to be done.
@@ -239,6 +292,12 @@ extension WriterCore {
       case .sync:
         guard tail.ordinal != tail.syncedOrdinal, !tail.syncIsTimed else { return false }
         tail.syncIsTimed = true
+      case .leaveOldSlab:
+        // 0: it could not be left.
+        guard tail.slabIsOldAt != .max, tail.slabIsOldAt != 0, !tail.leavingIsTimed else {
+          return false
+        }
+        tail.leavingIsTimed = true
       }
       return true
     }

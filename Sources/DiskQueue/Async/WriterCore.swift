@@ -13,8 +13,9 @@ final class WriterCore: Sendable {
   let syncing = Mutex<Void>(())
   /// Held by the one call that closes, or tries to.
   private let closing = Mutex<Void>(())
-  /// Held by the one call that looks for room at a time.
-  let makingRoom = Mutex<Void>(())
+  /// Held by the one call that looks for room at a time; the slabs as they were listed last, if a
+  /// listing is worth keeping.
+  let makingRoom: Mutex<SlabFront?>
   /// Made when somebody first waits for room.
   let roomWatch = Mutex<TopicWatch?>(nil)
   /// Whether it was noted that changes are looked for.
@@ -56,23 +57,34 @@ final class WriterCore: Sendable {
     /// In nanoseconds.
     var flushTime: UInt64
     var syncTime: UInt64
+    var slabAge: UInt64
     var whenFull: QueueWriter.Options.WhenFull
     var boundsRecords: Bool
 
     init(_ options: QueueWriter.Options) {
       flushTime = options.flushEvery.time?.clampedNanoseconds ?? .max
       syncTime = options.syncEvery.time?.clampedNanoseconds ?? .max
+      slabAge = options.slabAge?.clampedNanoseconds ?? .max
       whenFull = options.whenFull ?? .fail
       boundsRecords = options.maximumRecords != nil
+    }
+
+    var dropsOldest: Bool {
+      switch whenFull {
+      case .dropOldest, .dropOldestAcknowledged: true
+      case .fail, .wait: false
+      }
     }
   }
 
   private init(
-    tail: consuming LogTail, _ storage: any TopicStorage, storageLock: any StorageLock,
-    policies: Policies, events: EventQueue?, ownsEvents: Bool, thread: BackgroundThread,
+    tail: consuming LogTail, _ listed: SlabFront?, _ storage: any TopicStorage,
+    storageLock: any StorageLock, policies: Policies, events: EventQueue?, ownsEvents: Bool,
+    thread: BackgroundThread,
     environment: Environment
   ) {
     self.tail = Mutex(tail)
+    makingRoom = Mutex(listed)
     self.storage = storage
     self.storageLock = storageLock
     self.policies = policies
@@ -100,7 +112,8 @@ final class WriterCore: Sendable {
     do throws(QueueError) {
       let opened = try Recovery.open(
         storage, firstOrdinal: options.firstOrdinal,
-        maximumPayload: UInt32(clamping: options.maximumPayload.bytes), environment: environment)
+        maximumPayload: UInt32(clamping: options.maximumPayload.bytes),
+        whenFull: options.whenFull ?? .fail, environment: environment)
       let thread = BackgroundThread()
       let events =
         sharedEvents
@@ -114,20 +127,28 @@ final class WriterCore: Sendable {
       events?.note(.opened(opened.report))
       var settings = LogTail.Settings(
         options, topicID: opened.topicID, now: environment.now)
+      settings.slabAge = Policies(options).slabAge
+      settings.monotonic = environment.monotonic
+      settings.notesRolls = options.isBounded || Policies(options).dropsOldest
       if let events { settings.didRoll = { events.note(.rolled(to: Address(rawValue: $0))) } }
       var tail = LogTail(opened.start, storage: storage, settings: settings)
       tail.lock = lockName
-      if options.maximumBytes != nil || options.maximumRecords != nil {
-        let front = try SlabFront(of: storage)
-        tail.otherBytes = front.bytes(before: opened.start.slab.base)
+      var listed: SlabFront?
+      if options.isBounded {
+        var front = try SlabFront(of: storage)
+        front.endAtSlab(opened.start.slab.base)
+        listed = front
+        tail.otherBytes = front.bytes
         if options.maximumRecords != nil {
           tail.firstOrdinal = try front.firstOrdinal(in: storage) ?? tail.ordinal
         }
       }
       let core = WriterCore(
-        tail: tail, storage, storageLock: lock, policies: Policies(options),
+        tail: tail, listed, storage, storageLock: lock, policies: Policies(options),
         events: events, ownsEvents: sharedEvents == nil, thread: thread,
         environment: environment)
+      for slab in opened.dropped { core.note(slab) }
+      core.startSlabAge(opened.start)
       return (core, opened.report)
     } catch {
       lock.release()
@@ -251,6 +272,7 @@ final class WriterCore: Sendable {
     events?.tell()
     if appended.startsFlushTime { start(.flush) }
     if appended.startsSyncTime { start(.sync) }
+    if appended.startsLeavingTime { start(.leaveOldSlab) }
     return appended.wantsSync
   }
 

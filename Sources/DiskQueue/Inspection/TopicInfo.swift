@@ -54,7 +54,7 @@ package struct TopicInfo: Sendable {
     oldestStamp = counted.lazy.compactMap(\.stamp).first
     newestStamp = walker.highestStamp > 0 ? walker.highestStamp : nil
     records = TopicInfo.records(counted, version1, end: nextOrdinal)
-    slabs = TopicInfo.slabs(files, version1, end: nextOrdinal)
+    slabs = TopicInfo.slabs(files, index, version1, end: nextOrdinal)
     for file in counted {
       let fileEnd = file.base.rawValue.addingReportingOverflow(file.bytes)
       let end = fileEnd.overflow ? .max : fileEnd.partialValue
@@ -90,9 +90,10 @@ package struct TopicInfo: Sendable {
     return overflow ? nil : sum
   }
 
-  /// A slab's records are those between its ordinal and that of the next readable slab beside it.
+  /// A slab's records are those between its ordinal and that of the next readable slab beside it. If
+  /// slabs between the two are gone, nothing tells how many of those records were theirs.
   private static func slabs(
-    _ files: [SlabDescription], _ version1: Version1Count, end: UInt64?
+    _ files: [SlabDescription], _ index: TopicIndex, _ version1: Version1Count, end: UInt64?
   ) -> [Slab] {
     var slabs: [Slab] = []
     slabs.reserveCapacity(files.count)
@@ -107,9 +108,15 @@ package struct TopicInfo: Sendable {
         continue
       }
       let ordinal = file.base.rawValue == 0 ? 0 : file.ordinal
-      let records = ordinal.flatMap { ordinal in
-        next.flatMap { $0 >= ordinal ? $0 - ordinal : nil }
-      }
+      let end = file.base.rawValue.addingSaturating(file.bytes)
+      let limit = index.lastIndex(notAbove: file.base.rawValue).map(index.limit(ofSlabAt:)) ?? .max
+      let isFollowed = limit == .max || end >= limit
+      let records =
+        !isFollowed
+        ? nil
+        : ordinal.flatMap { ordinal in
+          next.flatMap { $0 >= ordinal ? $0 - ordinal : nil }
+        }
       slabs.append(Slab(file: file, records: records))
       next = ordinal
     }

@@ -9,18 +9,52 @@ enum Recovery {
     var start: LogTail.Start
     var topicID: UInt64
     var report: RecoveryReport
+    /// What had to go for it, oldest first.
+    var dropped: [DroppedSlab] = []
   }
+
+  /// A name that is taken while recovery makes a slab, this often, is no accident.
+  private static let mostAttempts = 100
 
   /// The largest record that recovery holds in memory; longer ones are checked in pieces.
   private static let bufferSize = 1 << 18
 
-  /// - Parameter firstOrdinal: of a topic that is made.
+  /// - Parameters:
+  ///   - firstOrdinal: of a topic that is made.
+  ///   - whenFull: what to do if the disk has no room for what opening writes.
   /// - Precondition: the caller holds the topic's lock.
+  /// - Throws: `unsupportedFormat` if a slab of another topic is listed first or last, or is among
+  ///   those that may not be durable. Nothing was written then.
   static func open(
     _ storage: any TopicStorage, firstOrdinal: UInt64 = 0, maximumPayload: UInt32,
-    environment: Environment
+    whenFull: QueueWriter.Options.WhenFull = .fail, environment: Environment
   ) throws(QueueError) -> Opened {
-    let found = try find(storage)
+    var room = RoomForRecovery(storage, whenFull)
+    var found = try find(storage)
+    var attempts = 0
+    while true {
+      do throws(QueueError) {
+        var opened = try goOn(found, storage, firstOrdinal, maximumPayload, environment)
+        opened.dropped = room.dropped
+        return opened
+      } catch {
+        attempts += 1
+        if error.code == .noSpace, let start = found?.start, try room.make(before: start) {
+          continue
+        }
+        // A file that could not be finished, nor removed: its name counts, and the next epoch's is
+        // free.
+        guard error.errno == Errno.exists, attempts < mostAttempts else { throw error }
+        found = try find(storage)
+      }
+    }
+  }
+
+  /// Goes on behind what was found.
+  private static func goOn(
+    _ found: Found?, _ storage: any TopicStorage, _ firstOrdinal: UInt64,
+    _ maximumPayload: UInt32, _ environment: Environment
+  ) throws(QueueError) -> Opened {
     guard let plan = RecoveryPlan.decide(found?.findings) else {
       throw .addressesExhausted(path: storage.path)
     }
@@ -37,7 +71,8 @@ enum Recovery {
           state: .created, keptRecords: 0, losses: [], end: Address(rawValue: 0),
           discardedBytes: 0))
     case .resume(let mark):
-      return try resume(behind: mark, storage, maximumPayload, environment)
+      return try resume(
+        behind: mark, inSlab: found?.last ?? 0, storage, maximumPayload, environment)
     case .startEpoch(let beginning):
       return try startEpoch(
         beginning, storage, maximumPayload, environment, report: found?.report)
@@ -57,6 +92,10 @@ enum Recovery {
   private struct Found {
     var findings: RecoveryPlan.Findings
     var report: RecoveryReport
+    /// The slab that it started at: it and all behind it were synced.
+    var start: UInt64 = 0
+    /// The last slab.
+    var last: UInt64 = 0
   }
 
   /// Looks at what may not be durable, whatever the size of the topic. nil: there is no slab.
@@ -68,12 +107,16 @@ enum Recovery {
     while true {
       let index = TopicIndex(storage)
       try index.refresh()
+      try index.refuseForeign()
       guard let last = index.bases.last,
         let start = try index.durableEnd().slab ?? index.bases.first
       else { return nil }
       // A slab gone while it looks was cleaned: begin again.
       guard try syncSlabs(of: index, from: start) else { continue }
-      if let found = try judge(storage, from: start, last: last) { return found }
+      if var found = try judge(storage, from: start, last: last) {
+        (found.start, found.last) = (start, last)
+        return found
+      }
     }
   }
 
@@ -84,6 +127,7 @@ enum Recovery {
     try index.storage.syncNames()
     for base in index.bases where base >= start {
       guard let slab = try SlabFile.open(base, in: index.storage) else { return false }
+      try slab.refuse(unlessOf: index.topicID)
       try slab.sync()
       slab.file.dropCache()
     }
@@ -97,6 +141,7 @@ enum Recovery {
     try index.refresh()
     // What a failed sync left in the cache is gone by now, and the slab to start at may be among it:
     // then that one was not certainly durable. Each time around it is an earlier one.
+    try index.refuseForeign()
     guard index.contains(start), index.bases.last == last,
       try index.durableEnd().slab ?? index.bases.first == start,
       let lastSlab = try SlabFile.open(last, in: storage)
@@ -209,17 +254,18 @@ enum Recovery {
 
   /// Order: the opening mark is on stable storage before anything else is written, so that the
   /// clean ending stops being one before there is anything to lose behind it.
+  ///
+  /// - Parameter base: the slab that the closing mark was found in, whatever was listed since.
   private static func resume(
-    behind closing: MarkAt, _ storage: any TopicStorage, _ maximumPayload: UInt32,
-    _ environment: Environment
+    behind closing: MarkAt, inSlab base: UInt64, _ storage: any TopicStorage,
+    _ maximumPayload: UInt32, _ environment: Environment
   ) throws(QueueError) -> Opened {
-    guard let base = try TopicIndex.slabs(in: storage).last,
-      let slab = try SlabFile.open(base, in: storage, writable: true)
-    else {
+    guard let slab = try SlabFile.open(base, in: storage, writable: true) else {
       throw .system(
         SystemError(errno: Errno.noEntry, call: "openat"), doing: "opening the last slab",
         path: storage.path, address: closing.address)
     }
+    try slab.refuse(unlessOf: closing.mark.topicID)
     let header = try slab.head().soundHeader
     // A slab that may not hold this writer's largest payload gets no further record, not even its
     // first.
@@ -236,6 +282,7 @@ enum Recovery {
       start: LogTail.Start(
         slab: slab, slabHasRecord: isFull || header.map { $0.ordinal < mark.ordinal } ?? true,
         slabIsFull: isFull, slabOrdinal: header?.ordinal ?? mark.ordinal,
+        slabStamp: header?.stamp,
         position: closing.end + UInt64(Mark.byteCount), ordinal: mark.ordinal, stamp: mark.stamp,
         kept: mark.kept),
       topicID: mark.topicID,

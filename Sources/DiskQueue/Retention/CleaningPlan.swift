@@ -28,7 +28,8 @@ struct CleaningPlan: Sendable, Equatable {
     /// Where its records end at the latest.
     var contentEnd: UInt64
     /// No record in it is newer: the highest stamp that it and the slabs up to the next readable one
-    /// begin with; nil where none behind it is readable.
+    /// begin with; nil where none behind it is readable. If no clock knew the time yet then, it is the
+    /// first known stamp behind.
     var stampBehind: UInt64?
     /// The ordinal that the next readable slab begins with: no record in it has a higher one.
     var ordinalBehind: UInt64?
@@ -53,7 +54,8 @@ struct CleaningPlan: Sendable, Equatable {
 
   /// The bound that the slab lies beyond; nil: none.
   private func cause(_ slab: Slab, next: UInt64) -> SlabCleaner.Removal.Cause? {
-    if let age = retention.age, let newest = slab.stampBehind, newest < present,
+    if let age = retention.age, let newest = slab.stampBehind, Stamp.isKnown(newest),
+      newest < present,
       present - newest > age.duration.clampedNanoseconds
     {
       return .age(age)

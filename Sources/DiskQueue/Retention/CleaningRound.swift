@@ -24,20 +24,17 @@ struct CleaningRound {
       var survey = try CleaningSurvey(storage, retention, now: now())
       if let kept = try clean(&survey, onRemoval) { return kept }
     }
-    throw QueueError(
-      .system(errno: Errno.again),
-      "slabs appear before the first one again and again: stop whoever puts them there",
-      path: storage.path)
+    throw .slabsChange(path: storage.path)
   }
 
   /// Order: what consumers hold is asked before each removal, and each removal syncs the directory
   /// before; the last one is made durable behind the loop.
   ///
-  /// - Returns: nil where a slab appeared before the first one: look again.
+  /// - Returns: nil if the slabs are not those that were listed: look again.
   private func clean(
     _ survey: inout CleaningSurvey, _ onRemoval: (SlabCleaner.Removal) -> Void
   ) throws(QueueError) -> SlabCleaner.Kept? {
-    var hasRemoved = false
+    var lastRemoved: UInt64?
     var kept: SlabCleaner.Kept? = survey.bases.isEmpty ? .empty : .lastSlab
     walking: for place in survey.bases.indices {
       guard !isCancelled() else {
@@ -56,11 +53,11 @@ struct CleaningRound {
         slab: Address(rawValue: found.slab.base), records: found.records,
         bytes: .bytes(Int64(clamping: found.bytes)), cause: cause)
       if !isDryRun {
-        switch try SlabRemoval.removeFirst(
-          found.slab.base, of: storage, synced: survey.plan.synced)
-        {
+        let pair = SlabRemoval.Pair(
+          first: found.slab.base, next: found.slab.next, topicID: survey.topicID)
+        switch try SlabRemoval.removeFirst(pair, of: storage, synced: survey.plan.synced) {
         case .removed(let bytes):
-          hasRemoved = true
+          lastRemoved = found.slab.base
           removal.bytes = .bytes(Int64(clamping: bytes))
         case .gone: continue
         case .kept:
@@ -70,8 +67,13 @@ struct CleaningRound {
       }
       onRemoval(removal)
     }
-    if hasRemoved { try SlabRemoval.syncDirectory(of: storage) }
-    return kept
+    guard let lastRemoved else { return kept }
+    try SlabRemoval.syncDirectory(of: storage)
+    // One listing served all: a slab that others put before the first one meanwhile is seen now.
+    guard let first = try TopicIndex.slabs(in: storage).first, first <= lastRemoved else {
+      return kept
+    }
+    return nil
   }
 
   /// What only wants for proof is made durable first.
@@ -85,5 +87,15 @@ struct CleaningRound {
     else { return verdict }
     try survey.makeDurable()
     return survey.plan.judge(slab, try survey.holds())
+  }
+}
+
+extension QueueError {
+  static func slabsChange(path: String) -> QueueError {
+    QueueError(
+      .system(errno: Errno.again),
+      "slabs come and go at the front of the topic again and again: stop the program that puts them"
+        + " there",
+      path: path)
   }
 }

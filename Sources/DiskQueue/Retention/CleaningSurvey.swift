@@ -12,6 +12,8 @@ struct CleaningSurvey {
   private var ahead: Ahead?
   /// The highest stamp of the slabs looked at.
   private var highestStamp: UInt64 = 0
+  /// The first stamp of a clock that knew the time, once it was searched for; nil in it: there is none.
+  private var firstKnownStamp: UInt64??
 
   private struct Ahead {
     var place: Int
@@ -32,6 +34,9 @@ struct CleaningSurvey {
   /// The slabs, by address.
   var bases: [UInt64] { index.bases }
 
+  /// The topic's id; nil if no slab states one.
+  var topicID: UInt64? { index.topicID }
+
   /// - Throws: `unsupportedFormat` where the newest slab was written by something newer: who knows
   ///   what it says.
   init(
@@ -39,6 +44,7 @@ struct CleaningSurvey {
   ) throws(QueueError) {
     index = TopicIndex(storage)
     try index.refresh()
+    try index.refuseForeign()
     var plan = CleaningPlan(
       retention: retention, present: 0, synced: 0, endOrdinal: 0, bytesFrom: nil, minimumFrom: nil)
     if let newest = index.bases.last { _ = try CleaningSurvey.head(newest, index) }
@@ -147,16 +153,54 @@ struct CleaningSurvey {
     highestStamp = max(highestStamp, own?.stamp ?? 0)
     let ahead = try lookAhead(of: place)
     if let stamp = ahead.head?.stamp { highestStamp = max(highestStamp, stamp) }
+    var stampBehind = ahead.head == nil ? nil : highestStamp
+    if plan.retention.age != nil, let stamp = stampBehind, !Stamp.isKnown(stamp) {
+      stampBehind = try findFirstKnownStamp(from: ahead.place)
+    }
     let next = place + 1 < index.bases.count ? index.bases[place + 1] : nil
     return Found(
       slab: CleaningPlan.Slab(
         base: base, next: next, contentEnd: index.limit(ofSlabAt: place),
-        stampBehind: ahead.head == nil ? nil : highestStamp, ordinalBehind: ahead.head?.ordinal),
-      bytes: try file.size(), records: records(of: base, own, ahead))
+        stampBehind: stampBehind, ordinalBehind: ahead.head?.ordinal),
+      bytes: try file.size(), records: try records(of: file, at: place, own, ahead))
   }
 
-  private func records(of base: UInt64, _ own: SlabFile.Head?, _ ahead: Ahead) -> UInt64? {
+  /// The stamp of the first slab that was made by a clock that knew the time. Stamps never go back, so
+  /// a logarithmic number of slabs is asked.
+  private mutating func findFirstKnownStamp(from place: Int) throws(QueueError) -> UInt64? {
+    if let known = firstKnownStamp { return known }
+    var found: UInt64?
+    var low = place
+    var high = index.bases.count
+    while low < high {
+      let middle = (low + high) / 2
+      // A slab whose beginning is damaged says nothing: ask those behind it.
+      var asked = middle
+      var stamp: UInt64?
+      while stamp == nil, asked < high {
+        let base = index.bases[asked]
+        if !index.isPassedOver(base) { stamp = try CleaningSurvey.head(base, index)?.stamp }
+        asked += 1
+      }
+      if let stamp, !Stamp.isKnown(stamp) {
+        low = asked
+      } else {
+        if let stamp { found = stamp }
+        high = middle
+      }
+    }
+    firstKnownStamp = .some(found)
+    return found
+  }
+
+  private func records(
+    of file: SlabFile, at place: Int, _ own: SlabFile.Head?, _ ahead: Ahead
+  ) throws(QueueError) -> UInt64? {
+    let base = file.base
     if index.isPassedOver(base) { return 0 }
+    let limit = index.limit(ofSlabAt: place)
+    // If its file ends before, slabs behind it are gone, and their records are none of its own.
+    if limit != .max, try !file.reaches(limit) { return nil }
     guard !index.holdsVersion1(base), !ahead.hidesRecords,
       // The ordinal of address 0 is known without its header.
       let first = base == 0 ? 0 : own?.ordinal, let behind = ahead.head?.ordinal, behind >= first

@@ -5,7 +5,8 @@
 /// on a topic's size is held against.
 ///
 /// Room is counted by what was removed: what the file system reports goes up only when the last
-/// reader has closed the slab. Holds 24 bytes a slab.
+/// reader has closed the slab. Holds 24 bytes a slab. A writer keeps it between two removals, and
+/// brings it up to date with `add` and `dropRemoved`, so that it lists the topic only now and then.
 struct SlabFront: Sendable {
   struct Slab: Sendable, Equatable {
     var base: UInt64
@@ -22,16 +23,33 @@ struct SlabFront: Sendable {
   private(set) var bytes: UInt64 = 0
   /// The topic's id, for `ConsumerHolds`; nil where no slab tells one.
   let topicID: UInt64?
+  /// The slabs of epoch 0 were written by queuefka.
+  private let isVersion1: Bool
+  /// How many slabs were removed since the listing, and how many it may serve.
+  private var removedSinceListing = 0
+  private let mostRemovals: Int
+
   /// Whether the topic begins with slabs written by queuefka; also for `ConsumerHolds`.
-  let beginsWithVersion1: Bool
+  var beginsWithVersion1: Bool { isVersion1 && slabs.first.map { Epoch.of($0.base) } == 0 }
+
+  /// Whether it is time to list the topic again: what others add before the first slab or between
+  /// two, by hand, shows in a listing alone. One listing serves half as many removals as it listed
+  /// slabs, so it adds a constant to each.
+  var isOutdated: Bool { removedSinceListing >= mostRemovals }
+
+  private static let fewestRemovals = 64
 
   /// Opens the last slab of every epoch to ask for its size, and those that an index asks: any other
   /// one ends where the next begins. One that is cleaned meanwhile is left out.
+  ///
+  /// - Throws: `unsupportedFormat` if a slab of another topic is listed first or last.
   init(of storage: any TopicStorage) throws(QueueError) {
     let index = TopicIndex(storage)
     try index.refresh()
+    try index.refuseForeign()
     topicID = index.topicID
-    beginsWithVersion1 = index.beginsWithVersion1
+    isVersion1 = index.isVersion1
+    mostRemovals = max(Self.fewestRemovals, index.bases.count / 2)
     var slabs: [Slab] = []
     slabs.reserveCapacity(index.bases.count)
     for (place, base) in index.bases.enumerated() {
@@ -49,9 +67,47 @@ struct SlabFront: Sendable {
     self.slabs = slabs[...]
   }
 
-  /// The bytes of the slabs before one.
-  func bytes(before base: UInt64) -> UInt64 {
-    slabs.lazy.filter { $0.base < base }.reduce(0) { $0.addingSaturating($1.bytes) }
+  /// Ends it with the slab that the writer writes, whose bytes the writer counts itself. Files behind
+  /// that one hold nothing of the log.
+  mutating func endAtSlab(_ base: UInt64) {
+    while let last = slabs.last, last.base >= base {
+      bytes -= min(bytes, last.bytes)
+      guard last.base > base else {
+        slabs[slabs.endIndex - 1].bytes = 0
+        break
+      }
+      slabs.removeLast()
+    }
+  }
+
+  /// Adds the slab that the writer went on in. False: it does not fit to what is listed.
+  mutating func add(_ roll: LogTail.Roll) -> Bool {
+    guard let last = slabs.last, last.base == roll.left, roll.next > roll.left else { return false }
+    let left = Slab(base: roll.left, bytes: roll.end - roll.left, contentEnd: roll.end)
+    bytes = (bytes - min(bytes, last.bytes)).addingSaturating(left.bytes)
+    slabs[slabs.endIndex - 1] = left
+    slabs.append(Slab(base: roll.next, bytes: 0, contentEnd: .max))
+    return true
+  }
+
+  /// Leaves out slabs at the front that others removed.
+  mutating func dropRemoved(from storage: any TopicStorage) throws(QueueError) {
+    while let first = slabs.first, slabs.count > 1 {
+      let name = SlabName.string(first.base)
+      do throws(SystemError) {
+        guard try storage.identity(of: name) == nil else { return }
+      } catch {
+        throw .system(
+          error, doing: "looking for a slab", path: storage.path + "/" + name, address: first.base)
+      }
+      countRemoved(first)
+    }
+  }
+
+  private mutating func countRemoved(_ first: Slab) {
+    slabs.removeFirst()
+    bytes -= min(bytes, first.bytes)
+    removedSinceListing += 1
   }
 
   /// The ordinal of the first record, by the first slab that tells one; nil: none does.
@@ -63,13 +119,14 @@ struct SlabFront: Sendable {
   }
 
   /// How many records the log took in the first slab, by its beginning and that of the next one; nil
-  /// where they do not tell, or cannot be read.
+  /// if they do not tell, or cannot be read, or if slabs between the two are gone.
   func recordsOfFirst(in storage: any TopicStorage) -> UInt64? {
     guard let first = slabs.first, let next = slabs.dropFirst().first else { return nil }
     do throws(QueueError) {
       // The ordinal of address 0 is known without its header.
       let isStart = first.base == 0 && !beginsWithVersion1
-      guard let end = try ordinal(of: next, in: storage),
+      guard try SlabFile.open(first.base, in: storage)?.reaches(first.contentEnd) ?? false,
+        let end = try ordinal(of: next, in: storage),
         let start = isStart ? 0 : try ordinal(of: first, in: storage), end >= start
       else { return nil }
       return end - start
@@ -102,10 +159,11 @@ struct SlabFront: Sendable {
     of storage: any TopicStorage, synced: UInt64
   ) throws(QueueError) -> SlabRemoval.Outcome {
     guard let first = slabs.first else { return .kept(.lastSlab) }
-    let outcome = try SlabRemoval.removeFirst(first.base, of: storage, synced: synced)
+    let pair = SlabRemoval.Pair(
+      first: first.base, next: slabs.dropFirst().first?.base, topicID: topicID)
+    let outcome = try SlabRemoval.removeFirst(pair, of: storage, synced: synced)
     if case .kept = outcome { return outcome }
-    slabs.removeFirst()
-    bytes -= min(bytes, first.bytes)
+    countRemoved(first)
     return outcome
   }
 }
@@ -115,6 +173,11 @@ extension UInt64 {
     let (sum, overflow) = addingReportingOverflow(other)
     return overflow ? .max : sum
   }
+}
+
+extension SlabFile {
+  /// Whether its file holds all up to an address: if it does not, slabs behind it are gone.
+  func reaches(_ end: UInt64) throws(QueueError) -> Bool { try self.end() >= end }
 }
 
 extension TopicIndex {

@@ -15,8 +15,8 @@ enum SlabRemoval {
 
   /// What keeps a slab, whatever anybody's bounds say.
   enum Obstacle: Sendable, Equatable {
-    /// There is a slab before it: removing it would make a hole.
-    case notFirst
+    /// The slab behind it, by the listing, is gone, or another file has its name: list again.
+    case changed
     /// There is none behind it: it tells the topic's id, and where the log goes on.
     case lastSlab
     /// Nothing states that the slab behind it has begun to be durable: recovery may start at this
@@ -26,42 +26,61 @@ enum SlabRemoval {
     case held(ConsumerHolds.Hold)
   }
 
-  /// Removes the first slab of a topic, if it is the one expected, is not the last one, and the slab
-  /// behind it has begun to be durable.
+  /// Two neighbouring slabs of a listing, the first of which is to be removed.
+  struct Pair: Sendable {
+    /// The base of the first slab.
+    var first: UInt64
+    /// The base of the slab behind it; nil: there is none.
+    var next: UInt64?
+    /// The topic's id; nil if no slab states one.
+    var topicID: UInt64?
+  }
+
+  /// Removes the first slab of a topic, if it is not the last one, and the slab behind it has begun
+  /// to be durable. One listing serves many removals.
   ///
-  /// Order: list; sync the directory, so that what was removed before is gone for good, and the
-  /// names of the slabs behind are there for good, before this one goes: what a power cut leaves is
-  /// always the end of the log, without a hole. Then remove it, durably after the next sync of the
-  /// directory. Readers that have it open go on reading it.
+  /// Order:
+  /// 1. Compare the beginnings of both slabs with the topic's id: a slab of another topic, or of a
+  ///    newer program, is never removed, and nothing is removed in front of it.
+  /// 2. Sync the directory. Earlier removals are then final, and the names of the slabs behind are
+  ///    durable, before this slab goes: a power cut leaves the end of the log, without a hole.
+  /// 3. See that the name still leads to the file that was compared.
+  /// 4. Remove it, durably after the next sync of the directory. Readers that have it open go on
+  ///    reading it.
   ///
   /// Beside writers, readers and other cleaners no lock is needed: a name below the first one never
   /// comes back, new slabs only come behind the last one, and the one that recovery may remove again
   /// is never proven.
   ///
   /// - Parameters:
-  ///   - expected: the base of the first slab.
+  ///   - pair: the first slab of a listing and the one behind it.
   ///   - synced: all below it is on stable storage, by the word of a header or mark, or of the
   ///     writer, who knows.
-  /// - Throws: `syncFailed` where the directory could not be synced: nothing was removed. It is as
-  ///   final for a writer of the same storage as a failed sync of its own: the system reports it
-  ///   once. `system`.
-  /// - Complexity: one listing, two numbers kept of it.
+  /// - Throws: `unsupportedFormat` if one of the two slabs is not the topic's; `syncFailed` if the
+  ///   directory could not be synced. Nothing was removed then. A failed sync is as final for a
+  ///   writer of the same storage as one of its own: the system reports it once. `system`.
+  /// - Complexity: two beginnings are read, whatever the number of slabs.
   static func removeFirst(
-    _ expected: UInt64, of storage: any TopicStorage, synced: UInt64
+    _ pair: Pair, of storage: any TopicStorage, synced: UInt64
   ) throws(QueueError) -> Outcome {
-    let (first, second) = try firstTwo(of: storage)
-    guard let first, first <= expected else { return .gone }
-    guard first == expected else { return .kept(.notFirst) }
-    if let obstacle = obstacle(before: second, synced: synced) { return .kept(obstacle) }
-    guard let bytes = try SlabFile.open(expected, in: storage)?.size() else { return .gone }
+    if let obstacle = obstacle(before: pair.next, synced: synced) { return .kept(obstacle) }
+    guard let slab = try SlabFile.open(pair.first, in: storage) else { return .gone }
+    try slab.refuse(unlessOf: pair.topicID)
+    if let next = pair.next {
+      guard let next = try SlabFile.open(next, in: storage) else { return .kept(.changed) }
+      try next.refuse(unlessOf: pair.topicID)
+    }
+    let bytes = try slab.size()
     try syncDirectory(of: storage)
+    let name = SlabName.string(pair.first)
     do throws(SystemError) {
-      try storage.remove(SlabName.string(expected))
+      guard let found = try storage.identity(of: name) else { return .gone }
+      guard try found == slab.file.identity() else { return .kept(.changed) }
+      try storage.remove(name)
     } catch {
       guard error.errno != Errno.noEntry else { return .gone }
       throw .system(
-        error, doing: "removing a slab", path: storage.path + "/" + SlabName.string(expected),
-        address: expected)
+        error, doing: "removing a slab", path: storage.path + "/" + name, address: pair.first)
     }
     return .removed(bytes: bytes)
   }
@@ -87,26 +106,19 @@ enum SlabRemoval {
         path: storage.path, errno: error.errno)
     }
   }
+}
 
-  /// The two lowest bases.
-  private static func firstTwo(
-    of storage: any TopicStorage
-  ) throws(QueueError) -> (first: UInt64?, second: UInt64?) {
-    var first: UInt64?
-    var second: UInt64?
-    do throws(SystemError) {
-      try storage.forEachName { name in
-        guard let base = SlabName.parse(name) else { return }
-        if first.map({ base < $0 }) ?? true {
-          second = first
-          first = base
-        } else if second.map({ base < $0 }) ?? true {
-          second = base
-        }
-      }
-    } catch {
-      throw .system(error, doing: "listing the topic", path: storage.path)
+extension SlabFile {
+  /// Throws if the slab's beginning states another topic, or a version or flags that this program
+  /// does not know. A beginning that is damaged, or queuefka's, states nothing.
+  ///
+  /// - Parameter topicID: the topic's; nil: no slab states one.
+  func refuse(unlessOf topicID: UInt64?) throws(QueueError) {
+    let head = try head()
+    if case .unsupported(let version, let flags) = head.header {
+      throw unsupported(version: version, flags: flags)
     }
-    return (first, second)
+    guard let topicID, let stated = head.topicID, stated != topicID else { return }
+    throw .foreignSlab(path: path, address: base)
   }
 }

@@ -12,9 +12,9 @@ extension LogTail {
     try flush()
     let beginning = UInt64(SlabHeader.byteCount + Mark.byteCount)
     guard Epoch.end(Epoch.of(position)) - position > beginning,
-      Epoch.of(position) == Epoch.of(slab.base)
+      Epoch.of(position) == Epoch.of(slab.base), unfinishedEpoch == nil
     else { return try rollEpoch() }
-    let next = try SlabFile.create(position, in: storage)
+    let next = try SlabFile.create(position, in: storage, topicID: settings.topicID)
     leaveSlab(for: next)
     slabsMade += 1
     stamp = max(stamp, settings.now())
@@ -28,9 +28,13 @@ extension LogTail {
 
   /// Goes on in the next epoch, at its first address, as recovery does: everything before it is
   /// synced, then the slab and the directory. Once in 2^40 bytes.
+  ///
+  /// A slab that cannot be finished is removed again. If that fails as well, its name stays, and the
+  /// epoch counts as used: the next attempt takes the one behind it. The file may state where the
+  /// records before it end, so nothing more is written before that epoch.
   mutating func rollEpoch() throws(QueueError) {
     try flush()
-    let epoch = Epoch.of(slab.base) + 1
+    let epoch = max(Epoch.of(slab.base), unfinishedEpoch ?? 0) + 1
     guard epoch <= Epoch.last else { throw .addressesExhausted(path: storage.path) }
     stamp = max(stamp, settings.now())
     var header = nextHeader(base: Epoch.firstAddress(epoch))
@@ -41,9 +45,12 @@ extension LogTail {
       header.synced = position
       next = try SlabFile.createFirst(header, in: storage)
     } catch {
-      if error.isFinal { poison(error) }
-      throw error
+      if error.isFinal { poison(error) } else { try noteUnfinished(epoch) }
+      // The name was there: the highest epoch in any slab's name is behind us then.
+      guard error.errno == Errno.exists else { throw error }
+      return try rollEpoch()
     }
+    unfinishedEpoch = nil
     leaveSlab(for: next)
     leftSlabs = []
     kept = header.kept
@@ -57,6 +64,24 @@ extension LogTail {
     noteFlushed()
   }
 
+  /// Takes note of what a failed attempt to begin an epoch left behind.
+  private mutating func noteUnfinished(_ epoch: UInt64) throws(QueueError) {
+    // The next sync has to make the removal durable, before records that it would hide are.
+    slabsMade += 1
+    do throws(SystemError) {
+      guard try storage.identity(of: SlabName.string(Epoch.firstAddress(epoch))) != nil else {
+        return
+      }
+    } catch {
+      // It may be there.
+    }
+    plainEnd = 0
+    unfinishedEpoch = epoch
+    if let last = try TopicIndex.slabs(in: storage).last {
+      unfinishedEpoch = max(epoch, Epoch.of(last))
+    }
+  }
+
   func nextHeader(base: UInt64) -> SlabHeader {
     SlabHeader(
       largestPayload: settings.maximumPayload, base: base, ordinal: ordinal, stamp: stamp,
@@ -66,6 +91,11 @@ extension LogTail {
   mutating func leaveSlab(for next: SlabFile) {
     giveBackRoom()
     leftSlabs.append(LeftSlab(slab: slab, end: position, ordinal: ordinal))
+    if settings.notesRolls {
+      // A gap in it has the topic listed anew.
+      if rolls.count == Self.mostRolls { rolls = [] }
+      rolls.append(Roll(left: slab.base, end: position, next: next.base))
+    }
     let (bytes, overflow) = otherBytes.addingReportingOverflow(position - slab.base)
     otherBytes = overflow ? .max : bytes
     tally.slabs &+= 1
@@ -74,6 +104,7 @@ extension LogTail {
     slabLimit = Self.limit(ofSlab: next.base, size: settings.slabSize)
     slabEndOrdinal = Self.end(ofSlabFrom: ordinal, settings)
     slabHasRecord = false
+    slabIsOldAt = .max
     settings.didRoll(next.base)
   }
 
@@ -86,7 +117,8 @@ extension LogTail {
   mutating func writeClosingMark() throws(QueueError) {
     try flush()
     if !fits(UInt64(Mark.byteCount)),
-      slabHasRecord || Epoch.end(Epoch.of(slab.base)) - position <= UInt64(Mark.byteCount)
+      slabHasRecord || unfinishedEpoch != nil
+        || Epoch.end(Epoch.of(slab.base)) - position <= UInt64(Mark.byteCount)
     {
       try roll()
       try flush()

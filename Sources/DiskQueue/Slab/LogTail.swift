@@ -26,6 +26,12 @@ struct LogTail: ~Copyable, Sendable {
     var syncEvery = Threshold()
     var topicID: UInt64
     var now: @Sendable () -> UInt64
+    /// Nanoseconds on a clock that is never set.
+    var monotonic: @Sendable () -> UInt64 = { 0 }
+    /// How old a slab that holds a record may grow, in nanoseconds; `UInt64.max`: as old as it likes.
+    var slabAge: UInt64 = .max
+    /// Whether `rolls` is wanted.
+    var notesRolls = false
     /// Told the base of each slab that another one is left for; under the writer's lock.
     var didRoll: @Sendable (UInt64) -> Void = { _ in }
   }
@@ -108,6 +114,18 @@ struct LogTail: ~Copyable, Sendable {
   var leftSlabs: [LeftSlab] = []
   /// What this writer did, as far as what stands here otherwise does not tell.
   var tally: Tally
+  /// A slab that was left, where its records end, and the slab that the log goes on in.
+  struct Roll: Sendable, Equatable {
+    var left: UInt64
+    var end: UInt64
+    var next: UInt64
+  }
+  /// The last slabs left since the list was taken, oldest first, if they are wanted.
+  var rolls: [Roll] = []
+  static let mostRolls = 4096
+  /// The last epoch whose first slab could neither be finished nor removed, if the log does not go on
+  /// behind it yet.
+  var unfinishedEpoch: UInt64?
   /// How many slabs were made, and how many of those had their names synced.
   var slabsMade = 0
   var slabsNamed = 0
@@ -115,9 +133,14 @@ struct LogTail: ~Copyable, Sendable {
   /// Whether the next record is flushed at once: somebody waits for it.
   private var isExpected = false
 
-  /// Whether a time to flush, or to sync, is set.
+  /// When the slab is old enough to be left, on the monotonic clock; `UInt64.max`: it holds no record,
+  /// or its age is of no interest.
+  var slabIsOldAt: UInt64 = .max
+
+  /// Whether a time to flush, to sync, or to leave an old slab, is set.
   var flushIsTimed = false
   var syncIsTimed = false
+  var leavingIsTimed = false
 
   /// What ended this writer, if something did.
   private(set) var failure: QueueError?
@@ -167,6 +190,8 @@ struct LogTail: ~Copyable, Sendable {
     var slabIsFull: Bool
     /// The ordinal of the slab's first record, as far as that is known.
     var slabOrdinal: UInt64
+    /// When the slab was made, by its header; nil: nothing tells.
+    var slabStamp: UInt64?
     var position: UInt64
     var ordinal: UInt64
     var stamp: UInt64
@@ -177,6 +202,12 @@ struct LogTail: ~Copyable, Sendable {
   static func limit(ofSlab base: UInt64, size: UInt64) -> UInt64 {
     let (end, overflow) = base.addingReportingOverflow(size)
     return min(overflow ? .max : end, Epoch.end(Epoch.of(base)))
+  }
+
+  /// The slabs left since it was last asked.
+  mutating func takeRolls() -> [Roll] {
+    defer { rolls = [] }
+    return rolls
   }
 
   /// All below it was written.
@@ -221,9 +252,10 @@ struct LogTail: ~Copyable, Sendable {
     var address: UInt64
     /// How many slabs wait for their sync, if one was left; else 0.
     var leftSlabs = 0
-    /// Whether a time to flush, or to sync, begins to run.
+    /// Whether a time to flush, to sync, or to leave an old slab, begins to run.
     var startsFlushTime = false
     var startsSyncTime = false
+    var startsLeavingTime = false
     /// Whether so much waits that it is to be synced.
     var wantsSync = false
   }
@@ -262,6 +294,11 @@ struct LogTail: ~Copyable, Sendable {
     }
     var appended = Appended(address: address, wantsSync: wantsSync)
     if leftSlabs.count != leftBefore { appended.leftSlabs = leftSlabs.count }
+    if settings.slabAge != .max, !before.slabHasRecord {
+      slabIsOldAt = settings.monotonic().addingSaturating(settings.slabAge)
+      appended.startsLeavingTime = !leavingIsTimed
+      leavingIsTimed = true
+    }
     if settings.flushEvery.hasTime, !flushIsTimed, !buffer.isEmpty {
       flushIsTimed = true
       appended.startsFlushTime = true
@@ -312,8 +349,10 @@ struct LogTail: ~Copyable, Sendable {
           || position - lastMarkEnd >= settings.markSpacing)
     let needed = frame + (wantsMark ? UInt64(Mark.byteCount) : 0)
     // A slab's first record may reach beyond its size, but none into the next epoch.
-    if slabHasRecord, !fits(needed) || ordinal >= slabEndOrdinal { try roll() }
-    if needed > Epoch.end(Epoch.of(slab.base)) - position { try rollEpoch() }
+    if slabHasRecord, !fits(needed) || ordinal >= slabEndOrdinal || slabIsOld { try roll() }
+    if unfinishedEpoch != nil || needed > Epoch.end(Epoch.of(slab.base)) - position {
+      try rollEpoch()
+    }
     // A roll counts as the mark.
     if markIsDue || wantsMark && position != lastMarkEnd { try putMark() }
     return Int(frame)
@@ -377,13 +416,28 @@ struct LogTail: ~Copyable, Sendable {
     plainEnd = 0
   }
 
+  /// Whether the slab is to be left for its age.
+  private var slabIsOld: Bool { slabIsOldAt != .max && settings.monotonic() >= slabIsOldAt }
+
+  /// Leaves a slab that is old enough, and hands over the beginning of the new one: a cleaner may
+  /// remove the old one once it is synced. False: it is not old enough, or holds no record.
+  ///
+  /// If there is no room, the next record leaves it.
+  mutating func leaveOldSlab() throws(QueueError) -> Bool {
+    guard !isClosed, failure == nil, slabHasRecord, slabIsOld else { return false }
+    plainEnd = 0
+    try roll()
+    try flush()
+    return true
+  }
+
   /// Whether the slab is left before the next record, without a look at marks that are due.
   func wantsAnotherSlab(forPayload payload: Int) -> Bool {
     slabHasRecord && (!fits(UInt64(FrameHeader.byteCount + payload)) || ordinal >= slabEndOrdinal)
   }
 
   func fits(_ count: UInt64) -> Bool {
-    position <= slabLimit && slabLimit - position >= count
+    position <= slabLimit && slabLimit - position >= count && unfinishedEpoch == nil
   }
 
   /// A record that the buffer cannot hold goes straight to the file.
@@ -424,7 +478,9 @@ struct LogTail: ~Copyable, Sendable {
   }
 
   mutating func settlePlainEnd() {
-    guard failure == nil, !isClosed, !markIsDue, !isExpected, !buffer.isEmpty else {
+    guard failure == nil, !isClosed, !markIsDue, !isExpected, !buffer.isEmpty,
+      unfinishedEpoch == nil
+    else {
       plainEnd = 0
       return
     }

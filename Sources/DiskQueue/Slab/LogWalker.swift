@@ -194,6 +194,8 @@ struct LogWalker: ~Copyable {
           placesInTail = pending.uncountedPlaces
           return .loss(Loss(.damaged, from: pending.from, to: pending.to, records: nil))
         }
+        // The log may go on, and a slab that is not its own hides it.
+        try index.refuseForeign()
         return .end
       }
     }
@@ -369,10 +371,7 @@ extension SlabFile {
   /// Throws where a sound header is another topic's.
   func refuse(_ header: SlabHeader, unlessOf topicID: UInt64) throws(QueueError) {
     guard header.topicID != topicID else { return }
-    throw QueueError(
-      .unsupportedFormat,
-      "this slab belongs to another topic: move it out of this directory",
-      path: path, address: base)
+    throw .foreignSlab(path: path, address: base)
   }
 
   func unsupported(version: UInt16, flags: UInt16) -> QueueError {

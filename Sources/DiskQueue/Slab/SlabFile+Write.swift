@@ -3,7 +3,11 @@
 
 extension SlabFile {
   /// Makes the file of a new slab. A slab of that name must not exist.
-  static func create(_ base: UInt64, in storage: any TopicStorage) throws(QueueError) -> SlabFile {
+  ///
+  /// - Throws: `unsupportedFormat` if it exists and states another topic; else `system`.
+  static func create(
+    _ base: UInt64, in storage: any TopicStorage, topicID: UInt64? = nil
+  ) throws(QueueError) -> SlabFile {
     let name = SlabName.string(base)
     let path = storage.path + "/" + name
     do throws(SystemError) {
@@ -11,6 +15,9 @@ extension SlabFile {
       return SlabFile(
         base: base, path: path, file: file, heldName: try HeldName(name, leadingTo: file))
     } catch {
+      if error.errno == Errno.exists {
+        try SlabFile.open(base, in: storage)?.refuse(unlessOf: topicID)
+      }
       throw .system(error, doing: "making a slab", path: path, address: base)
     }
   }
@@ -69,7 +76,7 @@ extension SlabFile {
   static func createFirst(
     _ header: SlabHeader, in storage: any TopicStorage
   ) throws(QueueError) -> SlabFile {
-    let slab = try create(header.base, in: storage)
+    let slab = try create(header.base, in: storage, topicID: header.topicID)
     do throws(QueueError) {
       var beginning = WriteBuffer(capacity: SlabHeader.byteCount + Mark.byteCount)
       beginning.put(header)

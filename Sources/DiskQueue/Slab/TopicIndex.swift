@@ -11,8 +11,16 @@ package final class TopicIndex {
   /// The bases of all slabs by their names, ascending.
   package private(set) var bases: [UInt64] = []
 
-  /// The id of the last sound header or mark; nil while there is none.
+  /// The id of the last sound header or mark; nil while there is none. If the first slab states
+  /// another one, `SlabVote` decides.
   package private(set) var topicID: UInt64?
+
+  /// A slab of another topic, if the listing showed one at either end: somebody copied it here.
+  /// Slabs in the middle are compared when they are opened.
+  package private(set) var foreign: UInt64?
+
+  /// The first slab when its id was last compared, and that id.
+  private var comparedFirst: (base: UInt64, topicID: UInt64)?
 
   /// Whether the slabs of epoch 0 were written by queuefka.
   package private(set) var isVersion1 = false
@@ -109,6 +117,7 @@ package final class TopicIndex {
     isSettled = false
     keptOfEpoch = [:]
     highestSynced = 0
+    comparedFirst = nil
     try refresh()
   }
 
@@ -118,9 +127,11 @@ package final class TopicIndex {
 
   private func settleTopicID() throws(QueueError) {
     topicID = nil
+    foreign = nil
     for base in bases.reversed() {
       if let id = try head(base)?.topicID {
         topicID = id
+        try compareFirst(with: id)
         return
       }
     }
@@ -135,6 +146,30 @@ package final class TopicIndex {
         return
       }
     }
+  }
+
+  /// Compares the first slab with the last one. All slabs of a topic state one id, so one comparison
+  /// a first slab is enough.
+  private func compareFirst(with last: UInt64) throws(QueueError) {
+    guard let first = bases.first else { return }
+    if comparedFirst?.base != first {
+      comparedFirst = try head(first)?.topicID.map { (first, $0) }
+    }
+    guard let compared = comparedFirst, compared.topicID != last else { return }
+    var vote = SlabVote()
+    for base in SlabVote.voters(among: bases) {
+      if let id = try head(base)?.topicID { vote.add(base, id) }
+    }
+    topicID = vote.winner ?? last
+    foreign = vote.firstLoser
+    // A slab that could not be finished may be made anew, with another id.
+    comparedFirst = nil
+  }
+
+  /// Throws if a slab of another topic was found.
+  func refuseForeign() throws(QueueError) {
+    guard let foreign else { return }
+    throw .foreignSlab(path: storage.path + "/" + SlabName.string(foreign), address: foreign)
   }
 
   private func settleVersion1() throws(QueueError) {
@@ -249,7 +284,21 @@ package final class TopicIndex {
   // MARK: Places
 
   /// The first slab that counts.
-  package var first: UInt64? { bases.first { !isPassedOver($0) } }
+  package var first: UInt64? { firstCounted(from: 0) }
+
+  /// The first slab that counts, from a place in `bases` on. Within an epoch the slabs that are
+  /// passed over are the last ones, so it looks at one slab an epoch.
+  private func firstCounted(from place: Int) -> UInt64? {
+    var place = place
+    while place < bases.count {
+      let base = bases[place]
+      guard isPassedOver(base) else { return base }
+      let epoch = Epoch.of(base)
+      guard epoch < Epoch.last else { return nil }
+      place = lastIndex(notAbove: Epoch.firstAddress(epoch + 1) - 1).map { $0 + 1 } ?? bases.count
+    }
+    return nil
+  }
 
   /// Where an address lies.
   enum Place: Equatable {
@@ -285,7 +334,7 @@ package final class TopicIndex {
     return .gone(next: later, cause: .damaged, needsProof: true)
   }
 
-  /// Where the content of a slab ends at the latest; `UInt64.max` where only its file's size says.
+  /// Where the content of a slab ends at the latest; `UInt64.max` if only its file's size says.
   func limit(ofSlabAt index: Int) -> UInt64 {
     let epoch = Epoch.of(bases[index])
     let next = index + 1 < bases.count ? bases[index + 1] : .max
@@ -315,8 +364,7 @@ package final class TopicIndex {
   }
 
   private func firstSlab(behind address: UInt64) -> UInt64? {
-    let start = lastIndex(notAbove: address).map { $0 + 1 } ?? 0
-    return bases[start...].first { !isPassedOver($0) }
+    firstCounted(from: lastIndex(notAbove: address).map { $0 + 1 } ?? 0)
   }
 
   /// Where the log goes on behind the content of a slab that ends at `limit`; nil: nowhere.

@@ -634,10 +634,15 @@ enum Syscalls {
   private static func read(_ clock: clockid_t) -> UInt64 {
     var time = timespec()
     unsafe clock_gettime(clock, &time)
-    // A clock before 1970 reads as 1970: stamps only order.
-    let seconds = UInt64(max(0, time.tv_sec))
-    return seconds.multipliedReportingOverflow(by: 1_000_000_000).partialValue
-      &+ UInt64(max(0, time.tv_nsec))
+    return nanoseconds(seconds: Int64(time.tv_sec), and: Int64(time.tv_nsec))
+  }
+
+  /// Stamps only order: a clock before 1970 reads as 1970, and one behind the year 2554 as its last
+  /// nanosecond that 64 bits hold.
+  static func nanoseconds(seconds: Int64, and rest: Int64) -> UInt64 {
+    let (whole, overflow) = UInt64(max(0, seconds))
+      .multipliedReportingOverflow(by: 1_000_000_000)
+    return overflow ? .max : whole.addingSaturating(UInt64(max(0, rest)))
   }
 
   /// Gives way to other threads so many times, each a third of a microsecond where there are none: for

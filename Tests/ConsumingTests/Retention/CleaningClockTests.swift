@@ -74,6 +74,89 @@ struct CleaningClockTests {
     #expect(report.removals.count > 1)
   }
 
+  @Test("G12: records of a clock that did not know the time are as old as the first known stamp")
+  func unknownTime() throws {
+    let right = made.clock.now
+    made.clock.set(5_000_000_000)
+    let early = try made.writer()
+    try made.roll(early, times: 9)
+    try early.close()
+    let unknown = made.bases.count
+    let retention = Retention(age: .hours(1), minimumBytes: .bytes(0))
+
+    // The clock is set right. Nothing but the last slab bears its time yet.
+    made.clock.set(right)
+    let writer = try made.writer()
+    try writer.append("the time is known")
+    try writer.sync()
+    #expect(try made.cleaner().clean(keeping: retention) == [])
+    // A slab bears it, and is not old.
+    try made.roll(writer, times: 3)
+    try writer.sync()
+    made.clock.advance(by: Self.day / 24)
+    try made.roll(writer, times: 1)
+    try writer.sync()
+    #expect(try made.cleaner().clean(keeping: retention) == [])
+    // It is old: those before it are at least as old.
+    made.clock.advance(by: 1_000_000_000)
+    try made.roll(writer, times: 1)
+    try writer.close()
+    let removed = try made.cleaner().clean(keeping: retention)
+    #expect(removed.count >= unknown - 1 && removed.count < unknown + 4)
+    #expect(removed.allSatisfy { $0.cause == .age(.hours(1)) })
+    // Back in 1970, nothing is old.
+    made.clock.set(5_000_000_000)
+    #expect(try made.cleaner().clean(keeping: Retention(age: .seconds(0))) == [])
+  }
+
+  @Test("a damaged beginning between unknown and known stamps removes nothing too early")
+  func unknownTimeAndDamage() throws {
+    for damaged in 0..<8 {
+      let storage = SimulatedStorage()
+      var base: UInt64 = 0
+      let known = Stamp.firstKnown + Self.day
+      for place in 0..<8 as Range<Int> {
+        // The first five say 1970; the others are a day apart.
+        let stamp = place < 5 ? UInt64(place) : known + UInt64(place) * Self.day
+        var forge = SlabForge(
+          base: base, ordinal: UInt64(place), synced: base, stamp: stamp)
+        forge.putRecord([UInt8(place)])
+        if place == 7 { forge.putClosingMark() }
+        var bytes = forge.bytes
+        if place == damaged {
+          bytes[20] ^= 1
+          bytes[100] ^= 1
+        }
+        storage.replace(slab: base, with: bytes)
+        base += UInt64(128 + 9)
+      }
+      let clock = ManualClock(known + 7 * Self.day)
+      for days in 0...3 as ClosedRange<Int64> {
+        let planned = try SlabCleaner(
+          topic: Topic(storage: storage), environment: fixedEnvironment(clock)
+        ).plan(keeping: Retention(age: .days(days), minimumBytes: .bytes(0)))
+        // A slab is as old as the next one behind it that tells a known time.
+        let expected = (0..<7).prefix { place in
+          let next = ((place + 1)..<8).first { $0 >= 5 && $0 != damaged }
+          return next.map { 7 - $0 > Int(days) } ?? false
+        }
+        // A last slab with a damaged beginning tells the present by its closing mark.
+        #expect(planned.count == expected.count, "\(damaged) damaged, \(days) days")
+      }
+    }
+  }
+
+  @Test("a clock before 1970 reads as 1970, and one that 64 bits cannot hold as their end")
+  func extremes() {
+    #expect(Syscalls.nanoseconds(seconds: -1, and: 5) == 5)
+    #expect(Syscalls.nanoseconds(seconds: 0, and: -5) == 0)
+    #expect(Syscalls.nanoseconds(seconds: 18_446_744_073, and: 709_551_615) == .max)
+    #expect(Syscalls.nanoseconds(seconds: 18_446_744_073, and: 709_551_616) == .max)
+    #expect(Syscalls.nanoseconds(seconds: 18_446_744_074, and: 0) == .max)
+    #expect(Syscalls.nanoseconds(seconds: .max, and: .max) == .max)
+    #expect(Syscalls.nanoseconds(seconds: 2, and: 3) == 2_000_000_003)
+  }
+
   @Test("G12: an idle topic does not age")
   func idle() throws {
     let writer = try made.writer()

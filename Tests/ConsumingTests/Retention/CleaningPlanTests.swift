@@ -36,7 +36,7 @@ private struct KnownTopic {
   init(records: [Int], unreadable: Set<Int> = [], syncedSlabs: Int) {
     var forges: [SlabForge] = []
     var base: UInt64 = 0
-    var stamp: UInt64 = 1000
+    var stamp = Stamp.firstKnown + 1000
     for (place, count) in records.enumerated() {
       var forge = SlabForge(base: base, ordinal: endOrdinal, synced: 0, stamp: stamp)
       for number in 0..<count { forge.putRecord([UInt8(place), UInt8(number)]) }
@@ -154,8 +154,8 @@ struct CleaningPlanTests {
           retentions.append(Retention(records: records, minimumBytes: .bytes(0)))
         }
         for retention in retentions {
-          let planned = try topic.planned(retention, now: 5000)
-          let naive = topic.naive(retention, now: 5000, held: nil)
+          let planned = try topic.planned(retention, now: Stamp.firstKnown + 5000)
+          let naive = topic.naive(retention, now: Stamp.firstKnown + 5000, held: nil)
           #expect(
             planned.map(\.slab.rawValue) == naive,
             "\(retention), \(unreadable) unreadable, \(syncedSlabs) synced")
@@ -187,7 +187,7 @@ struct CleaningPlanTests {
         held = address
         try topic.hold(from: address)
       }
-      let now = random.chance(30) ? UInt64(random.below(1800)) : 1_000_000
+      let now = Stamp.firstKnown + (random.chance(30) ? UInt64(random.below(1800)) : 1_000_000)
       let planned = try topic.planned(retention, now: now)
       let naive = topic.naive(retention, now: now, held: held)
       #expect(planned.map(\.slab.rawValue) == naive, "seed \(seed)")
@@ -263,11 +263,13 @@ struct CleaningPlanTests {
   @Test("nothing is old by a stamp ahead of the present, or without one")
   func stamps() {
     let plan = CleaningPlan(
-      retention: Retention(age: .seconds(0)), present: 50, synced: .max, endOrdinal: 0,
-      bytesFrom: nil, minimumFrom: .max)
-    for (stamp, isOld) in [(nil, false), (49, true), (50, false), (51, false), (.max, false)]
-      as [(UInt64?, Bool)]
-    {
+      retention: Retention(age: .seconds(0)), present: Stamp.firstKnown + 50, synced: .max,
+      endOrdinal: 0, bytesFrom: nil, minimumFrom: .max)
+    let known = Stamp.firstKnown
+    for (stamp, isOld) in [
+      (nil, false), (0, false), (known - 1, false), (known, true), (known + 49, true),
+      (known + 50, false), (known + 51, false), (.max, false),
+    ] as [(UInt64?, Bool)] {
       let slab = CleaningPlan.Slab(
         base: 0, next: 200, contentEnd: 200, stampBehind: stamp, ordinalBehind: nil)
       #expect(

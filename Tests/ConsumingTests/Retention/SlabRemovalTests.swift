@@ -14,26 +14,57 @@ struct SlabRemovalTests {
   private func removeFirst(
     _ expected: UInt64, synced: UInt64 = .max
   ) throws -> SlabRemoval.Outcome {
-    try SlabRemoval.removeFirst(expected, of: storage, synced: synced)
+    let pair = SlabRemoval.Pair(
+      first: expected, next: made.bases.first { $0 > expected }, topicID: CleaningTopic.topicID)
+    return try SlabRemoval.removeFirst(pair, of: storage, synced: synced)
   }
 
-  @Test("lists, syncs the directory, and then removes; it tells how large the file was")
+  @Test("compares both slabs, syncs the directory, and then removes; it reports the file's size")
   func order() throws {
     try made.fill(slabs: 3)
     let size = try #require(storage.slabs[0]?.count)
     storage.logCalls()
     #expect(try removeFirst(0) == .removed(bytes: UInt64(size)))
     let name = SlabName.string(0)
-    #expect(storage.calls == [.list, .open(name), .size(name), .syncDirectory, .remove(name)])
+    let next = SlabName.string(made.bases[0])
+    #expect(
+      storage.calls == [
+        .open(name), .read(name), .open(next), .read(next), .size(name), .syncDirectory,
+        .identify(name), .remove(name),
+      ])
     #expect(made.bases.count == 2)
   }
 
-  @Test("a slab that is not the first, or the last one, stays")
-  func firstAndLast() throws {
+  @Test("a slab stays if the one behind it is gone, or its own name leads to another file by now")
+  func changed() throws {
+    try made.fill(slabs: 4)
+    let bases = made.bases
+    let pair = SlabRemoval.Pair(first: 0, next: bases[1], topicID: CleaningTopic.topicID)
+    let second = try #require(storage.slabs[bases[1]])
+    storage.replace(slab: bases[1], with: nil)
+    #expect(
+      try SlabRemoval.removeFirst(pair, of: storage, synced: .max) == .kept(.changed))
+    storage.replace(slab: bases[1], with: second)
+
+    // Replaced between the comparison and the removal.
+    let first = try #require(storage.slabs[0])
+    storage.setHook { [storage] call in
+      guard call == .syncDirectory else { return }
+      storage.replace(slab: 0, with: nil)
+      storage.replace(slab: 0, with: first)
+    }
+    #expect(
+      try SlabRemoval.removeFirst(pair, of: storage, synced: .max) == .kept(.changed))
+    storage.setHook(nil)
+    #expect(made.bases == bases)
+    #expect(try SlabRemoval.removeFirst(pair, of: storage, synced: .max) != .gone)
+    #expect(made.bases == Array(bases.dropFirst()))
+  }
+
+  @Test("the last slab stays")
+  func last() throws {
     try made.fill(slabs: 3)
     let bases = made.bases
-    #expect(try removeFirst(bases[1]) == .kept(.notFirst))
-    #expect(made.bases == bases)
     _ = try removeFirst(bases[0])
     _ = try removeFirst(bases[1])
     storage.logCalls()
@@ -126,10 +157,6 @@ struct SlabRemovalTests {
     #expect(try front.removeFirst(of: storage, synced: .max) == .gone)
     #expect(front.bytes == storage.slabs.values.reduce(0) { $0 + UInt64($1.count) })
     #expect(try front.removeFirst(of: storage, synced: .max) != .gone)
-    #expect(front.obstacle(synced: .max, holds: ConsumerHolds()) == .lastSlab)
-    #expect(try front.removeFirst(of: storage, synced: .max) == .kept(.lastSlab))
-    #expect(try front.removeFirst(of: SimulatedStorage(), synced: .max) == .gone)
-    #expect(front.slabs.isEmpty && front.bytes == 0)
     #expect(front.obstacle(synced: .max, holds: ConsumerHolds()) == .lastSlab)
     #expect(try front.removeFirst(of: storage, synced: .max) == .kept(.lastSlab))
   }

@@ -33,6 +33,31 @@ struct InspectionTests {
     }
   }
 
+  @Test("a slab before a missing one is not credited with the missing one's records")
+  func missingSlab() throws {
+    let directory = try TemporaryDirectory()
+    try make(directory.path + "/whole", records: 1000)
+    let whole = try files(of: directory.path + "/whole")
+    let bases = whole.keys.sorted()
+    let all = try TopicInfo(of: Topic(directory.path + "/whole")).slabs.map(\.records)
+    try #require(all.count > 4 && !all.contains(nil))
+    for missing in 1..<bases.count - 1 {
+      var files = whole
+      files[bases[missing]] = nil
+      let path = directory.path + "/without-\(missing)"
+      try write(files, to: path)
+      var expected = all
+      expected[missing - 1] = nil
+      expected.remove(at: missing)
+      #expect(try TopicInfo(of: Topic(path)).slabs.map(\.records) == expected)
+
+      // A cleaner and a writer that drops it say as little.
+      let removals = try SlabCleaner(topic: Topic(path)).plan(
+        keeping: Retention(records: 0, minimumBytes: .bytes(0)))
+      #expect(removals.map(\.records) == expected.dropLast())
+    }
+  }
+
   @Test("wherever the last slab is cut, info, verify, recovery and the naive reader agree")
   func cuts() throws {
     let directory = try TemporaryDirectory()

@@ -1,0 +1,38 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+/// Which slabs the policy of a full topic or disk lets a writer drop.
+enum Droppable {
+  case all
+  /// Those that every consumer has acknowledged.
+  case acknowledged(ConsumerHolds)
+
+  /// - Returns: nil if the policy drops nothing.
+  static func by(
+    _ policy: QueueWriter.Options.WhenFull, of storage: any TopicStorage, _ front: SlabFront
+  ) throws(QueueError) -> Droppable? {
+    switch policy {
+    case .fail, .wait: nil
+    case .dropOldest: .all
+    case .dropOldestAcknowledged:
+      .acknowledged(try ConsumerHolds(of: front, in: storage))
+    }
+  }
+
+  func allow(_ slab: SlabFront.Slab) -> Bool {
+    switch self {
+    case .all: true
+    // Without a consumer, nothing was acknowledged.
+    case .acknowledged(let holds):
+      holds.consumers > 0 && holds.hold(below: slab.contentEnd) == nil
+    }
+  }
+}
+
+/// A slab that a writer dropped.
+struct DroppedSlab: Sendable {
+  var base: UInt64
+  /// How many records the log took in it; nil if nothing tells.
+  var records: UInt64?
+  var bytes: UInt64
+}
