@@ -31,6 +31,29 @@ struct AppendPolicyTests {
     #expect(try appender.outcome().status == 0)
   }
 
+  @Test("with --slab-age, an old slab is left before the next record")
+  func slabAge() throws {
+    for (age, slabs) in [(nil, 1), ("1d", 2), ("100000d", 1)] as [(String?, Int)] {
+      let directory = try TemporaryDirectory()
+      let topic = directory.at("topic")
+      // Of the year 2020.
+      var forge = SlabForge(base: 0, synced: 0)
+      forge.putRecord(Array("record 0".utf8))
+      forge.putClosingMark()
+      try FileManager.default.createDirectory(atPath: topic, withIntermediateDirectories: true)
+      try writeFile(topic + "/" + SlabName.string(0), forge.bytes)
+      try writeFile(directory.at("input"), Array("record 1\n".utf8))
+      let appended = try Diskq.run(
+        ["append", topic, directory.at("input")] + (age.map { ["--slab-age", $0] } ?? []))
+      #expect(appended.status == 0, "\(appended.errors)")
+      #expect(try Diskq.run("read", topic).lines == ["record 0", "record 1"])
+      let names = try FileManager.default.contentsOfDirectory(atPath: topic)
+      #expect(names.count { $0.hasSuffix(".slab") } == slabs)
+    }
+    let refused = try Diskq.run("append", "topic", "--slab-age", "0s")
+    #expect(refused.status != 0 && refused.errors.contains("slabAge"))
+  }
+
   @Test("with never, nothing is flushed before the end, and a kill loses it")
   func never() throws {
     let directory = try TemporaryDirectory()

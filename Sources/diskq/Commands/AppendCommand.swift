@@ -106,6 +106,14 @@ struct AppendCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
+      """
+      A slab that holds a record is left for a new one once it is older than this (1h, 7d), so that \
+      clean --keep-age reaches a topic that never fills a slab. (default: however old)
+      """, valueName: "age"), transform: TimeSpan.parsed)
+  var slabAge: TimeSpan?
+
+  @Option(
+    help: ArgumentHelp(
       "The largest payload that is taken. (default: \(QueueWriter.Options().maximumPayload))",
       valueName: "size"),
     transform: Size.parsed)
@@ -121,6 +129,7 @@ struct AppendCommand: ParsableCommand {
       options.slabSize = min(
         options.slabSize, max(.kibibytes(4), .bytes(maximumBytes.count.bytes / 4)))
     }
+    options.slabAge = slabAge?.duration
     options.maximumPayload = maximumPayload.count
     options.flushEvery = flushEvery.interval
     options.syncEvery = syncEvery.interval
