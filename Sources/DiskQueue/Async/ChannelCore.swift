@@ -207,7 +207,7 @@ final class ChannelCore: Sendable {
   /// well: the system may report it once, and a sync of the writer's would then succeed over data
   /// that is lost, and a mark state that it is durable.
   private func endingWriter(_ error: QueueError) -> QueueError {
-    if error.isFinal {
+    if error.code == .syncFailed {
       writer.core.end(error)
       writer.core.events?.tell()
     }

@@ -475,10 +475,7 @@ final class ConsumerCore: Sendable {
   /// Whether an error of a write ends the consumer: the disk refused it, or nothing leads to the file
   /// any more.
   private static func isFinal(_ error: QueueError) -> Bool {
-    switch error.code {
-    case .syncFailed, .noSuchTopic, .noSuchConsumer: true
-    default: false
-    }
+    error.isFinal || error.code == .noSuchTopic
   }
 
   private func end(_ error: QueueError) {

@@ -14,16 +14,13 @@ struct CursorFile: Sendable {
   private let lockIsNew: Bool
   /// nil: there is none yet.
   private var file: (any StorageFile)?
-  /// What the names led to when this was opened, and lead to as long as nobody takes them away.
-  private var identities = Identities()
+  /// The names that must lead to what is open: the directory's, the lock's and the file's. Nil for the
+  /// directory in memory, which has no name there.
+  private var heldDirectory: HeldName?
+  private var heldLock: HeldName?
+  private var heldFile: HeldName?
   /// What was found in it; from then on, the last slot that was written.
   private(set) var content: CursorSlots.Content = .never
-
-  private struct Identities: Equatable, Sendable {
-    var directory: FileIdentity?
-    var lock: FileIdentity?
-    var file: FileIdentity?
-  }
 
   /// The lower address of its slots.
   var lowest: UInt64 { if case .sound(_, let lowest, _) = content { lowest } else { 0 } }
@@ -108,11 +105,11 @@ struct CursorFile: Sendable {
 
   private mutating func openFile() throws(QueueError) {
     do throws(SystemError) {
-      identities = Identities(
-        directory: try storage.identity(of: TopicLayout.consumersName),
-        lock: try lock.file.identity())
+      heldDirectory = try HeldName(
+        TopicLayout.consumersName, leadingTo: directory, in: storage)
+      heldLock = try HeldName(CursorName.lock(consumer), leadingTo: lock.file)
       let opened = try directory.open(name, writable: true)
-      identities.file = try opened.identity()
+      heldFile = try HeldName(name, leadingTo: opened)
       file = opened
     } catch {
       guard error.errno != Errno.noEntry else { return }
@@ -263,8 +260,8 @@ struct CursorFile: Sendable {
         try perform("removing a cursor") { () throws(SystemError) in try removeIfThere(name) }
         file = nil
       }
-      identities.file = try perform("making a cursor") { () throws(SystemError) in
-        try made.identity()
+      heldFile = try perform("making a cursor") { () throws(SystemError) in
+        try HeldName(name, leadingTo: made)
       }
       try perform("naming a cursor") { () throws(SystemError) in
         try directory.rename(unfinished, to: name)
@@ -289,7 +286,7 @@ struct CursorFile: Sendable {
   private func removeMade() {
     do throws(SystemError) {
       try removeIfThere(CursorName.unfinished(consumer))
-      if file == nil, let made = identities.file, try directory.identity(of: name) == made {
+      if file == nil, let made = heldFile, try made.leads(in: directory) {
         try directory.remove(name)
       }
     } catch {
@@ -305,7 +302,7 @@ struct CursorFile: Sendable {
   /// durable in a file that no name leads to.
   ///
   /// - Throws: `system` and `noSpace` where it could not be written: it may be tried again.
-  ///   `syncFailed`, and `noSuchConsumer` if a name leads elsewhere, for good.
+  ///   `syncFailed`, and `fileRemoved` if a name leads elsewhere, for good.
   mutating func advance(to place: CursorPosition, topicID: UInt64) throws(QueueError) {
     guard let held = try slot(), let file else {
       return try make(at: place, topicID: topicID)
@@ -382,28 +379,23 @@ struct CursorFile: Sendable {
     }
   }
 
-  /// Throws if the names do not lead to the files that are open: what was synced is found by nobody
-  /// then, or another holder has the consumer.
+  /// Throws if a name does not lead to what is open under it. Then no holder after this one finds what
+  /// was synced, or another holder has the consumer.
   private func checkNames() throws(QueueError) {
-    let found = try perform("looking for a cursor") { () throws(SystemError) in
-      Identities(
-        directory: try storage.identity(of: TopicLayout.consumersName),
-        lock: try directory.identity(of: CursorName.lock(consumer)),
-        file: try directory.identity(of: name))
+    do throws(QueueError) {
+      try heldDirectory?.check(in: storage, heldBy: "consumer")
+      try heldLock?.check(in: directory, heldBy: "consumer")
+      try heldFile?.check(in: directory, heldBy: "consumer")
+    } catch {
+      guard error.code == .fileRemoved else { throw error }
+      let isTopicThere = try perform("looking for a topic") {
+        () throws(SystemError) -> Bool in
+        let lock = try storage.identity(of: TopicLayout.lockName)
+        let consumers = try storage.identity(of: TopicLayout.consumersName)
+        return lock != nil || consumers != nil
+      }
+      throw isTopicThere ? error : .topicRemoved(path: storage.path)
     }
-    guard found != identities else { return }
-    let topic = try perform("looking for a topic") { () throws(SystemError) in
-      try storage.identity(of: TopicLayout.lockName)
-    }
-    if found.directory == nil, topic == nil { throw .topicRemoved(path: storage.path) }
-    let what =
-      found.directory != identities.directory
-      ? "the directory of the consumers" : found.file != identities.file ? "its file" : "its lock"
-    throw QueueError(
-      .noSuchConsumer,
-      "the consumer \"\(consumer)\" goes on no more: \(what) was removed or replaced while it was"
-        + " open, and nothing is acknowledged any more; close it, and open a new one",
-      path: path)
   }
 
   private func perform<R>(

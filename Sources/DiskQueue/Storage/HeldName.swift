@@ -9,14 +9,33 @@
 package struct HeldName: Sendable {
   package let name: String
   /// Kept open: the system may give the identity of a file that is gone to another one.
-  private let file: any StorageFile
+  private let opened: any AnyObject & Sendable
   private let identity: FileIdentity
 
   /// - Complexity: one fstat(2).
   package init(_ name: String, leadingTo file: any StorageFile) throws(SystemError) {
     self.name = name
-    self.file = file
+    opened = file
     identity = try file.identity()
+  }
+
+  /// - Parameter directory: was just opened by the name, in `parent`.
+  /// - Returns: nil if no such name is in `parent` any more.
+  /// - Complexity: one fstatat(2).
+  package init?(
+    _ name: String, leadingTo directory: any StorageDirectory, in parent: any StorageDirectory
+  ) throws(SystemError) {
+    guard let identity = try parent.identity(of: name) else { return nil }
+    self.name = name
+    self.identity = identity
+    opened = directory
+  }
+
+  /// Whether the name leads to the file.
+  ///
+  /// - Complexity: one fstatat(2).
+  package func leads(in directory: any StorageDirectory) throws(SystemError) -> Bool {
+    try directory.identity(of: name) == identity
   }
 
   /// Throws if the name does not lead to the file any more.
@@ -50,8 +69,8 @@ extension QueueError {
     heldBy holder: StaticString
   ) -> QueueError {
     let consequence =
-      if name == TopicLayout.lockName {
-        "another writer may be at work since"
+      if name == TopicLayout.lockName || name.hasSuffix(CursorName.lockSuffix) {
+        "another \(holder) may be at work since"
       } else {
         "what was stored in it is not in the topic any more"
       }

@@ -213,7 +213,7 @@ extension FaultStage {
       try await awaiting(what, how)
     } catch is Stopped {
       if errors.last?.hasSuffix("\(QueueError.Code.syncFailed)") ?? false,
-        plan?.hits.allSatisfy(\.makesDurable) ?? false, aside.hits == 0
+        plan?.hits.allSatisfy({ $0.makesDurable || $0.looksAtName }) ?? false, aside.hits == 0
       {
         let error = await queueError {
           _ = try await consumer.nextBatch(upTo: 1, following: false)
