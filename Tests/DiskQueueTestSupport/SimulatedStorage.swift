@@ -228,6 +228,16 @@ package final class SimulatedStorage: TopicStorage {
     }
   }
 
+  /// Takes a name away, durably, as another program does: `rm`.
+  package func takeAway(_ name: String) {
+    state.withLock { state in
+      state.disk.change(name, to: nil)
+      state.disk.syncDirectory()
+      state.disk.syncDirectory(below: TopicLayout.consumersName + "/")
+    }
+    watchers.tell()
+  }
+
   /// Flips one bit of a slab; bit 8 is the lowest one of its second byte.
   package func flip(bit: Int, ofSlab base: UInt64) { flip(bit: bit, of: SlabName.string(base)) }
 

@@ -212,7 +212,7 @@ struct CallCountTests {
         let opened = try writer(storage) { $0.maximumBytes = .mebibytes(64) }
         #expect(opened.recovery.wasClean == isClosed)
       }
-      expectSame(calls, listings: isClosed ? 4 : 6, most: 80)
+      expectSame(calls, listings: isClosed ? 4 : 6, most: 90)
     }
   }
 
@@ -272,7 +272,7 @@ struct CallCountTests {
       all.append(storage.calls)
       try await consumer.close()
     }
-    expectSame(all, listings: 0, most: 10 * 12)
+    expectSame(all, listings: 0, most: 10 * 15)
   }
 
   @Test("a channel's cleaner lists the topic once for all that was acknowledged")

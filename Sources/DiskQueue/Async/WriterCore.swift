@@ -122,8 +122,13 @@ final class WriterCore: Sendable {
         }
       let lockName = try Self.heldName(of: lock, in: storage)
       // Recovery has made durable what it reports. It is the topic's only if these names lead to it.
-      try lockName?.check(in: storage)
-      try opened.start.slab.checkName(in: storage)
+      do throws(QueueError) {
+        try lockName?.check(in: storage)
+        try opened.start.slab.checkName(in: storage)
+      } catch {
+        opened.takeBack(in: storage)
+        throw error
+      }
       events?.note(.opened(opened.report))
       var settings = LogTail.Settings(
         options, topicID: opened.topicID, now: environment.now)

@@ -11,6 +11,17 @@ enum Recovery {
     var report: RecoveryReport
     /// What had to go for it, oldest first.
     var dropped: [DroppedSlab] = []
+
+    /// Removes the slab again if recovery made it. Nothing was handed out in it, and another writer that
+    /// was let in meanwhile may have begun the topic anew, with another id.
+    func takeBack(in storage: any TopicStorage) {
+      guard start.slabIsMade, let name = start.slab.heldName else { return }
+      do throws(SystemError) {
+        if try name.leads(in: storage) { try storage.remove(name.name) }
+      } catch {
+        // It stays. The error that this is about says what happened.
+      }
+    }
   }
 
   /// A name that is taken while recovery makes a slab, this often, is no accident.
@@ -304,8 +315,9 @@ enum Recovery {
     let position = header.base + UInt64(SlabHeader.byteCount + Mark.byteCount)
     return Opened(
       start: LogTail.Start(
-        slab: slab, slabHasRecord: false, slabIsFull: false, slabOrdinal: header.ordinal,
-        position: position, ordinal: header.ordinal, stamp: header.stamp, kept: header.kept),
+        slab: slab, slabIsMade: true, slabHasRecord: false, slabIsFull: false,
+        slabOrdinal: header.ordinal, position: position, ordinal: header.ordinal,
+        stamp: header.stamp, kept: header.kept),
       topicID: header.topicID,
       report: report
         ?? RecoveryReport(

@@ -185,6 +185,8 @@ struct LogTail: ~Copyable, Sendable {
   /// Where a writer begins: behind a mark that is on stable storage.
   struct Start {
     var slab: SlabFile
+    /// Whether the slab was made for this writer.
+    var slabIsMade = false
     var slabHasRecord: Bool
     /// Whether the next record must go to a new slab.
     var slabIsFull: Bool
