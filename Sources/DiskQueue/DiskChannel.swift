@@ -172,7 +172,7 @@ public final class DiskChannel: AsyncSequence, Sendable {
     /// is within ``DiskChannel/Options-swift.struct/acknowledgementDelay``; `close` sees to it, too.
     /// In any order, whatever was delivered before.
     ///
-    /// - Throws: `closed`, and `syncFailed` for good; `noSpace` and `system` where an earlier
+    /// - Throws: `closed`, and `syncFailed` and `fileRemoved` for good; `noSpace` and `system` where an earlier
     ///   acknowledgement could not be written, once: ask again.
     public func acknowledge() async throws(QueueError) { try core.acknowledge(delivery) }
 

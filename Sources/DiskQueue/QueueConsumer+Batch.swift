@@ -30,8 +30,8 @@ extension QueueConsumer {
     /// Returns when that is durable; calls at the same time share a write and its sync.
     ///
     /// - Throws: `noSpace` and `system` where the cursor could not be written: ask again, of this
-    ///   batch or a later one. `syncFailed` and `closed` for good: what is not known to be
-    ///   acknowledged is delivered again to the next holder. `cancelled` where the task is: it is
+    ///   batch or a later one. `syncFailed`, `fileRemoved` and `closed` for good: what is not known
+    ///   to be acknowledged is delivered again to the next holder. `cancelled` where the task is: it is
     ///   acknowledged, and soon durable, but this call has not seen to it.
     /// - Complexity: a write to the cursor and its sync, shared by all that wait; before it a sync of
     ///   the slabs that are not known to be durable up to there.

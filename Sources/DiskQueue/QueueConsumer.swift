@@ -156,7 +156,7 @@ public final class QueueConsumer: Sendable {
   /// handed out and not acknowledged delivered again, reset to `.address(position)`.
   ///
   /// - Throws: `notARecord` and `beyondLatest` for a position that is none, `noSpace`, `system`:
-  ///   nothing has changed then. `syncFailed` and `closed` for good.
+  ///   nothing has changed then. `syncFailed`, `fileRemoved` and `closed` for good.
   public func reset(to position: Topic.Position) async throws(QueueError) {
     try await core.onThread { core throws(QueueError) in try core.reset(to: position) }
   }
@@ -182,7 +182,7 @@ public final class QueueConsumer: Sendable {
   ///   time the next record is above the limit: all before it were delivered, and none after it are
   ///   until it is put aside. `cancelled` where the task is: no record is lost by
   ///   it. `system` and `unsupportedFormat` until their cause is gone. `closed`, and `syncFailed`
-  ///   for good. What failed in writing a cursor that nobody waited for is thrown once.
+  ///   and `fileRemoved` for good. What failed in writing a cursor that nobody waited for is thrown once.
   public func nextBatch(
     upTo count: Int, following: Bool = true
   ) async throws(QueueError) -> Batch? {
@@ -262,7 +262,7 @@ public final class QueueConsumer: Sendable {
   /// nothing that an acknowledgement returned for.
   ///
   /// - Throws: `noSpace` and `system` where the cursor could not be written: the consumer stays
-  ///   open, and `close` may be asked again. `syncFailed`: it is closed.
+  ///   open, and `close` may be asked again. `syncFailed` and `fileRemoved`: it is closed.
   public func close() throws(QueueError) {
     try core.close()
     core.stopThread()

@@ -13,7 +13,8 @@ extension QueueWriter {
   /// - Throws: as `append`, with ``QueueError/appended`` 0: the record is not in the log. With
   ///   `appended` 1 the record is in the log, at ``QueueError/address``, and only the level is in
   ///   doubt: `cancelled` at once where the task is; `noSpace` and `system` where it could not be
-  ///   written yet and waits in the buffer; `syncFailed` for good. Do not append it again.
+  ///   written yet and waits in the buffer; `syncFailed` and `fileRemoved` for good. Do not append it
+  ///   again.
   /// - Complexity: as `append`, and the wait.
   @discardableResult
   public func append(

@@ -31,7 +31,8 @@ public final class QueueWriter: Sendable {
   /// Recovers it if it was not closed.
   ///
   /// - Throws: `locked` while another writer has it open, in this process or another; `notATopic`,
-  ///   `unsupportedFormat`, `invalidOption`, `addressesExhausted`, `noSpace`, `syncFailed`, `system`.
+  ///   `unsupportedFormat`, `invalidOption`, `addressesExhausted`, `noSpace`, `syncFailed`,
+  ///   `fileRemoved`, `system`.
   ///   After an error nothing is open or locked.
   /// - Complexity: independent of the topic's size. A topic that was not closed is read from the
   ///   last slab that is certainly durable on, about one slab; a version 1 topic once from its
@@ -73,7 +74,7 @@ public final class QueueWriter: Sendable {
   /// - Returns: the record's address, its name for ever.
   /// - Throws: `payloadTooLarge`, before anything is written; `noSpace` and `system`, where the
   ///   buffer was full and could not be written: this record is then not in the log, those before
-  ///   it are, and appending goes on when there is room; `syncFailed` and `closed` for good. Where
+  ///   it are, and appending goes on when there is room; `syncFailed`, `fileRemoved` and `closed` for good. Where
   ///   ``Options-swift.struct/syncEvery`` was due and failed, ``QueueError/appended`` is 1: the record
   ///   is in the log, at ``QueueError/address``.
   /// - Complexity: O(payload), no allocation; once in a buffer a write, and where
@@ -206,7 +207,7 @@ public final class QueueWriter: Sendable {
   /// Hands everything appended so far to the system. Level reached: `flushed`.
   ///
   /// - Throws: `noSpace` and `system`: what was not written stays in the buffer, in order, and the
-  ///   next `flush` goes on there; `syncFailed` and `closed`.
+  ///   next `flush` goes on there; `syncFailed`, `fileRemoved` and `closed`.
   /// - Complexity: a write of what is in the buffer.
   public func flush() throws(QueueError) { try core.flush() }
 
@@ -214,18 +215,19 @@ public final class QueueWriter: Sendable {
   ///
   /// Appending goes on meanwhile. Calls at the same time share a sync.
   ///
-  /// - Throws: as `flush`; `syncFailed` is final for this writer, and means that records from the
-  ///   last sync on may be lost: close it, and open a new one, which says what was kept.
+  /// - Throws: as `flush`; `syncFailed` and `fileRemoved` are final for this writer, and mean that
+  ///   records from the last sync on may be lost: close it, and open a new one, which says what was
+  ///   kept.
   /// - Complexity: as `flush`, and a sync of what was written since the last one; none where that is
-  ///   nothing.
+  ///   nothing. One fstatat(2) for the lock and for each slab that was synced.
   public func sync() throws(QueueError) { try core.sync() }
 
   /// Puts everything on stable storage, marks the topic as cleanly closed, and gives up the lock.
   /// Level reached: `synced`. Closing a closed writer does nothing, or throws again what ended it.
   ///
   /// - Throws: `noSpace` and `system` where the end could not be written: the writer stays open, and
-  ///   `close` may be asked again when there is room. `syncFailed`: the writer is closed, and the
-  ///   next one recovers the topic.
+  ///   `close` may be asked again when there is room. `syncFailed` and `fileRemoved`: the writer is
+  ///   closed, and the next one recovers the topic.
   /// - Complexity: as `sync`, and the closing mark's write and sync.
   public func close() throws(QueueError) {
     try core.close()

@@ -104,8 +104,8 @@ public final class ShardedWriter: Sendable {
   /// - Returns: the shard, and the record's address in it.
   /// - Throws: as ``QueueWriter/append(_:)-(RawSpan)``. As ``shard(of:)-(RawSpan)`` for the key, and as
   ///   `QueueWriter.init` where the shard is opened for the record, and as `QueueWriter.close`
-  ///   where another shard is closed for that: the record is not in the log then. `syncFailed` where
-  ///   it, or a sync of this shard before, failed; `closed`.
+  ///   where another shard is closed for that: the record is not in the log then. `syncFailed` and
+  ///   `fileRemoved` where it, or a sync of this shard before, failed; `closed`.
   /// - Complexity: as a `QueueWriter`'s, and a hash of the key; where the shard is not open, syncs.
   @discardableResult
   public func append(_ payload: RawSpan, key: RawSpan) throws(QueueError) -> ShardAddress {
@@ -206,7 +206,8 @@ public final class ShardedWriter: Sendable {
   /// - Returns: the shard, and the record's address in it.
   /// - Throws: as `append(_:key:)`, with ``QueueError/appended`` 0: the record is not in the log. With
   ///   `appended` 1 it is, at ``QueueError/address`` of its shard, and only the level is in doubt:
-  ///   `cancelled` at once where the task is; `noSpace`, `system`, `syncFailed`.
+  ///   `cancelled` at once where the task is; `noSpace`, `system`, `syncFailed`,
+  ///   `fileRemoved`.
   @discardableResult
   public func append(
     _ payload: RawSpan, key: RawSpan, ensuring level: Durability
@@ -302,8 +303,8 @@ public final class ShardedWriter: Sendable {
   /// `synced`. Closing a closed writer does nothing, or throws again what ended a shard's.
   ///
   /// - Throws: the first shard's error, behind all that could be closed. `noSpace` and `system`: this
-  ///   writer stays open, and `close` may be asked again when there is room. `syncFailed`: it is closed,
-  ///   and the next one recovers the shard.
+  ///   writer stays open, and `close` may be asked again when there is room. `syncFailed` and
+  ///   `fileRemoved`: it is closed, and the next one recovers the shard.
   public func close() throws(QueueError) {
     defer { pool.stopThread() }
     try pool.close()

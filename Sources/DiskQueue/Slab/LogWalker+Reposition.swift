@@ -37,8 +37,8 @@ extension LogWalker {
         // there is another slab or another proof, no further look is needed.
         let certainBelow = max(provenBelow, index.highestSynced)
         try index.refresh()
-        guard index.locate(position) == place, try open(base, limit) else { continue }
-        let damage = try damage(certainBelow: certainBelow)
+        guard index.locate(position) == place, try open(base, limit), let slab else { continue }
+        let damage = try damage(of: slab, certainBelow: certainBelow)
         if try judge() != nil { return true }
         switch try resynchronise(damage) {
         case .goneOn: return true
@@ -176,12 +176,13 @@ extension LogWalker {
   }
 
   /// What is known of the slab's damage from now on.
-  private mutating func damage(certainBelow: UInt64) throws(QueueError) -> SlabDamage {
+  private mutating func damage(
+    of slab: SlabFile, certainBelow: UInt64
+  ) throws(QueueError) -> SlabDamage {
     if let damage {
       damage.lookAgain(certainBelow: certainBelow)
       return damage
     }
-    guard let slab else { preconditionFailure("no slab is open") }
     // The header is the frame at the base, and where it is damaged nothing but the file's size
     // bounds a payload.
     let largest = maximumPayload >= 0 ? UInt64(maximumPayload) : try slab.end() - slab.base
