@@ -51,6 +51,24 @@ struct StopTests {
     #expect(info["state"] as? String == "closed")
   }
 
+  @Test("after the lock was taken away, only what was synced before counts as stored")
+  func lockTakenAway() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    let program = try RunningDiskq("append", topic, "--ensure", "synced", "--print-addresses")
+    try program.write("one\ntwo\n")
+    for _ in 0..<2 { #expect(try program.readLine() != nil) }
+    try removeFile(topic + "/lock")
+    #expect(try Diskq.run("append", topic, input: "other one\nother two\n").status == 0)
+    try program.write("three\n")
+    try program.closeInput()
+    let outcome = try program.outcome()
+    #expect(outcome.status == 2)
+    #expect(outcome.lines == [])
+    #expect(outcome.errorLines.last?.hasPrefix("diskq: stored 2 records of standard input") == true)
+    #expect(try Diskq.run("read", topic).lines == ["one", "two", "other one", "other two"])
+  }
+
   @Test("a plain file on standard input has an end of its own as well")
   func redirectedFile() throws {
     let directory = try TemporaryDirectory()

@@ -195,8 +195,10 @@ struct AppendCommand: ParsableCommand {
   ) -> UInt64 {
     let statistics = writer.statistics
     let synced = statistics.records - statistics.unsyncedRecords
-    // A full disk takes nothing back that readers see. A failed sync may.
-    guard (error as? QueueError)?.code != .syncFailed else { return synced }
+    // A full disk takes nothing back that readers see. A failed sync may, and after a file was taken
+    // away the topic may hold another writer's records in their place.
+    let code = (error as? QueueError)?.code
+    guard code != .syncFailed, code != .fileRemoved else { return synced }
     do {
       var reader = try QueueReader(topic: Topic(topic), from: .address(start))
       guard let first = try reader.nextCopy(),

@@ -80,7 +80,13 @@ extension SimulatedStorage.Call {
 final class FaultPlan: Sendable {
   let kind: FaultKind
   private let number: Int
-  private let state = Mutex((seen: 0, hits: [SimulatedStorage.Call]()))
+  private struct State {
+    var seen = 0
+    var hits: [SimulatedStorage.Call] = []
+    var hasHitCheck = false
+    var previous: SimulatedStorage.Call?
+  }
+  private let state = Mutex(State())
   private let shortWrites: ShortWriteStorage
 
   /// Arms it.
@@ -114,11 +120,17 @@ final class FaultPlan: Sendable {
   }
 
   private func strikes(_ call: SimulatedStorage.Call) -> Bool {
-    guard kind.concerns(call) else { return false }
-    return state.withLock { state in
+    state.withLock { state in
+      let previous = state.previous
+      state.previous = call
+      guard kind.concerns(call) else { return false }
       state.seen += 1
       guard kind.isForGood ? state.seen >= number : state.seen == number else { return false }
       state.hits.append(call)
+      // A name that is gone is looked for in a listing: a cleaner may have removed it.
+      if call.looksAtName || call == .list && previous?.looksAtName ?? false {
+        state.hasHitCheck = true
+      }
       return true
     }
   }
@@ -135,6 +147,9 @@ final class FaultPlan: Sendable {
 
   /// The calls that failed.
   var hits: [SimulatedStorage.Call] { state.withLock { $0.hits } }
+
+  /// Whether it struck a look at a name, which may have been a part of a sync.
+  var hasHitCheck: Bool { state.withLock { $0.hasHitCheck } }
 
   /// Whether it came to its call at all.
   var hasStruck: Bool { kind.isShortWrite ? shortWrites.hits > 0 : !hits.isEmpty }

@@ -138,7 +138,7 @@ final class FaultStage: Sendable {
       throw Complaint("\(what) does not say why: \(error.errno ?? 0), \(error)")
     }
     let isFinal = error.code == .syncFailed
-    let mayBeFinal = plan.hits.contains { $0.makesDurable || $0.looksAtName }
+    let mayBeFinal = plan.hasHitCheck || plan.hits.contains(where: \.makesDurable)
     let mayBeOther = plan.hits.contains { !$0.makesDurable }
     let plain: QueueError.Code =
       plan.kind.errno == Errno.noSpace ? .noSpace : .system(errno: plan.kind.errno)
