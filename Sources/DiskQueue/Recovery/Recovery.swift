@@ -14,10 +14,14 @@ enum Recovery {
 
     /// Removes the slab again if recovery made it. Nothing was handed out in it, and another writer that
     /// was let in meanwhile may have begun the topic anew, with another id.
+    ///
+    /// Order: remove it; sync the directory, so that a power cut does not bring it back.
     func takeBack(in storage: any TopicStorage) {
       guard start.slabIsMade, let name = start.slab.heldName else { return }
       do throws(SystemError) {
-        if try name.leads(in: storage) { try storage.remove(name.name) }
+        guard try name.leads(in: storage) else { return }
+        try storage.remove(name.name)
+        try storage.syncDirectory()
       } catch {
         // It stays. The error that this is about says what happened.
       }

@@ -94,8 +94,11 @@ extension LogTail {
     var lock: HeldName?
     var namesUpTo: Int
     var includesNames: Bool
-    /// Oldest first: nothing is synced before what lies below it.
-    var slabs: [LeftSlab]
+    /// The slabs that were left, oldest first: nothing is synced before what lies below it.
+    var left: [LeftSlab]
+    /// The slab that is written. Apart from the others: nearly every sync is of this one alone, and
+    /// needs no array.
+    var current: SlabFile?
     var end: UInt64
     /// Of the first record behind `end`, at the most.
     var ordinal: UInt64
@@ -106,7 +109,8 @@ extension LogTail {
     /// oldest first; check the names. Only then may the caller acknowledge anything.
     func run() throws(QueueError) {
       if includesNames { try storage.syncNames() }
-      for left in slabs { try left.slab.sync() }
+      for left in left { try left.slab.sync() }
+      try current?.sync()
       try checkNames()
     }
 
@@ -117,27 +121,26 @@ extension LogTail {
     func checkNames() throws(QueueError) {
       guard let lock else { return }
       try lock.check(in: storage)
-      for left in slabs { try left.slab.checkName(in: storage) }
+      for left in left { try left.slab.checkName(in: storage) }
+      try current?.checkName(in: storage)
     }
   }
 
   /// The work for all that is written, or for the slabs left behind only.
   func syncWork(includingCurrent: Bool) -> SyncWork {
-    var slabs = leftSlabs
-    if includingCurrent {
-      slabs.append(LeftSlab(slab: slab, end: flushedEnd, ordinal: flushedOrdinal))
-    }
+    let last = leftSlabs.last
     return SyncWork(
       storage: storage, lock: lock, namesUpTo: slabsMade, includesNames: slabsMade > slabsNamed,
-      slabs: slabs, end: slabs.last?.end ?? synced,
-      ordinal: slabs.last?.ordinal ?? syncedOrdinal)
+      left: leftSlabs, current: includingCurrent ? slab : nil,
+      end: includingCurrent ? flushedEnd : last?.end ?? synced,
+      ordinal: includingCurrent ? flushedOrdinal : last?.ordinal ?? syncedOrdinal)
   }
 
   /// Takes note that `work` was done. A slab made meanwhile still needs its name synced.
   mutating func didSync(_ work: SyncWork) {
     tally.syncs &+= 1
     slabsNamed = max(slabsNamed, work.namesUpTo)
-    leftSlabs.removeAll { $0.end <= work.end }
+    if !leftSlabs.isEmpty { leftSlabs.removeAll { $0.end <= work.end } }
     guard work.end > synced else { return }
     synced = work.end
     syncedOrdinal = work.ordinal

@@ -118,7 +118,9 @@ final class FileMaker: Sendable {
     }
     if let bits = try filePermissions(TopicLayout.shardsName) { return bits }
     // Beside the topic nothing need be there, or be for this user: the options say the rest.
-    guard let model, let place = Self.modelTopic(model, in: directory.number) else { return nil }
+    guard let model, let place = try Self.modelTopic(model, in: directory.number) else {
+      return nil
+    }
     return place.files
   }
 
@@ -129,7 +131,7 @@ final class FileMaker: Sendable {
   /// What there is to take after in a directory: nil if it holds no topic, and no shards.
   private static func modelTopic(
     _ path: String, in directory: Int32
-  ) -> (files: UInt16, directory: Syscalls.Ownership)? {
+  ) throws(SystemError) -> (files: UInt16, directory: Syscalls.Ownership)? {
     do throws(SystemError) {
       let place = Descriptor(try Syscalls.openDirectory(inDirectory: directory, path))
       let names = [TopicLayout.shardsName, try newestSlab(in: place.number)].compactMap { $0 }
@@ -139,6 +141,10 @@ final class FileMaker: Sendable {
       }
     } catch {
       // It is not there, no directory, or not for this user: nothing is taken after it.
+      let reasons = [
+        Errno.noEntry, Errno.notDirectory, Errno.tooManyLinks, Errno.access, Errno.notPermitted,
+      ]
+      guard reasons.contains(error.errno) else { throw error }
     }
     return nil
   }
@@ -171,7 +177,7 @@ final class FileMaker: Sendable {
     let name = lastName(of: path)
     if let model = model(ofTopic: name) {
       let place = Descriptor(try Syscalls.openAncestor(parent))
-      if let found = modelTopic(model, in: place.number)?.directory {
+      if let found = try modelTopic(model, in: place.number)?.directory {
         return try makeDirectory(
           name, inDirectory: place.number,
           Likeness(permissions: found.permissions, in: found), found.permissions)

@@ -6,7 +6,7 @@
 /// A sync makes bytes durable in a file, whatever name leads to it. If the name was removed, or leads
 /// to another file now, nobody finds those bytes again. So whoever reports that something is durable
 /// checks the name after the sync, and before the report.
-package struct HeldName: Sendable {
+package final class HeldName: Sendable {
   package let name: String
   /// Kept open: the system may give the identity of a file that is gone to another one.
   private let opened: any AnyObject & Sendable

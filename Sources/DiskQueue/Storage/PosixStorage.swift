@@ -213,7 +213,7 @@ final class PosixStorage: TopicStorage {
       if try identity(of: name) == Syscalls.identity(of: file.number) {
         let lock = PosixLock(file, in: identity)
         if TopicLayout.isLock(name) {
-          narrow(file)
+          try narrow(file)
           LockNote.write(to: lock)
         }
         return lock
@@ -239,13 +239,18 @@ final class PosixStorage: TopicStorage {
   }
 
   /// Takes permissions from a lock of an older version, which anybody could hold who could read it.
-  private func narrow(_ lock: Descriptor) {
+  private func narrow(_ lock: Descriptor) throws(SystemError) {
+    let bits = try Syscalls.ownership(of: lock.number).permissions
+    let narrowed = bits & FilePermissions.lock(from: bits)
+    guard narrowed != bits else { return }
     do throws(SystemError) {
-      let bits = try Syscalls.ownership(of: lock.number).permissions
-      let narrowed = bits & FilePermissions.lock(from: bits)
-      if narrowed != bits { try Syscalls.setPermissions(lock.number, narrowed) }
+      try Syscalls.setPermissions(lock.number, narrowed)
     } catch {
-      // Only its owner may. It is held, and serves as it is.
+      // Only its owner may, and not everywhere. It is held, and serves as it is.
+      guard
+        [Errno.notPermitted, Errno.access, Errno.readOnly, Errno.notSupported]
+          .contains(error.errno)
+      else { throw error }
     }
   }
 

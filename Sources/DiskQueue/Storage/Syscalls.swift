@@ -21,6 +21,7 @@ package enum Errno {
   package static let io = EIO
   package static let again = EAGAIN
   package static let access = EACCES
+  package static let notPermitted = EPERM
   package static let exists = EEXIST
   package static let notDirectory = ENOTDIR
   package static let invalid = EINVAL
@@ -51,7 +52,12 @@ enum Syscalls {
 
   /// A path as the C library reads it ends at its first zero byte; one inside is refused.
   private static func checkPath(_ path: String, _ call: StaticString) throws(SystemError) {
-    guard !path.utf8.contains(0) else { throw SystemError(errno: EINVAL, call: call) }
+    var path = path
+    // Safe: looks at the bytes of the string alone.
+    let hasZero = path.withUTF8 { bytes in
+      unsafe bytes.baseAddress.map { unsafe memchr($0, 0, bytes.count) != nil } ?? false
+    }
+    guard !hasZero else { throw SystemError(errno: EINVAL, call: call) }
   }
 
   // MARK: Descriptors
@@ -278,7 +284,8 @@ enum Syscalls {
     var named = stat()
     do throws(SystemError) {
       _ = try check("fstatat") {
-        unsafe fstatat(descriptor, name, &named, AT_SYMLINK_NOFOLLOW)
+        // Not by the bridge that makes an array of the name: each sync comes by here.
+        unsafe name.withCString { unsafe fstatat(descriptor, $0, &named, AT_SYMLINK_NOFOLLOW) }
       }
     } catch {
       guard error.errno == ENOENT else { throw error }

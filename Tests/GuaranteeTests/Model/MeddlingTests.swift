@@ -49,12 +49,14 @@ struct MeddlingTests {
     let storage: SimulatedStorage
     /// By address: what `sync` or `close` returned for.
     let acknowledged = Mutex<[UInt64: String]>([:])
+    private let number: Int
     private let left: Mutex<Int>
     private let hasMeddled = Mutex(false)
     private let failures = Mutex<[String]>([])
 
     init(_ storage: SimulatedStorage, at number: Int, _ meddle: @escaping @Sendable (Run) -> Void) {
       self.storage = storage
+      self.number = number
       left = Mutex(number)
       storage.setHook { [weak self] _ in
         guard let self,
@@ -108,9 +110,8 @@ struct MeddlingTests {
     /// What went wrong; nil if the program made fewer calls.
     var result: [String]? { cameToTheCall ? failures.withLock { $0 } : nil }
 
-    /// Every record that can be read, by its address. Nothing is meddled with any more.
-    func read() throws -> [UInt64: String] {
-      storage.setHook(nil)
+    /// Every record that can be read, by its address.
+    private func read(_ storage: SimulatedStorage) throws -> [UInt64: String] {
       if storage.slabs.isEmpty { return [:] }
       var reader = try QueueReader(topic: Topic(storage: storage)) { _ in }
       var found: [UInt64: String] = [:]
@@ -122,9 +123,22 @@ struct MeddlingTests {
       return found
     }
 
-    /// Compares what can be read with what was acknowledged.
+    /// The address of the first record that can be read. Nothing is meddled with any more.
+    func firstAddress() throws -> UInt64 {
+      storage.setHook(nil)
+      return try read(storage).keys.min() ?? .max
+    }
+
+    /// Compares what can be read with what was acknowledged, now and after a power cut.
     func compare(_ when: String) throws {
-      let found = try read()
+      storage.setHook(nil)
+      try compare(when, in: storage)
+      var random = SeededGenerator(seed: UInt64(number))
+      try compare("\(when) and a power cut", in: storage.powerCut(using: &random))
+    }
+
+    private func compare(_ when: String, in storage: SimulatedStorage) throws {
+      let found = try read(storage)
       for (address, text) in acknowledged.withLock({ $0 }) where found[address] != text {
         fail("\(when), \(text.prefix(8)) at \(address) is \(found[address]?.prefix(8) ?? "gone")")
       }
@@ -219,7 +233,7 @@ struct MeddlingTests {
       }
       run.storage.replace(slab: base, with: nil)
       // What is left is the end of what was acknowledged, without a hole.
-      let first = try run.read().keys.min() ?? .max
+      let first = try run.firstAddress()
       let dropped = run.acknowledged.withLock { acknowledged in
         defer { acknowledged = acknowledged.filter { $0.key >= first } }
         return acknowledged.keys.filter { $0 < first }.count
