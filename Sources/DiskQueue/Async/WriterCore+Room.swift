@@ -205,7 +205,7 @@ extension WriterCore {
   /// Slabs that change between a listing and a removal, this often, are no cleaner's work.
   private static let mostListings = 100
 
-  /// As `dropOldest`, by one listing. False: what is there is not what was listed.
+  /// As `dropOldest`, by one listing. Returns false if the slabs are not those listed.
   private func drop(
     from front: inout SlabFront, removed: inout UInt64,
     until lacking: (_ removedBytes: UInt64) -> UInt64
