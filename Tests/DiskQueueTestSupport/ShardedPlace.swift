@@ -72,6 +72,7 @@ package final class SimulatedShards: Sendable {
     package func identity(of name: String) throws(SystemError) -> FileIdentity? {
       try base.identity(of: name)
     }
+    package func namesStamp() throws(SystemError) -> NamesStamp? { try base.namesStamp() }
     func syncDirectory() throws(SystemError) { try base.syncDirectory() }
     func syncParent() throws(SystemError) { try base.syncParent() }
     func lock() throws(SystemError) -> any StorageLock { try base.lock() }

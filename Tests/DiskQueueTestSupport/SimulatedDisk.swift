@@ -204,7 +204,9 @@ package struct SimulatedDisk: Sendable {
   /// Of cursors from before it.
   private var earlierCursors = Leftovers([])
   /// The names as programs see them.
-  private(set) var names: [String: Int] = [:]
+  private(set) var names: [String: Int] = [:] { didSet { nameChanges += 1 } }
+  /// How often a name changed, and one.
+  private(set) var nameChanges: UInt64 = 1
   /// What a name may turn out to be after a power cut: as it was at the last sync of the directory,
   /// and after each change since. A name that is not here is as programs see it.
   private var changes: [String: [Int?]] = [:]

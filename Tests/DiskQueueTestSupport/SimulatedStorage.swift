@@ -19,6 +19,8 @@ package final class SimulatedStorage: TopicStorage {
     case rename(String, to: String)
     /// It was asked which file a name leads to.
     case identify(String)
+    /// It was asked for a stamp of the names.
+    case namesStamp
     case read(String)
     case write(String, offset: UInt64, count: Int)
     case truncate(String, to: UInt64)
@@ -356,6 +358,10 @@ package final class SimulatedStorage: TopicStorage {
     }
   }
 
+  package func namesStamp() throws(SystemError) -> NamesStamp? {
+    try perform(.namesStamp) { .success(NamesStamp(rawValue: $0.disk.nameChanges)) }
+  }
+
   package func syncDirectory() throws(SystemError) {
     try perform(
       .syncDirectory,
@@ -478,6 +484,8 @@ package final class SimulatedStorage: TopicStorage {
     func identity(of name: String) throws(SystemError) -> FileIdentity? {
       try storage.identity(of: Self.prefix + name)
     }
+
+    func namesStamp() throws(SystemError) -> NamesStamp? { try storage.namesStamp() }
 
     func lock(_ name: String, creating: Bool) throws(SystemError) -> any StorageLock {
       try storage.lock(Self.prefix + name, creating: creating)

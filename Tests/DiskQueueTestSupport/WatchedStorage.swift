@@ -54,6 +54,7 @@ package final class WatchedStorage: TopicStorage {
   package func identity(of name: String) throws(SystemError) -> FileIdentity? {
     try base.identity(of: name)
   }
+  package func namesStamp() throws(SystemError) -> NamesStamp? { try base.namesStamp() }
   package func syncDirectory() throws(SystemError) { try base.syncDirectory() }
   package func syncParent() throws(SystemError) { try base.syncParent() }
   package func lock() throws(SystemError) -> any StorageLock { try base.lock() }

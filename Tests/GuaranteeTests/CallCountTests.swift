@@ -124,6 +124,24 @@ struct CallCountTests {
     }
   }
 
+  @Test("a sync looks at the names again only after one of them changed")
+  func syncs() throws {
+    let calls = try calls { storage, _ in
+      let writer = try writer(storage)
+      try writer.append([0])
+      try writer.sync()
+      storage.logCalls()
+      for number in 1...20 as ClosedRange<UInt8> {
+        try writer.append([number])
+        try writer.sync()
+      }
+    }
+    #expect(kinds(calls[1]) == ["write": 20, "sync": 20, "namesStamp": 20, "unlock": 1])
+    expectSame(calls, listings: 0, most: 61)
+    #expect(calls[1].count { $0 == .namesStamp } == 20)
+    #expect(calls[1].allSatisfy { if case .identify = $0 { false } else { true } })
+  }
+
   @Test("at the cap, an append that is refused takes the same calls, and no listing")
   func refusedAtTheCap() throws {
     let calls = try calls { storage, _ in

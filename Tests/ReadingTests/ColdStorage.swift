@@ -66,6 +66,7 @@ final class ColdStorage: TopicStorage {
   func identity(of name: String) throws(SystemError) -> FileIdentity? {
     try base.identity(of: name)
   }
+  func namesStamp() throws(SystemError) -> NamesStamp? { try base.namesStamp() }
   func syncDirectory() throws(SystemError) { try base.syncDirectory() }
   func syncParent() throws(SystemError) { try base.syncParent() }
   func lock() throws(SystemError) -> any StorageLock { try base.lock() }

@@ -248,16 +248,28 @@ struct HeldNameTests {
 
   // MARK: In a directory
 
-  @Test("rm of the lock, of the slabs, and rm -rf of the topic, under a writer of a directory")
+  @Test("what `rm` and `mv` take from a writer of a directory, whose names were looked at or not")
   func directory() throws {
-    for victim in ["lock", "slabs", "topic", "replaced"] {
+    let victims = ["lock", "slabs", "topic", "replaced", "moved", "moved lock"]
+    for (victim, isSettled) in victims.flatMap({ [($0, false), ($0, true)] }) {
       let directory = try TemporaryDirectory()
       let path = directory.path + "/topic"
-      let writer = try QueueWriter(topic: Topic(path))
+      let clock = ManualClock(1)
+      let storage = try PosixStorage(creating: path, permissions: .init()) { clock.now }
+      let writer = try QueueWriter(topic: Topic(storage: storage))
+      if isSettled {
+        try settle(storage, clock)
+        try writer.append("zero")
+        try writer.sync()
+        // From here on, a sync does not look at each name.
+        #expect(try storage.namesStamp() != nil)
+      }
       try writer.append("one")
       try writer.sync()
       switch victim {
       case "lock": try removeFile(path + "/lock")
+      case "moved": try moveFile(path + "/" + SlabName.string(0), to: path + "/old")
+      case "moved lock": try moveFile(path + "/lock", to: path + "/old")
       case "slabs": try removeFile(path + "/" + SlabName.string(0))
       case "topic": try removeFile(path)
       default:
@@ -274,6 +286,14 @@ struct HeldNameTests {
       try next.close()
       #expect(try readAll(Topic(path)).texts.last == "three")
     }
+  }
+
+  /// Until a change from now on leaves a trace in the stamp.
+  private func settle(_ storage: PosixStorage, _ clock: ManualClock) throws {
+    try waitForFileTime(after: storage.path)
+    _ = try storage.namesStamp()
+    clock.advance(by: NamesStampSource.settlingNanoseconds)
+    _ = try #require(try storage.namesStamp())
   }
 
   @Test("a topic that is moved as a whole goes on where it is")

@@ -118,11 +118,19 @@ extension LogTail {
     ///
     /// Without its name a slab is lost, however durable its bytes are. If another lock is in its place,
     /// another writer may have recovered the topic without what was synced here.
+    ///
+    /// - Complexity: one fstat(2), and one fstatat(2) for each name if the directory was changed lately.
     func checkNames() throws(QueueError) {
       guard let lock else { return }
-      try lock.check(in: storage)
-      for left in left { try left.slab.checkName(in: storage) }
-      try current?.checkName(in: storage)
+      let stamp: NamesStamp?
+      do throws(SystemError) {
+        stamp = try storage.namesStamp()
+      } catch {
+        throw .syncFailed(error, path: storage.path)
+      }
+      try lock.check(in: storage, at: stamp)
+      for left in left { try left.slab.checkName(in: storage, at: stamp) }
+      try current?.checkName(in: storage, at: stamp)
     }
   }
 

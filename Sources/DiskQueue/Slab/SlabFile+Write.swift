@@ -48,10 +48,16 @@ extension SlabFile {
   }
 
   /// Throws if the slab's name does not lead to this file any more, unless a cleaner has removed it.
-  func checkName(in storage: any TopicStorage) throws(QueueError) {
+  ///
+  /// - Parameter stamp: as `HeldName` takes it.
+  func checkName(
+    in storage: any TopicStorage, at stamp: NamesStamp? = nil
+  ) throws(QueueError) {
     // In memory, no name changes but by this program's own calls.
     guard storage.mayBlock else { return }
-    try heldName?.check(in: storage) { () throws(SystemError) in try mayBeCleaned(storage) }
+    try heldName?.check(in: storage, at: stamp) { () throws(SystemError) in
+      try mayBeCleaned(storage)
+    }
   }
 
   /// Whether a cleaner may have removed the slab. Cleaners remove the first slab and never the last

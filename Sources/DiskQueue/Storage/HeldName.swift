@@ -1,6 +1,8 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Synchronization
+
 /// A name that must lead to one file for as long as a writer or a consumer has that file open.
 ///
 /// A sync makes bytes durable in a file, whatever name leads to it. If the name was removed, or leads
@@ -11,6 +13,8 @@ package final class HeldName: Sendable {
   /// Kept open: the system may give the identity of a file that is gone to another one.
   private let opened: any AnyObject & Sendable
   private let identity: FileIdentity
+  /// Of the directory when the name was last seen to lead to the file, or 0.
+  private let seenAt = Atomic<UInt64>(0)
 
   /// - Complexity: one fstat(2).
   package init(_ name: String, leadingTo file: any StorageFile) throws(SystemError) {
@@ -42,14 +46,18 @@ package final class HeldName: Sendable {
   ///
   /// - Parameters:
   ///   - directory: where the name is.
+  ///   - stamp: of the directory's names, taken before this call. If the name was seen to lead to the
+  ///     file under the same stamp, it does so still.
   ///   - holder: has the file open, for the message.
   ///   - mayBeGone: whether it is right that there is no such name. Asked only if there is none.
   /// - Throws: `fileRemoved`. `syncFailed` if the system cannot tell. Both are final for the holder.
-  /// - Complexity: one fstatat(2).
+  /// - Complexity: one fstatat(2), or no call if the stamp tells.
   package func check(
-    in directory: any StorageDirectory, heldBy holder: StaticString = "writer",
+    in directory: any StorageDirectory, at stamp: NamesStamp? = nil,
+    heldBy holder: StaticString = "writer",
     unless mayBeGone: () throws(SystemError) -> Bool = { false }
   ) throws(QueueError) {
+    if let stamp, seenAt.load(ordering: .relaxed) == stamp.rawValue { return }
     let found: FileIdentity?
     do throws(SystemError) {
       found = try directory.identity(of: name)
@@ -57,8 +65,10 @@ package final class HeldName: Sendable {
     } catch {
       throw .syncFailed(error, path: directory.path + "/" + name)
     }
-    guard found != identity else { return }
-    throw .fileRemoved(name, isReplaced: found != nil, in: directory, heldBy: holder)
+    guard found == identity else {
+      throw .fileRemoved(name, isReplaced: found != nil, in: directory, heldBy: holder)
+    }
+    seenAt.store(stamp?.rawValue ?? 0, ordering: .relaxed)
   }
 }
 

@@ -89,6 +89,8 @@ final class MemoryStorage: TopicStorage {
     contents.withLock { $0.files[name] }?.identity()
   }
 
+  func namesStamp() -> NamesStamp? { nil }
+
   func syncDirectory() throws(SystemError) {}
   func syncParent() throws(SystemError) {}
 

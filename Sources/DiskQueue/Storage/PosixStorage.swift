@@ -12,13 +12,17 @@ final class PosixStorage: TopicStorage {
   /// By which the watches of this process are told what is changed through here.
   let identity: FileIdentity
   private let watcher: DirectoryWatcher
+  private let stamps = Mutex(NamesStampSource())
+  private let monotonic: @Sendable () -> UInt64
 
   private init(
     path: String, directory: Descriptor, maker: FileMaker,
-    watcher: DirectoryWatcher = .shared
+    watcher: DirectoryWatcher = .shared,
+    monotonic: @escaping @Sendable () -> UInt64 = { Syscalls.monotonicClock() }
   ) throws(SystemError) {
     self.path = path
     self.watcher = watcher
+    self.monotonic = monotonic
     self.directory = directory
     self.maker = maker
     identity = try Syscalls.identity(of: directory.number)
@@ -29,13 +33,15 @@ final class PosixStorage: TopicStorage {
   /// - Parameters:
   ///   - permissions: of what is made in it.
   ///   - watcher: reports changes in it.
+  ///   - monotonic: the clock, in nanoseconds.
   convenience init(
-    path: String, permissions: FilePermissions = .init(), watcher: DirectoryWatcher = .shared
+    path: String, permissions: FilePermissions = .init(), watcher: DirectoryWatcher = .shared,
+    monotonic: @escaping @Sendable () -> UInt64 = { Syscalls.monotonicClock() }
   ) throws(SystemError) {
     let directory = Descriptor(try Syscalls.openDirectory(path))
     try self.init(
       path: path, directory: directory, maker: FileMaker(path, directory, permissions),
-      watcher: watcher)
+      watcher: watcher, monotonic: monotonic)
   }
 
   /// Opens a directory, made if need be together with those on the way to it.
@@ -43,7 +49,10 @@ final class PosixStorage: TopicStorage {
   /// Order: each new directory is made in one that is durable itself, and made durable there
   /// before anything is put into it. A directory that was found may be what a crash left between
   /// its making and its sync; so the one that holds it is synced as well.
-  convenience init(creating path: String, permissions: FilePermissions) throws(SystemError) {
+  convenience init(
+    creating path: String, permissions: FilePermissions,
+    monotonic: @escaping @Sendable () -> UInt64 = { Syscalls.monotonicClock() }
+  ) throws(SystemError) {
     let directory: Descriptor
     do throws(SystemError) {
       directory = Descriptor(try Syscalls.openDirectory(path))
@@ -58,7 +67,8 @@ final class PosixStorage: TopicStorage {
       directory = Descriptor(try Syscalls.openDirectory(path))
     }
     try self.init(
-      path: path, directory: directory, maker: FileMaker(path, directory, permissions))
+      path: path, directory: directory, maker: FileMaker(path, directory, permissions),
+      monotonic: monotonic)
   }
 
   /// Removes a directory of its own making, with all that is in it; what cannot be removed stays.
@@ -190,6 +200,11 @@ final class PosixStorage: TopicStorage {
 
   func identity(of name: String) throws(SystemError) -> FileIdentity? {
     try Syscalls.identity(inDirectory: directory.number, name)
+  }
+
+  func namesStamp() throws(SystemError) -> NamesStamp? {
+    let changeTime = try Syscalls.changeTime(of: directory.number)
+    return stamps.withLock { $0.stamp(changeTime, now: monotonic) }
   }
 
   func syncDirectory() throws(SystemError) {

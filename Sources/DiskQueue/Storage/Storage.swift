@@ -62,6 +62,10 @@ package protocol StorageDirectory: AnyObject, Sendable {
   /// followed.
   func identity(of name: String) throws(SystemError) -> FileIdentity?
 
+  /// A stamp of the names in it. Nil if a change right after this call might leave no trace, or if
+  /// the storage has no stamps.
+  func namesStamp() throws(SystemError) -> NamesStamp?
+
   /// Makes the names in it durable: those made, and those removed.
   func syncDirectory() throws(SystemError)
 

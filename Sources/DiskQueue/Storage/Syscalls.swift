@@ -271,6 +271,17 @@ enum Syscalls {
     return status
   }
 
+  /// When the content or the attributes of an open file or directory were last changed.
+  static func changeTime(of descriptor: Int32) throws(SystemError) -> FileTime {
+    let status = try status(descriptor)
+    #if canImport(Darwin)
+      let time = status.st_ctimespec
+    #else
+      let time = status.st_ctim
+    #endif
+    return FileTime(seconds: Int64(time.tv_sec), nanoseconds: UInt64(time.tv_nsec))
+  }
+
   /// Which file or directory an open descriptor leads to.
   static func identity(of descriptor: Int32) throws(SystemError) -> FileIdentity {
     FileIdentity(try status(descriptor))

@@ -73,7 +73,12 @@ extension SimulatedStorage.Call {
   /// Whether it looks where a name leads. After a sync that is a part of it: until the name is known
   /// to lead to the file, nothing is acknowledged, and a failure is final. Before a removal or an
   /// opening it is a call like any other.
-  var looksAtName: Bool { if case .identify = self { true } else { false } }
+  var looksAtName: Bool {
+    switch self {
+    case .identify, .namesStamp: true
+    default: false
+    }
+  }
 }
 
 /// A fault at one call, armed on a storage, and the calls that it struck.

@@ -56,6 +56,7 @@ final class ShortWriteStorage: TopicStorage {
   func identity(of name: String) throws(SystemError) -> FileIdentity? {
     try base.identity(of: name)
   }
+  func namesStamp() throws(SystemError) -> NamesStamp? { try base.namesStamp() }
   func syncDirectory() throws(SystemError) { try base.syncDirectory() }
   func syncParent() throws(SystemError) { try base.syncParent() }
   func lock() throws(SystemError) -> any StorageLock { try base.lock() }
@@ -148,6 +149,7 @@ final class ShortWriteStorage: TopicStorage {
     func identity(of name: String) throws(SystemError) -> FileIdentity? {
       try base.identity(of: name)
     }
+    func namesStamp() throws(SystemError) -> NamesStamp? { try base.namesStamp() }
     func syncDirectory() throws(SystemError) { try base.syncDirectory() }
     func syncParent() throws(SystemError) { try base.syncParent() }
 

@@ -119,6 +119,7 @@ final class KillingStorage: TopicStorage {
   func identity(of name: String) throws(SystemError) -> FileIdentity? {
     try base.identity(of: name)
   }
+  func namesStamp() throws(SystemError) -> NamesStamp? { try base.namesStamp() }
   func syncDirectory() throws(SystemError) {
     let call = state.withLock { state -> CrashCall in
       defer { state.hasUnsyncedName = false }
@@ -331,6 +332,7 @@ private final class KillingDirectory: StorageDirectory {
   func identity(of name: String) throws(SystemError) -> FileIdentity? {
     try base.identity(of: name)
   }
+  func namesStamp() throws(SystemError) -> NamesStamp? { try base.namesStamp() }
   func syncDirectory() throws(SystemError) {
     try trap.around(.syncCursorName) { () throws(SystemError) in try base.syncDirectory() }
   }
