@@ -66,7 +66,7 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
       do throws(SystemError) {
         return try PosixStorage(path: path, permissions: permissions)
       } catch {
-        throw Topic.openingFailed(error, path)
+        throw .topicOpeningFailed(error, path: path)
       }
     }
   }
@@ -80,7 +80,7 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
       do throws(SystemError) {
         return try PosixStorage(creating: path, permissions: permissions)
       } catch {
-        throw Topic.openingFailed(error, path)
+        throw .topicOpeningFailed(error, path: path)
       }
     }
   }
@@ -109,28 +109,6 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
   /// Whether both are named alike, but for slashes at the end.
   func isSame(as other: Topic) -> Bool {
     if let path = trimmedPath { path == other.trimmedPath } else { self == other }
-  }
-
-  private static func openingFailed(_ error: SystemError, _ path: String) -> QueueError {
-    switch error.errno {
-    case _ where path.isEmpty:
-      QueueError(
-        .notATopic, "a topic is a directory, and this path is empty: name one", path: path,
-        errno: error.errno)
-    case Errno.noEntry:
-      QueueError(
-        .noSuchTopic, "there is no topic at this path: check it, or append to make one",
-        path: path, errno: error.errno)
-    case Errno.notDirectory, Errno.tooManyLinks:
-      QueueError(
-        .notATopic,
-        Syscalls.isSymbolicLink(path)
-          ? "a topic is a directory, and this is a symbolic link: name what it leads to"
-          : "a topic is a directory, and this is, or leads through, a file",
-        path: path, errno: error.errno)
-    default:
-      .system(error, doing: "opening the topic", path: path)
-    }
   }
 }
 
@@ -186,5 +164,30 @@ extension Duration {
     let (product, overflow) = UInt64(seconds).multipliedReportingOverflow(by: 1_000_000_000)
     let (sum, carry) = product.addingReportingOverflow(UInt64(attoseconds) / 1_000_000_000)
     return overflow || carry ? .max : sum
+  }
+}
+
+extension QueueError {
+  /// The error for a topic's directory that cannot be opened.
+  static func topicOpeningFailed(_ error: SystemError, path: String) -> QueueError {
+    switch error.errno {
+    case _ where path.isEmpty:
+      QueueError(
+        .notATopic, "a topic is a directory, and this path is empty: name one", path: path,
+        errno: error.errno)
+    case Errno.noEntry:
+      QueueError(
+        .noSuchTopic, "there is no topic at this path: check it, or append to make one",
+        path: path, errno: error.errno)
+    case Errno.notDirectory, Errno.tooManyLinks:
+      QueueError(
+        .notATopic,
+        Syscalls.isSymbolicLink(path)
+          ? "a topic is a directory, and this is a symbolic link: name what it leads to"
+          : "a topic is a directory, and this is, or leads through, a file",
+        path: path, errno: error.errno)
+    default:
+      .system(error, doing: "opening the topic", path: path)
+    }
   }
 }

@@ -7,18 +7,6 @@ enum Droppable {
   /// Those that every consumer has acknowledged.
   case acknowledged(ConsumerHolds)
 
-  /// - Returns: nil if the policy drops nothing.
-  static func by(
-    _ policy: QueueWriter.Options.WhenFull, of storage: any TopicStorage, _ front: SlabFront
-  ) throws(QueueError) -> Droppable? {
-    switch policy {
-    case .fail, .wait: nil
-    case .dropOldest: .all
-    case .dropOldestAcknowledged:
-      .acknowledged(try ConsumerHolds(of: front, in: storage))
-    }
-  }
-
   func allow(_ slab: SlabFront.Slab) -> Bool {
     switch self {
     case .all: true

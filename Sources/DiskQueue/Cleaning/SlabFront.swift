@@ -81,12 +81,12 @@ struct SlabFront: Sendable {
   }
 
   /// Adds the slab that the writer went on in. False: it does not fit to what is listed.
-  mutating func add(_ roll: LogTail.Roll) -> Bool {
-    guard let last = slabs.last, last.base == roll.left, roll.next > roll.left else { return false }
-    let left = Slab(base: roll.left, bytes: roll.end - roll.left, contentEnd: roll.end)
+  mutating func add(_ next: UInt64, after left: UInt64, endingAt end: UInt64) -> Bool {
+    guard let last = slabs.last, last.base == left, next > left else { return false }
+    let left = Slab(base: left, bytes: end - left, contentEnd: end)
     bytes = (bytes - min(bytes, last.bytes)).addingSaturating(left.bytes)
     slabs[slabs.endIndex - 1] = left
-    slabs.append(Slab(base: roll.next, bytes: 0, contentEnd: .max))
+    slabs.append(Slab(base: next, bytes: 0, contentEnd: .max))
     return true
   }
 

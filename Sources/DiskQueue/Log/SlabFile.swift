@@ -171,3 +171,18 @@ extension RawSpan {
     return count
   }
 }
+
+extension SlabFile {
+  /// The base that a header states that is sound but for the file's name; nil where none is.
+  func statedBase() throws(QueueError) -> UInt64? {
+    var window = ByteWindow(capacity: SlabHeader.byteCount)
+    try window.fill(from: self, at: base, limit: .max)
+    guard window.count == SlabHeader.byteCount else { return nil }
+    // By the byte diagram; were it another field, no header would pass as sound with it.
+    let stated = window.bytes.u64(16)
+    guard stated != base, case .sound = SlabHeader.read(window.bytes, base: stated) else {
+      return nil
+    }
+    return stated
+  }
+}

@@ -25,14 +25,14 @@ struct SnapshotPlace {
 
   /// The older snapshot; nil: nothing is there, or an empty directory, which a rename replaces.
   private func older() throws(QueueError) -> PosixStorage? {
-    let storage: any TopicStorage
-    do throws(QueueError) {
-      storage = try Topic(path).openForReading()
-    } catch  where error.code == .noSuchTopic {
-      return nil
+    let storage: PosixStorage
+    do throws(SystemError) {
+      storage = try PosixStorage(path: path)
+    } catch {
+      if error.errno == Errno.noEntry, !path.isEmpty { return nil }
+      throw .topicOpeningFailed(error, path: path)
     }
-    guard try holdsSnapshot(storage) else { return nil }
-    return storage as? PosixStorage
+    return try holdsSnapshot(storage) ? storage : nil
   }
 
   /// Whether a directory holds an older snapshot of the topic; false: it is empty.
@@ -68,21 +68,30 @@ struct SnapshotPlace {
     }
     let index = TopicIndex(storage)
     try index.refresh()
-    let slabs = try SlabDescription.all(in: index)
-    let isOther = slabs.contains {
-      switch $0.condition {
-      // Another topic's under another name is misnamed, too.
-      case .foreign, .misnamed, .unsupported: true
-      default: false
-      }
+    var isEmptyTopic = true
+    var hasOther = false
+    for base in index.bases {
+      guard let slab = try SlabFile.open(base, in: storage) else { continue }
+      isEmptyTopic = false
+      if try isOther(slab, of: index) { hasOther = true }
     }
-    guard slabs.isEmpty || (topicID != nil && index.topicID == topicID && !isOther) else {
+    guard isEmptyTopic || (topicID != nil && index.topicID == topicID && !hasOther) else {
       throw QueueError(
         .unsupportedFormat,
         "the snapshot at this path is not known to be of the same topic, and is not replaced: choose"
           + " another path, or remove it", path: path)
     }
     return true
+  }
+
+  /// Whether a slab belongs to another topic, was renamed, or is of a newer version.
+  private func isOther(_ slab: SlabFile, of index: TopicIndex) throws(QueueError) -> Bool {
+    guard !index.holdsVersion1(slab.base) else { return false }
+    return switch try slab.head().header {
+    case .sound(let header): header.topicID != index.topicID ?? header.topicID
+    case .unsupported: true
+    case .unsound: try slab.statedBase() != nil
+    }
   }
 
   // MARK: Replacing it

@@ -506,3 +506,8 @@ extension SlabFile {
     return nil
   }
 }
+
+extension TopicIndex {
+  /// Whether the slab of this base was written by queuefka.
+  func holdsVersion1(_ base: UInt64) -> Bool { isVersion1 && Epoch.of(base) == 0 }
+}

@@ -17,3 +17,17 @@ extension QueueWriter {
     return address
   }
 }
+
+extension QueueWriter.Options.WhenFull {
+  /// Which slabs of a topic this policy lets a writer drop. Nil if it drops none.
+  func droppable(
+    of storage: any TopicStorage, _ front: SlabFront
+  ) throws(QueueError) -> Droppable? {
+    switch self {
+    case .fail, .wait: nil
+    case .dropOldest: .all
+    case .dropOldestAcknowledged:
+      .acknowledged(try ConsumerHolds(of: front, in: storage))
+    }
+  }
+}

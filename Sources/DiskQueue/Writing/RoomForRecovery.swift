@@ -26,7 +26,7 @@ struct RoomForRecovery {
   mutating func make(before start: UInt64) throws(QueueError) -> Bool {
     var front = try SlabFront(of: storage)
     guard let first = front.slabs.first, first.base < start,
-      let droppable = try Droppable.by(policy, of: storage, front), droppable.allow(first)
+      let droppable = try policy.droppable(of: storage, front), droppable.allow(first)
     else { return false }
     let records = front.recordsOfFirst(in: storage)
     // All up to the end of the log was synced when it was found.

@@ -122,7 +122,7 @@ extension WriterCore {
     // Taken out, so that it is changed in place; after an error the next look lists.
     if var front = listed.take(), !isFresh, !front.isOutdated {
       let rolls = updateTail { $0.takeRolls() }
-      if rolls.allSatisfy({ front.add($0) }) {
+      if rolls.allSatisfy({ front.add($0.next, after: $0.left, endingAt: $0.end) }) {
         try front.dropRemoved(from: storage)
         return front
       }
@@ -275,7 +275,7 @@ extension WriterCore {
   /// What the policy lets go now.
   private func whatMayGo(_ front: SlabFront) throws(QueueError) -> Droppable {
     do throws(QueueError) {
-      return try Droppable.by(policies.whenFull, of: storage, front) ?? .all
+      return try policies.whenFull.droppable(of: storage, front) ?? .all
     } catch {
       // To believe a cursor the topic's directory may have to be synced, whose failure is told once.
       if error.isFinal { end(error) }
