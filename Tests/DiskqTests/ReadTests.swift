@@ -110,10 +110,10 @@ struct ReadTests {
     let inside = try Diskq.run("read", topic, "--from", "\(addresses[2] + 3)")
     #expect(inside.status == 2)
     #expect(inside.errorLines.count == 1)
-    #expect(inside.errors.contains("it lies in the one that starts at \(addresses[2])"))
+    #expect(inside.errors.contains("it is inside the one that starts at \(addresses[2])"))
     let behind = try Diskq.run("read", topic, "--from", "ordinal:6")
     #expect(behind.status == 2)
-    #expect(behind.errors.contains("behind the end of the topic"))
+    #expect(behind.errors.contains("past the end of the topic"))
   }
 
   @Test("damage is skipped, told, and makes the status 1")

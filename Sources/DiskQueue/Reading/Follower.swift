@@ -1,18 +1,20 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a reader that waits at the end of the log needs: a watch, made when it first waits, and how
-/// many changes there had been before it last looked in vain.
+/// The state of a reader that waits at the end of the log: a watch, and a number of changes. The
+/// watch is made at the first wait. The number is the count of changes before the last look that
+/// found nothing.
 ///
-/// A change after that number was asked for may have been seen, or not; so it ends the wait.
+/// That look may or may not have seen a change made after the number was read. So such a change
+/// ends the wait.
 final class Follower {
   private let index: TopicIndex
   private var watch: TopicWatch?
   private var seen: UInt64?
-  /// Where the reader was when a wait last returned, and how many changes there had been by then.
+  /// The reader's position when a wait last returned, and the number of changes by then.
   private var returned: (position: UInt64, changes: UInt64)?
 
-  /// What is waited for.
+  /// A wait for a change after `seen`.
   struct Wait: Sendable {
     let watch: TopicWatch
     let seen: UInt64
@@ -20,7 +22,7 @@ final class Follower {
     func change() async throws(QueueError) { try await watch.change(since: seen) }
     func changeBlocking() throws(QueueError) { try watch.changeBlocking(since: seen) }
 
-    /// As `TopicWatch.whenChanged`.
+    /// Like `TopicWatch.whenChanged`.
     func whenChanged(_ call: @escaping @Sendable (Result<Void, QueueError>) -> Void) {
       watch.whenChanged(since: seen, call)
     }
@@ -28,19 +30,18 @@ final class Follower {
 
   init(_ index: TopicIndex) { self.index = index }
 
-  /// How many changes there were, to be asked before a look; nil while nobody counts them.
+  /// The number of changes so far. Read it before each look. Nil while nothing counts changes.
   var changes: UInt64? { watch?.generation }
 
-  /// Takes note of a look in vain, before which `changes` was asked.
+  /// Notes that a look found nothing. `changes` must have been read before that look.
   func foundNothing(at changes: UInt64?) { seen = changes }
 
-  /// What to wait for at the end of the log; nil: nothing yet, as nobody looked since the watch was
-  /// made.
+  /// The wait at the end of the log. Nil if the reader has not looked since the watch was made: it
+  /// must look again first.
   ///
-  /// - Parameter position: the reader's. If the last wait returned there as well, the reader has not
-  ///   looked since, and only a later change ends this wait.
-  /// - Throws: `noSuchTopic` where the topic was removed; `system` where the system has no more
-  ///   watches to give.
+  /// - Parameter position: the reader's position. If the last wait returned there as well, the
+  ///   reader has not looked since. Only a later change then ends this wait.
+  /// - Throws: `noSuchTopic` if the topic was removed. `system` if the system has no more watches.
   func wait(at position: UInt64? = nil) throws(QueueError) -> Wait? {
     guard !index.isRemoved else { throw .topicRemoved(path: index.storage.path) }
     let watch = try existingOrNewWatch()
@@ -51,13 +52,13 @@ final class Follower {
     return changes.map { Wait(watch: watch, seen: $0) }
   }
 
-  /// Takes note that a wait returned to a reader at this position. Every change up to now is
-  /// reported by that.
+  /// Notes that a wait returned to a reader at this position. That return reports every change up
+  /// to now.
   func didReturn(at position: UInt64) {
     returned = watch.map { (position, $0.generation) }
   }
 
-  /// Why changes are looked for. Nil if the system reports them, or nothing was waited for yet.
+  /// Why the watch polls for changes. Nil if the system reports them, or if nothing has waited yet.
   var pollingReason: QueueError? { watch?.polling }
 
   func existingOrNewWatch() throws(QueueError) -> TopicWatch {
@@ -71,7 +72,7 @@ final class Follower {
 extension QueueError {
   static func topicRemoved(path: String) -> QueueError {
     QueueError(
-      .noSuchTopic, "the topic was removed while it was followed: nothing comes any more",
+      .noSuchTopic, "the topic was removed while it was followed: no more records will come",
       path: path)
   }
 }

@@ -1,15 +1,15 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Where marks were found: who looks for one near an address may find it by one read instead of a
-/// search. It is a hint and no more: what stands there is read and judged each time.
+/// Addresses at which marks were found. Near a known mark, a lookup needs one read instead of a
+/// search. An address is only a hint: the bytes there are read and judged each time.
 ///
-/// One place for each stretch of log as long as the spacing of marks. Where more than one of them
-/// starts in it, and for stretches a gigabyte apart, the last one found has the place: 128 KiB, whatever
-/// the topic holds.
+/// There is one entry for each stretch of log as long as the mark spacing. Marks that start in the
+/// same stretch share an entry, and so do stretches a gigabyte apart. The last mark found takes the
+/// entry. This takes 128 KiB, whatever the topic holds.
 struct KnownMarks: ~Copyable {
   private static let count = 1 << 14
-  /// Empty while nothing was found; 0 where nothing was found.
+  /// Empty until a mark is found. 0 in an entry without a mark.
   private var addresses: [UInt64] = []
 
   mutating func add(_ mark: UInt64) {
@@ -17,8 +17,8 @@ struct KnownMarks: ~Copyable {
     addresses[Self.place(of: mark)] = mark
   }
 
-  /// A known mark behind `start` that is no further before an address than the spacing: the last one
-  /// there is, unless marks stand nearer than that.
+  /// The last known mark after `start` that is at most one spacing before an address. It may not be
+  /// the last one if marks are nearer to each other than that.
   func last(before address: UInt64, behind start: UInt64) -> UInt64? {
     guard !addresses.isEmpty else { return nil }
     for stretch in 0...1 as ClosedRange<UInt64> {

@@ -1,29 +1,29 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// Going to a consumer's cursor. It knows more than an address does: how many records were before
+// Seeking a consumer's cursor. A cursor states more than an address: how many records came before
 // it, and that all of them were on stable storage.
 
 extension LogWalker {
-  /// Where a cursor led to.
+  /// The outcome of a seek to a cursor.
   enum CursorSeat {
-    /// The walk goes on at the cursor, or at the next record where it was lost.
+    /// The walk continues at the cursor, or at the next record if the cursor's record was lost.
     case seated
-    /// The log ends before the cursor: the walk goes on at its end.
+    /// The log ends before the cursor. The walk continues at the log's end.
     case behindTheEnd(CursorPosition)
-    /// There is no slab yet to look for it in.
+    /// There is no slab yet in which to find the cursor.
     case noLog
   }
 
-  /// How often a log that grows past the cursor while its end is looked for is looked at again.
+  /// How many times to look again if the log grows past the cursor while the walk seeks its end.
   private static let mostLooks = 1000
 
-  /// Goes to a cursor. Returns what was lost at and behind it, each loss exactly once.
+  /// Goes to a cursor. Returns the losses at and after it, each exactly once.
   ///
-  /// The address decides. The ordinal only counts: how many records are missing where the log does
-  /// not go on at the address.
+  /// The address decides. The ordinal only serves to count missing records if the log does not
+  /// continue at the address.
   ///
-  /// - Throws: `notARecord` where the cursor points into a record.
+  /// - Throws: `notARecord` if the cursor points into a record.
   mutating func seek(
     toCursor cursor: CursorPosition
   ) throws(QueueError) -> (seat: CursorSeat, losses: [Loss]) {
@@ -37,14 +37,14 @@ extension LogWalker {
       case .nowhere:
         break
       case .gone, .nextEpoch:
-        // The first step finds the way, and counts what lies between.
+        // The first step finds the next slab, and counts the records missing before it.
         start(at: cursor)
         return (.seated, [])
       case .inside(let base, let limit):
         if let losses = try walk(to: cursor, in: base, limit: limit) { return (.seated, losses) }
       }
-      // Where the log ends is judged without the cursor's word: what it bears witness to is not
-      // there.
+      // Judge the end of the log without relying on the cursor: the records that it states as
+      // durable are missing.
       try seek(to: .latest, now: { 0 })
       guard position < cursor.address else { continue }
       let isKnown = ordinalIsCounted && cursor.ordinal >= ordinal
@@ -58,8 +58,8 @@ extension LogWalker {
       path: index.storage.path, address: cursor.address)
   }
 
-  /// Goes on from a start that was just sought to the first record, if need be, so that its ordinal
-  /// is known. Returns what was lost before it.
+  /// Walks from a start that was just sought to the first record, unless the ordinal is already
+  /// known. Returns the losses before that record.
   mutating func settleStart() throws(QueueError) -> [Loss] {
     var losses: [Loss] = []
     while !ordinalIsCounted || arrival != nil || owedLoss != nil {
@@ -79,9 +79,11 @@ extension LogWalker {
     return losses
   }
 
-  /// Where a cursor stands that is made where the walk does, behind the losses that `settleStart`
-  /// returned: before the first damage. Where it is not known how many records that took, none are
-  /// counted: who meets it again is told of it with the least number that it can be.
+  /// The position for a cursor that is made at the walk's position, after `settleStart` returned
+  /// `losses`. The cursor goes before the first damage.
+  ///
+  /// If the number of damaged records is unknown, none are counted. The next reader that comes to
+  /// the damage reports it with the least number possible.
   func placeBefore(_ losses: [Loss]) -> CursorPosition {
     var place = CursorPosition(address: position, ordinal: ordinal)
     if let pending {
@@ -107,18 +109,19 @@ extension LogWalker {
     ordinalIsCounted = true
   }
 
-  /// Walks from the last mark before a cursor to it. nil: the log ends before it.
+  /// Walks from the last mark before a cursor to it. Nil if the log ends before the cursor.
   private mutating func walk(
     to cursor: CursorPosition, in base: UInt64, limit: UInt64
   ) throws(QueueError) -> [Loss]? {
     if index.holdsVersion1(base) {
-      // A slab's first frame is whole; what was before the slab is the cursor's to know.
+      // A slab's first frame is whole. How many records came before the slab is known from the
+      // cursor.
       start(at: base)
     } else {
       try startBefore(cursor.address, in: base, limit: limit)
     }
-    // A cursor is never durable before the data behind it: what is bad there is damaged, and not
-    // the end of the log.
+    // A cursor never becomes durable before the data below it. So a bad frame below it is damage,
+    // and not the end of the log.
     provenBelow = cursor.address
     defer { provenBelow = 0 }
     var loss: Loss?
@@ -145,15 +148,15 @@ extension LogWalker {
     } else if position > cursor.address {
       throw QueueError(
         .notARecord,
-        "the consumer's cursor, \(cursor.address), lies inside the record that starts at \(start):"
-          + " the topic's files are not those that it was written for; reset the consumer to a"
+        "the consumer's cursor, \(cursor.address), is inside the record that starts at \(start),"
+          + " so the topic's files are not those that it was written for: reset the consumer to a"
           + " position, or delete it",
         path: slab?.path, address: start)
     }
   }
 
-  /// At the cursor, or behind it where it was lost: what was lost before the cursor is none of its,
-  /// and what it misses is counted from its own ordinal on.
+  /// Settles the losses at the cursor, or after it if its record was lost. Losses before the cursor
+  /// are dropped. Records missing after it are counted from its own ordinal.
   private mutating func settle(at cursor: CursorPosition, _ loss: Loss?) -> Loss? {
     owedLoss = nil
     if var spanning = pending, spanning.to > cursor.address {

@@ -1,11 +1,11 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// A walk put aside: what is left of it when its buffer, its slab and its listing are given back.
+// A parked walk: the state that remains after its buffer, its slab and its listing are released.
 
 extension LogWalker {
-  /// Where a walk stood. It goes on from here exactly as it would have: what is cleaned, discarded or
-  /// damaged meanwhile is counted by the same ordinals.
+  /// The state of a parked walk, which resumes exactly as if it had never stopped. Records that are
+  /// cleaned, discarded or damaged in the meantime are counted from the same ordinals.
   struct Parked {
     fileprivate var position: UInt64
     fileprivate var ordinal: UInt64
@@ -15,15 +15,15 @@ extension LogWalker {
     fileprivate var owedLoss: Loss?
   }
 
-  /// What is to be kept of the walk.
+  /// The state to keep while the walk is parked.
   var parked: Parked {
     Parked(
       position: position, ordinal: ordinal, ordinalIsCounted: ordinalIsCounted, pending: pending,
       arrival: arrival, owedLoss: owedLoss)
   }
 
-  /// Goes on where a walk stood, as a walk does that comes to another slab: the first step lists the
-  /// topic and finds the way.
+  /// Resumes a parked walk. As after a move to another slab, the first step lists the topic and
+  /// finds the slab.
   mutating func goOn(from parked: Parked) {
     move(to: parked.position)
     ordinal = parked.ordinal
@@ -33,7 +33,7 @@ extension LogWalker {
     owedLoss = parked.owedLoss
   }
 
-  /// As `goOn(from:)`, if the loss of that stretch was told since.
+  /// Like `goOn(from:)`, if the pending loss has been reported since.
   mutating func goOnAfterLoss(from parked: Parked) {
     goOn(from: parked)
     if let told = pending.take() { ordinalIsCounted = told.isExactBehind }

@@ -1,18 +1,19 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// What it means where no valid frame stands: the next slab, the next epoch, cleaned, damaged, or
-// the end. Each decision is the format's, in "Reading and damage".
+// Decides how the walk continues without a valid frame: in the next slab, in the next epoch, after
+// cleaned records, after damage, or not at all. Each decision is a rule of the format, in
+// "Reading and damage".
 
 extension LogWalker {
-  /// A slab that is listed and gone again, this often in a row, is no cleaner's work.
+  /// If slabs are listed and then gone this many times in a row, a cleaner is not the cause.
   private static let mostAttempts = 1000
 
-  /// Finds out where the log goes on from `position`. False: nowhere, for now.
+  /// Finds the address at which the log continues from `position`. False if it does not, for now.
   mutating func reposition() throws(QueueError) -> Bool {
     if let slab, position == limit, slab.base < position, try goOnAsListed() { return true }
     if let slab, let damage, damage.base == slab.base, position < min(limit, damage.certainBelow) {
-      // All that was read of this slab was read after the proof.
+      // Everything read of this slab was read after the proof.
       switch try resynchronise(damage) {
       case .goneOn: return true
       case .nowhere: return false
@@ -27,14 +28,14 @@ extension LogWalker {
         return false
 
       case .inside(let base, let limit):
-        // A slab gone between listing and opening was cleaned.
+        // A slab that is gone between listing and opening was cleaned.
         guard try open(base, limit) else { continue }
         if try judge() != nil { return true }
         if version1 != nil { return try endVersion1Slab() }
         if position >= provenBelow, try !index.isProven(position) { return false }
-        // The proof was written after all that lies below it, but perhaps after our look: forget
-        // what was read and listed, and look again. That is good for all below the proof: until
-        // there is another slab or another proof, no further look is needed.
+        // The proof was written after everything below it, but perhaps after our look. So forget
+        // all that was read and listed, and look again. The second look is valid for everything
+        // below the proof. Another look is needed only after another slab or another proof.
         let certainBelow = max(provenBelow, index.highestSynced)
         try index.refresh()
         guard index.locate(position) == place, try open(base, limit), let slab else { continue }
@@ -51,7 +52,7 @@ extension LogWalker {
         return true
 
       case .gone(let next, let cause, let needsProof):
-        // That a slab is missing is believed only in a second listing.
+        // Believe that a slab is missing only after a second listing.
         try index.refresh()
         guard index.locate(position) == place else { continue }
         if needsProof, try !index.isProven(position) { return false }
@@ -64,8 +65,8 @@ extension LogWalker {
       path: index.storage.path, address: position)
   }
 
-  /// The ordinary roll, and the next epoch where it was known when this slab was opened, need no new
-  /// listing. False: they do.
+  /// Moves on without a new listing. That is enough for an ordinary roll, and for the next epoch if
+  /// it was known when this slab was opened. False if a new listing is needed.
   private mutating func goOnAsListed() throws(QueueError) -> Bool {
     if case .nextEpoch(let base) = index.locate(position) {
       arrive(at: base, cause: .damaged, leavesOut: false)
@@ -76,7 +77,7 @@ extension LogWalker {
     return try open(base, limit)
   }
 
-  /// Opens the slab that `position` lies in. False: it is gone.
+  /// Opens the slab that holds `position`. False if it is gone.
   private mutating func open(_ base: UInt64, _ limit: UInt64) throws(QueueError) -> Bool {
     leaveSlab()
     guard let opened = try SlabFile.open(base, in: index.storage) else { return false }
@@ -100,20 +101,20 @@ extension LogWalker {
     return true
   }
 
-  /// Where the walk is in a slab: what may be gone back to as long as the listing holds.
+  /// An open slab of the walk. The walk may return to it as long as the listing is unchanged.
   struct Place {
     let slab: SlabFile
     let limit: UInt64
     let maximumPayload: Int
   }
 
-  /// Where it is; nil between slabs, in those of version 1, and where the header is still to be read.
+  /// The open slab. Nil between slabs, in version 1 slabs, and before the header was read.
   var place: Place? {
     guard let slab, version1 == nil, maximumPayload >= 0 else { return nil }
     return Place(slab: slab, limit: limit, maximumPayload: maximumPayload)
   }
 
-  /// Goes back to a slab, at an address of it that the caller says, without looking at the directory.
+  /// Returns to a slab without looking at the directory. The caller then chooses an address in it.
   mutating func goBack(to place: Place) {
     leaveSlab()
     pending = nil
@@ -125,7 +126,7 @@ extension LogWalker {
     maximumPayload = place.maximumPayload
   }
 
-  /// Forgets the slab and what was read of it.
+  /// Forgets the slab and the bytes read from it.
   private mutating func leaveSlab() {
     slab = nil
     version1 = nil
@@ -136,7 +137,7 @@ extension LogWalker {
 
   private mutating func arrive(at base: UInt64, cause: Loss.Cause, leavesOut: Bool) {
     let kept = index.bound(ofEpoch: Epoch.of(position)) ?? position
-    // Over several slabs gone, the first way counts.
+    // If several slabs in a row are gone, the first jump counts.
     if arrival == nil || arrival?.leavesOut == false && leavesOut {
       arrival = Arrival(cause: cause, from: position, kept: kept, leavesOut: leavesOut)
     }
@@ -144,7 +145,7 @@ extension LogWalker {
     move(to: base)
   }
 
-  /// Goes on at an address, in whatever slab it lies.
+  /// Moves to an address, in whatever slab that is.
   mutating func move(to address: UInt64) {
     position = address
     leaveSlab()
@@ -152,30 +153,30 @@ extension LogWalker {
 
   // MARK: Damage
 
-  /// A bad frame ends a version 1 slab; what remains of it is lost, unless it is the torn tail of
-  /// the last one. False: it is.
+  /// A bad frame ends a version 1 slab. The rest of the slab is lost, unless it is the torn tail of
+  /// the last slab. Returns false for a torn tail.
   private mutating func endVersion1Slab() throws(QueueError) -> Bool {
     guard let slab, limit != .max else { return false }
-    // Where the epoch behind it does not say any more where this one ended, the bound is a later
-    // epoch's, and slabs lie before it.
+    // The epoch after it may no longer state the end of this one. The bound is then a later
+    // epoch's, and there are slabs below it.
     let to = index.slab(behind: slab.base, limit: limit).map { min($0, limit) } ?? limit
     owedLoss = Loss(.damaged, from: position, to: to, records: nil)
-    // How many it held is not written anywhere.
+    // The number of records it held is not stored anywhere.
     ordinalIsCounted = false
     move(to: to)
     return true
   }
 
-  /// What became of a damaged place.
+  /// The outcome at a damaged place.
   private enum Resynchronised {
     case goneOn
-    /// There is nothing after it, and nowhere to go on.
+    /// Nothing follows it, and there is no slab to continue in.
     case nowhere
-    /// What comes next was read before its proof: it must be looked at again.
+    /// The next frame was read before its proof: it must be read again.
     case unproven
   }
 
-  /// What is known of the slab's damage from now on.
+  /// Makes the record of the slab's damage, or resets it for a new proof.
   private mutating func damage(
     of slab: SlabFile, certainBelow: UInt64
   ) throws(QueueError) -> SlabDamage {
@@ -183,8 +184,7 @@ extension LogWalker {
       damage.lookAgain(certainBelow: certainBelow)
       return damage
     }
-    // The header is the frame at the base, and where it is damaged nothing but the file's size
-    // bounds a payload.
+    // The header is the frame at the base. If it is damaged, only the file's size bounds a payload.
     let largest = maximumPayload >= 0 ? UInt64(maximumPayload) : try slab.end() - slab.base
     let made = SlabDamage(
       base: slab.base,
@@ -194,7 +194,7 @@ extension LogWalker {
     return made
   }
 
-  /// `position` is damaged: goes to the next frame that can be believed.
+  /// `position` is damaged: goes to the next frame that can be trusted.
   private mutating func resynchronise(
     _ damage: SlabDamage
   ) throws(QueueError) -> Resynchronised {
@@ -210,7 +210,7 @@ extension LogWalker {
       if let found, found < stretch.end {
         try countBack(damage, from: found, to: stretch.end, known: atEnd)
       } else if stretch.goesOnElsewhere {
-        // The log may end here: then the next epoch counts on from what is known.
+        // The log may end here. The next epoch then counts on from this known ordinal.
         advance(to: atEnd)
       }
     }
@@ -223,24 +223,25 @@ extension LogWalker {
     return .goneOn
   }
 
-  /// The stretch that `position` lies in: found once for all damaged places in it. nil: its end was
-  /// proven only now.
+  /// The damaged stretch that holds `position`. It is found once for all damaged places in it. Nil
+  /// if its end was proven only now.
   private func stretch(
     of damage: SlabDamage, in slab: SlabFile
   ) throws(QueueError) -> SlabDamage.Stretch? {
     if let known = damage.stretch, known.contains(position) { return known }
     let content = min(limit, try slab.end())
-    // After `position`: what looks like a mark at a slab's base is none, and would hold us there.
+    // Search after `position`: bytes that look like a mark at a slab's base are not one, and would
+    // keep the walk there.
     let (behind, overflow) = position.addingReportingOverflow(1)
     let mark =
       overflow ? nil : try damage.frames.firstMark(from: behind, limit: content)
 
-    // The end of the content counts as a mark with the next readable slab's ordinal: exactly that,
-    // where the very next one is readable, and else the most it can be.
+    // The end of the content counts as a mark with the next readable slab's ordinal. The ordinal is
+    // exact if that slab is the very next one. Otherwise it is the highest possible.
     let next = mark == nil ? index.slab(behind: slab.base, limit: limit) : nil
     var stretch = SlabDamage.Stretch(
       from: position, end: mark?.address ?? content,
-      // After the last frame of a file that is too short, the next slab's base or epoch is next.
+      // If the file is too short, the next slab's base or the next epoch follows its last frame.
       goal: mark?.address ?? next.map { min($0, limit) } ?? content,
       atEnd: mark?.mark.ordinal, known: mark?.mark.ordinal, goesOnElsewhere: next != nil)
     if let next {
@@ -248,7 +249,7 @@ extension LogWalker {
       stretch.known = stretch.atEnd
       if stretch.known == nil { stretch.known = try index.ordinal(ofSlabFrom: next) }
     }
-    // But after what is proven a crash may have left holes: there the log goes on, or ends.
+    // After the proven part a crash may have left holes: the log continues there, or ends.
     if stretch.goal > position, stretch.goal > provenBelow, try !index.isProven(stretch.goal - 1) {
       stretch.goal = max(provenBelow, index.highestSynced)
       stretch.end = min(stretch.end, stretch.goal)
@@ -260,13 +261,13 @@ extension LogWalker {
     return stretch
   }
 
-  /// The first sound record between `position` and the mark, or the content's end, at `end`.
+  /// The first sound record between `position` and `end`, which is a mark or the content's end.
   private func resumption(
     _ damage: SlabDamage, end: UInt64, known: UInt64?
   ) throws(QueueError) -> UInt64? {
     if let known, ordinalIsCounted, known >= ordinal, known - ordinal <= 1 {
-      // At most one record stood in between: either it was hit, or one or two marks before it were,
-      // or the header and the first mark.
+      // At most one record was in between. The damage hit that record, or one or two marks before
+      // it, or the header and the first mark.
       let skipped =
         position == damage.base
         ? [SlabHeader.byteCount + Mark.byteCount] : [Mark.byteCount, 2 * Mark.byteCount]
@@ -289,8 +290,8 @@ extension LogWalker {
     }
   }
 
-  /// Makes the ordinals after a damaged place exact, where nothing else is damaged up to the next
-  /// known one.
+  /// Makes the ordinals after a damaged place exact if nothing else is damaged up to the next known
+  /// ordinal.
   private mutating func countBack(
     _ damage: SlabDamage, from: UInt64, to end: UInt64, known: UInt64
   ) throws(QueueError) {
@@ -299,7 +300,7 @@ extension LogWalker {
     advance(to: known - count)
   }
 
-  /// Sets the ordinal over a damaged place to what it is known to be behind it.
+  /// Moves the ordinal over a damaged place to the value known after it.
   private mutating func advance(to known: UInt64) {
     pending?.advanced &+= known &- ordinal
     pending?.uncountedPlaces = 0

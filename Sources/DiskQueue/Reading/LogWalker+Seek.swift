@@ -1,9 +1,9 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// Going to a position: find the last mark before it, and walk from there. The mark gives the
-// ordinal. What a search finds is a hint, since it may be a part of a payload: only marks count that
-// a walk comes over.
+// Seeking a position: find the last mark before it, which states the ordinal, and walk from there.
+// A search for marks gives only a hint, because the bytes found may be part of a payload. Only
+// marks that a walk comes over count.
 
 extension LogWalker {
   mutating func seek(to start: Topic.Position, now: () -> UInt64) throws(QueueError) {
@@ -26,11 +26,12 @@ extension LogWalker {
     }
   }
 
-  /// Begins at the first slab, whose header tells the ordinal; that of address 0 is known without.
+  /// Starts at the first slab, whose header states its ordinal. The ordinal at address 0 is known
+  /// without it.
   mutating func startAtEarliest() { start(at: index.first ?? 0) }
 
-  /// Takes the ordinal from the header before it is walked over: who begins at a slab that is then
-  /// cleaned can be told how many records that were.
+  /// Reads the ordinal from the header before the walk comes over it. If the slab is cleaned in the
+  /// meantime, the reader can then report how many records it missed.
   private mutating func learnOrdinal() throws(QueueError) {
     guard !ordinalIsCounted, !isVersion1(position), index.topicID != nil,
       let header = try SlabFile.open(position, in: index.storage)?.head().soundHeader,
@@ -54,7 +55,7 @@ extension LogWalker {
 
   // MARK: Latest
 
-  /// Behind the last record.
+  /// Seeks the end of the log, after the last record.
   private mutating func seekLatest() throws(QueueError) {
     let durable = try index.durableEnd()
     if let base = durable.slab, let slab = try SlabFile.open(base, in: index.storage),
@@ -80,7 +81,7 @@ extension LogWalker {
     case .nowhere:
       throw beyondLatest("address \(address)", end: nil)
     case .gone, .nextEpoch:
-      // The first step finds the way, and says what lies between.
+      // The first step finds the next slab, and reports the records missing before it.
       start(at: address)
       ordinalIsCounted = false
     case .inside(let base, let limit):
@@ -89,12 +90,13 @@ extension LogWalker {
     }
   }
 
-  /// Begins at the last mark that starts at or before an address, or else at the slab's base.
+  /// Starts at the last mark that starts at or before an address. Without such a mark, starts at
+  /// the slab's base.
   mutating func startBefore(
     _ address: UInt64, in base: UInt64, limit: UInt64
   ) throws(QueueError) {
     if isVersion1(base) {
-      // Without marks, only a walk from the first slab counts.
+      // There are no marks, so ordinals can only be counted from the first slab.
       startAtEarliest()
     } else if let mark = try lastMark(notBehind: address, in: base, limit: limit) {
       start(at: mark)
@@ -113,7 +115,7 @@ extension LogWalker {
 
   private func isVersion1(_ base: UInt64) -> Bool { index.isVersion1 && Epoch.of(base) == 0 }
 
-  /// Walks to the record at an address, or to the next one where it lies in no record.
+  /// Walks to the record at an address. If no record covers the address, walks to the next record.
   private mutating func walk(to address: UInt64) throws(QueueError) {
     while position < address {
       switch try step() {
@@ -134,7 +136,8 @@ extension LogWalker {
     if let pending, pending.to <= address { dropPending() }
   }
 
-  /// A record was passed on the way to an address: it must end before it, or begin behind it.
+  /// Checks a record that the walk passed on its way to an address. The record must end at or
+  /// before the address, or start at or after it.
   private mutating func passed(
     _ start: UInt64, _ ordinal: UInt64, before address: UInt64
   ) throws(QueueError) {
@@ -143,19 +146,20 @@ extension LogWalker {
     } else if position > address {
       throw QueueError(
         .notARecord,
-        "no record starts at address \(address): it lies in the one that starts at \(start)",
+        "no record starts at address \(address): it is inside the one that starts at \(start)",
         path: slab?.path, address: start)
     }
   }
 
-  /// Stands before a record that was just passed.
+  /// Goes back to the start of a record that was just passed.
   mutating func goBack(to start: UInt64, _ ordinal: UInt64) {
     if start < window.start { window.clear(at: start) }
     position = start
     self.ordinal = ordinal
   }
 
-  /// Forgets damage that lies wholly before the place where the reader starts: it is none of its.
+  /// Drops a pending loss that is wholly before the reader's start. It does not concern the
+  /// reader.
   private mutating func dropPending() {
     guard let dropped = pending.take() else { return }
     ordinalIsCounted = dropped.isExactBehind
@@ -164,7 +168,7 @@ extension LogWalker {
   private func beyondLatest(_ what: String, end: UInt64?) -> QueueError {
     let place = end.map { ", which is at address \($0)" } ?? ""
     return QueueError(
-      .beyondLatest, "\(what) lies behind the end of the topic\(place)",
+      .beyondLatest, "\(what) is past the end of the topic\(place)",
       path: index.storage.path, address: end)
   }
 
@@ -195,7 +199,8 @@ extension LogWalker {
         if self.ordinal > ordinal { return stop(at: start, self.ordinal - 1, for: ordinal) }
       case .loss(var loss):
         guard self.ordinal > ordinal else { continue }
-        // Cleaned while we were on the way: of those before the ordinal nobody asked.
+        // The cleaner removed records meanwhile. Do not count those before the ordinal that was
+        // asked for.
         if loss.cause == .cleaned, ordinalIsCounted { loss.records = self.ordinal - ordinal }
         owedLoss = loss
         return
@@ -209,8 +214,8 @@ extension LogWalker {
     if self.ordinal == ordinal { dropPending() }
   }
 
-  /// Stands before the record that was just passed on the way to an ordinal: its own, or the next one
-  /// that is left.
+  /// Goes back to the record that was just passed on the way to an ordinal. It is the record asked
+  /// for, or the next one that is left.
   private mutating func stop(at start: UInt64, _ passed: UInt64, for ordinal: UInt64) {
     goBack(to: start, passed)
     if passed == ordinal, pending?.isExactBehind == true { dropPending() }
@@ -226,20 +231,21 @@ extension LogWalker {
         start(at: base)
       }
     } else if let base = index.bases.first(where: { !isVersion1($0) && !index.isPassedOver($0) }) {
-      // Version 1 slabs are below every time.
+      // Version 1 slabs count as older than any time.
       start(at: base)
     } else {
       try seekLatest()
     }
   }
 
-  /// What a slab's header and a mark both state.
+  /// What both a slab's header and a mark state.
   struct Stated {
     var ordinal: UInt64
     var stamp: UInt64
   }
 
-  /// The last slab whose beginning bears out a condition that holds up to some slab and not behind.
+  /// The last slab for whose beginning `holds` is true. It must be true up to some slab, and false
+  /// after it.
   private func lastSlab(where holds: (Stated) -> Bool) throws(QueueError) -> UInt64? {
     guard let topicID = index.topicID else { return nil }
     let bases = index.bases.filter { !isVersion1($0) && !index.isPassedOver($0) }
@@ -247,7 +253,7 @@ extension LogWalker {
     var low = 0
     var high = bases.count
     while low < high {
-      // A slab whose beginning is damaged says nothing: ask those before it.
+      // A slab whose beginning is damaged states nothing: try the slabs before it.
       var middle = (low + high) / 2
       var stated: Stated?
       while stated == nil {
@@ -275,7 +281,8 @@ extension LogWalker {
     return found
   }
 
-  /// The last mark of a slab that bears out a condition that holds up to some mark and not behind.
+  /// The last mark of a slab for which `holds` is true. It must be true up to some mark, and false
+  /// after it.
   private func lastMark(
     in base: UInt64, where holds: (Stated) -> Bool
   ) throws(QueueError) -> MarkAt? {
@@ -285,7 +292,7 @@ extension LogWalker {
     var marks = MarkSearch(slab, topicID: topicID)
     var found: MarkAt?
     let content = min(limit, try slab.end())
-    // Where the mark may start; one that starts below `high` may end behind it.
+    // The range in which the mark may start. A mark that starts below `high` may end after it.
     var low = base
     var high = content
     while low < high {

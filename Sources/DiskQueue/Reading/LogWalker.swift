@@ -1,96 +1,100 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// Walking a topic by the format's reading rules. Readers, recovery, `verify` and `repair` all walk
-// with this, so that there is one judgement of what is in a log.
+// Walking a topic by the reading rules of the format. Readers, recovery, `verify` and `repair` all
+// use this walk, so a single implementation decides what a log holds.
 
 /// A walk through a topic, record by record, from an address on.
 ///
-/// What every step may believe follows from the marks and headers alone. At `position`, where no
-/// valid frame stands or the slab's content ends, `LogWalker+Reposition.swift` decides what that
-/// means.
+/// A step relies on nothing but marks and headers. If there is no valid frame at `position`, or if
+/// the slab's content ends there, `LogWalker+Reposition.swift` decides what that means.
 @usableFromInline
 struct LogWalker: ~Copyable {
   let index: TopicIndex
-  /// Records with a larger payload are checked and passed, not given.
+  /// The walk verifies records with a larger payload and passes them, but does not return them.
   let payloadLimit: UInt32
   @usableFromInline var window: ByteWindow
 
-  /// The ordinal of the next record: exact, or the least it can be behind damage.
+  /// The ordinal of the next record. After damage it may be only the least value possible.
   @usableFromInline var ordinal: UInt64 = 0
-  /// Whether `ordinal` may be held against the next one that a mark or header states.
+  /// Whether `ordinal` may be compared with the next one that a mark or header states.
   var ordinalIsCounted = false
-  /// The loss of this stretch, told when the next known ordinal is reached.
+  /// The loss that is still being counted. It is reported when the next known ordinal is reached.
   var pending: PendingLoss?
-  /// How the walk came to the slab whose beginning it has not read yet, if not from the one before.
+  /// How the walk came to a slab whose beginning it has not read yet. Nil if it came from the slab
+  /// before.
   var arrival: Arrival?
-  /// The address that the next step looks at. Not declared beside `ordinal`: the optimiser would step
-  /// both as one vector, whose way through memory takes twice as long a record.
+  /// The address that the next step looks at. Do not declare it next to `ordinal`: the optimiser
+  /// would then step both as one vector. Its way through memory takes twice as long a record.
   @usableFromInline var position: UInt64 = 0
 
-  /// Everything below it was durable by the word of a consumer's cursor; for the way to it alone.
+  /// A consumer's cursor proves that everything below this address was durable. Set only while the
+  /// walk goes to that cursor.
   var provenBelow: UInt64 = 0
-  /// A loss to be told first of all.
+  /// A loss to report before anything else.
   var owedLoss: Loss? {
     didSet { settleBufferedPayloadLimit() }
   }
 
-  /// The slab that `position` lies in; nil: to be found.
+  /// The slab that holds `position`. Nil if it still has to be found.
   var slab: SlabFile?
-  /// Where the slab's content ends at the latest; `UInt64.max`: where its file does.
+  /// The highest address at which the slab's content can end. `UInt64.max` if only the file's size
+  /// decides.
   var limit: UInt64 = .max
-  /// No payload of the slab is larger; -1 while its header is still to be read.
+  /// No payload of the slab is larger. -1 until the slab's header was read.
   var maximumPayload = -1 {
     didSet { settleBufferedPayloadLimit() }
   }
-  /// Up to this length a record needs no second look: both limits allow it, and nothing else is to
-  /// be told first.
+  /// A record up to this length needs no further checks: both limits allow it, and nothing else is
+  /// to be reported first.
   @usableFromInline var bufferedPayloadLimit = -1
-  /// What was found out about the slab's damage; nil where none was met.
+  /// What the walk knows about the slab's damage. Nil if it met none.
   var damage: SlabDamage? {
     didSet { settleBufferedPayloadLimit() }
   }
-  /// Which length the slab's frames state, if it was written by queuefka.
+  /// How the slab's frames state their length, if queuefka wrote the slab.
   var version1: Version1Length?
   @usableFromInline var topicID: UInt64 = 0
 
-  /// Damaged places before the end of the log that nothing counts: each cost a record, or a mark.
+  /// How many damaged places there are before the end of the log without a known ordinal after
+  /// them. Each cost a record or a mark.
   private(set) var placesInTail: UInt64 = 0
 
-  /// The mark last walked over.
+  /// The last mark that the walk came over.
   private(set) var lastMark: MarkAt?
-  /// The highest stamp walked over.
+  /// The highest stamp that the walk came over.
   private(set) var highestStamp: UInt64 = 0
 
-  /// Damaged places between two known ordinals.
+  /// The damaged places between two known ordinals.
   struct PendingLoss {
     var from: UInt64
     var to: UInt64
-    /// That of the first record lost, if it is counted.
+    /// The ordinal of the first lost record, if it is counted.
     var ordinal: UInt64
-    /// Whether the ordinal was known where the damage began.
+    /// Whether the ordinal was known at the start of the damage.
     var isCounted: Bool
-    /// By how much `ordinal` was already set forward for it; wraps around where it was set back,
-    /// behind records that were discarded.
+    /// How far `ordinal` was already moved forward over this damage. It wraps around if `ordinal`
+    /// was moved back, after records that were discarded.
     var advanced: UInt64 = 0
-    /// How many of the damaged places `ordinal` was not set forward for.
+    /// For how many of the damaged places `ordinal` was not moved forward.
     var uncountedPlaces: UInt64 = 1
-    /// Whether `ordinal` is exact behind it.
+    /// Whether `ordinal` is exact after the damage.
     var isExactBehind: Bool { uncountedPlaces == 0 }
   }
 
-  /// A way to a slab that may have left something out.
+  /// A jump to a slab, which may have left records out.
   struct Arrival {
     var cause: Loss.Cause
     var from: UInt64
-    /// Where the records before ended by the new epoch's word.
+    /// The address at which the earlier records end, as the new epoch states.
     var kept: UInt64
-    /// Whether slabs are missing on it: the gap before an epoch's first slab is none.
+    /// Whether slabs are missing on the way. The gap before an epoch's first slab does not count as
+    /// missing.
     var leavesOut: Bool
   }
 
   enum Step {
-    /// A record; `payload` is its place in the window.
+    /// A record. `payload` is its range in the window.
     case record(address: UInt64, ordinal: UInt64, payload: Range<Int>)
     /// A sound record above the limit was passed.
     case tooLarge(address: UInt64, payloadBytes: UInt64)
@@ -107,7 +111,8 @@ struct LogWalker: ~Copyable {
 
   /// Takes the next step.
   ///
-  /// A loss is told before the record behind it. After an error the next call tries the same again.
+  /// A loss is reported before the record that follows it. After an error the next call retries the
+  /// same step.
   @inline(__always)
   mutating func step() throws(QueueError) -> Step {
     guard let length = unsafe bufferedPayload()?.count else { return try slowStep() }
@@ -116,10 +121,11 @@ struct LogWalker: ~Copyable {
     return .record(address: position, ordinal: ordinal, payload: start..<start + length)
   }
 
-  /// As `step`, for a record that the window holds; nil: the next step is `slowStep`.
+  /// Like `step`, but only for a record that the window already holds. If it returns nil, call
+  /// `slowStep`.
   ///
-  /// Nearly every record is passed here. What is kept beyond the hash is a pointer and a length: the
-  /// rest follows from where the walk stands then.
+  /// Nearly every record is passed here. Apart from the hash, only a pointer and a length stay
+  /// alive: everything else follows from the state of the walk.
   @_lifetime(&self)
   @inlinable
   @inline(__always)
@@ -127,19 +133,21 @@ struct LogWalker: ~Copyable {
     guard let payload = unsafe bufferedPayload() else { return nil }
     let (address, before) = (position, ordinal)
     pass(UInt64(FrameHeader.byteCount + payload.count))
-    // Safe: passing moved no byte of the window, and who moves one has `self` to itself.
+    // Safe: passing a record moves no byte of the window, and moving bytes needs exclusive access
+    // to `self`.
     let bytes = unsafe _overrideLifetime(Span<UInt8>(_unsafeBytes: payload), mutating: &self)
     return BorrowedRecord(
       address: Address(rawValue: address), ordinal: before, payload: bytes)
   }
 
-  /// The payload at `position`, if the window holds a sound record there that needs no second look.
+  /// The payload at `position`, if the window holds a sound record there that needs no further
+  /// checks.
   @inlinable
   @inline(__always)
   func bufferedPayload() -> UnsafeRawBufferPointer? {
     let bytes = window.bytes
     let offset = offset
-    // Written so that the compiler sees most checks behind these lines to be implied by them.
+    // Written in this form so that the compiler can prove most of the following checks redundant.
     guard offset >= 0, offset <= bytes.byteCount - FrameHeader.byteCount else { return nil }
     let length = Int(bytes.u32(offset + FrameHeader.length))
     guard length <= bytes.byteCount - FrameHeader.byteCount - offset,
@@ -150,7 +158,7 @@ struct LogWalker: ~Copyable {
       bytes.u32(offset + FrameHeader.checksum)
         == Checksum.frame(payload, seed: topicID ^ position)
     else { return nil }
-    // Safe for as long as nobody moves the window.
+    // Safe until the window moves.
     return unsafe payload.withUnsafeBytes { unsafe $0 }
   }
 
@@ -161,7 +169,7 @@ struct LogWalker: ~Copyable {
     ordinal &+= 1
   }
 
-  /// The next step where `bufferedPayload` shows none.
+  /// Takes the next step if `bufferedPayload` returned nil.
   @inline(never)
   mutating func slowStep() throws(QueueError) -> Step {
     while true {
@@ -188,13 +196,13 @@ struct LogWalker: ~Copyable {
         if let loss = reach(mark.ordinal, at: place) { return .loss(loss) }
       case nil:
         if try reposition() { continue }
-        // A loss whose end nothing behind it tells is told here rather than never.
+        // No known ordinal follows, so nothing would ever end this loss: report it here.
         if let pending = pending.take() {
           ordinalIsCounted = false
           placesInTail = pending.uncountedPlaces
           return .loss(Loss(.damaged, from: pending.from, to: pending.to, records: nil))
         }
-        // The log may go on, and a slab that is not its own hides it.
+        // The log may go on, hidden by a slab of another topic.
         try index.refuseForeign()
         return .end
       }
@@ -203,7 +211,7 @@ struct LogWalker: ~Copyable {
 
   private mutating func settleBufferedPayloadLimit() {
     bufferedPayloadLimit = owedLoss == nil ? min(maximumPayload, Int(payloadLimit)) : -1
-    // Where frames may be unsound, longer payloads are hashed within the slab's allowance only.
+    // Frames may be unsound here: hash longer payloads only within the slab's allowance.
     if damage != nil { bufferedPayloadLimit = min(bufferedPayloadLimit, FrameSearch.alwaysTried) }
   }
 
@@ -212,12 +220,13 @@ struct LogWalker: ~Copyable {
   enum Frame {
     case header(SlabHeader)
     case mark(Mark)
-    /// The payload's place in the window.
+    /// The payload's range in the window.
     case record(Range<Int>)
     case tooLarge(payloadBytes: UInt64)
   }
 
-  /// The valid frame at `position`, if one stands there: see "if and only if" in the format.
+  /// The valid frame at `position`, if there is one. For the rules see "if and only if" in the
+  /// format.
   mutating func judge() throws(QueueError) -> Frame? {
     guard let slab, position < limit else { return nil }
     if let version1 { return try judgeVersion1(version1) }
@@ -252,10 +261,11 @@ struct LogWalker: ~Copyable {
     }
   }
 
-  /// Throws where a sound header is another topic's than the newest slab says.
+  /// Throws if a sound header states another topic id than the newest slab.
   mutating func refuse(_ header: SlabHeader, of slab: SlabFile) throws(QueueError) {
     if header.topicID != index.topicID {
-      // A slab that could not be finished may have been made anew under the same name.
+      // A writer may have removed a slab that it could not finish, and made it again under the same
+      // name.
       try index.refreshAll()
     }
     try slab.refuse(header, unlessOf: index.topicID ?? header.topicID)
@@ -269,7 +279,7 @@ struct LogWalker: ~Copyable {
     return try judgePayload(UInt64(count), .version1)
   }
 
-  /// Judges a frame whose length word may be believed as far as the slab's largest payload.
+  /// Judges a frame. The caller has checked the length word against the slab's largest payload.
   private mutating func judgePayload(
     _ count: UInt64, _ kind: StreamingChecksum.Kind
   ) throws(QueueError) -> Frame? {
@@ -279,7 +289,7 @@ struct LogWalker: ~Copyable {
     let (end, overflow) = position.addingReportingOverflow(frame)
     guard !overflow, end <= limit else { return nil }
     if UInt64(window.count - offset) < frame {
-      // Before memory is taken for a length, the file must be long enough for it.
+      // The file must be long enough before memory is allocated for a length.
       guard try end <= slab.end() else { return nil }
       if count > UInt64(payloadLimit) {
         let payload = position + UInt64(FrameHeader.byteCount)
@@ -301,7 +311,7 @@ struct LogWalker: ~Copyable {
       ? .tooLarge(payloadBytes: count) : .record(start..<start + Int(count))
   }
 
-  /// Where `position` is in the window.
+  /// The offset of `position` in the window.
   @inlinable var offset: Int { Int(truncatingIfNeeded: position &- window.start) }
 
   private var frameBytes: RawSpan {
@@ -309,20 +319,20 @@ struct LogWalker: ~Copyable {
     get { window.bytes.extracting(droppingFirst: offset) }
   }
 
-  /// Sees to it that the window shows `count` bytes from `position` on; false: there are fewer.
+  /// Ensures that the window shows `count` bytes from `position` on. False if the slab has fewer.
   private mutating func load(_ count: Int) throws(QueueError) -> Bool {
     guard let slab else { return false }
     if position >= window.start, position <= window.end, window.count - offset >= count {
       return true
     }
-    // Nothing is shown while the read may fail.
+    // The window shows nothing if the read fails.
     window.clear(at: position)
     try window.fill(from: slab, at: position, limit: limit)
     return window.count >= count
   }
 
-  /// Shows what the slab has from `position` on, as far as that is had without waiting for a disk; what
-  /// it shows is judged as ever. False: nobody can tell how far that is.
+  /// Fills the window from `position` on with bytes that can be read without waiting for a disk.
+  /// They are judged like any others. False if the storage cannot say which bytes those are.
   mutating func loadWithoutWaiting() -> Bool {
     guard let slab else { return true }
     return window.fillWithoutWaiting(from: slab, at: position, limit: limit)
@@ -330,7 +340,7 @@ struct LogWalker: ~Copyable {
 
   // MARK: Ordinals
 
-  /// A known ordinal is reached: settles what was lost since the last one.
+  /// Takes over a known ordinal, and counts the records lost since the last one.
   private mutating func reach(_ known: UInt64, at place: UInt64) -> Loss? {
     let pending = pending.take()
     let arrival = arrival.take()
@@ -340,7 +350,7 @@ struct LogWalker: ~Copyable {
     ordinalIsCounted = true
 
     if isCounted, known < counted {
-      // A crash took back what had been read before it was durable.
+      // A crash discarded records that were read before they were durable.
       let from = arrival?.from ?? place
       let discarded = Loss(
         .discarded, from: min(arrival?.kept ?? place, from), to: from, records: counted - known)
@@ -356,7 +366,8 @@ struct LogWalker: ~Copyable {
         records: isCounted ? known - counted : nil)
     }
     if !isCounted {
-      // Whoever starts at an address that was cleaned is told so, though nobody knows how many.
+      // The walk began at an address that was cleaned: report it, although the number of records is
+      // unknown.
       guard let arrival, arrival.cause == .cleaned else { return nil }
       return Loss(.cleaned, from: arrival.from, to: place, records: nil)
     }
@@ -368,7 +379,7 @@ struct LogWalker: ~Copyable {
 }
 
 extension SlabFile {
-  /// Throws where a sound header is another topic's.
+  /// Throws if a sound header is another topic's.
   func refuse(_ header: SlabHeader, unlessOf topicID: UInt64) throws(QueueError) {
     guard header.topicID != topicID else { return }
     throw .foreignSlab(path: path, address: base)

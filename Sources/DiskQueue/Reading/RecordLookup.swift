@@ -1,29 +1,30 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Looks records up by their addresses, in any order: for each, the last mark before it is found and
-/// the walk goes from there, which counts its ordinal.
+/// Looks up records by address, in any order. Each lookup finds the last mark before the address,
+/// and walks from there. The walk counts the record's ordinal.
 ///
-/// Nearly every lookup is one or two reads of a slab that is kept open: from the mark, where it is
-/// known from an earlier lookup, or else the stretch before the address, which holds it; and the
-/// record with it. Whatever that does not show to be in order is judged by `LogWalker.seek`.
+/// Nearly every lookup takes one or two reads of a slab that is still open. It reads from the mark
+/// if an earlier lookup found it. Otherwise it reads the stretch before the address, which holds
+/// the mark. The same reads include the record. If the bytes are not in order, `LogWalker.seek`
+/// decides.
 struct RecordLookup: ~Copyable {
   var walker: LogWalker
-  /// Slabs that were looked into, the last one first.
+  /// The slabs of earlier lookups, the last one first.
   private var places: [LogWalker.Place] = []
-  /// The index's `changes` that they are good for.
+  /// The value of the index's `changes` for which `places` is valid.
   private var placesChanges = 0
   private var knownMarks = KnownMarks()
 
-  /// How many slabs are kept open. A gigabyte of slabs of the ordinary size.
+  /// How many slabs stay open: a gigabyte of slabs of the default size.
   private static let mostPlaces = 16
 
-  /// A mark comes before a record where the spacing is reached by then, so it starts at most one
-  /// spacing and one record of that size before the next one. Another spacing before it may show that
-  /// it is no payload's.
+  /// A mark is written before a record once the spacing is reached. So it starts at most one
+  /// spacing and one record of that size before the next mark. Another spacing before it may show
+  /// that it is not part of a payload.
   private static let mostBefore = Int(FrameSearch.reach + SlabFormat.markSpacing)
-  /// Read first: a quarter of all marks are this near, and most records are shorter than what is read
-  /// behind their beginning.
+  /// The sizes of the first read. A quarter of all marks are within `firstBefore` bytes before a
+  /// record. Most records are shorter than `behind`, the bytes read after their beginning.
   private static let firstBefore = Int(SlabFormat.markSpacing) / 4
   private static let behind = 1024
 
@@ -33,9 +34,10 @@ struct RecordLookup: ~Copyable {
       bufferSize: max(bufferSize, Self.mostBefore + Self.behind))
   }
 
-  /// Stands before the record at an address, or before what is there in its place.
+  /// Moves the walk to the record at an address, or to the loss or record that is there instead.
   ///
-  /// - Throws: `notARecord` for an address inside a record; `beyondLatest`; as `LogWalker.seek`.
+  /// - Throws: `notARecord` for an address inside a record. `beyondLatest`. Otherwise as
+  ///   `LogWalker.seek`.
   mutating func seek(to address: Address, now: () -> UInt64) throws(QueueError) {
     if let place = try place(of: address.rawValue), try seek(to: address.rawValue, in: place) {
       return
@@ -48,38 +50,40 @@ struct RecordLookup: ~Copyable {
     if places.count > Self.mostPlaces { places.removeLast() }
   }
 
-  /// Stands before the record of an ordinal, or before what is there in its place: at once where the
-  /// last lookup left it there, as when records are looked up one after the other.
+  /// Moves the walk to the record with an ordinal, or to the loss or record that is there instead.
+  /// Returns at once if the last lookup ended there, as when records are looked up one after the
+  /// other.
   ///
-  /// - Throws: `beyondLatest`; as `LogWalker.seek`.
+  /// - Throws: `beyondLatest`. Otherwise as `LogWalker.seek`.
   mutating func seek(toOrdinal ordinal: UInt64) throws(QueueError) {
     guard !walker.stands(at: ordinal) else { return }
     try walker.seek(to: .ordinal(ordinal), now: { 0 })
     forgetWhatChanged()
   }
 
-  /// The slab of an address, if it is kept open and holds it still.
+  /// The slab of an address, if it is still open and still holds the address.
   private mutating func place(of address: UInt64) throws(QueueError) -> LogWalker.Place? {
     guard
       let found = places.firstIndex(where: { $0.slab.base < address && address < $0.limit })
     else { return nil }
     if found > 0 { places.insert(places.remove(at: found), at: 0) }
     if places[0].limit == .max {
-      // What a new epoch makes of the newest slab, only the directory tells.
+      // Only the directory shows whether a new epoch limits the newest slab.
       try walker.index.refresh()
       forgetWhatChanged()
     }
     return places.first
   }
 
-  /// The limits of slabs follow from the listing.
+  /// Forgets the open slabs if the listing has changed, because their limits follow from it.
   private mutating func forgetWhatChanged() {
     guard placesChanges != walker.index.changes else { return }
     places = []
     placesChanges = walker.index.changes
   }
 
-  /// False: there is no sound way to a record at this address from a mark in the last stretch.
+  /// Walks to an address from a mark in the last stretch before it. False if that does not lead to
+  /// a record over sound frames.
   private mutating func seek(
     to address: UInt64, in place: LogWalker.Place
   ) throws(QueueError) -> Bool {
@@ -90,28 +94,29 @@ struct RecordLookup: ~Copyable {
     var last: UInt64?
     while walker.position < address {
       guard walker.nextBuffered() == nil else { continue }
-      // Marks may stand nearer than their spacing: one a second, and around long payloads.
+      // Marks may be nearer than their spacing: one a second, and around long payloads.
       let here = walker.position
       guard let mark = walker.window.mark(at: here, topicID: walker.topicID) else { return false }
       last = here
       walker.start(behind: mark)
     }
     guard walker.position == address else { return false }
-    // The walk came over it, and no other one stands between.
+    // The walk came over this mark, and there is no other mark in between.
     if let last { knownMarks.add(last) }
     return true
   }
 
-  /// What passes for a mark before an address; the window shows all from there to the address, and
-  /// some of what is behind it.
+  /// Bytes before an address that pass for a mark. The window shows everything from there to the
+  /// address, and some bytes after it.
   private struct Beginning {
     let mark: MarkAt
-    /// Whether it is certainly no payload's. Else the walk to the address comes over one that counts.
+    /// Whether it is certainly not part of a payload. If false, the walk to the address comes over
+    /// a mark that counts.
     let counts: Bool
   }
 
-  /// A known mark before an address, or the last one there that counts by itself, or the first one
-  /// from which a walk comes over another.
+  /// The mark to walk from to an address: a known mark, or the last mark that counts by itself, or
+  /// the first mark from which a walk comes over another.
   private mutating func mark(
     before address: UInt64, in place: LogWalker.Place
   ) throws(QueueError) -> Beginning? {
@@ -128,12 +133,13 @@ struct RecordLookup: ~Copyable {
     try walker.window.fill(
       from: place.slab, at: address - UInt64(before), limit: end,
       leaving: Self.mostBefore - before)
-    // Marks that start before `border` are still to be looked for.
+    // Marks that start before `border` still have to be searched for.
     var border = before + 1
     var last: MarkAt?
     while true {
       if let mark = walker.window.lastMark(topicID: walker.topicID, before: border) {
-        // One that stands nearer to the last one than their spacing: one of both may be a payload's.
+        // This mark is nearer to the last one than the spacing: one of the two may be part of a
+        // payload.
         guard last == nil else { return try firstMark(most: most, in: place) }
         last = mark
         border = Int(mark.address - walker.window.start)
@@ -150,14 +156,14 @@ struct RecordLookup: ~Copyable {
         Int(SlabFormat.markSpacing) - Int($0.address - walker.window.start)
       }
       let more = min(wanted ?? before, most - before)
-      // A mark that reaches into what was seen starts before it.
+      // A mark that reaches into the bytes searched so far starts before them.
       border = more
       before += more
       guard try walker.window.extend(from: place.slab, by: more) else { return nil }
     }
   }
 
-  /// The first mark so far before the address that the walk comes over one that counts.
+  /// The first mark so far before the address that a walk from it comes over a mark that counts.
   private mutating func firstMark(
     most: Int, in place: LogWalker.Place
   ) throws(QueueError) -> Beginning? {
@@ -170,13 +176,13 @@ struct RecordLookup: ~Copyable {
 }
 
 extension LogWalker {
-  /// Whether the next step is known to be the record of an ordinal.
+  /// Whether the next step is known to return the record with an ordinal.
   fileprivate func stands(at ordinal: UInt64) -> Bool {
     ordinal == self.ordinal && ordinalIsCounted && slab != nil && pending == nil && arrival == nil
       && owedLoss == nil
   }
 
-  /// Goes on behind a mark that the window shows.
+  /// Continues after a mark that the window shows.
   fileprivate mutating func start(behind mark: MarkAt) {
     position = mark.end
     ordinal = mark.mark.ordinal

@@ -68,7 +68,7 @@ struct OrdinalReadingTests {
       for ordinal in [range.upperBound + 1, range.upperBound + 100, .max] {
         let error = queueError { _ = try placed.reader(from: .ordinal(ordinal)) }
         #expect(error?.code == .beyondLatest)
-        #expect(error?.message.contains("ordinal \(ordinal) lies behind the end") == true)
+        #expect(error?.message.contains("ordinal \(ordinal) is past the end") == true)
       }
     }
   }
@@ -84,7 +84,7 @@ struct OrdinalReadingTests {
     #expect(
       message(10, &reader) == "ordinal 10 is that of the next record: there is none of it yet")
     #expect(message(9, &reader).contains("1 record lost"))
-    #expect(message(100, &reader).contains("ordinal 100 lies behind the end of the topic"))
+    #expect(message(100, &reader).contains("ordinal 100 is past the end of the topic"))
     try PlacedTopic.append(10..<15, to: writer)
     var other = try placed.reader()
     #expect(message(10, &other).contains("3 records lost"))
