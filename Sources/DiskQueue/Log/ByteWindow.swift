@@ -1,15 +1,15 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// A buffer of raw memory that shows a stretch of a slab, by address. Owned by one reader.
+/// A buffer in raw memory that shows a stretch of a slab, by address. One reader owns it.
 ///
-/// An array in its place costs three times as much a record: every access would check for
+/// An array instead would cost three times as much a record: every access would check for
 /// uniqueness and bounds.
 @safe
 @usableFromInline
 struct ByteWindow: ~Copyable {
   private var memory: UnsafeMutableRawPointer
-  /// The first byte shown; in the memory.
+  /// The first byte shown. It is inside the memory.
   @usableFromInline var shown: UnsafeMutableRawPointer
   private(set) var capacity: Int
   /// The address of the first byte shown.
@@ -27,7 +27,7 @@ struct ByteWindow: ~Copyable {
   @usableFromInline
   deinit { unsafe memory.deallocate() }
 
-  /// The address behind the last byte shown.
+  /// The address after the last byte shown.
   @inline(__always) var end: UInt64 { start &+ UInt64(truncatingIfNeeded: count) }
 
   /// All bytes shown.
@@ -44,7 +44,7 @@ struct ByteWindow: ~Copyable {
 
   /// Some of the bytes shown.
   ///
-  /// - Precondition: they are.
+  /// - Precondition: the window shows them.
   @inlinable
   @inline(__always)
   @_lifetime(borrow self)
@@ -52,7 +52,7 @@ struct ByteWindow: ~Copyable {
     precondition(
       offset >= 0 && offset <= count && byteCount >= 0 && byteCount <= count &- offset,
       "bytes outside of the window")
-    // Safe: the bounds were checked above; the rest as in `bytes`.
+    // Safe: the bounds were checked above. Otherwise as in `bytes`.
     let span = unsafe RawSpan(_unsafeStart: shown + offset, byteCount: byteCount)
     return unsafe _overrideLifetime(span, borrowing: self)
   }
@@ -63,12 +63,13 @@ struct ByteWindow: ~Copyable {
     count = 0
   }
 
-  /// Whether `byteCount` bytes from `address` on are shown.
+  /// Whether the window shows `byteCount` bytes from `address` on.
   func shows(_ byteCount: Int, at address: UInt64) -> Bool {
     address >= start && address <= end && end - address >= UInt64(byteCount)
   }
 
-  /// Makes room for `byteCount` bytes. What is shown is forgotten.
+  /// Ensures a capacity of `byteCount` bytes. If that allocates memory, the window shows nothing
+  /// afterwards.
   mutating func reserve(_ byteCount: Int) {
     guard byteCount > capacity else { return }
     unsafe memory.deallocate()
@@ -78,9 +79,9 @@ struct ByteWindow: ~Copyable {
     count = 0
   }
 
-  /// Shows the slab from `address` on, as much as fits, is there, and lies below `limit`.
+  /// Shows the slab from `address` on, as far as the bytes fit, exist, and are below `limit`.
   ///
-  /// - Parameter room: how many bytes of the memory are kept free for `extend`.
+  /// - Parameter room: how many bytes of the memory to leave free for `extend`.
   mutating func fill(
     from slab: SlabFile, at address: UInt64, limit: UInt64, leaving room: Int = 0
   ) throws(QueueError) {
@@ -90,36 +91,37 @@ struct ByteWindow: ~Copyable {
     unsafe shown = memory + room
     let wanted =
       limit > address ? Int(clamping: min(UInt64(capacity - room), limit - address)) : 0
-    // Safe: `wanted` is at most what the memory has behind the room.
+    // Safe: after the free part, the memory has at least `wanted` bytes.
     let target = unsafe UnsafeMutableRawBufferPointer(start: shown, count: wanted)
     unsafe count = try slab.read(into: target, at: address)
   }
 
-  /// Shows what the slab has from `address` on, below `limit`, that is had without waiting for a disk.
-  /// False: nobody can tell what that is.
+  /// Shows the slab's bytes from `address` on, below `limit`, that can be read without waiting for
+  /// a disk. False if the storage cannot say which bytes those are.
   mutating func fillWithoutWaiting(
     from slab: SlabFile, at address: UInt64, limit: UInt64
   ) -> Bool {
     clear(at: address)
     unsafe shown = memory
     let wanted = limit > address ? Int(clamping: min(UInt64(capacity), limit - address)) : 0
-    // Safe: `wanted` is at most what the memory has.
+    // Safe: the memory has at least `wanted` bytes.
     let target = unsafe UnsafeMutableRawBufferPointer(start: shown, count: wanted)
     guard let read = unsafe slab.readWithoutWaiting(into: target, at: address) else { return false }
     count = read
     return true
   }
 
-  /// How many bytes `extend` may put before those shown.
+  /// How many bytes `extend` may add before those shown.
   var room: Int { unsafe shown - memory }
 
-  /// Shows so many bytes of the slab before those shown, too. False: they are not there any more,
-  /// and nothing changes.
+  /// Also shows the `byteCount` bytes of the slab before those shown. False, and no change, if
+  /// these bytes are no longer there.
   ///
-  /// - Precondition: at most `room`, and at most the bytes that the slab has before `start`.
+  /// - Precondition: `byteCount` is at most `room`, and at most the number of bytes that the slab
+  ///   has before `start`.
   mutating func extend(from slab: SlabFile, by byteCount: Int) throws(QueueError) -> Bool {
     precondition(byteCount >= 0 && byteCount <= room, "no room before the window")
-    // Safe: the bytes before those shown lie in the memory, as was just checked.
+    // Safe: the bytes before those shown are inside the memory, as was just checked.
     let target = unsafe UnsafeMutableRawBufferPointer(start: shown - byteCount, count: byteCount)
     let before = start - UInt64(byteCount)
     guard unsafe try slab.read(into: target, at: before) == byteCount else { return false }

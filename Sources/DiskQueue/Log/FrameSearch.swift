@@ -1,13 +1,13 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// Finding sound frames in a slab that cannot be walked.
+// Finds sound frames in a slab that cannot be walked.
 
-/// Judges frames of one version 2 slab at any address, through buffers of its own.
+/// Judges frames of one version 2 slab at any address, through its own buffers.
 ///
-/// The work is linear in the slab's size. A payload of at most `alwaysTried` bytes costs no more than
-/// some hundred bytes of hashing a byte. Longer ones are hashed in vain for `allowance` bytes in
-/// all, and are not tried after that. Only a crafted slab comes so far.
+/// The work is linear in the slab's size. Payloads of at most `alwaysTried` bytes cost no more than
+/// some hundreds of bytes of hashing for each byte. Longer payloads may be hashed in vain for
+/// `allowance` bytes in all, and are not tried after that. Only a crafted slab reaches this limit.
 struct FrameSearch: ~Copyable {
   let slab: SlabFile
   let topicID: UInt64
@@ -16,27 +16,28 @@ struct FrameSearch: ~Copyable {
   private var window = ByteWindow(capacity: 4 * Int(SlabFormat.markSpacing))
   private var marks: MarkSearch
 
-  /// How many bytes of payloads longer than `alwaysTried` may still be hashed in vain.
+  /// How many more bytes of payloads longer than `alwaysTried` may be hashed in vain.
   private var allowance: UInt64
-  /// How many bytes were hashed in vain, for tests.
+  /// How many bytes were hashed in vain. For tests.
   private(set) var hashedInVain: UInt64 = 0
-  /// Where no sound frame stands, as was found on the way of `countRecords`.
+  /// An address without a sound frame, which `countRecords` found on its way.
   private(set) var knownUnsound: UInt64?
 
   /// Payloads up to this length are always tried.
   static let alwaysTried = 1024
   /// How many bytes may be hashed in vain for each byte of the slab.
   static let allowanceOfByte: UInt64 = 1024
-  /// A smaller slab is allowed as much as one of this size.
+  /// A smaller slab gets the allowance of a slab of this size.
   static let leastAllowing: UInt64 = 1 << 20
 
-  /// The largest payload that may stand between two marks.
+  /// The largest payload possible between two marks.
   private static let largestInner = SlabFormat.markSpacing
-  /// The largest frame that may stand between two marks.
+  /// The largest frame possible between two marks.
   private static let largestFrame = UInt64(FrameHeader.byteCount) + largestInner
 
-  /// From one mark to the next it is less than this, and so from any frame back to the last mark,
-  /// unless a payload is longer than the spacing: a mark stands before it and after it.
+  /// The distance from one mark to the next is less than this, and so is the distance from any
+  /// frame back to the last mark. A payload longer than the spacing is the exception: it has one
+  /// mark before it and one after it.
   static let reach = 2 * SlabFormat.markSpacing + 4096
 
   init(_ slab: SlabFile, topicID: UInt64, maximumPayload: UInt64) throws(QueueError) {
@@ -49,7 +50,7 @@ struct FrameSearch: ~Copyable {
     allowance = overflow ? .max : bytes
   }
 
-  /// Forgets what was read and found. What was hashed in vain still counts.
+  /// Forgets the bytes read and the frames found. Bytes hashed in vain still count.
   mutating func forget() {
     window.clear(at: 0)
     marks = MarkSearch(slab, topicID: topicID)
@@ -58,12 +59,12 @@ struct FrameSearch: ~Copyable {
 
   // MARK: The allowance
 
-  /// Whether a payload of this length is tried.
+  /// Whether a payload of this length may be tried.
   func mayTry(_ length: UInt64) -> Bool {
     length <= UInt64(Self.alwaysTried) || allowance > 0
   }
 
-  /// Takes note that a payload of this length was hashed in vain.
+  /// Notes that a payload of this length was hashed in vain.
   mutating func didHashInVain(_ length: UInt64) {
     hashedInVain &+= length
     if length > UInt64(Self.alwaysTried) { allowance -= min(allowance, length) }
@@ -71,15 +72,16 @@ struct FrameSearch: ~Copyable {
 
   // MARK: Records
 
-  /// The first record at or after `start`, trying every byte, that ends at or before `end` and
-  /// either has a payload of at most 64 KiB or ends exactly at `end`: larger payloads have a mark
-  /// directly after them. The damaged length itself is no hint: it may land on a later frame and
-  /// skip good ones.
+  /// The first record at or after `start` that ends at or before `end`. Tries every byte.
+  ///
+  /// Its payload has at most 64 KiB, or it ends exactly at `end`: a larger payload has a mark
+  /// directly after it. The damaged length itself is no hint, because it may lead to a later frame
+  /// and skip good ones.
   mutating func firstRecord(from start: UInt64, to end: UInt64) throws(QueueError) -> UInt64? {
     let header = UInt64(FrameHeader.byteCount)
     var from = start
     while from < end, end - from >= header {
-      // But for the last stretch, only places whose whole frame is shown.
+      // Except in the last stretch, judge only addresses whose whole frame is shown.
       if !window.shows(Int(min(Self.largestFrame, end - from)), at: from) {
         try window.fill(from: slab, at: from, limit: .max)
         guard window.count >= FrameHeader.byteCount else { return nil }
@@ -101,12 +103,12 @@ struct FrameSearch: ~Copyable {
     return nil
   }
 
-  /// Whether a record stands at `address` and ends at or before `end`.
+  /// Whether a record starts at `address` and ends at or before `end`.
   mutating func isRecord(at address: UInt64, to end: UInt64) throws(QueueError) -> Bool {
     if case .record = try frame(at: address, to: end) { true } else { false }
   }
 
-  /// How many records stand between two addresses without a gap; nil where there is one.
+  /// How many records follow each other from `start` to `end`. Nil if there is a gap.
   mutating func countRecords(from start: UInt64, to end: UInt64) throws(QueueError) -> UInt64? {
     var count: UInt64 = 0
     var position = start
@@ -156,8 +158,8 @@ struct FrameSearch: ~Copyable {
     return try isRecord(at: address, length) ? .record(end: address + frame) : nil
   }
 
-  /// Whether a record whose length word is `length` stands at `address`, whose header is shown. What
-  /// is shown stays the same.
+  /// Whether a record starts at `address` with the length word `length`. The window must show its
+  /// header, and shows the same bytes afterwards.
   private mutating func isRecord(
     at address: UInt64, _ length: UInt64
   ) throws(QueueError) -> Bool {
@@ -179,8 +181,8 @@ struct FrameSearch: ~Copyable {
 
   // MARK: Marks
 
-  /// The first mark at or after `start` that ends at or before `limit` and lies in no sound record
-  /// that begins at or after `start`: such a one is a payload's.
+  /// The first mark at or after `start` that ends at or before `limit`. A mark inside a sound
+  /// record that starts at or after `start` does not count: it is part of the payload.
   mutating func firstMark(from start: UInt64, limit: UInt64) throws(QueueError) -> MarkAt? {
     var from = start
     while let found = try marks.first(from: from, limit: limit) {
@@ -192,8 +194,8 @@ struct FrameSearch: ~Copyable {
     return nil
   }
 
-  /// Where the record ends that begins at or after `start`, has a payload of at most 64 KiB, and
-  /// holds all of a mark. A larger one has a mark directly before it, which is found first.
+  /// The end of a record that starts at or after `start`, has a payload of at most 64 KiB, and
+  /// holds all of `mark`. A larger record has a mark directly before it, which is found first.
   private mutating func endOfRecord(
     holding mark: MarkAt, from start: UInt64, limit: UInt64
   ) throws(QueueError) -> UInt64? {
@@ -219,17 +221,18 @@ struct FrameSearch: ~Copyable {
     return nil
   }
 
-  /// The last mark that a condition holds for, which holds up to some mark and for none after it.
-  /// Only marks count that a walk comes over which begins far enough before them.
+  /// The last mark for which `holds` is true. It must be true up to some mark, and false for every
+  /// mark after it.
   ///
-  /// No payload can be made to hold a frame that reaches over a mark: its author does not know the
-  /// mark's stamp. So a walk from inside a payload comes to the next mark that was written as one, or
-  /// breaks off.
+  /// A mark counts only if a walk comes over it that started far enough before it. No payload can
+  /// be made to hold a frame that reaches over a mark, because its author does not know the mark's
+  /// stamp. So a walk from inside a payload breaks off, or comes to the next mark that was written
+  /// as one.
   ///
   /// - Parameters:
-  ///   - start: the slab's base, or an address where a frame may stand or not.
-  ///   - limit: where the mark ends at the latest.
-  ///   - hint: where a search found such a mark. It may be a payload's.
+  ///   - start: the slab's base, or an address at which a frame may or may not start.
+  ///   - limit: the highest address at which the mark may end.
+  ///   - hint: the address at which a search found such a mark. It may be part of a payload.
   mutating func lastMark(
     from start: UInt64, limit: UInt64, near hint: UInt64, where holds: (Mark) -> Bool
   ) throws(QueueError) -> MarkAt? {
@@ -241,8 +244,8 @@ struct FrameSearch: ~Copyable {
     return try walk(from: start, limit: limit, stoppingFrom: start, where: holds)
   }
 
-  /// What passes for a mark, and stands so far before an address that a walk from there comes over
-  /// another one.
+  /// The last bytes that pass for a mark and are so far before an address that a walk from there
+  /// comes over another mark.
   private mutating func markBefore(
     _ address: UInt64, from start: UInt64
   ) throws(QueueError) -> MarkAt? {
@@ -261,7 +264,7 @@ struct FrameSearch: ~Copyable {
     var next: MarkAt?
     let fileEnd = try slab.end()
     while position < min(limit, fileEnd) {
-      // A record that reaches over the limit may hold what passes for a mark before it.
+      // A record that reaches past `limit` may hold bytes before `limit` that pass for a mark.
       switch try frame(at: position, to: fileEnd) {
       case .record(let end):
         position = end
@@ -273,7 +276,7 @@ struct FrameSearch: ~Copyable {
         } else if mark.address >= hint {
           return found
         } else {
-          // What was found before it was a payload's.
+          // The mark found before was part of a payload.
           found = nil
         }
       case nil:

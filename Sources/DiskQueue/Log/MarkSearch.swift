@@ -1,28 +1,28 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// Finding marks in a slab whose frames cannot be walked, or would take too long to.
+// Finds marks in a slab whose frames cannot be walked, or would take too long to walk.
 
-/// A mark and where it stands.
+/// A mark and its address.
 package struct MarkAt: Equatable, Sendable {
   package var address: UInt64
   package var mark: Mark
 
-  /// The address behind it.
+  /// The address after it.
   package var end: UInt64 { address &+ UInt64(Mark.byteCount) }
 }
 
-/// Searches one slab for marks of one topic, through a buffer of its own.
+/// Searches one slab for marks of one topic, through its own buffer.
 ///
-/// What it finds is a hint: a payload may hold bytes that pass for a mark. `FrameSearch` and the
-/// walk say whether a mark counts.
+/// A result is only a hint: a payload may hold bytes that pass for a mark. `FrameSearch` and the
+/// walk decide whether a mark counts.
 struct MarkSearch: ~Copyable {
   let slab: SlabFile
-  /// The topic's id; nil takes any.
+  /// The topic's id. Nil accepts any id.
   let topicID: UInt64?
   private var window = ByteWindow(capacity: MarkSearch.chunk)
 
-  /// A little more than the spacing of marks, so that one read usually holds one.
+  /// A little more than the mark spacing, so that one read usually holds a mark.
   private static let chunk = Int(SlabFormat.markSpacing) + 4096
 
   init(_ slab: SlabFile, topicID: UInt64?) {
@@ -55,7 +55,7 @@ struct MarkSearch: ~Copyable {
       if limit > window.end || window.start > limit - size {
         let from = max(slab.base, limit - min(limit, UInt64(MarkSearch.chunk)))
         try window.fill(from: slab, at: from, limit: limit)
-        // The file is shorter now.
+        // The file has become shorter.
         guard window.end == limit else { return nil }
       }
       let border = Int(limit - size - window.start) + 1
@@ -63,7 +63,7 @@ struct MarkSearch: ~Copyable {
         return found.address >= start ? found : nil
       }
       guard window.start > start else { return nil }
-      // The next stretch ends so that a mark across its border is seen whole.
+      // The next stretch ends so that a mark across the border is shown whole.
       limit = window.start + size - 1
     }
     return nil
@@ -71,7 +71,7 @@ struct MarkSearch: ~Copyable {
 }
 
 extension ByteWindow {
-  /// The mark at an address, if it is shown whole.
+  /// The mark at an address, if the window shows all of it.
   func mark(at address: UInt64, topicID: UInt64?) -> MarkAt? {
     guard count >= Mark.byteCount, address >= start,
       address - start <= UInt64(count - Mark.byteCount)
@@ -79,9 +79,9 @@ extension ByteWindow {
     return mark(atOffset: Int(address - start), topicID: topicID)
   }
 
-  /// The first mark that is shown whole and starts at or after an offset.
+  /// The first mark that the window shows whole and that starts at or after an offset.
   ///
-  /// - Parameter topicID: the topic's; nil takes any.
+  /// - Parameter topicID: the topic's id. Nil accepts any id.
   func firstMark(topicID: UInt64?, from start: Int = 0) -> MarkAt? {
     var block = start / Self.block * Self.block
     while block < count {
@@ -97,9 +97,9 @@ extension ByteWindow {
     return nil
   }
 
-  /// The last mark that is shown whole and starts before an offset.
+  /// The last mark that the window shows whole and that starts before an offset.
   ///
-  /// - Parameter topicID: the topic's; nil takes any.
+  /// - Parameter topicID: the topic's id. Nil accepts any id.
   func lastMark(topicID: UInt64?, before end: Int = .max) -> MarkAt? {
     var block = max(0, min(count, end) - 1) / Self.block * Self.block
     while block >= 0 {
@@ -115,25 +115,26 @@ extension ByteWindow {
     return nil
   }
 
-  // Every byte of a mark's first word is FF. Wherever it starts among the four bytes of an aligned
-  // word, it covers that word's last byte: a block of 16 words of which none ends with FF, which most
-  // are, is passed in one step.
+  // Every byte of a mark's first word is FF. The mark may start at any of the four bytes of an
+  // aligned word, and covers the last byte of that word. So a block of 16 words is passed in one
+  // step if no word ends with FF, which is the case for most blocks.
   private static var block: Int { 64 }
 
-  /// Whether a mark may start in the block at this offset; yes where it is not shown whole.
+  /// Whether a mark may start in the block at this offset. True if the window does not show the
+  /// whole block.
   @inline(__always)
   private func mayHoldStart(_ block: Int) -> Bool {
     block > count - Self.block || bytes.anyOf16WordsEndsWithFF(block)
   }
 
-  /// The words of a block in which a mark may start that is shown whole, by their numbers.
+  /// The numbers of the words of a block in which a wholly shown mark may start.
   @inline(__always)
   private func words(in block: Int) -> Range<Int> {
     let end = min(block + Self.block, count - Mark.byteCount + 1)
     return block / 4..<max(block, end + 3) / 4
   }
 
-  /// Where in one of these words it may.
+  /// The offsets in one of these words at which the mark may start.
   @inline(__always)
   private func starts(in word: Int) -> Range<Int> {
     4 * word..<min(4 * word + 4, count - Mark.byteCount + 1)
@@ -146,7 +147,7 @@ extension ByteWindow {
     let found = Mark.read(
       bytes.extracting(droppingFirst: offset), address: address, topicID: topicID
     ).map { MarkAt(address: address, mark: $0) }
-    // No writer can know more to be durable than it has written.
+    // A writer cannot know more to be durable than it has written.
     return found.flatMap { $0.mark.synced <= $0.end ? $0 : nil }
   }
 }

@@ -1,13 +1,13 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// An open slab: a file, and the address it begins at.
+/// An open slab: a file, and the address at which it begins.
 package final class SlabFile: Sendable {
   package let base: UInt64
   /// The topic's path and the slab's name, for messages.
   package let path: String
   package let file: any StorageFile
-  /// The name that must lead to the file, of a slab that is written. Nil if it is only read.
+  /// The name that must lead to the file of a slab that is written. Nil if the slab is only read.
   let heldName: HeldName?
 
   init(base: UInt64, path: String, file: any StorageFile, heldName: HeldName? = nil) {
@@ -17,7 +17,7 @@ package final class SlabFile: Sendable {
     self.heldName = heldName
   }
 
-  /// Opens the slab of this base; nil where there is none (any more).
+  /// Opens the slab with this base. Nil if there is none, or none any more.
   package static func open(
     _ base: UInt64, in storage: any TopicStorage, writable: Bool = false
   ) throws(QueueError) -> SlabFile? {
@@ -33,11 +33,11 @@ package final class SlabFile: Sendable {
     }
   }
 
-  /// Where the slab's epoch ends. Addresses from there on are another slab's, whatever this file
-  /// holds there: no writer lets a slab reach so far.
+  /// The end of the slab's epoch. Addresses from there on belong to another slab, whatever bytes
+  /// this file holds there: no writer lets a slab reach so far.
   private var epochEnd: UInt64 { Epoch.end(Epoch.of(base)) }
 
-  /// Reads at an address of this slab; fewer bytes only at its end.
+  /// Reads at an address of this slab. Reads fewer bytes only at the slab's end.
   func read(
     into target: UnsafeMutableRawBufferPointer, at address: UInt64
   ) throws(QueueError) -> Int {
@@ -51,8 +51,8 @@ package final class SlabFile: Sendable {
     }
   }
 
-  /// As `read`, of what is had without waiting for a disk: nil where nobody can tell what that is, 0
-  /// also where it is nothing, or the file cannot be read.
+  /// Like `read`, but reads only bytes that need no wait for a disk. Nil if the storage cannot say
+  /// which bytes those are. 0 if there are none, or if the file cannot be read.
   func readWithoutWaiting(
     into target: UnsafeMutableRawBufferPointer, at address: UInt64
   ) -> Int? {
@@ -74,14 +74,15 @@ package final class SlabFile: Sendable {
     }
   }
 
-  /// The address behind the file's last byte, at most the end of its epoch.
+  /// The address after the file's last byte, but at most the end of its epoch.
   package func end() throws(QueueError) -> UInt64 {
     let (end, overflow) = base.addingReportingOverflow(try size())
     return min(overflow ? .max : end, epochEnd)
   }
 
-  /// Where the bytes of a stretch end that are not zero. A file that was not closed may go on with
-  /// zeros, which are room for frames and none themselves. Reads no more than them.
+  /// The end of the bytes in a stretch, without the zeros at its end. A file that was not closed
+  /// may end in zeros, which are preallocated space and not frames. Reads from the end, and only as
+  /// far as needed.
   func writtenEnd(of stretch: Range<UInt64>) throws(QueueError) -> UInt64 {
     var window = ByteWindow(capacity: 1 << 16)
     var end = stretch.upperBound
@@ -95,10 +96,10 @@ package final class SlabFile: Sendable {
     return end
   }
 
-  /// What the slab begins with.
+  /// The beginning of a slab.
   package struct Head: Sendable {
     package var header: SlabHeader.Reading
-    /// The mark behind the header, if it is sound: the header's spare copy.
+    /// The mark after the header, if it is sound. It is the spare copy of the header.
     package var firstMark: Mark?
 
     package var soundHeader: SlabHeader? {
@@ -109,7 +110,7 @@ package final class SlabFile: Sendable {
     package var ordinal: UInt64? { soundHeader?.ordinal ?? firstMark?.ordinal }
     package var stamp: UInt64? { soundHeader?.stamp ?? firstMark?.stamp }
 
-    /// The highest address below which all is stated to be durable.
+    /// The highest address below which everything is stated to be durable.
     package var synced: UInt64? {
       guard let header = soundHeader, let mark = firstMark else {
         return soundHeader?.synced ?? firstMark?.synced
@@ -117,7 +118,7 @@ package final class SlabFile: Sendable {
       return max(header.synced, mark.synced)
     }
 
-    /// This head, if it is the topic's; else nothing of it counts.
+    /// This head, without the parts that state another topic's id.
     func of(topicID: UInt64) -> Head {
       Head(
         header: soundHeader.map { $0.topicID == topicID } ?? true ? header : .unsound,
@@ -125,7 +126,7 @@ package final class SlabFile: Sendable {
     }
   }
 
-  /// Reads the header and the mark behind it.
+  /// Reads the header and the mark after it.
   package func head() throws(QueueError) -> Head {
     var window = ByteWindow(capacity: SlabHeader.byteCount + Mark.byteCount)
     try window.fill(from: self, at: base, limit: .max)
@@ -138,12 +139,13 @@ package final class SlabFile: Sendable {
 
   // MARK: Checksums
 
-  /// The checksum of a payload of any length, in pieces; nil where it ends behind the file.
+  /// The checksum of a payload of any length, computed in pieces. Nil if the payload ends past the
+  /// file's end.
   func checksum(
     _ kind: StreamingChecksum.Kind, at address: UInt64, count: UInt64
   ) throws(QueueError) -> UInt32? {
     let (end, overflow) = address.addingReportingOverflow(count)
-    // Bounded by the file before a byte is read for it.
+    // The file's size bounds the length before a byte is read for it.
     guard !overflow, try end <= self.end() else { return nil }
     guard var checksum = StreamingChecksum(kind) else {
       throw .system(
@@ -163,7 +165,7 @@ package final class SlabFile: Sendable {
 }
 
 extension RawSpan {
-  /// How many bytes there are up to the last that is not zero.
+  /// The number of bytes without the zeros at the end.
   fileprivate var countWithoutZerosAtEnd: Int {
     var count = byteCount
     while count >= 8, u64(count - 8) == 0 { count -= 8 }
@@ -173,12 +175,13 @@ extension RawSpan {
 }
 
 extension SlabFile {
-  /// The base that a header states that is sound but for the file's name; nil where none is.
+  /// The base that a header states if it is sound except for the file's name. Nil if there is no
+  /// such header.
   func statedBase() throws(QueueError) -> UInt64? {
     var window = ByteWindow(capacity: SlabHeader.byteCount)
     try window.fill(from: self, at: base, limit: .max)
     guard window.count == SlabHeader.byteCount else { return nil }
-    // By the byte diagram; were it another field, no header would pass as sound with it.
+    // The offset is that of the byte diagram. With another field, no header would pass as sound.
     let stated = window.bytes.u64(16)
     guard stated != base, case .sound = SlabHeader.read(window.bytes, base: stated) else {
       return nil

@@ -3,25 +3,25 @@
 
 /// Decides which topic a directory belongs to if its slabs state more than one id.
 ///
-/// The rule: the slabs at both ends state ids, 16 at each end, and the id that most of them state is
-/// the topic's. After a tie it is the one that stands at the lowest address. Every other slab is
-/// foreign.
+/// The rule: the first 16 and the last 16 slabs vote with the ids that they state. The id that most
+/// of them state is the topic's. After a tie, the id stated at the lowest address wins. Every slab
+/// with another id is foreign.
 struct SlabVote {
-  /// How many slabs at each end are asked.
+  /// How many slabs vote at each end.
   private static let votersAtEachEnd = 16
 
   private var stated: [(base: UInt64, topicID: UInt64)] = []
 
-  /// The slabs to ask, ascending.
+  /// The slabs that vote, ascending.
   static func voters(among bases: [UInt64]) -> [UInt64] {
     guard bases.count > 2 * votersAtEachEnd else { return bases }
     return Array(bases.prefix(votersAtEachEnd) + bases.suffix(votersAtEachEnd))
   }
 
-  /// Notes what a slab states; in the order of addresses.
+  /// Notes the id that a slab states. Call it in the order of addresses.
   mutating func add(_ base: UInt64, _ topicID: UInt64) { stated.append((base, topicID)) }
 
-  /// The topic's id; nil if no slab states one.
+  /// The topic's id. Nil if no slab states one.
   var winner: UInt64? {
     var counts: [UInt64: Int] = [:]
     for vote in stated { counts[vote.topicID, default: 0] += 1 }

@@ -1,14 +1,15 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// The path of a snapshot, at which there may be an older one.
+/// The path of a snapshot. It may hold an older snapshot.
 struct SnapshotPlace {
   enum Step: CaseIterable {
     case copied, named, nameSynced, olderRemoved
   }
 
   private let path: String
-  /// Of the topic that is copied; nil: it has no record yet, or version 1 wrote it, which has no id.
+  /// The id of the topic that is copied. Nil if the topic has no record yet, or if version 1 wrote
+  /// it, which has no id.
   private let topicID: UInt64?
 
   init(_ path: String, forCopyOf source: any TopicStorage) throws(QueueError) {
@@ -18,12 +19,13 @@ struct SnapshotPlace {
     topicID = index.topicID
   }
 
-  // MARK: What is there
+  // MARK: The older snapshot
 
-  /// Refuses a path at which there is something else than an older snapshot of the topic, or nothing.
+  /// Refuses the path unless it holds an older snapshot of the topic, or nothing.
   func check() throws(QueueError) { _ = try older() }
 
-  /// The older snapshot; nil: nothing is there, or an empty directory, which a rename replaces.
+  /// The older snapshot. Nil if the path holds nothing, or an empty directory, which a rename
+  /// replaces.
   private func older() throws(QueueError) -> PosixStorage? {
     let storage: PosixStorage
     do throws(SystemError) {
@@ -35,7 +37,7 @@ struct SnapshotPlace {
     return try holdsSnapshot(storage) ? storage : nil
   }
 
-  /// Whether a directory holds an older snapshot of the topic; false: it is empty.
+  /// Whether a directory holds an older snapshot of the topic. False if it is empty.
   private func holdsSnapshot(_ storage: any TopicStorage) throws(QueueError) -> Bool {
     var isEmpty = true
     var hasLock = false
@@ -59,7 +61,7 @@ struct SnapshotPlace {
         "there is something else than a snapshot at this path, and it is not replaced (\(others)): choose"
           + " another path", path: path)
     }
-    // Only a writer makes it.
+    // Only a writer makes the lock.
     guard !hasLock else {
       throw QueueError(
         .locked,
@@ -98,9 +100,13 @@ struct SnapshotPlace {
 
   /// Gives a copy its name, in place of an older snapshot.
   ///
-  /// Order: the copy is durable (`TopicCopy`); it gets the name, in exchange with an older one, in one
-  /// step; the directory that holds both is synced; only then is the older one removed. So the path
-  /// leads to a whole snapshot at any moment, also after a power cut.
+  /// Order:
+  /// 1. The copy is durable (`TopicCopy`).
+  /// 2. It gets the name in one step, in exchange with an older one.
+  /// 3. The directory that holds both is synced.
+  /// 4. Only then is the older one removed.
+  ///
+  /// So the path leads to a whole snapshot at any moment, also after a power cut.
   ///
   /// - Throws: the copy is removed then, unless it has its name.
   func put(_ copy: PosixStorage, onStep: (Step) -> Void) throws(QueueError) {
@@ -130,7 +136,7 @@ struct SnapshotPlace {
     }
     let (moved, older) = try renaming { () throws(SystemError) in try copy.exchanged(with: found) }
     do throws(QueueError) {
-      // A writer may have opened it meanwhile, or another directory have got its name.
+      // A writer may have opened it meanwhile, or another directory may have got its name.
       _ = try holdsSnapshot(older)
     } catch {
       _ = try renaming { () throws(SystemError) in try moved.exchanged(with: older) }

@@ -1,15 +1,17 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Copies the files of a topic as they are: the same addresses, ordinals, cursors and damage.
+/// Copies the files of a topic unchanged: the same addresses, ordinals, cursors and damage.
 enum TopicCopy {
-  /// Copies what was handed over when it was called, at least, and durably. Any number may write, read
-  /// and clean the source meanwhile.
+  /// Makes a durable copy of at least everything that was handed over before the call. Meanwhile,
+  /// any number of programs may write, read and clean the source.
   ///
-  /// Order: the cursors first, so that none is ahead of the records; then the slabs, the newest first,
-  /// so that those that are cleaned meanwhile leave no hole; then the names.
+  /// Order:
+  /// 1. The cursors, so that none is ahead of the records.
+  /// 2. The slabs, the newest first, so that slabs cleaned meanwhile leave no hole.
+  /// 3. The names.
   ///
-  /// - Parameter target: an empty one that nobody else knows of.
+  /// - Parameter target: an empty directory that nothing else uses.
   static func copy(
     _ source: any TopicStorage, to target: any TopicStorage
   ) throws(QueueError) {
@@ -36,7 +38,7 @@ enum TopicCopy {
         return
       }
       var names: [String] = []
-      // Their locks are those of this topic, and an unfinished cursor is nobody's.
+      // Locks are this topic's own, and an unfinished cursor belongs to no consumer: copy neither.
       try consumers.forEachName { if CursorName.parse($0) != nil { names.append($0) } }
       let copies = try target.consumers(creating: true)
       for name in names { try copyFile(name, of: consumers, to: copies) }
@@ -46,7 +48,7 @@ enum TopicCopy {
     }
   }
 
-  /// False: the slab is gone.
+  /// Copies a slab. False if the slab is gone.
   private static func copyFile(
     _ name: String, of source: any TopicStorage, to target: any TopicStorage
   ) throws(QueueError) -> Bool {
@@ -84,7 +86,7 @@ enum TopicCopy {
         }
       }
       let count = try result.get()
-      // Shorter than it was: a refused record was taken back.
+      // The file is shorter than before: a writer took back a refused record.
       guard count > 0 else { break }
       var written = 0
       while written < count {

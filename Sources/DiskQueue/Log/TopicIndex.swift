@@ -1,52 +1,56 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a reader knows of a topic besides the slab it reads: the slabs' names, where each epoch's
-/// records end, the topic's id, and the highest address that is stated to be durable.
+/// Everything that a reader knows of a topic besides the slab that it reads:
+/// - the slabs' names
+/// - the end of each epoch's records
+/// - the topic's id
+/// - the highest address that is stated to be durable
 ///
 /// Holds 8 bytes a slab and 24 an epoch.
 package final class TopicIndex {
   package let storage: any TopicStorage
 
-  /// The bases of all slabs by their names, ascending.
+  /// The bases of all slabs, as their names state them, ascending.
   package private(set) var bases: [UInt64] = []
 
-  /// The id of the last sound header or mark; nil while there is none. If the first slab states
-  /// another one, `SlabVote` decides.
+  /// The id of the last sound header or mark. Nil while there is none. If the first slab states
+  /// another id, `SlabVote` decides.
   package private(set) var topicID: UInt64?
 
-  /// A slab of another topic, if the listing showed one at either end: somebody copied it here.
+  /// A slab of another topic, copied here, if the listing showed one at either end.
   /// Slabs in the middle are compared when they are opened.
   package private(set) var foreign: UInt64?
 
-  /// The first slab when its id was last compared, and that id.
+  /// The first slab at the last comparison of ids, and the id that it stated.
   private var comparedFirst: (base: UInt64, topicID: UInt64)?
 
-  /// Whether the slabs of epoch 0 were written by queuefka.
+  /// Whether queuefka wrote the slabs of epoch 0.
   package private(set) var isVersion1 = false
 
-  /// The highest `synced` seen: all below it was durable, and what is not there is damage.
+  /// The highest `synced` seen. Everything below it was durable, so anything missing there is
+  /// damage.
   private(set) var highestSynced: UInt64 = 0
 
-  /// Where an epoch's records begin to count, and where those before it end.
+  /// The start of an epoch's records, and the end of the records before it.
   private struct Boundary {
     var epoch: UInt64
     var kept: UInt64
-    /// The lowest `kept` of this epoch and of all behind it.
+    /// The lowest `kept` of this epoch and of all later ones.
     var lowestKept: UInt64
   }
   private var boundaries: [Boundary] = []
   private var keptOfEpoch: [UInt64: UInt64] = [:]
-  /// How often a listing said, or may have said, something else than the one before.
+  /// How many listings differed, or may have differed, from the one before.
   private(set) var changes = 0
-  /// Whether all was found out about the slabs listed: a slab that is just being made is asked
-  /// again.
+  /// Whether everything is known about the slabs listed. A slab that is still being made is read
+  /// again at the next listing.
   private var isSettled = false
-  /// Settled once a slab of epoch 0 could be judged; it never changes.
+  /// Set once a slab of epoch 0 could be judged. The result never changes.
   private var isVersion1Settled = false
 
-  /// Whether a topic that had slabs has neither slabs nor a lock any more: somebody removed it. What
-  /// a cleaner leaves is the newest slab at least, and the lock goes with the directory only.
+  /// Whether the topic was removed: it had slabs, and now has neither slabs nor a lock. A cleaner
+  /// leaves at least the newest slab, and the lock goes only with the directory.
   private(set) var isRemoved = false
 
   package init(_ storage: any TopicStorage) { self.storage = storage }
@@ -55,8 +59,8 @@ package final class TopicIndex {
 
   /// The bases of all slabs in a directory, ascending.
   ///
-  /// - Throws: `notATopic` where it holds neither a slab nor the lock, but other files; or no slab,
-  ///   and the shards of a topic.
+  /// - Throws: `notATopic` if the directory holds other files, but neither a slab nor the lock.
+  ///   Also if it holds the shards of a topic, and no slab.
   package static func slabs(in storage: any TopicStorage) throws(QueueError) -> [UInt64] {
     try list(storage).slabs
   }
@@ -83,7 +87,8 @@ package final class TopicIndex {
     } catch {
       throw .system(error, doing: "listing the topic", path: storage.path)
     }
-    // Its lock is there, too: what is appended beside the shards, nobody would find.
+    // The lock is there, too. Refuse, because no reader would find a record appended beside the
+    // shards.
     if listed.isEmpty, hasShards {
       throw QueueError(
         .notATopic,
@@ -99,7 +104,7 @@ package final class TopicIndex {
     return (listed.sorted(), hasLock)
   }
 
-  /// Lists the topic anew.
+  /// Lists the topic again.
   package func refresh() throws(QueueError) {
     let (listed, hasLock) = try TopicIndex.list(storage)
     isRemoved = listed.isEmpty && !hasLock && (isRemoved || !bases.isEmpty)
@@ -112,7 +117,7 @@ package final class TopicIndex {
     try settleBoundaries()
   }
 
-  /// Lists the topic anew, and believes nothing that was found out about it before.
+  /// Lists the topic again, and discards everything known about it before.
   func refreshAll() throws(QueueError) {
     isSettled = false
     keptOfEpoch = [:]
@@ -135,8 +140,8 @@ package final class TopicIndex {
         return
       }
     }
-    // No slab has a sound beginning. A mark further in still tells the id, but not in slabs that
-    // have none to search for.
+    // No slab has a sound beginning. A mark further inside still states the id, except in version 1
+    // slabs, which have no marks.
     let isVersion1 = try firstFramePassesAsVersion1()
     for base in bases.reversed() where !isVersion1 || Epoch.of(base) > 0 {
       guard let slab = try SlabFile.open(base, in: storage) else { continue }
@@ -148,8 +153,8 @@ package final class TopicIndex {
     }
   }
 
-  /// Compares the first slab with the last one. All slabs of a topic state one id, so one comparison
-  /// a first slab is enough.
+  /// Compares the first slab with the last one. All slabs of a topic state the same id, so one
+  /// comparison for each first slab is enough.
   private func compareFirst(with last: UInt64) throws(QueueError) {
     guard let first = bases.first else { return }
     if comparedFirst?.base != first {
@@ -162,11 +167,11 @@ package final class TopicIndex {
     }
     topicID = vote.winner ?? last
     foreign = vote.firstLoser
-    // A slab that could not be finished may be made anew, with another id.
+    // A writer may make a slab that it could not finish again, with another id.
     comparedFirst = nil
   }
 
-  /// Throws if a slab of another topic was found.
+  /// Throws if the listing showed a slab of another topic.
   func refuseForeign() throws(QueueError) {
     guard let foreign else { return }
     throw .foreignSlab(path: storage.path + "/" + SlabName.string(foreign), address: foreign)
@@ -200,8 +205,8 @@ package final class TopicIndex {
     return false
   }
 
-  /// Which length the frames of a version 1 slab state: by its own first frame, or else by that
-  /// of the slab before it, or behind it.
+  /// Which length the frames of a version 1 slab state. Its own first frame decides, or else that
+  /// of a slab before it or after it.
   func version1Length(of slab: SlabFile) throws(QueueError) -> Version1Length {
     if let length = try slab.judgeVersion1() { return length }
     let slabs = bases.prefix { Epoch.of($0) == 0 }
@@ -241,7 +246,7 @@ package final class TopicIndex {
     }
   }
 
-  /// Where the records before this epoch end: the same in its every header and mark.
+  /// The end of the records before this epoch. Every header and mark of the epoch states the same.
   private func kept(
     _ epoch: UInt64, _ slabs: ArraySlice<UInt64>, _ topicID: UInt64
   ) throws(QueueError) -> UInt64? {
@@ -260,7 +265,7 @@ package final class TopicIndex {
     return found
   }
 
-  /// Where the records of this epoch end at the latest: the lowest `kept` of a later one.
+  /// The highest address at which this epoch's records can end: the lowest `kept` of a later epoch.
   package func bound(ofEpoch epoch: UInt64) -> UInt64? {
     firstBoundary(behind: epoch).map { boundaries[$0].lowestKept }
   }
@@ -275,19 +280,19 @@ package final class TopicIndex {
     return low < boundaries.count ? low : nil
   }
 
-  /// Whether the whole slab lies where a later epoch says that no records are.
+  /// Whether the whole slab is past the end of its epoch's records, as a later epoch states it.
   package func isPassedOver(_ base: UInt64) -> Bool {
     guard let bound = bound(ofEpoch: Epoch.of(base)) else { return false }
     return base >= bound
   }
 
-  // MARK: Places
+  // MARK: Locating
 
   /// The first slab that counts.
   package var first: UInt64? { firstCounted(from: 0) }
 
-  /// The first slab that counts, from a place in `bases` on. Within an epoch the slabs that are
-  /// passed over are the last ones, so it looks at one slab an epoch.
+  /// The first slab that counts, from an index in `bases` on. Within an epoch only the last slabs
+  /// are passed over, so this looks at one slab an epoch.
   private func firstCounted(from place: Int) -> UInt64? {
     var place = place
     while place < bases.count {
@@ -300,17 +305,18 @@ package final class TopicIndex {
     return nil
   }
 
-  /// Where an address lies.
+  /// The location of an address.
   enum Place: Equatable {
-    /// In the slab of this base, whose content ends below `limit` (`UInt64.max`: at its end).
+    /// In the slab with this base. Its content ends at `limit` at the latest (`UInt64.max`: at its
+    /// end).
     case inside(base: UInt64, limit: UInt64)
-    /// The records go on at this slab, the first one of a later epoch.
+    /// The records continue in this slab, the first one of a later epoch.
     case nextEpoch(base: UInt64)
-    /// The slab that the log goes on in is gone. Below the first slab, or before it, it was
-    /// cleaned; elsewhere that is damage. An epoch's word for where the records before it end needs
-    /// no further proof.
+    /// The slab in which the log continues is gone. It was cleaned if it came before the first
+    /// slab. Otherwise this is damage. No further proof is needed if an epoch states the end of the
+    /// records before it.
     case gone(next: UInt64, cause: Loss.Cause, needsProof: Bool)
-    /// There is no slab here or behind.
+    /// There is no slab here or later.
     case nowhere
   }
 
@@ -334,7 +340,8 @@ package final class TopicIndex {
     return .gone(next: later, cause: .damaged, needsProof: true)
   }
 
-  /// Where the content of a slab ends at the latest; `UInt64.max` if only its file's size says.
+  /// The highest address at which a slab's content can end. `UInt64.max` if only its file's size
+  /// decides.
   func limit(ofSlabAt index: Int) -> UInt64 {
     let epoch = Epoch.of(bases[index])
     let next = index + 1 < bases.count ? bases[index + 1] : .max
@@ -356,7 +363,7 @@ package final class TopicIndex {
     return low > 0 ? low - 1 : nil
   }
 
-  /// The slab that a loss begins in, or the topic where it is gone.
+  /// The path of the slab in which a loss begins, or of the topic if that slab is gone.
   func path(of loss: Loss) -> String {
     let start = loss.addresses.lowerBound.rawValue
     guard case .inside(let base, _) = locate(start) else { return storage.path }
@@ -367,15 +374,17 @@ package final class TopicIndex {
     firstCounted(from: lastIndex(notAbove: address).map { $0 + 1 } ?? 0)
   }
 
-  /// Where the log goes on behind the content of a slab that ends at `limit`; nil: nowhere.
+  /// The address at which the log continues after a slab whose content ends at `limit`. Nil if it
+  /// does not.
   ///
-  /// That is the next slab, or the next epoch's first one, or a slab of an epoch that hides where it
-  /// begins: its header and all its marks are damaged, and only a later one says that it counts.
+  /// The log continues in the next slab, in the next epoch's first slab, or in a slab of a hidden
+  /// epoch. A hidden epoch does not state its own beginning, because its header and all its marks
+  /// are damaged. Only a later epoch states that it counts.
   func slab(behind base: UInt64, limit: UInt64) -> UInt64? {
     guard limit != .max else { return nil }
     if let hidden = firstSlab(behind: base), hidden < limit { return hidden }
     var next = limit
-    // An epoch may hold nothing that a later one kept.
+    // Skip an epoch of which a later one kept nothing.
     while case .nextEpoch(let first) = locate(next) {
       next = first
       if !isPassedOver(first) { break }
@@ -383,13 +392,13 @@ package final class TopicIndex {
     return next
   }
 
-  /// The ordinal that the slab of this base begins with, if it is readable.
+  /// The ordinal at the beginning of the slab with this base. Nil if it is not readable.
   func ordinal(ofSlabAt base: UInt64) throws(QueueError) -> UInt64? {
     guard let topicID, contains(base), !isPassedOver(base) else { return nil }
     return try head(base)?.of(topicID: topicID).ordinal
   }
 
-  /// The ordinal that the next readable slab at or behind an address begins with.
+  /// The ordinal at the beginning of the next readable slab at or after an address.
   func ordinal(ofSlabFrom address: UInt64) throws(QueueError) -> UInt64? {
     guard let topicID else { return nil }
     let start = lastIndex(notAbove: address).map { bases[$0] == address ? $0 : $0 + 1 } ?? 0
@@ -401,15 +410,15 @@ package final class TopicIndex {
 
   // MARK: Durability
 
-  /// Takes note of what a sound header or mark states.
+  /// Notes the `synced` that a sound header or mark states.
   func note(synced: UInt64) { highestSynced = max(highestSynced, synced) }
 
-  /// Whether a mark or header behind `address` states that it was durable: then what stands there
-  /// is damaged, and not merely the end of the log.
+  /// Whether a later mark or header states that `address` was durable. If so, a bad frame there is
+  /// damage, and not merely the end of the log.
   func isProven(_ address: UInt64) throws(QueueError) -> Bool {
     if highestSynced > address { return true }
     guard let topicID, let start = lastIndex(notAbove: address) else { return false }
-    // The newest slabs first: they know most. Within one, the last mark does.
+    // The newest slabs first, because they state the most. Within a slab, the last mark does.
     for base in bases[(start + 1)...].reversed() {
       if let synced = try head(base)?.of(topicID: topicID).synced { note(synced: synced) }
       if highestSynced > address { return true }
@@ -418,7 +427,7 @@ package final class TopicIndex {
       guard let slab = try SlabFile.open(base, in: storage) else { continue }
       let from = max(base, address)
       var search = MarkSearch(slab, topicID: topicID)
-      // What passes for a mark is looked at closely where it would be a proof.
+      // Verify bytes that pass for a mark if they would be a proof.
       if let hint = try search.last(from: from, limit: .max), hint.mark.synced > address,
         let found = try lastMark(of: slab, from: from, limit: .max)
       {
@@ -429,8 +438,8 @@ package final class TopicIndex {
     return false
   }
 
-  /// The last mark of a slab that starts at or after `start` and ends at or before `limit`, and that
-  /// is no part of a payload.
+  /// The last mark of a slab that starts at or after `start`, ends at or before `limit`, and is not
+  /// part of a payload.
   func lastMark(
     of slab: SlabFile, from start: UInt64, limit: UInt64
   ) throws(QueueError) -> MarkAt? {
@@ -440,7 +449,7 @@ package final class TopicIndex {
     return try lastMark(of: slab, from: start, limit: limit, near: hint.address) { _ in true }
   }
 
-  /// The last mark that a condition holds for: see `FrameSearch`.
+  /// The last mark for which `holds` is true: see `FrameSearch`.
   func lastMark(
     of slab: SlabFile, from start: UInt64, limit: UInt64, near hint: UInt64,
     where holds: (Mark) -> Bool
@@ -455,17 +464,19 @@ package final class TopicIndex {
 }
 
 extension TopicIndex {
-  /// What is certainly on stable storage, by the word of the newest slabs.
+  /// The part of the log that is certainly on stable storage, as the newest slabs state it.
   struct DurableEnd {
-    /// All below it is durable.
+    /// Everything below it is durable.
     var synced: UInt64 = 0
-    /// The highest stamp in the slabs that were looked at.
+    /// The highest stamp in the slabs that were read.
     var stamp: UInt64 = 0
-    /// The last slab with a sound beginning whose base is not above `synced`; else the first slab.
+    /// The last slab that has a sound beginning and a base not above `synced`. Without one, the
+    /// first slab.
     var slab: UInt64?
   }
 
-  /// Looks at the newest slabs only, however many there are: a slab left behind is soon synced.
+  /// Reads only the newest slabs, however many there are: a slab that the writer has left is soon
+  /// synced.
   func durableEnd() throws(QueueError) -> DurableEnd {
     var end = DurableEnd()
     guard let topicID else {
@@ -489,7 +500,7 @@ extension TopicIndex {
 }
 
 extension SlabFile {
-  /// Which length the slab's first frame bears out; nil where it is bad under both.
+  /// The length that the slab's first frame confirms. Nil if the frame is bad with both.
   fileprivate func judgeVersion1() throws(QueueError) -> Version1Length? {
     var window = ByteWindow(capacity: FrameHeader.byteCount)
     try window.fill(from: self, at: base, limit: .max)
@@ -508,6 +519,6 @@ extension SlabFile {
 }
 
 extension TopicIndex {
-  /// Whether the slab of this base was written by queuefka.
+  /// Whether queuefka wrote the slab with this base.
   func holdsVersion1(_ base: UInt64) -> Bool { isVersion1 && Epoch.of(base) == 0 }
 }
