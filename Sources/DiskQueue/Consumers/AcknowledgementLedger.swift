@@ -1,11 +1,11 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a consumer has acknowledged: everything below a cursor, and stretches above it.
+/// The acknowledgements of a consumer: everything below a cursor, and stretches above it.
 ///
-/// A delivered record is the stretch from the end of the one delivered before it to its own end, so
-/// that those of two deliveries in a row touch, whatever lies between: marks, slabs, epochs, losses.
-/// Memory grows with the number of stretches that do not touch, and with nothing else.
+/// A delivered record is the stretch from the end of the record delivered before it to its own end.
+/// So the stretches of two deliveries in a row touch, whatever is in between: marks, slabs, epochs,
+/// losses. Memory grows with the number of stretches that do not touch, and with nothing else.
 package struct AcknowledgementLedger: Sendable {
   private struct Stretch: Sendable {
     var start: UInt64
@@ -14,12 +14,12 @@ package struct AcknowledgementLedger: Sendable {
 
   /// Everything below it was acknowledged.
   package private(set) var cursor: CursorPosition
-  /// Ascending; none touches another, nor the cursor.
+  /// Ascending. None touches another one or the cursor.
   private var stretches: [Stretch] = []
 
   package init(cursor: CursorPosition) { self.cursor = cursor }
 
-  /// How many stretches above the cursor are held.
+  /// How many stretches there are above the cursor.
   package var count: Int { stretches.count }
 
   /// Acknowledges everything up to an end. Returns whether the cursor moved.
@@ -27,13 +27,13 @@ package struct AcknowledgementLedger: Sendable {
     acknowledge(from: cursor.address, to: end)
   }
 
-  /// Acknowledges one stretch, which may be known already, as a whole or in part. Returns whether
+  /// Acknowledges one stretch. All or part of it may have been acknowledged before. Returns whether
   /// the cursor moved.
   ///
-  /// - Complexity: O(log n) to find its place among n stretches, and a move of those behind it.
+  /// - Complexity: O(log n) to find its index among n stretches, and a move of those after it.
   package mutating func acknowledge(from start: UInt64, to end: CursorPosition) -> Bool {
     guard end.address > cursor.address else { return false }
-    // Those that it touches or overlaps.
+    // The stretches that it touches or overlaps.
     let first = firstIndex { $0.end.address >= start }
     let behind = firstIndex { $0.start > end.address }
     var joined = Stretch(start: start, end: end)
@@ -51,7 +51,7 @@ package struct AcknowledgementLedger: Sendable {
     return true
   }
 
-  /// The first stretch of which `holds` is true; it is of all behind that one.
+  /// The first stretch for which `holds` is true. It must be true for all stretches after that one.
   private func firstIndex(where holds: (Stretch) -> Bool) -> Int {
     var low = 0
     var high = stretches.count

@@ -3,11 +3,11 @@
 
 internal import Synchronization
 
-/// What a `QueueConsumer` and its thread share: what was acknowledged, where the reading stands, and
-/// the cursor's file, each under a lock of its own.
+/// The state that a `QueueConsumer` and its thread share: the acknowledgements, the reading, and
+/// the cursor's file. Each has a lock of its own.
 ///
-/// Locks are taken in the order `writing`, `reading`, `state`. No disk is waited for with `state`'s
-/// held, so that acknowledging is a matter of memory until it waits for its write.
+/// Locks are taken in the order `writing`, `reading`, `state`. Nothing waits for a disk while it
+/// holds `state`, so acknowledging works in memory alone until it waits for its write.
 final class ConsumerCore: Sendable {
   /// The cursor's file, for messages.
   let path: String
@@ -19,41 +19,42 @@ final class ConsumerCore: Sendable {
   private let writing: Mutex<Writing>
   private let reading: Mutex<ConsumerReading>
   private let state: Mutex<State>
-  /// Held by the one call that closes, or tries to.
+  /// Held by the one call that closes, or tries to close.
   private let closing = Mutex<Void>(())
-  /// Made when there is first somebody who waits for more.
+  /// Made when a call first waits for more records.
   private let watch = Mutex<TopicWatch?>(nil)
 
-  /// Who wants to know that the cursor was made durable.
+  /// Called each time the cursor was made durable.
   private let toTell = Mutex<(@Sendable (UInt64) throws(QueueError) -> Void)?>(nil)
 
-  /// How often the cursor moved in memory, for who waits until it does.
+  /// Counts the cursor's moves in memory. Calls wait for one here.
   private let moves = Progress()
-  /// How many of its moves are durable.
+  /// How many of these moves are durable.
   private let durableMoves = Progress()
 
-  /// Held while the disk syncs.
+  /// Its lock is held while the disk syncs.
   private struct Writing {
     var file: CursorFile
-    /// Slabs up to this base are durable under their names.
+    /// The names of the slabs up to this base are durable.
     var namedThrough: UInt64
   }
 
   private struct State {
     var ledger: AcknowledgementLedger
-    /// What the disk holds.
+    /// The position that the disk holds.
     var durable: CursorPosition
-    /// Counts the resets: what was handed out before one is void.
+    /// Counts the resets. Records delivered before a reset are void.
     var session: UInt64 = 0
     var moves: UInt64 = 0
     var durableMoves: UInt64 = 0
-    /// A write is queued, which takes from here what it writes when it begins.
+    /// Whether a write is queued. When it begins, it takes the position to write from this state.
     var isWriteQueued = false
-    /// For when writes are set: each sooner than the one before, on the monotonic clock.
+    /// The times for which writes are set, on the monotonic clock. Each is sooner than the one
+    /// before.
     var timers: [UInt64] = []
-    /// What ended the consumer.
+    /// The error that ended the consumer.
     var failure: QueueError?
-    /// Of a write that nobody waited for.
+    /// The error of a write that no call waited for.
     var owed: QueueError?
     var isClosed = false
 
@@ -75,9 +76,9 @@ final class ConsumerCore: Sendable {
     options: QueueConsumer.Options, environment: Environment
   ) throws(QueueError) {
     var reading = ConsumerReading(storage, options)
-    // Before a file is made: a directory of other files stays as it is.
+    // Look before a file is made: a directory of other files stays as it is.
     try reading.look()
-    // What is listed by now is durable under its name once the cursor's file was loaded.
+    // The slabs listed by now are durable under their names once the cursor's file was loaded.
     var named = reading.walker.index.bases.last ?? 0
     var file = try CursorFile.open(name, in: storage, creating: true)
     do throws(QueueError) {
@@ -107,14 +108,14 @@ final class ConsumerCore: Sendable {
     try reading.take(slot, path: file.path)
     let cursor = CursorPosition(address: slot.address, ordinal: slot.ordinal)
     guard let end = try reading.seat(at: cursor) else { return }
-    // Durable at once: by the next time the log may have grown past the old one, and what was never
-    // delivered would lie below it.
+    // Make the end durable at once. By the next opening, the log may have grown past the old
+    // cursor, and records that were never delivered would be below it.
     try file.advance(to: end, topicID: reading.topicID)
     reading.didWrite(topicID: reading.topicID, at: end.address)
     reading.go(onFrom: end)
   }
 
-  /// Makes a new cursor's file, durable before it returns.
+  /// Makes a new cursor file, durable before this returns.
   private static func begin(
     from start: Topic.Position, _ environment: Environment, _ reading: inout ConsumerReading,
     _ file: inout CursorFile, _ storage: any TopicStorage, _ named: inout UInt64
@@ -127,7 +128,7 @@ final class ConsumerCore: Sendable {
 
   // MARK: Looking
 
-  /// What the disk holds.
+  /// The position that the disk holds.
   var durable: CursorPosition { state.withLock { $0.durable } }
 
   // MARK: Reading
@@ -142,19 +143,19 @@ final class ConsumerCore: Sendable {
 
   struct Delivery: Sendable {
     var session: UInt64
-    /// The end of the record before its first one.
+    /// The end of the record before the first of `records`.
     var start: UInt64
     var records: [QueueRecord]
   }
 
-  /// The next records; nil: there are none for now, and nobody follows.
+  /// The next records. Nil if there are none for now and the call does not follow.
   func next(
     upTo count: Int, following: Bool, onLoss: (@Sendable (Loss) -> Void)?
   ) async throws(QueueError) -> Delivery? {
     guard count > 0 else {
       throw .invalidOption("a batch holds at least 1 record, and \(count) were asked for")
     }
-    // Taken before the look that finds nothing, so that no change behind it is missed.
+    // Read before the look that finds nothing, so that no later change is missed.
     var seen: (watch: TopicWatch, generation: UInt64)?
     while true {
       if Task.isCancelled { throw .cancelled() }
@@ -180,7 +181,7 @@ final class ConsumerCore: Sendable {
     }
   }
 
-  /// Returns why following looks for changes a few times a second. Nil if the system reports them.
+  /// Returns why following polls for changes a few times a second. Nil if the system reports them.
   func beginWatching() throws(QueueError) -> QueueError? { try topicWatch().polling }
 
   private func topicWatch() throws(QueueError) -> TopicWatch {
@@ -190,12 +191,12 @@ final class ConsumerCore: Sendable {
       watch = made
       return made
     }
-    // Closed between the look and here: nobody would have told the new watch.
+    // If the consumer was closed since the look, nothing has ended the new watch: check again.
     try state.withLock { state throws(QueueError) in try state.checkOpen(path) }
     return made
   }
 
-  /// On the thread: one look at the log.
+  /// On the thread: looks at the log once.
   private func look(_ count: Int) throws(QueueError) -> Look {
     let held = try state.withLock { state throws(QueueError) -> UInt64? in
       try state.check(path)
@@ -210,14 +211,15 @@ final class ConsumerCore: Sendable {
 
   private func read(_ count: Int) throws(QueueError) -> Look {
     try reading.withLock { reading throws(QueueError) -> Look in
-      // Its first slab may have come since: the next look goes to the cursor in it.
+      // The first slab may have come since. The next look then seeks the cursor in it.
       guard reading.isSeated else { return .end }
       if let telling = reading.takeTelling() { return .telling(telling) }
       do throws(QueueError) {
         try reading.readAhead(count)
         try reading.checkTopic(path: path)
       } catch {
-        // What was read before it is handed out first; the next look finds the same again.
+        // Records read before the error are delivered first. The next look finds the same error
+        // again.
         guard reading.hasAhead, error.code != .unsupportedFormat else { throw error }
       }
       if let telling = reading.takeTelling() { return .telling(telling) }
@@ -229,7 +231,7 @@ final class ConsumerCore: Sendable {
     }
   }
 
-  /// Goes to the cursor once there is a slab to look for it in.
+  /// Seeks the cursor once there is a slab in which to find it.
   private func seatIfThereIsALog() throws(QueueError) {
     if reading.withLock({ $0.isSeated }) { return }
     try writing.withLock { writing throws(QueueError) in
@@ -258,8 +260,10 @@ final class ConsumerCore: Sendable {
     case only(start: UInt64, CursorPosition)
   }
 
-  /// Takes note. Returns the move of the cursor that makes it durable; nil: it is, or is held until
-  /// the cursor comes to it, or was handed out before a reset and is void.
+  /// Notes an acknowledgement. Returns the move of the cursor that makes it durable.
+  ///
+  /// Nil if there is nothing to wait for. Either it is durable, or it is held until the cursor
+  /// comes to it, or its record was delivered before a reset and it is void.
   private func note(
     _ acknowledged: Acknowledged, session: UInt64
   ) throws(QueueError) -> UInt64? {
@@ -285,12 +289,13 @@ final class ConsumerCore: Sendable {
     return target
   }
 
-  /// Takes note, and waits until the cursor is durable behind it, if it is to move.
+  /// Notes an acknowledgement. If the cursor has come to it, waits until the cursor is durable
+  /// there.
   func acknowledge(_ acknowledged: Acknowledged, session: UInt64) async throws(QueueError) {
     try await acknowledge([acknowledged], session: session)
   }
 
-  /// As the other, for several at once: they share a write and its sync.
+  /// Notes several acknowledgements, which share a write and its sync. Otherwise as for one.
   func acknowledge(_ all: [Acknowledged], session: UInt64) async throws(QueueError) {
     var target: UInt64?
     for acknowledged in all {
@@ -300,18 +305,18 @@ final class ConsumerCore: Sendable {
     do throws(QueueError) {
       try await durableMoves.wait(for: target) { queueWrite() }
     } catch {
-      // Who does not wait for it has acknowledged all the same.
+      // The call no longer waits, but its acknowledgement counts.
       if error.code == .cancelled { queueWrite() }
       throw error
     }
   }
 
-  /// Takes note, and sees to it that the cursor is written within a time.
+  /// Notes an acknowledgement, and ensures that the cursor is written within a time.
   func acknowledgeSoon(
     _ acknowledged: Acknowledged, session: UInt64, within nanoseconds: UInt64
   ) throws(QueueError) {
     guard try note(acknowledged, session: session) != nil else { return }
-    // Times only come when a test says so, where there is no thread of its own.
+    // Without a thread of its own, a timer fires only when a test says so: set none.
     guard environment.background == .thread else { return }
     let (sum, overflow) = Syscalls.monotonicClock().addingReportingOverflow(nanoseconds)
     let due = overflow ? .max : sum
@@ -337,7 +342,8 @@ final class ConsumerCore: Sendable {
     }
   }
 
-  /// Queues a write of what is noted by then, unless one is queued that has not begun.
+  /// Queues a write of everything noted by the time it begins. If such a write is queued already,
+  /// does nothing.
   private func queueWrite() {
     let isFirst = state.withLock { state in
       defer { state.isWriteQueued = true }
@@ -359,17 +365,18 @@ final class ConsumerCore: Sendable {
     }
   }
 
-  /// Tells who waits for a write that it failed; the next call, where all of them were cancelled.
+  /// Reports a failed write to the calls that wait for it. If all of them were cancelled, the next
+  /// call reports it.
   private func tell(_ error: QueueError) {
     if durableMoves.reject(error) == 0 { owe(error) }
   }
 
-  /// Has the next call told of a write that failed.
+  /// Makes the next call report a failed write.
   private func owe(_ error: QueueError) {
     state.withLock { if $0.failure == nil, !$0.isClosed { $0.owed = error } }
   }
 
-  /// As a queued write; the next call is told where it failed.
+  /// Writes as a queued write does. If that fails, the next call reports it.
   private func writeForNobody() {
     do throws(QueueError) {
       try writeNoted()
@@ -381,9 +388,9 @@ final class ConsumerCore: Sendable {
 
   // MARK: Writing
 
-  /// Makes the cursor durable where it stands by now.
+  /// Makes the cursor's current position durable.
   ///
-  /// - Throws: `noSpace` and `system`: it may be tried again. `syncFailed` for good.
+  /// - Throws: `noSpace` and `system`, after which it may be retried. `syncFailed` for good.
   func writeNoted() throws(QueueError) {
     try writing.withLock { writing throws(QueueError) in
       let noted = try state.withLock { state throws(QueueError) -> (CursorPosition, UInt64)? in
@@ -395,7 +402,7 @@ final class ConsumerCore: Sendable {
       state.withLock { state in
         state.durable = cursor
         state.durableMoves = count
-        // What failed before was made good.
+        // This write made good an earlier failure.
         state.owed = nil
       }
       durableMoves.advance(to: count)
@@ -403,17 +410,23 @@ final class ConsumerCore: Sendable {
     if let tell = toTell.withLock({ $0 }) { try tell(durable.address) }
   }
 
-  /// Has `body` called whenever the cursor was made durable, with its address, on the thread that
-  /// did it. What it throws is thrown by whoever made it durable.
+  /// Registers a closure that is called with the cursor's address each time the cursor was made
+  /// durable, on the thread that did so. If the closure throws, the call that made the cursor
+  /// durable throws the same error.
   func whenDurable(_ body: @escaping @Sendable (UInt64) throws(QueueError) -> Void) {
     toTell.withLock { $0 = body }
   }
 
-  /// With `writing` held: makes the cursor durable at a place.
+  /// With `writing` held: makes the cursor durable at a position.
   ///
-  /// Order: the directory, if the cursor comes into a slab made since; the slabs below it, oldest
-  /// first; the slot; its sync; and both for the other slot, where the cursor came into another slab.
-  /// A failed sync ends the consumer, and so does that its topic was removed.
+  /// Order:
+  /// 1. Sync the directory, if the cursor comes into a slab made since.
+  /// 2. Sync the slabs below the cursor, oldest first.
+  /// 3. Write the slot.
+  /// 4. Sync the slot.
+  /// 5. Write and sync the other slot, if the cursor came into another slab.
+  ///
+  /// A failed sync ends the consumer. So does the removal of its topic.
   private func writeAlone(
     _ cursor: CursorPosition, _ writing: inout Writing
   ) throws(QueueError) {
@@ -422,15 +435,15 @@ final class ConsumerCore: Sendable {
       let (work, topicID) = try reading.withLock {
         reading throws(QueueError) -> (ConsumerSyncWork, UInt64) in
         try reading.checkTopic(path: path)
-        // The file went with it: what is written there is gone when it is closed.
+        // The file was removed with the topic: bytes written to it are gone when it is closed.
         if reading.walker.index.isRemoved { throw .topicRemoved(path: storage.path) }
         return (reading.work(from: durable.address, to: cursor.address), reading.topicID)
       }
       try work.run(in: storage, namedThrough: &writing.namedThrough)
       try writing.file.advance(to: cursor, topicID: topicID)
       reading.withLock { $0.didWrite(topicID: topicID, at: cursor.address) }
-      // A cleaner goes by the lower slot: left in an earlier slab, it would hold that one for as long
-      // as nothing more is acknowledged, and a writer at its cap may be waiting for the room.
+      // A cleaner goes by the lower slot. A slot left in an earlier slab would hold that slab until
+      // more is acknowledged, and a writer at its cap may be waiting for the room.
       if reading.withLock({ $0.isBehind(writing.file.lowest, theSlabOf: cursor.address) }) {
         try writing.file.advance(to: cursor, topicID: topicID)
       }
@@ -440,12 +453,13 @@ final class ConsumerCore: Sendable {
     }
   }
 
-  /// Brings the lower slot to where the cursor is durable: a cleaner goes by the lower one. A consumer
-  /// that has done with all there is acknowledges nothing more, and would hold a slab for good.
+  /// Brings the lower slot to the durable position, because a cleaner goes by the lower slot. A
+  /// consumer that has acknowledged everything acknowledges nothing more, and would otherwise hold
+  /// a slab for good.
   func levelSlots() throws(QueueError) { try levelSlots { _, _, _ in true } }
 
-  /// The same, if the cursor stands at the end of the log, and a writer has gone on from the slab of
-  /// the lower slot. It may be waiting for the room.
+  /// Does the same if the cursor is at the end of the log, and a writer has left the slab of the
+  /// lower slot. That writer may be waiting for the room.
   private func levelSlotsIfSlabWasLeft() throws(QueueError) {
     try levelSlots { reading, lowest, cursor in
       reading.isEnd(cursor) && reading.isBehind(lowest, theSlabOf: reading.walker.position)
@@ -472,8 +486,8 @@ final class ConsumerCore: Sendable {
     }
   }
 
-  /// Whether an error of a write ends the consumer: the disk refused it, or nothing leads to the file
-  /// any more.
+  /// Whether an error of a write ends the consumer: the disk refused data, or no name leads to the
+  /// file any more.
   private static func isFinal(_ error: QueueError) -> Bool {
     error.isFinal || error.code == .noSuchTopic
   }
@@ -491,8 +505,8 @@ final class ConsumerCore: Sendable {
 
   // MARK: Resetting
 
-  /// Begins anew elsewhere, durable before it returns: what was acknowledged, held or handed out is
-  /// forgotten.
+  /// Begins again at another position, durable before this returns. Everything acknowledged, held
+  /// or delivered is forgotten.
   func reset(to start: Topic.Position) throws(QueueError) {
     try writing.withLock { writing throws(QueueError) in
       let (durable, session) = try state.withLock {
@@ -527,7 +541,8 @@ final class ConsumerCore: Sendable {
     watch.withLock { $0 }?.wake()
   }
 
-  /// Where a reset leads. Back to the cursor itself, its ordinal counts.
+  /// The position that a reset leads to. If it is the cursor's own address, the cursor's ordinal
+  /// counts.
   private static func place(
     _ start: Topic.Position, _ reading: inout ConsumerReading, _ durable: CursorPosition,
     _ environment: Environment
@@ -542,8 +557,8 @@ final class ConsumerCore: Sendable {
 
   // MARK: Putting aside
 
-  /// On the thread: appends records to the topic for those put aside, which is opened and synced once
-  /// for all of them. Level reached: `synced`.
+  /// On the thread: appends dead letters to a topic, which is opened and synced once for all of
+  /// them. Level reached: `synced`.
   func putAside(_ letters: [DeadLetter], to topic: Topic) throws(QueueError) -> [Address] {
     try state.withLock { state throws(QueueError) in try state.check(path) }
     var writerOptions = QueueWriter.Options()
@@ -562,19 +577,21 @@ final class ConsumerCore: Sendable {
     return addresses
   }
 
-  /// What became of a record above the limit that was put aside: where it is, and what is to be
-  /// acknowledged.
+  /// The outcome of putting aside a record above the limit: the address of its copy, and the
+  /// acknowledgement that the caller must make.
   struct PutAside: Sendable {
     var address: Address
     var acknowledged: Acknowledged
     var session: UInt64
   }
 
-  /// On the thread: puts aside the record above the limit that the reading stands before, and passes
+  /// On the thread: puts aside the record above the limit at which the reading stopped, and passes
   /// it.
   ///
-  /// Order: the record is on stable storage in the other topic before the reading passes it, and the
-  /// caller acknowledges it after that.
+  /// Order:
+  /// 1. The record is on stable storage in the other topic.
+  /// 2. The reading passes it.
+  /// 3. The caller acknowledges it.
   func putOversizedAside(
     at address: Address, upTo limit: ByteCount, reason: String, to topic: Topic
   ) throws(QueueError) -> PutAside {
@@ -584,7 +601,7 @@ final class ConsumerCore: Sendable {
       return (record, reading.session)
     }
     let place = try putAside([DeadLetter(record, reason: reason)], to: topic)
-    // Only this thread moves the reading, but for a reset, which makes it void.
+    // Only this thread moves the reading, except for a reset, which makes it void.
     let passed = reading.withLock { $0.session == session ? $0.passOversized() : nil }
     let end = CursorPosition(address: address.rawValue, ordinal: record.ordinal)
     return PutAside(
@@ -595,8 +612,8 @@ final class ConsumerCore: Sendable {
 
   // MARK: Ending
 
-  /// Writes what is noted, and gives up the lock. One call at a time: a second one finds out what
-  /// became of the first.
+  /// Writes the noted acknowledgements, and releases the lock. One call at a time: a second one
+  /// gets the outcome of the first.
   func close() throws(QueueError) {
     try closing.withLock { _ throws(QueueError) in
       let (isClosed, failure) = state.withLock { ($0.isClosed, $0.failure) }
@@ -609,7 +626,7 @@ final class ConsumerCore: Sendable {
           try writeNoted()
           try levelSlotsIfAtEnd()
         } catch {
-          // It stays open where it may be tried again.
+          // The consumer stays open if closing may be retried.
           if state.withLock({ $0.failure == nil }) { throw error }
         }
       }
@@ -618,15 +635,16 @@ final class ConsumerCore: Sendable {
     }
   }
 
-  /// The consumer was dropped: what is noted and not written is delivered again.
+  /// Ends a consumer that was dropped. Records whose acknowledgement was not written are delivered
+  /// again.
   func abandon() {
     finish()
     thread.stop()
   }
 
   private func finish() {
-    // With `writing` held: what comes behind it finds a closed consumer, and writes nothing into a
-    // file that another may hold by then.
+    // With `writing` held: a later call finds a closed consumer. It writes nothing into a file that
+    // another holder may have by then.
     let wasOpen = writing.withLock { writing in
       let wasOpen = state.withLock { state in
         defer { state.isClosed = true }
@@ -638,7 +656,7 @@ final class ConsumerCore: Sendable {
     if wasOpen { wakeAll(.closed("consumer", path: path)) }
   }
 
-  /// Ends the thread; a later job starts another one.
+  /// Ends the thread. A later job starts another one.
   func stopThread() { thread.stop() }
 
   // MARK: The thread

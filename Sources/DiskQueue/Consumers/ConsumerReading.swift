@@ -1,41 +1,42 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Where a consumer's reading stands: the walk, what was read ahead, and what is still to be told.
+/// The state of a consumer's reading: the walk, the records read ahead, and the reports not yet
+/// made.
 // Sendable: it owns its walk alone, and is not copied.
 struct ConsumerReading: ~Copyable, @unchecked Sendable {
   private let options: QueueConsumer.Options
   private(set) var walker: LogWalker
-  /// False while there is no slab to look for the cursor in.
+  /// False while there is no slab in which to find the cursor.
   private(set) var isSeated = false
-  /// The end of the record handed out last, or where the reading began.
+  /// The end of the record delivered last, or the start of the reading.
   private(set) var lastEnd = CursorPosition(address: 0, ordinal: 0)
-  /// What the cursor's file says, or was told to say: whose it is, and where it stands.
+  /// The topic id and the address in the cursor's file, as they were read or last written.
   private var written = (topicID: UInt64(0), address: UInt64(0))
-  /// Which reset it began with.
+  /// The number of resets before it.
   var session: UInt64 = 0
 
-  /// Whether the walk came to the end of the log when it last went on.
+  /// Whether the walk came to the end of the log when it last continued.
   private var foundEnd = false
 
   private var ahead: [QueueRecord] = []
   private var aheadBytes = 0
   private var untold: [Telling] = []
-  /// The record above the limit that the walk stands before.
+  /// The record above the limit at which the walk stopped.
   private var oversized: Oversized?
 
-  /// What is to be told before anything that comes behind it.
+  /// A report to make before anything that follows it.
   enum Telling: Sendable {
     case loss(Loss, path: String)
     case error(QueueError)
   }
 
-  /// A record above the limit, which is neither delivered nor passed.
+  /// A record above the limit, neither delivered nor passed.
   struct Oversized {
     var address: UInt64
     var ordinal: UInt64
     var payloadBytes: UInt64
-    /// The walk before it, for a reading with a higher limit.
+    /// The walk before this record, to read it again with a higher limit.
     fileprivate var walk: LogWalker.Parked
     fileprivate var error: QueueError
 
@@ -61,8 +62,8 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
     return !walker.index.bases.isEmpty
   }
 
-  /// Begins where a position leads, and returns that as a cursor. It stands before damage that was
-  /// passed on the way: only this reading knows of it, and whoever comes next must meet it again.
+  /// Begins at a position, and returns it as a cursor. The cursor is before any damage that was
+  /// passed on the way. Only this reading knows of that damage, so the next one must meet it again.
   mutating func begin(
     from start: Topic.Position, now: () -> UInt64
   ) throws(QueueError) -> CursorPosition {
@@ -74,8 +75,8 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
     return lastEnd
   }
 
-  /// Begins at a cursor. Not nil: the log ends there, before the cursor, and the reading is to go on
-  /// from there once that is durable.
+  /// Begins at a cursor. If the log ends before the cursor, returns that end. Make it durable, and
+  /// then continue from it.
   mutating func seat(at cursor: CursorPosition) throws(QueueError) -> CursorPosition? {
     untold = []
     oversized = nil
@@ -95,22 +96,22 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
     isSeated = true
   }
 
-  // MARK: Whose cursor it is
+  // MARK: The cursor's topic
 
-  /// The id for the cursor's file: the topic's, where it has one.
+  /// The id for the cursor's file: the topic's id, if it has one.
   var topicID: UInt64 { walker.index.topicID ?? written.topicID }
 
-  /// Throws where a cursor is another topic's; else takes its id.
+  /// Takes a cursor's id. Throws if the cursor is another topic's.
   mutating func take(_ slot: CursorSlot, path: String) throws(QueueError) {
     didWrite(topicID: slot.topicID, at: slot.address)
     try checkTopic(path: path)
   }
 
-  /// Throws where the cursor, as it was written, is another topic's.
+  /// Throws if the cursor, as it was written, is another topic's.
   ///
-  /// A cursor without an id was written while the topic had none: before its first slab, or while it
-  /// held nothing but version 1 slabs, which are all in epoch 0. Where the reading stands by now says
-  /// nothing about that.
+  /// A cursor without an id was written while the topic had none: before its first slab, or while
+  /// it held only version 1 slabs, which are all in epoch 0. The current position of the reading
+  /// says nothing about that.
   func checkTopic(path: String) throws(QueueError) {
     let index = walker.index
     let isForeign =
@@ -130,12 +131,12 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
       path: path)
   }
 
-  /// The cursor was written with this id, and stands at this address.
+  /// Notes that the cursor was written with this id and this address.
   mutating func didWrite(topicID: UInt64, at address: UInt64) { written = (topicID, address) }
 
   // MARK: Batches
 
-  /// A record's end, as a cursor.
+  /// The end of a record, as a cursor.
   static func end(of record: QueueRecord) -> CursorPosition {
     CursorPosition(
       address: record.address.rawValue &+ frameBytes(record), ordinal: record.ordinal &+ 1)
@@ -145,17 +146,17 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
     UInt64(FrameHeader.byteCount + record.payload.count)
   }
 
-  /// What is to be told next, if anything is.
+  /// The next report to make, if there is one.
   mutating func takeTelling() -> Telling? { untold.isEmpty ? nil : untold.removeFirst() }
 
   private mutating func note(_ losses: [Loss]) {
     for loss in losses { untold.append(.loss(loss, path: walker.index.path(of: loss))) }
   }
 
-  /// Reads ahead until there is a batch, something to tell, or the end of the log.
+  /// Reads ahead until there is a batch, something to report, or the end of the log.
   ///
-  /// Where records are damaged, the loss is counted at the next mark. No record behind it is handed
-  /// out before, so that no cursor is set behind a loss that was not told.
+  /// If records are damaged, the loss is counted at the next mark. No record after it is delivered
+  /// before that, so that no cursor passes a loss that was not reported.
   mutating func readAhead(_ count: Int) throws(QueueError) {
     foundEnd = false
     while ahead.count < count || walker.pending != nil, untold.isEmpty, oversized == nil,
@@ -179,7 +180,7 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
     }
   }
 
-  /// Whether nothing came after a cursor when the walk last went on.
+  /// Whether nothing followed a cursor when the walk last continued.
   func isEnd(_ cursor: CursorPosition) -> Bool {
     foundEnd && ahead.isEmpty && untold.isEmpty && oversized == nil && lastEnd == cursor
   }
@@ -188,8 +189,8 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
 
   // MARK: Records above the limit
 
-  /// Goes back before a record above the limit that the walk has just passed: no cursor may come
-  /// after a record that was not delivered.
+  /// Goes back before a record above the limit that the walk has just passed. No cursor may pass a
+  /// record that was not delivered.
   private mutating func stop(
     beforeRecordOf count: UInt64, at address: UInt64
   ) throws(QueueError) {
@@ -200,11 +201,12 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
       address: address, ordinal: walker.ordinal, payloadBytes: count, walk: walk,
       error: QueueError(
         .payloadTooLarge,
-        "a record of \(ByteCount.words(count)) is above this consumer's limit of \(options.maximumPayload):"
-          + " open the consumer with a higher maximumPayload, or put the record aside",
+        "a record of \(ByteCount.words(count)) is above this consumer's limit of"
+          + " \(options.maximumPayload): open the consumer with a higher maximumPayload, or put the"
+          + " record aside",
         path: path, address: address))
     guard walker.pending != nil else { return }
-    // Records before it wait for the loss to be counted, and so for a mark after it.
+    // Records before it wait until the loss is counted, and so for a mark after it.
     do throws(QueueError) {
       while walker.pending != nil || walker.owedLoss != nil {
         if case .loss(let loss) = try walker.step() { note([loss]) }
@@ -218,29 +220,28 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
     walker.goOnAfterLoss(from: walk)
   }
 
-  /// What is to be thrown each time records are asked for: nil where there is no record above the
-  /// limit, or other records come before it.
+  /// The error to throw each time records are asked for. Nil if there is no record above the limit,
+  /// or if other records come before it.
   var oversizedError: QueueError? { ahead.isEmpty && untold.isEmpty ? oversized?.error : nil }
 
-  /// The record above the limit at this address, with its payload, and the end of the record before
-  /// it.
+  /// The record above the limit at this address, with its payload.
   ///
-  /// - Throws: `payloadTooLarge` if it is above `limit` as well; `invalidOption` if the consumer does
-  ///   not stand before it.
+  /// - Throws: `payloadTooLarge` if it is above `limit` as well. `invalidOption` if the consumer is
+  ///   not at such a record.
   func readOversized(
     at address: Address, upTo limit: ByteCount, in storage: any TopicStorage
   ) throws(QueueError) -> QueueRecord {
     guard ahead.isEmpty, untold.isEmpty, let oversized, oversized.address == address.rawValue
     else {
       throw .invalidOption(
-        "the consumer does not stand before a record above its limit at address \(address): put"
-          + " aside what the error payloadTooLarge named")
+        "the consumer is not at a record above its limit at address \(address): put aside the"
+          + " record that the error payloadTooLarge named")
     }
     guard oversized.payloadBytes <= UInt64(clamping: limit.bytes) else {
       throw QueueError(
         .payloadTooLarge,
-        "the record of \(ByteCount.words(oversized.payloadBytes)) is above the \(limit) that putting it aside"
-          + " may take: allow more",
+        "the record of \(ByteCount.words(oversized.payloadBytes)) is above the limit of \(limit)"
+          + " for putting it aside: allow more",
         path: oversized.error.path, address: oversized.address)
     }
     var walker = LogWalker(
@@ -262,7 +263,7 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
     }
   }
 
-  /// Passes the record above the limit: it was put aside. Returns its stretch.
+  /// Passes the record above the limit after it was put aside. Returns its stretch.
   mutating func passOversized() -> (start: UInt64, end: CursorPosition)? {
     guard let passed = oversized.take() else { return nil }
     let start = lastEnd.address
@@ -272,7 +273,7 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
     return (start, lastEnd)
   }
 
-  /// Hands out the first of what was read ahead: at least one record, if there is one, and no more
+  /// Takes the first of the records read ahead: at least one record, if there is one, and no more
   /// bytes than a batch may have.
   mutating func takeBatch(_ count: Int) -> (start: UInt64, records: [QueueRecord])? {
     var taken = 0
@@ -300,9 +301,9 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
 
   // MARK: Durability
 
-  /// What is to be synced before a cursor may be durable at an address.
+  /// The slabs to sync before a cursor may be durable at an address.
   ///
-  /// - Parameter durable: all below it is durable for certain.
+  /// - Parameter durable: everything below it is certainly durable.
   func work(from durable: UInt64, to address: UInt64) -> ConsumerSyncWork {
     let index = walker.index
     let from = max(durable, index.highestSynced)
@@ -314,7 +315,7 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
 }
 
 extension ConsumerReading {
-  /// Whether an address lies in an earlier slab than another one does.
+  /// Whether an address is in an earlier slab than another address.
   func isBehind(_ address: UInt64, theSlabOf other: UInt64) -> Bool {
     let index = walker.index
     return address < other
@@ -326,11 +327,11 @@ extension ConsumerReading {
 struct ConsumerSyncWork: Sendable {
   var bases: [UInt64]
 
-  /// Syncs the directory, if one of them is newer than its last sync, and then them; what was
-  /// cleaned meanwhile needs it no more.
+  /// Syncs the directory if one of the slabs is newer than its last sync, and then the slabs. Slabs
+  /// that were cleaned meanwhile no longer need a sync.
   ///
-  /// - Parameter namedThrough: slabs up to this base are durable under their names.
-  /// - Throws: `syncFailed`, which is final; `system` where a slab cannot be opened.
+  /// - Parameter namedThrough: the names of the slabs up to this base are durable.
+  /// - Throws: `syncFailed`, which is final. `system` if a slab cannot be opened.
   func run(in storage: any TopicStorage, namedThrough: inout UInt64) throws(QueueError) {
     guard let last = bases.last else { return }
     if last > namedThrough {

@@ -1,28 +1,28 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// A consumer's cursor file, held open, and its lock.
+/// A consumer's cursor file, which stays open, and its lock.
 ///
-/// The file is made whole, so that acknowledging overwrites bytes that are there: it needs no room
-/// on a full disk.
+/// The file is made whole. Acknowledging then overwrites existing bytes, and needs no room on a
+/// full disk.
 struct CursorFile: Sendable {
   private let storage: any TopicStorage
   private let directory: any StorageDirectory
   private let consumer: String
   private let lock: any StorageLock
-  /// Whether the lock's file was not there before.
+  /// Whether the lock's file did not exist before.
   private let lockIsNew: Bool
-  /// nil: there is none yet.
+  /// Nil if there is none yet.
   private var file: (any StorageFile)?
-  /// The names that must lead to what is open: the directory's, the lock's and the file's. Nil for the
-  /// directory in memory, which has no name there.
+  /// The names that must lead to the open files: the directory's, the lock's and the file's. In
+  /// memory the directory has no name, and its entry is nil.
   private var heldDirectory: HeldName?
   private var heldLock: HeldName?
   private var heldFile: HeldName?
-  /// What was found in it; from then on, the last slot that was written.
+  /// The content as read. After a write, the last slot written.
   private(set) var content: CursorSlots.Content = .never
 
-  /// The lower address of its slots.
+  /// The lower address of the two slots.
   var lowest: UInt64 { if case .sound(_, let lowest, _) = content { lowest } else { 0 } }
 
   private var name: String { CursorName.string(consumer) }
@@ -32,9 +32,9 @@ struct CursorFile: Sendable {
 
   // MARK: Names
 
-  /// The file's name for a consumer's.
+  /// The file name for a consumer's name.
   ///
-  /// - Throws: `invalidOption`: a name is no path.
+  /// - Throws: `invalidOption`: a name is not a path.
   static func fileName(_ consumer: String) throws(QueueError) -> String {
     guard CursorName.isValid(consumer) else { throw .invalidConsumerName(consumer) }
     return CursorName.string(consumer)
@@ -42,13 +42,14 @@ struct CursorFile: Sendable {
 
   // MARK: Opening
 
-  /// Takes a consumer's lock, and opens its file, if there is one; `load` reads it.
+  /// Takes a consumer's lock, and opens its file if there is one. Call `load` to read it.
   ///
-  /// Order: the lock comes first, as only its holder makes, changes or removes the cursor's file. The
-  /// lock's file is made if need be: a cursor that was copied, or made by an older version, has none.
+  /// Order: the lock comes first, because only its holder makes, changes or removes the cursor's
+  /// file. The lock's file is made if need be: a cursor that was copied, or made by an older
+  /// version, has none.
   ///
-  /// - Throws: `locked` while another consumer holds it; `noSuchConsumer` if it is not there, and not
-  ///   to be made. Nothing is left then.
+  /// - Throws: `locked` while another consumer holds it. `noSuchConsumer` if it does not exist and
+  ///   is not to be made. Nothing is left then.
   static func open(
     _ consumer: String, in storage: any TopicStorage, creating: Bool
   ) throws(QueueError) -> CursorFile {
@@ -66,7 +67,7 @@ struct CursorFile: Sendable {
     let lock: any StorageLock
     let lockIsNew: Bool
     do throws(SystemError) {
-      // Before a file is made for nothing.
+      // Check before a file is made for nothing.
       if !creating, try directory.identity(of: name) == nil {
         throw SystemError(errno: Errno.noEntry, call: "fstatat")
       }
@@ -117,12 +118,19 @@ struct CursorFile: Sendable {
     }
   }
 
-  /// Makes the file durable under its name, and finds out what the disk holds of it.
+  /// Makes the file durable under its name, and reads its content as the disk holds it.
   ///
-  /// Order: sync the topic's own name, the name of the consumers' directory in it, the file's in
-  /// that, and the file; names that were found may be what a crash left between their making and
-  /// their sync. Then forget what is cached of the file, so that what is believed is what the disk
-  /// holds: the last slot may be what a failed sync left. Read it.
+  /// Order:
+  /// 1. Sync the topic's own name.
+  /// 2. Sync the name of the consumers' directory in the topic.
+  /// 3. Sync the file's name in that directory.
+  /// 4. Sync the file.
+  /// 5. Drop the cached content of the file.
+  /// 6. Read it.
+  ///
+  /// Steps 1 to 3 are needed because a crash may have left names between their making and their
+  /// sync. Step 5 is needed because the last slot may be what a failed sync left in memory. The
+  /// content must be what the disk holds.
   mutating func load() throws(QueueError) {
     do throws(SystemError) {
       try storage.syncParent()
@@ -138,7 +146,7 @@ struct CursorFile: Sendable {
     content = try Self.read(file, of: consumer, path: path)
   }
 
-  /// Reads a consumer's file, which need not be locked for it.
+  /// Reads a consumer's file. The caller need not hold its lock.
   static func read(
     _ file: any StorageFile, of consumer: String, path: String
   ) throws(QueueError) -> CursorSlots.Content {
@@ -167,28 +175,30 @@ struct CursorFile: Sendable {
 
   // MARK: Ending
 
-  /// Gives up the lock. Nothing is written any more.
+  /// Releases the lock. Nothing is written any more.
   func release() { lock.release() }
 
-  /// As `release`, where opening failed: a lock's file that was made for it goes.
+  /// Like `release`, after a failed opening. Also removes a lock's file that was made for it.
   func giveUp() {
     if lockIsNew { removeLock() }
     release()
   }
 
-  /// The lock's file goes while its lock is held: whoever opened it by then finds that its name does
-  /// not lead to it.
+  /// Removes the lock's file while the lock is held. If another program has opened the file by
+  /// then, it finds that the name does not lead to it.
   private func removeLock() {
     do throws(SystemError) {
       try directory.remove(CursorName.lock(consumer))
     } catch {
-      // A lock's file without a cursor says nothing, and serves the next holder.
+      // A lock's file without a cursor states nothing, and serves the next holder.
     }
   }
 
   /// Removes the consumer's files, durably. The lock is still held.
   ///
-  /// Order: the cursor first, and its sync; the lock last, so that no other one takes the name before.
+  /// Order:
+  /// 1. The cursor, and its sync.
+  /// 2. The lock, last, so that no other holder takes the name before.
   func remove() throws(QueueError) {
     do throws(SystemError) {
       try removeIfThere(CursorName.unfinished(consumer))
@@ -214,18 +224,18 @@ struct CursorFile: Sendable {
 
   // MARK: Writing
 
-  /// What holds, if it was ever written.
+  /// The slot that holds. Nil if none was ever written.
   ///
-  /// - Throws: `damagedCursor`, and `unsupportedFormat` for a newer version's.
+  /// - Throws: `damagedCursor`. `unsupportedFormat` for a newer version's file.
   func slot() throws(QueueError) -> CursorSlot? {
     switch content {
     case .never: return nil
-    // The last generation has none behind it, and no counting comes to it.
+    // No generation comes after the last one, and no counting reaches it.
     case .sound(let slot, _, _) where slot.generation < .max: return slot
     case .sound, .damaged:
       throw QueueError(
         .damagedCursor,
-        "the consumer's cursor is damaged, and what it had acknowledged is not known: reset the"
+        "the consumer's cursor is damaged, so its acknowledgements are not known: reset the"
           + " consumer to a position, or delete it",
         path: path)
     case .unsupported(let version):
@@ -237,12 +247,17 @@ struct CursorFile: Sendable {
     }
   }
 
-  /// Makes the file whole, with a first generation, durable under its name before this returns.
+  /// Makes the whole file with a first generation, durable under its name before this returns.
   ///
-  /// Order: the bytes, under another name, and their sync; then the consumer's name; then the
-  /// directory's sync. Before their sync, the blocks of a new file may hold what other files left
-  /// there, and after a power cut that could be believed: under the consumer's name there is nothing,
-  /// or the whole file. One that was never written goes before.
+  /// Order:
+  /// 1. The bytes, under another name.
+  /// 2. Their sync.
+  /// 3. The consumer's name. A file there that was never written is removed before.
+  /// 4. The directory's sync.
+  ///
+  /// Before their sync, the blocks of a new file may hold bytes that other files left there. After
+  /// a power cut, a reader could take these for a cursor. With this order, there is nothing under
+  /// the consumer's name, or the whole file.
   ///
   /// - Throws: as `advance`. No new file is left then, as far as it can be removed.
   mutating func make(at place: CursorPosition, topicID: UInt64) throws(QueueError) {
@@ -282,7 +297,7 @@ struct CursorFile: Sendable {
     content = .sound(holds: slot, lowest: slot.address, count: 1)
   }
 
-  /// Removes what `make` made and could not finish.
+  /// Removes the files of a `make` that could not finish.
   private func removeMade() {
     do throws(SystemError) {
       try removeIfThere(CursorName.unfinished(consumer))
@@ -290,18 +305,21 @@ struct CursorFile: Sendable {
         try directory.remove(name)
       }
     } catch {
-      // It stays. Under the consumer's name it is whole; the next holder removes another one.
+      // It stays. Under the consumer's name it is whole. The next holder removes any other file.
     }
   }
 
-  /// Writes the next generation over the older slot, durable before it returns. The other slot is
-  /// not touched: whatever becomes of this one, that one stays. In a file of version 1 both slots are
+  /// Writes the next generation over the older slot, durable before this returns. The other slot is
+  /// not touched: it stays, whatever becomes of this one. In a file of version 1, both slots are
   /// written, one after the other.
   ///
-  /// Order: the slot, and its sync; then the names are looked at, so that no position is called
-  /// durable in a file that no name leads to.
+  /// Order:
+  /// 1. The slot.
+  /// 2. Its sync.
+  /// 3. The names are checked, so that no position is called durable in a file that no name leads
+  ///    to.
   ///
-  /// - Throws: `system` and `noSpace` where it could not be written: it may be tried again.
+  /// - Throws: `system` and `noSpace` if the slot could not be written: it may be retried.
   ///   `syncFailed`, and `fileRemoved` if a name leads elsewhere, for good.
   mutating func advance(to place: CursorPosition, topicID: UInt64) throws(QueueError) {
     guard let held = try slot(), let file else {
@@ -320,14 +338,14 @@ struct CursorFile: Sendable {
     }
   }
 
-  /// As `advance`, into both slots: a cleaner goes by the lower one.
+  /// Like `advance`, but into both slots, because a cleaner goes by the lower one.
   mutating func advanceBoth(to place: CursorPosition, topicID: UInt64) throws(QueueError) {
     try advance(to: place, topicID: topicID)
     if lowest != place.address { try advance(to: place, topicID: topicID) }
   }
 
-  /// Makes a place durable whatever is there, but for a newer version's: behind what is sound, else
-  /// in its stead.
+  /// Makes a position durable, whatever the file holds. Advances a sound slot. Replaces anything
+  /// else, except the content of a newer version.
   mutating func set(to place: CursorPosition, topicID: UInt64) throws(QueueError) {
     do throws(QueueError) {
       if try slot() != nil { return try advanceBoth(to: place, topicID: topicID) }
@@ -340,7 +358,7 @@ struct CursorFile: Sendable {
     try make(at: place, topicID: topicID)
   }
 
-  /// Writes a first generation over a file that is long enough, and damaged.
+  /// Writes a first generation over a damaged file that is long enough.
   private mutating func overwrite(
     _ file: any StorageFile, with place: CursorPosition, topicID: UInt64
   ) throws(QueueError) {
@@ -379,8 +397,8 @@ struct CursorFile: Sendable {
     }
   }
 
-  /// Throws if a name does not lead to what is open under it. Then no holder after this one finds what
-  /// was synced, or another holder has the consumer.
+  /// Throws if a name does not lead to the file that is open under it. Then no later holder would
+  /// find the bytes synced, or another holder has the consumer.
   private func checkNames() throws(QueueError) {
     do throws(QueueError) {
       try heldDirectory?.check(in: storage, heldBy: "consumer")
@@ -415,8 +433,8 @@ extension QueueError {
   ) -> QueueError {
     QueueError(
       .syncFailed,
-      "stable storage refused data (\(error.call): \(Syscalls.describe(error.errno))); this consumer"
-        + " goes on no more: close it, and open a new one, which begins at what is durable",
+      "stable storage refused data (\(error.call): \(Syscalls.describe(error.errno))), and this"
+        + " consumer has ended: close it, and open a new one, which begins at the durable position",
       path: path, errno: error.errno, fileID: fileID, line: line)
   }
 
@@ -435,8 +453,8 @@ extension QueueError {
     let holder = LockNote.description(of: CursorName.lock(consumer), in: directory)
     return QueueError(
       .locked,
-      "another holder has the consumer \"\(consumer)\" open\(holder): one reads under a name at a"
-        + " time; close it, wait for it, or take another name",
+      "another holder has the consumer \"\(consumer)\" open\(holder), and only one may read under a"
+        + " name at a time: close it, wait for it, or take another name",
       path: path, errno: Errno.again, fileID: fileID, line: line)
   }
 }

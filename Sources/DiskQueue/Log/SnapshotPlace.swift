@@ -58,8 +58,8 @@ struct SnapshotPlace {
     if let others {
       throw QueueError(
         .notATopic,
-        "there is something else than a snapshot at this path, and it is not replaced (\(others)): choose"
-          + " another path", path: path)
+        "there is something else than a snapshot at this path, and it is not replaced (\(others)):"
+          + " choose another path", path: path)
     }
     // Only a writer makes the lock.
     guard !hasLock else {
@@ -80,8 +80,8 @@ struct SnapshotPlace {
     guard isEmptyTopic || (topicID != nil && index.topicID == topicID && !hasOther) else {
       throw QueueError(
         .unsupportedFormat,
-        "the snapshot at this path is not known to be of the same topic, and is not replaced: choose"
-          + " another path, or remove it", path: path)
+        "the snapshot at this path is not known to be of the same topic, and is not replaced:"
+          + " choose another path, or remove it", path: path)
     }
     return true
   }
