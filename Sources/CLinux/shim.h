@@ -1,10 +1,11 @@
 // Prototypes and constants of Linux calls that Swift's Glibc module does not show, because it is
-// imported without _GNU_SOURCE. Nothing here for other systems: they declare what they have.
+// imported without _GNU_SOURCE. Other systems need nothing here: they declare these calls
+// themselves.
 #pragma once
 
 #if defined(__linux__)
-// renameat2(2) with RENAME_NOREPLACE, or RENAME_EXCHANGE. The C library's own function needs _GNU_SOURCE, and not every
-// C library has one.
+// renameat2(2) with RENAME_NOREPLACE, or RENAME_EXCHANGE. The C library's own function needs
+// _GNU_SOURCE, and not every C library has it.
 #include <sys/syscall.h>
 #include <unistd.h>
 long syscall(long, ...);
@@ -28,7 +29,7 @@ static const int DISKQUEUE_O_TMPFILE = 020000000 | O_DIRECTORY;
 static const int DISKQUEUE_F_OFD_GETLK = 36;
 static const int DISKQUEUE_F_OFD_SETLK = 37;
 
-// fallocate(2): <fcntl.h> under _GNU_SOURCE. With a 64-bit off_t, which all that Swift runs on have.
+// fallocate(2): <fcntl.h> under _GNU_SOURCE. With a 64-bit off_t, as on every platform of Swift.
 static const int DISKQUEUE_FALLOC_FL_KEEP_SIZE = 1;
 int fallocate(int, int, long, long);
 

@@ -1,11 +1,12 @@
-// libxxhash, and its XXH3 for the vector instructions that the machine has, where the library is
-// built with them: on x86-64 the plain functions use SSE2 and nothing newer, which takes six to eight
-// times as long for payloads of a kilobyte and more.
+// libxxhash. If the library is built with dispatch, its XXH3 uses the vector instructions that the
+// machine has. On x86-64 the plain functions use SSE2 and nothing newer. They take six to eight
+// times
+// as long for payloads of a kilobyte and more.
 #pragma once
 #include <xxhash.h>
 
 #if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
-// The library's own names stay what they are.
+// Keeps the library's own names as they are.
 #define XXH_DISPATCH_DISABLE_REPLACE
 #include <xxh_x86dispatch.h>
 
