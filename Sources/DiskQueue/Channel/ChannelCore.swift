@@ -3,18 +3,19 @@
 
 internal import Synchronization
 
-/// What hands messages out: the state alone.
+/// The state of a channel's receiving side, without locks or waiting. It hands out one message at a
+/// time.
 struct ChannelState<Batch> {
-  /// Read, and not handed out yet.
+  /// The batch that was read last, and the indices of its messages that were not handed out yet.
   private var batch: (batch: Batch, indices: Range<Int>)?
   private var isFetching = false
   private(set) var isFinished = false
 
   enum Step {
     case message(Batch, index: Int)
-    /// The caller reads the next batch, and says `fetched` whatever comes of it.
+    /// The caller must read the next batch, and then call `fetched` whether it succeeded or not.
     case fetch(isLast: Bool)
-    /// Another one reads.
+    /// Another caller is reading.
     case wait
   }
 
@@ -25,7 +26,7 @@ struct ChannelState<Batch> {
     }
     guard !isFetching else { return .wait }
     isFetching = true
-    // Asked before the look: what was sent before `finish` is found by it.
+    // `isFinished` is read before the log is. So the read finds all messages sent before `finish`.
     return .fetch(isLast: isFinished)
   }
 
@@ -48,15 +49,16 @@ final class ChannelCore: Sendable {
   private let acknowledgementDelay: UInt64
 
   private let state = Mutex(ChannelState<QueueConsumer.Batch>())
-  /// Counts what was sent, and the ends: who found nothing waits for one more.
+  /// Counts sent messages, and calls of `finish`. A receiver that found no message waits for the
+  /// next count.
   private let sent = Progress()
-  /// Counts the batches that were read, or tried to be.
+  /// Counts the attempts to read a batch, failed ones as well.
   private let fetches = Progress()
 
-  /// So many messages are read at a time at the most.
+  /// At most this many messages are read at a time.
   private static let batchCount = 512
 
-  /// A message's place.
+  /// Which message of which batch it is.
   struct Delivery: Sendable {
     var batch: QueueConsumer.Batch
     var index: Int
@@ -72,7 +74,7 @@ final class ChannelCore: Sendable {
         topic: topic, name: DiskChannel.consumerName, from: .earliest, options: options.consumer,
         environment: environment, onLoss: onLoss)
     } catch {
-      // The topic was opened for nothing: it is left as clean as it can be.
+      // The writer was opened for nothing. Close it, so that the topic is left clean if possible.
       do throws(QueueError) { try writer.close() } catch {}
       throw error
     }
@@ -83,8 +85,8 @@ final class ChannelCore: Sendable {
     consumer.core.whenDurable { [cleaner] position throws(QueueError) in
       try cleaner.clean(upTo: position)
     }
-    // Another consumer may be the last to acknowledge: whoever waits for room cleans as well, and is
-    // woken when a cursor was written.
+    // Another consumer may be the last to acknowledge. So an append that waits for room cleans as
+    // well, and each cursor that is written wakes it.
     writer.core.roomMaker.withLock {
       $0 = { [cleaner, consumer] () throws(QueueError) in
         try consumer.core.levelSlots()
@@ -126,7 +128,7 @@ final class ChannelCore: Sendable {
     do throws(QueueError) {
       _ = try await writer.append(payload, ensuring: level)
     } catch {
-      // It is in the log, whatever was not waited for.
+      // The record is in the log, even if it did not reach its durability level.
       if error.appended > 0 { sent.advance() }
       throw error
     }
@@ -153,13 +155,13 @@ final class ChannelCore: Sendable {
       case .fetch(let isLast):
         guard try await !fetch() else { continue }
         guard !isLast else { return nil }
-        // What was sent since the count was taken is there to be found.
+        // `seen` was taken before the read. If a message was sent since, this returns at once.
         try await sent.wait(for: seen + 1)
       }
     }
   }
 
-  /// Reads the next batch. False: there is none for now.
+  /// Reads the next batch. Returns false if there is none for now.
   private func fetch() async throws(QueueError) -> Bool {
     var batch: QueueConsumer.Batch?
     defer {
@@ -168,8 +170,8 @@ final class ChannelCore: Sendable {
     }
     batch = try await read()
     if batch == nil {
-      // What was sent and is only buffered is to be found as well. Not before: on a full disk, what
-      // was flushed is still received.
+      // Flush to find messages that are only buffered as well. Do not flush before the first read:
+      // on a full disk the flush fails, but flushed messages are still received.
       try await writer.flush()
       batch = try await read()
     }
@@ -203,9 +205,11 @@ final class ChannelCore: Sendable {
     }
   }
 
-  /// The consumer syncs the writer's slabs before its cursor. Where that failed, the writer ends as
-  /// well: the system may report it once, and a sync of the writer's would then succeed over data
-  /// that is lost, and a mark state that it is durable.
+  /// Ends the writer as well if the consumer failed to sync.
+  ///
+  /// The consumer syncs the writer's slabs before its cursor. The system may report a failed sync
+  /// only once. A later sync by the writer would then succeed although data is lost, and a mark
+  /// would state that this data is durable.
   private func endingWriter(_ error: QueueError) -> QueueError {
     if error.code == .syncFailed {
       writer.core.end(error)
@@ -216,15 +220,16 @@ final class ChannelCore: Sendable {
 
   // MARK: For tests
 
-  /// Makes durable what was acknowledged.
+  /// Makes all acknowledgements so far durable.
   func settle() async throws(QueueError) { try await consumer.settle() }
 
-  /// How many wait for a message.
+  /// How many receivers wait for a message.
   var waitingReceivers: Int { sent.waiterCount }
 
   // MARK: Ending
 
-  /// Order: what was acknowledged, then what was sent; whoever waits finds it closed.
+  /// Order: close the consumer, which makes the acknowledgements durable. Then close the writer,
+  /// which makes the sent messages durable. Then every waiting receiver gets `closed`.
   func close() async throws(QueueError) {
     finish()
     var failure: QueueError?
@@ -241,25 +246,26 @@ final class ChannelCore: Sendable {
   }
 }
 
-/// Removes the slabs that were acknowledged by all consumers of the topic, as soon as the channel's
-/// own cursor has passed one.
+/// Removes the slabs that all consumers of the topic have acknowledged. It looks for them as soon
+/// as the channel's own cursor has passed a slab.
 final class ChannelCleaner: Sendable {
   private let writer: WriterCore
-  /// Below it there is nothing to be removed yet.
+  /// While the channel's cursor is at or below this address, there is nothing to remove.
   private let nextBase = Mutex<UInt64>(0)
-  /// Held while slabs are removed; the slabs as they were listed last.
+  /// The slabs as they were listed last. The lock is held while slabs are removed.
   private let listed = Mutex<SlabFront?>(nil)
 
   init(_ writer: WriterCore) { self.writer = writer }
 
-  /// - Parameter position: all below it was acknowledged, and is on stable storage.
-  /// - Throws: `syncFailed`, which ends the writer as well: the system reports it once.
+  /// - Parameter position: every record below it is acknowledged, and is on stable storage.
+  /// - Throws: `syncFailed`, which ends the writer as well, because the system reports it only
+  ///   once.
   func clean(upTo position: UInt64) throws(QueueError) {
     guard position > nextBase.withLock({ $0 }) else { return }
     try cleanNow(upTo: position)
   }
 
-  /// As `clean`, and looks whatever the channel's own cursor was before.
+  /// Like `clean`, but looks even if the channel's own cursor has not passed a slab.
   func cleanNow(upTo position: UInt64) throws(QueueError) {
     do throws(QueueError) {
       let next = try listed.withLock { listed throws(QueueError) in
@@ -275,15 +281,15 @@ final class ChannelCleaner: Sendable {
     }
   }
 
-  /// Returns the base of what is the second slab then, if there is one. One listing serves until it
-  /// ends: its last slabs are looked at again.
+  /// Returns the base of the slab that is the second one afterwards, if there is one. A listing
+  /// serves until it ends: when fewer than three of its slabs are left, the topic is listed again.
   private func removeAcknowledged(
     _ listed: inout SlabFront?, upTo position: UInt64
   ) throws(QueueError) -> UInt64? {
     let storage = writer.storage
     let synced = max(position, writer.updateTail { $0.synced })
     var hasRemoved = false
-    // Taken out, so that it is changed in place; after an error the next look lists.
+    // Taken out of `listed`, so that it is changed in place. After an error, the next call lists.
     var front = listed.take()
     for _ in 0..<Self.mostListings {
       let isFresh = front.map { $0.slabs.count < 3 || $0.isOutdated } ?? true
@@ -298,7 +304,8 @@ final class ChannelCleaner: Sendable {
       var outcome: SlabRemoval.Outcome?
       while slabs.obstacle(synced: synced, holds: holds) == nil {
         outcome = try slabs.removeFirst(of: storage, synced: synced)
-        // Where it is gone, another cleaner was faster, and goes no further than it knows of.
+        // If the slab is already gone, another cleaner was faster. That cleaner removes no more
+        // than it knows may go, so this one goes on.
         if case .kept = outcome { break }
         hasRemoved = true
       }
@@ -311,6 +318,6 @@ final class ChannelCleaner: Sendable {
     return front?.slabs.dropFirst().first?.base
   }
 
-  /// Slabs that change between a listing and a removal, this often, are no cleaner's work.
+  /// If slabs change this often between a listing and a removal, the cause is not a cleaner.
   private static let mostListings = 100
 }
