@@ -3,13 +3,13 @@
 
 internal import Synchronization
 
-/// A thread that runs jobs one after the other, in the order in which they came.
+/// A thread that runs jobs one after the other, in the order in which they were queued.
 ///
-/// Blocking disk work runs here rather than on the cooperative pool, which has a thread a core and
+/// Blocking disk work runs here, not on the cooperative pool: that pool has one thread per core and
 /// none to spare. The thread starts with the first job.
 final class BackgroundThread: Sendable {
   private struct State {
-    /// The running thread's jobs; nil while there is no thread.
+    /// The jobs of the running thread. Nil while there is no thread.
     var queue: JobQueue?
     var isClosed = false
   }
@@ -18,8 +18,8 @@ final class BackgroundThread: Sendable {
   /// Whether there is a thread now.
   var isRunning: Bool { state.withLock { $0.queue != nil } }
 
-  /// Queues a job for when a time has passed, on the monotonic clock. It is dropped where the thread
-  /// is stopped before. Fails as `submit`.
+  /// Queues a job to run after a time, on the monotonic clock. If the thread is stopped before, the
+  /// job is dropped. Fails like `submit`.
   func submit(
     after nanoseconds: UInt64, _ job: @escaping @Sendable () -> Void
   ) throws(SystemError) {
@@ -28,7 +28,7 @@ final class BackgroundThread: Sendable {
     try running { $0.add(job, at: overflow ? .max : deadline) }
   }
 
-  /// Queues a job. Fails where the system has no thread to give; the job is then not queued.
+  /// Queues a job. If the system cannot start a thread, this fails, and the job is not queued.
   func submit(_ job: @escaping @Sendable () -> Void) throws(SystemError) {
     try running { $0.add(job) }
   }
@@ -46,11 +46,12 @@ final class BackgroundThread: Sendable {
     }
   }
 
-  /// Runs what is queued, drops what waits for its time, then ends the thread and waits for it; from
-  /// one of its own jobs, it ends behind that one. A later job starts another thread.
+  /// Runs the queued jobs, drops the timed ones, then ends the thread and waits for its end. If one
+  /// of its own jobs calls this, it does not wait: the thread ends after that job and the queued
+  /// ones. A later job starts another thread.
   func stop() { end(forGood: false) }
 
-  /// As `stop`, and takes no more jobs: `submit` fails with ECANCELED.
+  /// Like `stop`, and takes no more jobs: `submit` then fails with ECANCELED.
   func close() { end(forGood: true) }
 
   private func end(forGood: Bool) {
@@ -65,10 +66,10 @@ final class BackgroundThread: Sendable {
 
 /// The jobs of one thread, from its start to its end.
 private final class JobQueue: @unchecked Sendable {
-  // All that follows is guarded by the monitor.
+  // The monitor guards everything below.
   private let monitor = Syscalls.Monitor()
   private var jobs: [@Sendable () -> Void] = []
-  /// In no order: they are few.
+  /// Unordered: there are few.
   private var timed: [(deadline: UInt64, job: @Sendable () -> Void)] = []
   private var isFinishing = false
   private var thread: Syscalls.Thread?
@@ -82,7 +83,8 @@ private final class JobQueue: @unchecked Sendable {
 
   func add(_ job: @escaping @Sendable () -> Void) {
     monitor.withLock { jobs.append(job) }
-    // Behind the lock: who is woken while it is held goes to sleep again, for it.
+    // Wake after the lock is released. A thread that is woken while it is held sleeps again, on the
+    // lock.
     monitor.wakeAll()
   }
 
@@ -98,7 +100,7 @@ private final class JobQueue: @unchecked Sendable {
       defer { timed = [] }
       return (thread, timed)
     }
-    // Dropped outside the lock: a job may hold the last reference to something that ends a thread.
+    // Dropped outside the lock: a job may hold the last reference to an object that ends a thread.
     _ = dropped
     guard let running else { return }
     if running.isCurrent { running.detach() } else { running.join() }
@@ -108,7 +110,7 @@ private final class JobQueue: @unchecked Sendable {
     monitor.withLock {
       while true {
         let first = timed.indices.min { timed[$0].deadline < timed[$1].deadline }
-        // What a time has come for goes first: jobs may never run out.
+        // Timed jobs that are due run first: the queue of other jobs may never be empty.
         if let first, timed[first].deadline <= Syscalls.monotonicClock() {
           return timed.remove(at: first).job
         }

@@ -4,17 +4,17 @@
 #if canImport(Darwin)
   /// The kernel's side of the watches: kqueue.
   ///
-  /// A directory reports the names made and removed in it, and not what is written to its files: so
-  /// the newest slab is watched as well, the only one that is written to. Its place is taken by the
-  /// next one when the directory reports a change.
+  /// A directory reports the names made and removed in it, but not the writes to its files. So the
+  /// newest slab is watched as well, the only file that is written to. When the directory reports a
+  /// change, the slab that is the newest then replaces it.
   struct ChangeSource {
     let queue: Int32
-    /// By the number of a directory's own descriptor: its newest slab's.
+    /// The descriptor of the newest slab, by the number of the directory's own descriptor.
     private var slabs: [Int32: Int32] = [:]
 
     init() throws(SystemError) { queue = try Syscalls.makeChangeQueue() }
 
-    /// Each watch opens the directory for itself, and the number of that is its key.
+    /// Opens the directory again for each watch. The number of that descriptor is the watch's key.
     mutating func add(_ directory: Int32, path: String) throws(SystemError) -> Int32 {
       let own = try Syscalls.openForEvents(inDirectory: directory, ".")
       do throws(SystemError) {
@@ -28,13 +28,13 @@
     }
 
     mutating func remove(_ key: Int32) {
-      // Closing a descriptor takes it from the queue.
+      // Closing a descriptor removes it from the queue.
       if let slab = slabs.removeValue(forKey: key) { Syscalls.closeFile(slab) }
       Syscalls.closeFile(key)
     }
 
-    /// Watches what is the newest slab now. Where that fails, as for one that is gone again, names
-    /// are reported all the same.
+    /// Watches the slab that is the newest now. If that fails, for example because the slab is gone
+    /// again, names are still reported.
     mutating func settle(_ key: Int32) {
       var newest: (base: UInt64, name: String)?
       try? Syscalls.forEachName(inDirectory: key) { name in
@@ -51,7 +51,8 @@
       if let old = slabs.updateValue(slab, forKey: key) { Syscalls.closeFile(old) }
     }
 
-    /// The directory of what an event is about: its own descriptor, or its slab's.
+    /// The directory that an event is about: the event names the directory's descriptor, or its
+    /// slab's.
     func directory(of changed: Int32) -> Int32 {
       slabs.first { $0.value == changed }?.key ?? changed
     }

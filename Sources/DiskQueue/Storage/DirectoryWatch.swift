@@ -3,28 +3,30 @@
 
 internal import Synchronization
 
-/// Tells of changes in directories, made by whatever process: one descriptor and one thread for all
+/// Reports changes in directories, made by any process. One descriptor and one thread serve all
 /// watches of this process, since a system gives few (128 inotify instances a user).
 ///
-/// What this process itself writes is told by `changed`, in the call that writes: the way over the
-/// kernel wakes this thread first, which costs a waiting task more than all the rest. The kernel
-/// tells of the same change once more, which ends in one look too many.
+/// `changed` reports the writes of this process itself, in the call that writes. The way through
+/// the kernel would wake this thread first, which costs a waiting task more than all the rest. The
+/// kernel reports the same change once more, which costs one needless look.
 ///
-/// Both are made with the first watch and kept to the end of the process: the thread sleeps in the
-/// kernel, without a timeout, and costs nothing there. To end it with the last watch would need a
-/// way to wake it, and a rule for a watch that comes meanwhile.
+/// The descriptor and the thread are made with the first watch, and last until the process ends.
+/// The thread sleeps in the kernel without a timeout, and costs nothing there. To end it with the
+/// last watch would need a way to wake it, and a rule for a watch that begins meanwhile.
 ///
-/// No wake-up is lost whatever the kernel's numbers do: a number is looked up at the time of the
-/// event, and one that stands for another directory by then, or was taken back (IN_IGNORED) and
-/// given out again, wakes somebody who looks once too often. What the kernel says of a number never
-/// takes a watch away; only its last reference does.
+/// No wake-up is lost, whatever numbers the kernel gives to the watches:
 ///
-/// A watch is a hint. If the system has none to give (its limits, a sandbox), the watch reports every
-/// 250 ms that there may have been a change, and `refusal` says why.
+/// - A number is looked up at the time of the event. By then it may mean another directory. It may
+///   also have been taken back (IN_IGNORED) and given out again. Both cause one needless look.
+/// - A report of the kernel about a number never ends a watch. A watch ends only with its last
+///   reference.
+///
+/// A watch is a hint. If the system has none to give (its limits, a sandbox), the watch reports
+/// every 250 ms that there may have been a change. `refusal` then says why.
 final class DirectoryWatcher: Sendable {
   static let shared = DirectoryWatcher()
 
-  /// How long a change may go unnoticed that the system does not report, in nanoseconds.
+  /// How long a change may go unnoticed if the system does not report it, in nanoseconds.
   static let pollingInterval: UInt64 = 250_000_000
 
   private let makeSource: @Sendable () throws(SystemError) -> ChangeSource
@@ -32,8 +34,8 @@ final class DirectoryWatcher: Sendable {
   private let thread = BackgroundThread()
 
   /// - Parameters:
-  ///   - makeSource: the kernel's side.
-  ///   - later: runs a job once, after the interval. Nil: on a thread of this watcher's.
+  ///   - makeSource: makes the kernel's side.
+  ///   - later: runs a job once, after the interval. Nil: a thread of this watcher runs it.
   init(
     makeSource: @escaping @Sendable () throws(SystemError) -> ChangeSource = {
       () throws(SystemError) in try ChangeSource()
@@ -47,29 +49,31 @@ final class DirectoryWatcher: Sendable {
   private struct State {
     var source: ChangeSource?
     var lastID: UInt64 = 0
-    /// Who wants to know of a directory, by the source's number for it and an id of their own.
+    /// The callbacks for a directory, by the source's number for it and by the id of each watch.
     var watching: [Int32: [UInt64: @Sendable () -> Void]] = [:]
-    /// The same, by what the directory is. The numbers of one that is gone may be another's: that
-    /// costs one look too many.
+    /// The same callbacks, by the identity of the directory. If a directory is gone, another one
+    /// may have its identity. That costs one needless look.
     var inDirectory: [FileIdentity: [UInt64: @Sendable () -> Void]] = [:]
-    /// Those that the kernel tells nothing, by their ids.
+    /// The callbacks of the watches that the kernel does not serve, by their ids.
     var polled: [UInt64: @Sendable () -> Void] = [:]
     var isPolling = false
   }
-  // Held for the calls that begin and end a watch, so that the numbers are those of the table;
-  // never while somebody is told.
+  // Held during the calls that begin and end a watch, so that the kernel's numbers match the table.
+  // Never held while a callback runs.
   private let state = Mutex(State())
-  /// How many watches there are, for who writes to find out cheaply that nobody wants to know.
-  // Relaxed: a watch that begins while somebody writes has the kernel to tell it.
+  /// How many watches there are. A write reads this to find out cheaply that there are none.
+  // Relaxed: if a watch begins during a write, the kernel reports that write to it.
   private let count = Atomic<Int>(0)
 
-  /// Calls `onChange` after every change, from now on until the watch goes; a call that is under way
-  /// then comes to its end. It is called on this watcher's thread, and on those that say `changed`,
-  /// so perhaps on several at once.
+  /// Calls `onChange` after every change, from now on until the watch is released. A call that is
+  /// running then comes to its end.
+  ///
+  /// The calls come on this watcher's thread, and on threads that call `changed`. So several may
+  /// come at once.
   ///
   /// - Parameters:
-  ///   - directory: an open descriptor of it, good for the length of the call.
-  ///   - path: the way to it where the system cannot go by the descriptor.
+  ///   - directory: an open descriptor of it, valid during the call.
+  ///   - path: its path, used if the system cannot go by the descriptor.
   func watch(
     _ directory: Int32, path: String, _ onChange: @escaping @Sendable () -> Void
   ) throws(SystemError) -> any StorageWatch {
@@ -80,7 +84,7 @@ final class DirectoryWatcher: Sendable {
       var key: Int32?
       var refusal: SystemError?
       do throws(SystemError) {
-        // Kept also where the next call fails: its thread runs.
+        // The source stays even if the next call fails: its thread runs.
         if state.source == nil { state.source = try start() }
         let added = try state.source!.add(directory, path: path)
         state.watching[added, default: [:]][id] = onChange
@@ -113,13 +117,13 @@ final class DirectoryWatcher: Sendable {
     state.isPolling = true
   }
 
-  /// Has those look that the kernel tells nothing, and again after the interval.
+  /// Calls the watches that the kernel does not serve, and again after the interval.
   private func poll() {
     for onChange in state.withLock({ Array($0.polled.values) }) { onChange() }
     state.withLock { state in
       state.isPolling = false
       guard !state.polled.isEmpty else { return }
-      // The thread is there: this runs on it.
+      // The thread exists: this code runs on it.
       try? startPolling(&state)
     }
   }
@@ -154,15 +158,15 @@ final class DirectoryWatcher: Sendable {
     _ = dropped
   }
 
-  /// The thread.
+  /// The body of the thread.
   private func run(_ queue: Int32) {
     var reader = ChangeReader(queue)
     do throws(SystemError) {
       while true { tell(try reader.next()) }
     } catch {
-      // Only of a descriptor that something else in this process has closed, whose number may be
-      // another file's now. The next watch begins anew; those there are look once more, and poll
-      // from now on.
+      // This fails only if other code in this process has closed the descriptor. Its number may be
+      // another file's now. The next watch makes a new source. The existing watches look once more
+      // now, and poll from now on.
       let all = state.withLock { state in
         defer { state.watching = [:] }
         state.source = nil
@@ -174,9 +178,10 @@ final class DirectoryWatcher: Sendable {
     }
   }
 
-  /// Tells the watches of a directory that something was written or named in it, before it returns.
+  /// Reports to the watches of a directory that bytes or names in it have changed, before it
+  /// returns.
   ///
-  /// For who did that, whatever locks that holds: the calls only take note.
+  /// The code that made the change calls this. It may hold any lock: the callbacks only take note.
   func changed(in directory: FileIdentity) {
     guard count.load(ordering: .relaxed) > 0 else { return }
     let told = state.withLock { $0.inDirectory[directory].map { Array($0.values) } }
@@ -195,7 +200,8 @@ final class DirectoryWatcher: Sendable {
       for changed in changes.directories {
         let key = state.source?.directory(of: changed) ?? changed
         guard let watching = state.watching[key] else { continue }
-        // First the source, then who looks: what it does not report by now, they will see.
+        // First settle the source, then call the watches. They see any change that the source
+        // misses.
         if key == changed { state.source?.settle(key) }
         told += watching.values
       }
@@ -207,7 +213,7 @@ final class DirectoryWatcher: Sendable {
   private final class Watch: StorageWatch {
     private let watcher: DirectoryWatcher
     private let identity: FileIdentity
-    /// Nil: it polls.
+    /// Nil: this watch polls.
     private let key: Int32?
     private let id: UInt64
     let refusal: SystemError?
@@ -227,7 +233,7 @@ final class DirectoryWatcher: Sendable {
   }
 }
 
-/// Where something changed, by the source's numbers.
+/// The directories that changed, by the source's numbers.
 struct DirectoryChanges: Equatable {
   var directories: Set<Int32> = []
   /// Events were dropped, or could not be understood: anything may have changed.
@@ -241,7 +247,8 @@ struct DirectoryChanges: Equatable {
 
     init() throws(SystemError) { queue = try Syscalls.makeChangeQueue() }
 
-    /// By its descriptor, whatever path leads there now; by its path where there is no /proc.
+    /// Adds a watch by the descriptor, whatever path leads to the directory now. Without /proc, it
+    /// goes by the path.
     func add(_ directory: Int32, path: String) throws(SystemError) -> Int32 {
       do throws(SystemError) {
         return try Syscalls.addWatch("/proc/self/fd/\(directory)", to: queue)
@@ -256,15 +263,15 @@ struct DirectoryChanges: Equatable {
 
     func remove(_ key: Int32) { Syscalls.removeWatch(key, from: queue) }
 
-    // A watch covers all files of its directory, whatever they are called.
+    // A watch covers all files of its directory, whatever their names.
     func directory(of changed: Int32) -> Int32 { changed }
     func settle(_ key: Int32) {}
   }
 
-  /// Waits for events and takes them apart.
+  /// Waits for events and decodes them.
   struct ChangeReader {
     private let queue: Int32
-    /// Many events at a time; one takes 272 bytes at most.
+    /// Holds many events. One takes 272 bytes at most.
     private var buffer = [UInt8](repeating: 0, count: 16 << 10)
 
     init(_ queue: Int32) { self.queue = queue }
@@ -285,8 +292,8 @@ struct DirectoryChanges: Equatable {
   }
 
   extension DirectoryChanges {
-    /// Reads what inotify wrote. Nothing about the bytes is taken for granted: where they make no
-    /// sense, anything may have changed.
+    /// Reads the bytes that inotify wrote, and trusts none of them. If they make no sense, anything
+    /// may have changed.
     init(_ bytes: RawSpan) {
       typealias Event = Syscalls.ChangeEvent
       var offset = 0
@@ -309,7 +316,7 @@ struct DirectoryChanges: Equatable {
   }
 
   extension UInt32 {
-    /// What was loaded as little-endian, in the machine's own order.
+    /// Converts a value that was loaded as little-endian to the machine's own order.
     fileprivate init(native loaded: UInt32) { self = loaded.littleEndian }
   }
 #endif

@@ -1,28 +1,30 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// What the engine takes from the world around it besides storage, so that a test can decide it.
+/// The services that the engine takes from the world around it, besides storage. A test can replace
+/// them.
 package struct Environment: Sendable {
-  /// Who does what nobody waits for: syncs the slabs that the writer has left behind, and what a
-  /// time has come for.
+  /// How the work runs that no caller waits for: syncs of the slabs that the writer has left, and
+  /// timed work.
   package enum Background: Sendable {
     /// A thread that the writer owns.
     case thread
-    /// The appender that left the slab, before its call returns; times only come when a test says so.
+    /// The appender that left the slab does it, before its call returns. Timed work runs only when
+    /// a test says so.
     case inline
-    /// Nobody, until a test says so.
+    /// Nothing runs until a test says so.
     case manual
   }
 
   /// The wall clock, in nanoseconds since 1970.
   package var now: @Sendable () -> UInt64
-  /// Nanoseconds on a clock that nobody sets: for how long something took.
+  /// Nanoseconds on a clock that is never set, for durations.
   package var monotonic: @Sendable () -> UInt64
   /// A random number, not 0.
   package var randomID: @Sendable () -> UInt64
   package var background: Background
 
-  /// Whether somebody else than the caller can do something.
+  /// Whether work can run on a thread other than the caller's.
   var hasThread: Bool { if case .thread = background { true } else { false } }
 
   package init(
