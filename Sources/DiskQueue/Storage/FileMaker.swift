@@ -3,51 +3,56 @@
 
 internal import Synchronization
 
-/// Makes the files and directories of a topic on disk: everything that is new in one comes from here.
+/// Makes the files and directories of a topic on disk. Everything new in a topic is made here.
 ///
-/// What is made in an existing topic takes after it, whichever user and umask make it:
+/// A new file or directory in an existing topic gets its owner and permissions from the topic,
+/// whatever user and umask make it:
 ///
-/// - A file has the permission bits of the newest slab, and a lock those of `FilePermissions.lock`.
+/// - A file has the permission bits of the newest slab. A lock has those of `FilePermissions.lock`.
 /// - A directory has the permission bits of the topic's directory.
 /// - If root makes it, it belongs to the owner and the group of the topic's directory.
 ///
-/// Otherwise one command that root runs would lock the user of a service out of its own topic. A new
-/// topic has the permissions that its options say, less the umask. A new shard takes after the
-/// directory of the shards, and a new topic `NAME.dead` after the topic `NAME` beside it.
+/// Otherwise one command run by root would lock a service's user out of its own topic. A new topic
+/// has the permissions that its options state, less the umask. The model of a new shard is the
+/// directory of the shards. The model of a new topic `NAME.dead` is the topic `NAME` beside it.
 ///
-/// Order, if that differs from what the system gives a new file: make a file without a name; set its
-/// owner, and then its permissions; give it its name. A directory is made under a name that begins
-/// with a dot, and renamed. So no crash leaves under a topic's names what its user cannot open. On a
-/// file system without such files, or without /proc, a file gets its name first.
+/// Order, if the owner or the permissions differ from those that the system gives a new file:
+/// 1. Make a file without a name.
+/// 2. Set its owner, and then its permissions.
+/// 3. Give it its name.
+///
+/// A directory is made under a name that begins with a dot, and then renamed. So after a crash, a
+/// topic's names never lead to a file that the topic's user cannot open. On a file system without
+/// unnamed files, or without /proc, a file gets its name first.
 final class FileMaker: Sendable {
-  /// The topic's.
+  /// The topic's directory.
   private let directory: Descriptor
   private let permissions: FilePermissions
-  /// From the topic's directory, what a topic without a slab takes after.
+  /// The model of a topic without slabs, as a path from the topic's directory. Nil: it has none.
   private let model: String?
   /// The name of the newest slab, as far as this writer made it or has looked.
   private let newest = Mutex<String?>(nil)
 
   /// - Parameters:
-  ///   - path: the topic's, of which the last name counts.
-  ///   - permissions: of what is made in a new topic.
+  ///   - path: the topic's path. Only its last name counts.
+  ///   - permissions: of new files and directories in a new topic.
   init(_ path: String, _ directory: Descriptor, _ permissions: FilePermissions) {
     self.directory = directory
     self.permissions = permissions
     model = Self.model(ofTopic: Self.lastName(of: path)).map { "../" + $0 }
   }
 
-  /// What a new file or directory is to be like.
+  /// The owner and the permissions of a new file or directory.
   private struct Likeness {
-    /// Set whatever the umask is. Nil: those asked for, less the umask.
+    /// Set whatever the umask is. Nil: the permissions asked for, less the umask.
     var permissions: UInt16?
     /// Nil: the user and the group that the system gives it.
     var owner: Syscalls.Ownership?
 
-    /// Whether it is what the system gives a new file of this process anyway.
+    /// Whether the system gives a new file of this process this owner and these permissions anyway.
     var isPlain: Bool { owner == nil && (permissions ?? 0) & 0o077 == 0 }
 
-    /// Of one that belongs where `directory` does.
+    /// For a file or directory that has the same owner as `directory`.
     init(permissions: UInt16?, in directory: Syscalls.Ownership) {
       self.permissions = permissions
       let isOurs = directory.user == Syscalls.user && directory.group == Syscalls.group
@@ -62,7 +67,7 @@ final class FileMaker: Sendable {
 
   // MARK: Files
 
-  /// Makes an empty file that must not exist yet (EEXIST), in the topic or in a directory of it.
+  /// Makes an empty file, in the topic or in a directory of it. The name must be free (EEXIST).
   func makeFile(_ name: String, inDirectory place: Int32) throws(SystemError) -> Int32 {
     let inherited = try modelPermissions()
     let isLock = TopicLayout.isLock(name)
@@ -93,7 +98,7 @@ final class FileMaker: Sendable {
         throw error
       }
     } catch {
-      // No such files here, or no /proc.
+      // This file system has no unnamed files, or there is no /proc.
       guard [Errno.notSupported, Errno.noEntry].contains(error.errno) else { throw error }
     }
     let file = try Syscalls.createFile(
@@ -108,8 +113,8 @@ final class FileMaker: Sendable {
     }
   }
 
-  /// The permissions of the newest slab, or of what a topic without slabs takes after. Nil: nothing
-  /// tells.
+  /// The permissions of the newest slab, or of the model of a topic without slabs. Nil: there is no
+  /// model.
   private func modelPermissions() throws(SystemError) -> UInt16? {
     if let name = newest.withLock({ $0 }), let bits = try filePermissions(name) { return bits }
     if let name = try Self.newestSlab(in: directory.number) {
@@ -117,7 +122,7 @@ final class FileMaker: Sendable {
       if let bits = try filePermissions(name) { return bits }
     }
     if let bits = try filePermissions(TopicLayout.shardsName) { return bits }
-    // Beside the topic nothing need be there, or be for this user: the options say the rest.
+    // The model need not exist, or be readable by this user. Then the options decide.
     guard let model, let place = try Self.modelTopic(model, in: directory.number) else {
       return nil
     }
@@ -128,7 +133,8 @@ final class FileMaker: Sendable {
     try Syscalls.ownership(inDirectory: directory.number, path)?.permissions
   }
 
-  /// What there is to take after in a directory: nil if it holds no topic, and no shards.
+  /// The permissions and the owner that a model has. Nil if the directory holds no topic and no
+  /// shards.
   private static func modelTopic(
     _ path: String, in directory: Int32
   ) throws(SystemError) -> (files: UInt16, directory: Syscalls.Ownership)? {
@@ -140,7 +146,7 @@ final class FileMaker: Sendable {
         return (file.permissions, try Syscalls.ownership(of: place.number))
       }
     } catch {
-      // It is not there, no directory, or not for this user: nothing is taken after it.
+      // It does not exist, is no directory, or is not for this user. Then it is no model.
       let reasons = [
         Errno.noEntry, Errno.notDirectory, Errno.tooManyLinks, Errno.access, Errno.notPermitted,
       ]
@@ -152,7 +158,7 @@ final class FileMaker: Sendable {
   private static func newestSlab(in place: Int32) throws(SystemError) -> String? {
     var newest: String?
     try Syscalls.forEachName(inDirectory: place) { name in
-      // Names of one length: their order is that of their numbers.
+      // All names have the same length, so their order is that of their numbers.
       if SlabName.parse(name) != nil, name > newest ?? "" { newest = name }
     }
     return newest
@@ -160,7 +166,8 @@ final class FileMaker: Sendable {
 
   // MARK: Directories
 
-  /// Makes a directory in the topic's, like that. EEXIST: there is one.
+  /// Makes a directory in the topic's directory, with the same owner and permissions. EEXIST: it
+  /// exists.
   func makeDirectory(_ name: String, inDirectory place: Int32) throws(SystemError) {
     let topic = try Syscalls.ownership(of: directory.number)
     try Self.makeDirectory(
@@ -168,7 +175,7 @@ final class FileMaker: Sendable {
       topic.permissions)
   }
 
-  /// Makes a topic's directory. EEXIST: there is one.
+  /// Makes a topic's directory. EEXIST: it exists.
   ///
   /// - Parameter parent: the path of the directory that it is made in.
   static func makeTopic(
@@ -196,7 +203,7 @@ final class FileMaker: Sendable {
     do throws(SystemError) {
       try Syscalls.makeDirectory(inDirectory: place, unfinished, permissions: 0o700)
     } catch {
-      // A crash has left it, or another process is at it as well: it comes to the same.
+      // A crash has left it, or another process is making it as well. Both lead to the same result.
       guard error.errno == Errno.exists else { throw error }
     }
     do throws(SystemError) {
@@ -211,7 +218,7 @@ final class FileMaker: Sendable {
       do throws(SystemError) {
         try Syscalls.removeDirectory(inDirectory: place, unfinished)
       } catch {
-        // It is empty and has a neutral name: it is no harm.
+        // It is empty and has a neutral name, so it does no harm.
       }
       throw error
     }
@@ -223,7 +230,8 @@ final class FileMaker: Sendable {
     String(path.split(separator: "/").last ?? "")
   }
 
-  /// What a new topic of this name takes after, from the directory that holds it, if it is there.
+  /// The model of a new topic of this name, as a path from the directory that holds the topic. It
+  /// need not exist.
   private static func model(ofTopic name: String) -> String? {
     if ShardName.parse(name) != nil { return "." }
     let suffix = ".dead"

@@ -5,15 +5,15 @@ internal import Synchronization
 
 /// A name that must lead to one file for as long as a writer or a consumer has that file open.
 ///
-/// A sync makes bytes durable in a file, whatever name leads to it. If the name was removed, or leads
-/// to another file now, nobody finds those bytes again. So whoever reports that something is durable
-/// checks the name after the sync, and before the report.
+/// A sync makes bytes durable in a file, whatever name leads to it. If the name was removed, or
+/// leads to another file now, no reader finds those bytes again. So a holder that reports something
+/// as durable checks the name after the sync and before the report.
 package final class HeldName: Sendable {
   package let name: String
-  /// Kept open: the system may give the identity of a file that is gone to another one.
+  /// Held open: otherwise the system may give the identity of a removed file to another one.
   private let opened: any AnyObject & Sendable
   private let identity: FileIdentity
-  /// Of the directory when the name was last seen to lead to the file, or 0.
+  /// The directory's stamp when the name was last seen to lead to the file, or 0.
   private let seenAt = Atomic<UInt64>(0)
 
   /// - Complexity: one fstat(2).
@@ -23,8 +23,8 @@ package final class HeldName: Sendable {
     identity = try file.identity()
   }
 
-  /// - Parameter directory: was just opened by the name, in `parent`.
-  /// - Returns: nil if no such name is in `parent` any more.
+  /// - Parameter directory: just opened by the name, in `parent`.
+  /// - Returns: nil if `parent` has no such name any more.
   /// - Complexity: one fstatat(2).
   package init?(
     _ name: String, leadingTo directory: any StorageDirectory, in parent: any StorageDirectory
@@ -42,16 +42,16 @@ package final class HeldName: Sendable {
     try directory.identity(of: name) == identity
   }
 
-  /// Throws if the name does not lead to the file any more.
+  /// Throws if the name no longer leads to the file.
   ///
   /// - Parameters:
-  ///   - directory: where the name is.
-  ///   - stamp: of the directory's names, taken before this call. If the name was seen to lead to the
-  ///     file under the same stamp, it does so still.
+  ///   - directory: holds the name.
+  ///   - stamp: of the directory's names, taken before this call. If the name was seen to lead to
+  ///     the file under the same stamp, it still does.
   ///   - holder: has the file open, for the message.
-  ///   - mayBeGone: whether it is right that there is no such name. Asked only if there is none.
-  /// - Throws: `fileRemoved`. `syncFailed` if the system cannot tell. Both are final for the holder.
-  /// - Complexity: one fstatat(2), or no call if the stamp tells.
+  ///   - mayBeGone: whether it is right that the name is missing. Called only if it is.
+  /// - Throws: `fileRemoved`. `syncFailed` if a system call fails. Both are final for the holder.
+  /// - Complexity: one fstatat(2), or no call if the name was seen under this stamp.
   package func check(
     in directory: any StorageDirectory, at stamp: NamesStamp? = nil,
     heldBy holder: StaticString = "writer",
@@ -80,14 +80,14 @@ extension QueueError {
   ) -> QueueError {
     let consequence =
       if name == TopicLayout.lockName || name.hasSuffix(CursorName.lockSuffix) {
-        "another \(holder) may be at work since"
+        "another \(holder) may have been at work since then"
       } else {
-        "what was stored in it is not in the topic any more"
+        "the data stored in it is no longer in the topic"
       }
     return QueueError(
       .fileRemoved,
       "the file was \(isReplaced ? "replaced" : "removed or renamed") while this \(holder) had it"
-        + " open: \(consequence), and this \(holder) stores nothing more; find out what changes the"
+        + " open: \(consequence). This \(holder) stores nothing more. Find out what changes the"
         + " topic's files, close this \(holder), and open a new one",
       path: directory.path + "/" + name)
   }

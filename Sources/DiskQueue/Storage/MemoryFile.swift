@@ -10,7 +10,7 @@ final class MemoryFile: StorageFile {
   private let source: MemorySource
   private let number = MemoryFile.made.add(1, ordering: .relaxed).newValue
 
-  /// How many there have been.
+  /// How many files have been made.
   private static let made = Atomic<UInt64>(0)
 
   init(_ budget: MemoryBudget, _ watchers: Watchers, _ source: MemorySource) {
@@ -28,7 +28,7 @@ final class MemoryFile: StorageFile {
     return unsafe readHere(into: target, at: offset)
   }
 
-  /// A block at a time, so that who writes does not wait for more than the copy of one.
+  /// Reads a block at a time, so that a writer waits for the copy of one block at most.
   private func readHere(into target: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Int {
     guard let start = Int(exactly: offset) else { return 0 }
     var count = 0
@@ -71,8 +71,8 @@ final class MemoryFile: StorageFile {
   func dropCache() {}
 }
 
-/// How much all files of a topic may hold together, and the blocks that its files have done with:
-/// a topic at its bound writes into memory that it had before.
+/// How many bytes all files of a topic may hold together, and the blocks that its files no longer
+/// use. A topic at its bound writes into memory that it had before.
 final class MemoryBudget: Sendable {
   private struct State {
     var left: Int
@@ -82,7 +82,7 @@ final class MemoryBudget: Sendable {
 
   init(capacity: Int) { state = Mutex(State(left: capacity)) }
 
-  /// Takes as much of `count` as there is.
+  /// Takes `count` bytes, or as many as there are.
   func take(_ count: Int) -> Int {
     state.withLock { state in
       let taken = min(count, max(state.left, 0))
@@ -111,7 +111,8 @@ final class MemoryBudget: Sendable {
 // Sendable: one file at a time has it, and uses it under its lock.
 @safe
 private final class MemoryBlock: @unchecked Sendable {
-  /// The first block of a file; each one more is as large as all before it, up to `mostBytes`.
+  /// The size of a file's first block. Each further block is as large as all before it, up to
+  /// `mostBytes`.
   static let leastBytes = 4 << 10
   static let mostBytes = 64 << 10
 
@@ -136,7 +137,7 @@ private struct MemoryBytes: ~Copyable {
     budget.giveBack(blocks)
   }
 
-  /// The number of the block that holds an offset, and where it begins.
+  /// The number of the block that holds an offset, and the offset at which that block begins.
   private static func place(_ offset: Int) -> (block: Int, start: Int) {
     if offset < MemoryBlock.leastBytes { return (0, 0) }
     if offset < MemoryBlock.mostBytes {
@@ -156,13 +157,13 @@ private struct MemoryBytes: ~Copyable {
     let (number, start) = Self.place(offset)
     let memory = unsafe blocks[number].memory
     let end = min(count, start + memory.count)
-    // Safe: both stretches lie inside their buffers.
+    // Safe: both stretches are inside their buffers.
     let bytes = unsafe memory[offset - start..<min(end - start, offset - start + target.count)]
     unsafe target.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes))
     return unsafe bytes.count
   }
 
-  /// Writes as much as there is room for; zeros come before what is written behind the end.
+  /// Writes as much as the budget allows. If `offset` is past the end, zeros fill the gap.
   mutating func write(_ source: RawSpan, at offset: Int) -> Int {
     let overwritten = max(0, min(source.byteCount, count - offset))
     let gap = max(0, offset - count)
@@ -198,7 +199,7 @@ private struct MemoryBytes: ~Copyable {
       let inside = offset + done - start
       let length = unsafe min(source.byteCount - done, blocks[number].memory.count - inside)
       unsafe source.extracting(done..<done + length).withUnsafeBytes { bytes in
-        // Safe: the length was held against both.
+        // Safe: the length was checked against both.
         unsafe UnsafeMutableRawBufferPointer(
           rebasing: blocks[number].memory[inside..<inside + length]
         ).copyMemory(from: bytes)

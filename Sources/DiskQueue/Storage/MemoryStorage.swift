@@ -5,9 +5,10 @@ internal import Synchronization
 
 /// A topic in memory, for as long as a value names it. "Durable" means nothing more than written.
 ///
-/// Its writer, which is in this process, keeps what was appended in its buffer until somebody looks:
-/// whoever reads to the end of a file has it handed over first. So a record can be read once it was
-/// appended, and appending costs no more than where a system's cache is written to now and then.
+/// Its writer is in this process, and holds appended records in its buffer until a reader looks. A
+/// reader that comes to the end of a file makes the writer hand them over first. So a record can be
+/// read as soon as it is appended. An append costs no more than one that is written to the system's
+/// cache now and then.
 final class MemoryStorage: TopicStorage {
   let path: String
   let mayBlock = false
@@ -23,16 +24,17 @@ final class MemoryStorage: TopicStorage {
   private let watchers = Watchers()
   private let source = MemorySource()
 
-  /// - Parameter capacity: bytes that all files may hold together; writing more fails with ENOSPC.
+  /// - Parameter capacity: bytes that all files may hold together. A write beyond it fails with
+  ///   ENOSPC.
   convenience init(capacity: Int) {
     self.init(path: "memory", budget: MemoryBudget(capacity: capacity))
   }
 
-  /// Takes the writer that keeps back what was appended, until `detach`. It is asked on threads that
-  /// read, which hold none of its locks.
+  /// Attaches the writer that holds back appended records, until `detach`. It is called on threads
+  /// that read, which hold none of its locks.
   func attach(_ writer: any MemoryWriter) { source.attach(writer) }
 
-  /// The writer has ended, with nothing kept back.
+  /// The writer has ended, and holds nothing back.
   func detach(_ writer: any MemoryWriter) { source.detach(writer) }
 
   private init(path: String, budget: MemoryBudget) {
@@ -166,12 +168,13 @@ final class MemoryStorage: TopicStorage {
   }
 }
 
-/// A writer that keeps back what was appended until somebody looks.
+/// A writer that holds back appended records until a reader looks.
 protocol MemoryWriter: AnyObject, Sendable {
-  /// Hands over all that was appended. What fails stays, and the writer's next call meets it.
+  /// Hands over all appended records. Records that could not be written stay in the buffer, and the
+  /// writer's next call meets the error.
   func handOver()
 
-  /// As `handOver`; where there is nothing to hand over, the next record is, at once.
+  /// Like `handOver`. If there is nothing to hand over, the next record is handed over at once.
   func handOverAtOnce()
 }
 
@@ -185,21 +188,22 @@ final class MemorySource: Sendable {
 
   func detach(_ old: any MemoryWriter) {
     writer.withLock { writer in
-      // The next writer may be there by now.
+      // The next writer may be attached by now.
       if writer === old { writer = nil }
     }
   }
 }
 
-/// Who wants to know of changes.
+/// The callbacks to be called after changes.
 package final class Watchers: Sendable {
   private struct State {
     var next: UInt64 = 0
     var callbacks: [UInt64: @Sendable () -> Void] = [:]
   }
   private let state = Mutex(State())
-  /// How many there are, for who tells to find out cheaply that there is nobody.
-  // Sequentially consistent, as is the lock that who watches takes behind it, to look once more.
+  /// How many there are. `tell` reads it to find out cheaply that there are none.
+  // Sequentially consistent, as is the lock that a watching caller takes after it, to look once
+  // more.
   private let count = Atomic(0)
 
   package init() {}
@@ -214,7 +218,7 @@ package final class Watchers: Sendable {
     return Watch(self, id)
   }
 
-  /// Tells them all.
+  /// Calls them all.
   package func tell() {
     guard count.load(ordering: .sequentiallyConsistent) > 0 else { return }
     for callback in state.withLock({ Array($0.callbacks.values) }) { callback() }
@@ -230,7 +234,7 @@ package final class Watchers: Sendable {
     }
 
     deinit {
-      // Dropped outside the lock: a callback may hold the last reference to something with a watch.
+      // Dropped outside the lock: a callback may hold the last reference to an object with a watch.
       let dropped = watchers.state.withLock { $0.callbacks.removeValue(forKey: id) }
       watchers.count.subtract(1, ordering: .sequentiallyConsistent)
       _ = dropped

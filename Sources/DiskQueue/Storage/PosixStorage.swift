@@ -7,9 +7,10 @@ internal import Synchronization
 final class PosixStorage: TopicStorage {
   let path: String
   private let directory: Descriptor
-  /// Decides what new files and directories are like.
+  /// Makes the new files and directories.
   private let maker: FileMaker
-  /// By which the watches of this process are told what is changed through here.
+  /// Identifies the directory to the watches of this process, which are called after changes made
+  /// here.
   let identity: FileIdentity
   private let watcher: DirectoryWatcher
   private let stamps = Mutex(NamesStampSource())
@@ -28,10 +29,10 @@ final class PosixStorage: TopicStorage {
     identity = try Syscalls.identity(of: directory.number)
   }
 
-  /// Opens an existing directory. ENOENT: there is none; ENOTDIR: it is a file, or a link.
+  /// Opens an existing directory. ENOENT: there is none. ENOTDIR: it is a file, or a link.
   ///
   /// - Parameters:
-  ///   - permissions: of what is made in it.
+  ///   - permissions: of new files and directories in it.
   ///   - watcher: reports changes in it.
   ///   - monotonic: the clock, in nanoseconds.
   convenience init(
@@ -44,11 +45,12 @@ final class PosixStorage: TopicStorage {
       watcher: watcher, monotonic: monotonic)
   }
 
-  /// Opens a directory, made if need be together with those on the way to it.
+  /// Opens a directory. If it is missing, it is made, with the missing directories on the way to
+  /// it.
   ///
-  /// Order: each new directory is made in one that is durable itself, and made durable there
-  /// before anything is put into it. A directory that was found may be what a crash left between
-  /// its making and its sync; so the one that holds it is synced as well.
+  /// Order: each new directory is made in one that is durable itself. It is made durable there
+  /// before anything is put into it. An existing directory may be one that a crash left between its
+  /// making and its sync. So the directory that holds it is synced as well.
   convenience init(
     creating path: String, permissions: FilePermissions,
     monotonic: @escaping @Sendable () -> UInt64 = { Syscalls.monotonicClock() }
@@ -61,7 +63,7 @@ final class PosixStorage: TopicStorage {
       do throws(SystemError) {
         try FileMaker.makeTopic(path, in: PosixStorage.parent(of: path), permissions)
       } catch {
-        // Another writer was faster; which of us goes on is the lock's to say.
+        // Another writer was faster. The lock decides which of the two goes on.
         guard error.errno == Errno.exists else { throw error }
       }
       directory = Descriptor(try Syscalls.openDirectory(path))
@@ -71,7 +73,8 @@ final class PosixStorage: TopicStorage {
       monotonic: monotonic)
   }
 
-  /// Removes a directory of its own making, with all that is in it; what cannot be removed stays.
+  /// Removes a directory that this object made, with its content. Files that cannot be removed
+  /// stay.
   func removeAll() {
     do throws(SystemError) {
       if let consumers = try? consumers(creating: false) {
@@ -81,7 +84,7 @@ final class PosixStorage: TopicStorage {
       try PosixStorage.removeFiles(of: self)
       try Syscalls.removeDirectory(path)
     } catch {
-      // Told of what failed before it, which is why it is removed.
+      // The caller reports the failure before it, which is the reason for the removal.
     }
   }
 
@@ -93,7 +96,7 @@ final class PosixStorage: TopicStorage {
 
   /// Gives the directory another name. Durable after `syncParent`.
   ///
-  /// - Returns: the directory by its new name.
+  /// - Returns: the directory under its new name.
   func moved(to path: String) throws(SystemError) -> PosixStorage {
     try Syscalls.move(self.path, to: path)
     return try PosixStorage(path: path, directory: directory, maker: maker)
@@ -101,10 +104,10 @@ final class PosixStorage: TopicStorage {
 
   /// Exchanges the names of this directory and another one. Durable after `syncParent`.
   ///
-  /// One step, if the system and the file system can do that. Else two: the other directory is put
-  /// aside first, and between the two its name leads nowhere.
+  /// Takes one step, if the system and the file system can do that. Otherwise it takes two: the
+  /// other directory is moved aside first, and between the two its name leads nowhere.
   ///
-  /// - Returns: both by their new names.
+  /// - Returns: both under their new names.
   func exchanged(
     with other: PosixStorage
   ) throws(SystemError) -> (self: PosixStorage, other: PosixStorage) {
@@ -138,7 +141,7 @@ final class PosixStorage: TopicStorage {
       guard error.errno == Errno.noEntry, path != "." else { throw error }
       try makeDirectories(to: parent(of: path))
       do throws(SystemError) {
-        // As mkdir -p makes them; the topic's own directory is the private one.
+        // As mkdir -p makes them. Only the topic's own directory is private.
         try Syscalls.makeDirectory(path, permissions: 0o777)
       } catch {
         guard error.errno == Errno.exists else { throw error }
@@ -156,7 +159,7 @@ final class PosixStorage: TopicStorage {
     do throws(SystemError) {
       descriptor = try open()
     } catch {
-      // A directory that this user may not read is one that others made and answer for.
+      // Other users made a directory that this user may not read, and are responsible for it.
       guard error.errno == Errno.access else { throw error }
       return
     }
@@ -217,14 +220,14 @@ final class PosixStorage: TopicStorage {
     }
   }
 
-  /// How often a name that leads elsewhere again and again is tried.
+  /// How many times to try a name that leads elsewhere again and again.
   private static let mostAttempts = 1000
 
   func lock(_ name: String, creating: Bool) throws(SystemError) -> any StorageLock {
     for _ in 0..<Self.mostAttempts {
       guard let file = try openForLock(name, creating: creating) else { continue }
       try Syscalls.lock(file.number)
-      // Between opening and locking, whoever held the lock may have removed the file.
+      // Between opening and locking, the previous holder of the lock may have removed the file.
       if try identity(of: name) == Syscalls.identity(of: file.number) {
         let lock = PosixLock(file, in: identity)
         if TopicLayout.isLock(name) {
@@ -237,7 +240,7 @@ final class PosixStorage: TopicStorage {
     throw SystemError(errno: Errno.again, call: "openat")
   }
 
-  /// Nil: another one made the file or removed it meanwhile.
+  /// Nil: another process or thread made the file or removed it meanwhile.
   private func openForLock(_ name: String, creating: Bool) throws(SystemError) -> Descriptor? {
     do throws(SystemError) {
       return Descriptor(
@@ -253,7 +256,8 @@ final class PosixStorage: TopicStorage {
     }
   }
 
-  /// Takes permissions from a lock of an older version, which anybody could hold who could read it.
+  /// Takes permissions from a lock of an older version. Any user with permission to read that file
+  /// could hold it.
   private func narrow(_ lock: Descriptor) throws(SystemError) {
     let bits = try Syscalls.ownership(of: lock.number).permissions
     let narrowed = bits & FilePermissions.lock(from: bits)
@@ -261,7 +265,8 @@ final class PosixStorage: TopicStorage {
     do throws(SystemError) {
       try Syscalls.setPermissions(lock.number, narrowed)
     } catch {
-      // Only its owner may, and not everywhere. It is held, and serves as it is.
+      // Only its owner may do this, and not on every file system. The lock is held, and serves as
+      // it is.
       guard
         [Errno.notPermitted, Errno.access, Errno.readOnly, Errno.notSupported]
           .contains(error.errno)
@@ -312,7 +317,7 @@ final class PosixStorage: TopicStorage {
   func lockHolder() -> Int32? { LockNote.process(in: TopicLayout.lockName, of: self) }
 }
 
-/// An open descriptor; closed with its last reference.
+/// An open descriptor. It is closed with its last reference.
 final class Descriptor: Sendable {
   let number: Int32
   init(_ number: Int32) { self.number = number }
@@ -365,7 +370,7 @@ private final class PosixFile: StorageFile {
   func dropCache() { Syscalls.dropCache(descriptor.number) }
 }
 
-/// The lock lives as long as the open file description: its file goes with it.
+/// The lock lives as long as the open file description, and so its file does.
 private final class PosixLock: StorageLock {
   let file: any StorageFile
   private let descriptor: Descriptor

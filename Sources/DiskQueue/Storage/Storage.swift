@@ -1,7 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// A system call that failed: which, and with what errno.
+/// A system call that failed: its name, and the errno.
 package struct SystemError: Error, Equatable {
   package var errno: Int32
   /// The call as its manual page names it.
@@ -17,7 +17,7 @@ package struct SystemError: Error, Equatable {
   }
 }
 
-/// Which file or directory it is, whatever name or descriptor leads to it.
+/// Identifies a file or directory, whatever name or descriptor leads to it.
 ///
 /// Two are the same exactly if these are equal, for as long as one of them is open. After that, the
 /// system may give the numbers to another file.
@@ -33,29 +33,29 @@ package struct FileIdentity: Hashable, Sendable {
 
 /// A directory of plain files.
 ///
-/// Names are plain file names inside it. All verbs may be called from any thread at once. What is
-/// durable is said with each verb; nothing else is.
+/// Names are plain file names inside it. You may call all methods from any thread at once. Each
+/// method says what it makes durable. Nothing else is durable.
 package protocol StorageDirectory: AnyObject, Sendable {
-  /// Where it lies, for messages.
+  /// Its path, for messages.
   var path: String { get }
 
-  /// Calls `body` with every name in it, in no order. A name made or removed meanwhile may be left
-  /// out or not.
+  /// Calls `body` with every name in it, in no order. A name that is made or removed meanwhile may
+  /// be left out or not.
   func forEachName(_ body: (String) -> Void) throws(SystemError)
 
-  /// Opens an existing file. ENOENT: there is none. Follows no link; anything that is not a plain
+  /// Opens an existing file. ENOENT: there is none. Follows no link. Anything that is not a plain
   /// file is refused with ENOTSUP.
   func open(_ name: String, writable: Bool) throws(SystemError) -> any StorageFile
 
-  /// Makes an empty file that must not exist yet (EEXIST). Its name is durable after the next
-  /// `syncDirectory`, its bytes after its own `sync`.
+  /// Makes an empty file. The name must be free (EEXIST), and is durable after the next
+  /// `syncDirectory`. The bytes are durable after the file's own `sync`.
   func create(_ name: String) throws(SystemError) -> any StorageFile
 
   /// Removes a name. Files that are open stay readable. Durable after the next `syncDirectory`.
   func remove(_ name: String) throws(SystemError)
 
-  /// Gives a file another name in the directory. An existing file is never replaced (EEXIST).
-  /// Durable after the next `syncDirectory`. A crash before that may leave either name, or both.
+  /// Gives a file another name in the directory. Never replaces an existing file (EEXIST). Durable
+  /// after the next `syncDirectory`. A crash before that may leave either name, or both.
   func rename(_ name: String, to new: String) throws(SystemError)
 
   /// The file that a name leads to, without opening it. Nil if there is no such name. A link is not
@@ -66,40 +66,44 @@ package protocol StorageDirectory: AnyObject, Sendable {
   /// the storage has no stamps.
   func namesStamp() throws(SystemError) -> NamesStamp?
 
-  /// Makes the names in it durable: those made, and those removed.
+  /// Makes the names in it durable: those that were made, and those that were removed.
   func syncDirectory() throws(SystemError)
 
-  /// Makes the directory itself durable under its own name, in the one that holds it.
+  /// Makes the directory's own name durable, in the directory that holds it.
   func syncParent() throws(SystemError)
 
-  /// Opens a file, made if need be and `creating`, and takes its lock, or fails with EAGAIN while
-  /// another holds it, in this process or in any other. The name led to the file when the lock was
-  /// had: whoever removes the file holds its lock. The kernel gives it up when the holder is gone.
+  /// Opens a file and acquires its lock. If the file is missing, it is made if `creating`.
+  ///
+  /// Fails with EAGAIN while another holder has the lock, in this process or in any other. The name
+  /// led to the file when the lock was acquired: only the holder of its lock removes a file. The
+  /// kernel releases the lock when the holder is gone.
   func lock(_ name: String, creating: Bool) throws(SystemError) -> any StorageLock
 
-  /// Calls `onChange` after bytes or names in it may have changed, by whatever process, from
-  /// now on until the watch goes. Several changes may share a call, and a call may come without any.
-  /// It is called on threads that others wait for, which may hold the lock of who wrote, and on
-  /// several at once: it takes note, wakes somebody, and returns.
+  /// Calls `onChange` after bytes or names in it may have changed, by any process, from now on
+  /// until the watch is released. Several changes may share a call, and a call may come without
+  /// any.
+  ///
+  /// The calls come on threads that others wait for, which may hold the lock of a writer, and on
+  /// several at once. So `onChange` must only take note, wake a waiter, and return.
   func watch(_ onChange: @escaping @Sendable () -> Void) throws(SystemError) -> any StorageWatch
 }
 
-/// The files of one topic: the seam between the queue and the system that keeps its bytes.
+/// The files of one topic: the seam between the queue and the system that stores its bytes.
 package protocol TopicStorage: StorageDirectory {
-  /// Takes the one writer's lock; as `lock(_:creating:)` in all else.
+  /// Acquires the lock of the topic's single writer. Otherwise like `lock(_:creating:)`.
   func lock() throws(SystemError) -> any StorageLock
 
-  /// The process that last took the writer's lock, for messages.
+  /// The process that last acquired the writer's lock, for messages.
   func lockHolder() -> Int32?
 
-  /// What is known of who holds the writer's lock, for messages.
+  /// The known facts about the holder of the writer's lock, for messages.
   func lockState() -> LockState
 
-  /// The directory of the consumers' cursors, made if need be and `creating`; else ENOENT. Its name
-  /// is durable after `syncDirectory`.
+  /// The directory of the consumers' cursors. If it is missing, it is made if `creating`, and
+  /// otherwise this fails with ENOENT. Its name is durable after `syncDirectory`.
   func consumers(creating: Bool) throws(SystemError) -> any StorageDirectory
 
-  /// Whether a call may wait for a disk. Where none does, nothing needs a thread of its own.
+  /// Whether a call may wait for a disk. If none does, nothing needs a thread of its own.
   var mayBlock: Bool { get }
 }
 
@@ -111,75 +115,76 @@ extension TopicStorage {
   }
 }
 
-/// What is known of who holds the writer's lock.
+/// The known facts about the holder of the writer's lock.
 package struct LockState: Sendable {
-  /// The process that last took it and wrote its number into it.
+  /// The process that last acquired it and wrote its number into it.
   package var process: Int32?
-  /// Whether that process is running. Nil if nothing tells.
+  /// Whether that process is running. Nil if this is not known.
   package var isRunning: Bool?
-  /// Whether only read locks are in the way, which no writer takes.
+  /// Whether only read locks block this process. No writer takes read locks.
   package var isReadLock: Bool
 
-  /// The sentence that a writer which finds the lock held throws.
+  /// The message of a writer that finds the lock held.
   ///
-  /// - Parameter what: is locked, as in "the topic".
+  /// - Parameter what: names the locked thing, as in "the topic".
   func sentence(_ what: StaticString) -> String {
     if isReadLock {
       return
-        "a program holds a read lock on the file lock of \(what), which no writer does: find it"
-        + " (fuser or lsof), end it, and take the permission to read that file from others"
+        "a program holds a read lock on the file lock of \(what), and no writer does that: find the"
+        + " program (fuser or lsof), end it, and take the permission to read that file from others"
     }
     guard isRunning == false, let process else {
       let number = process.map {
         " (process \($0)\(isRunning == true ? ", which is running" : ""))"
       }
       return
-        "another writer\(number ?? "") has \(what) open: one writes at a time; close it, or wait"
-        + " for it"
+        "another writer\(number ?? "") has \(what) open, and only one can write at a time: close it,"
+        + " or wait for it"
     }
     return
-      "another process has \(what) open: one writes at a time. The file names process \(process),"
-      + " which is not running here: a child that it left, or a process of another container,"
-      + " holds the lock (fuser or lsof find it)"
+      "another process has \(what) open, and only one can write at a time. The file names process"
+      + " \(process), which is not running here: a child that it left, or a process of another"
+      + " container, holds the lock. Find the holder with fuser or lsof"
   }
 }
 
-/// A file of a topic. Closed when the last reference goes.
+/// A file of a topic. It is closed when the last reference is released.
 package protocol StorageFile: AnyObject, Sendable {
-  /// Reads up to `target.count` bytes at `offset`; fewer only at the end of the file.
+  /// Reads up to `target.count` bytes at `offset`. Reads fewer only at the end of the file.
   func read(into target: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(SystemError)
     -> Int
 
-  /// As `read`, but of bytes that are had without waiting for a disk: fewer also before the end of the
-  /// file, or EAGAIN for none. A storage that cannot tell says ENOTSUP.
+  /// Like `read`, but only from the cache, without waiting for a disk. May read fewer bytes also
+  /// before the end of the file. EAGAIN: none are cached. ENOTSUP: the storage does not know which
+  /// are cached.
   func readWithoutWaiting(
     into target: UnsafeMutableRawBufferPointer, at offset: UInt64
   ) throws(SystemError) -> Int
 
-  /// Writes some bytes at `offset` and returns how many, at least one. They are with the system
-  /// (visible to every reader, safe from the death of this process) and durable after `sync`.
+  /// Writes some bytes at `offset`, at least one, and returns how many. The system then has them:
+  /// every reader sees them, and they survive the death of this process. They are durable after
+  /// `sync`.
   func write(_ bytes: RawSpan, at offset: UInt64) throws(SystemError) -> Int
 
-  /// Makes every byte written so far durable, and the size. A failure is final: what it was about
-  /// may be lost, and asking again would say it is not.
+  /// Makes every byte written so far durable, and the size. A failure is final: the data may be
+  /// lost, and a retry would report that it is not.
   func sync() throws(SystemError)
 
-  /// Gives up what lies at `count` and behind. Durable after `sync`. A storage that cannot says
-  /// ENOTSUP.
+  /// Discards the bytes at `count` and after it. Durable after `sync`. ENOTSUP: the storage cannot.
   func truncate(to count: UInt64) throws(SystemError)
 
-  /// Has the disk lay out room for the bytes from `offset` on, whose writing then costs less. Neither
-  /// the bytes nor the size change. Returns whether it did: then `truncate` gives back what is not
-  /// written. A hint, which most storages take for nothing.
+  /// Preallocates blocks for the bytes from `offset` on, so that writing them costs less. Neither
+  /// the bytes nor the size change. Returns whether it did. Then `truncate` gives back the blocks
+  /// that are not written. A hint, which most storages ignore.
   func reserve(_ count: UInt64, at offset: UInt64) -> Bool
 
   /// The size in bytes.
   func size() throws(SystemError) -> UInt64
 
-  /// Which file it is, whatever name leads to it now.
+  /// Identifies the file, whatever name leads to it now.
   func identity() throws(SystemError) -> FileIdentity
 
-  /// Forgets cached bytes, as far as the system lets it, so that the next read asks the disk.
+  /// Discards cached bytes, as far as the system allows, so that the next read goes to the disk.
   func dropCache()
 }
 
@@ -191,21 +196,21 @@ extension StorageFile {
   }
 }
 
-/// A held lock; `release` gives it up, once, and so does the end of the process.
+/// A held lock. `release` releases it, once, and so does the end of the process.
 package protocol StorageLock: AnyObject, Sendable {
   /// The file that is locked, to read and write.
   var file: any StorageFile { get }
   func release()
 }
 
-/// A watch on a topic; it ends with its last reference.
+/// A watch on a topic. It ends with its last reference.
 package protocol StorageWatch: AnyObject, Sendable {
-  /// Somebody is about to wait for a change. A writer that holds back what it was given until
-  /// somebody looks hands it over now, or else with the next record.
+  /// Call this before waiting for a change. A writer that holds back appended records until a
+  /// reader looks hands them over now, or else with the next record.
   func expectChange()
 
-  /// Why the system reports no changes. Nil if it does. The watch then only reports, a few times a
-  /// second, that there may have been some.
+  /// Why the system reports no changes. Nil if it does. If it does not, the watch only reports, a
+  /// few times a second, that there may have been some.
   var refusal: SystemError? { get }
 }
 

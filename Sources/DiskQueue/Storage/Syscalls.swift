@@ -1,9 +1,9 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// The only file that imports the C library. One function a call: it retries where the call was
-// interrupted, and turns -1 into `SystemError`. What a call does and when it fails is in its
-// manual page, named in each error.
+// The only file that imports the C library. Each call has one function, which retries an
+// interrupted call and turns -1 into `SystemError`. The manual page named in each error describes the
+// call and its failures.
 
 #if canImport(Glibc)
   @preconcurrency @unsafe internal import Glibc
@@ -15,7 +15,7 @@
   internal import Darwin
 #endif
 
-/// Errno values that the engine tells apart.
+/// Errno values that the engine distinguishes.
 package enum Errno {
   package static let noEntry = ENOENT
   package static let io = EIO
@@ -37,7 +37,7 @@ package enum Errno {
 }
 
 enum Syscalls {
-  /// Runs a call until it was not interrupted; -1 becomes an error.
+  /// Runs a call until it is not interrupted. Turns -1 into an error.
   @inline(__always)
   private static func check<T: SignedInteger>(
     _ call: StaticString, _ body: () -> T
@@ -50,10 +50,10 @@ enum Syscalls {
     }
   }
 
-  /// A path as the C library reads it ends at its first zero byte; one inside is refused.
+  /// Refuses a path with a zero byte in it: the C library would end the path there.
   private static func checkPath(_ path: String, _ call: StaticString) throws(SystemError) {
     var path = path
-    // Safe: looks at the bytes of the string alone.
+    // Safe: reads only the bytes of the string.
     let hasZero = path.withUTF8 { bytes in
       unsafe bytes.baseAddress.map { unsafe memchr($0, 0, bytes.count) != nil } ?? false
     }
@@ -66,10 +66,11 @@ enum Syscalls {
   /// output and error, whether they are open or not.
   private static let lowestDescriptor: Int32 = 3
 
-  /// Makes a descriptor, and moves it to 3 or above. Every descriptor that is kept comes from here.
+  /// Makes a descriptor, and moves it to 3 or above. Every descriptor that the library holds comes
+  /// from here.
   ///
-  /// The system hands out the lowest free number. A program that has closed its standard output gets
-  /// 1 for the next file, and `print` then writes to that file.
+  /// The system gives out the lowest free number. A program that has closed its standard output
+  /// gets 1 for the next file, and `print` then writes to that file.
   ///
   /// - Parameter open: a call that returns a new descriptor, or -1.
   private static func makeDescriptor(
@@ -92,7 +93,7 @@ enum Syscalls {
     }
   }
 
-  /// As `openDirectory`, for a directory on the way to the topic, which may be a link.
+  /// Like `openDirectory`, for a directory on the way to the topic, which may be a link.
   static func openAncestor(_ path: String) throws(SystemError) -> Int32 {
     try checkPath(path, "open")
     return try makeDescriptor("open") { unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
@@ -168,8 +169,8 @@ enum Syscalls {
     try openPlain(inDirectory: descriptor, name, writable ? O_RDWR : O_RDONLY)
   }
 
-  /// Opens a plain file for reading and writing, made if need be (`exclusive`: it must not exist
-  /// yet).
+  /// Opens a plain file for reading and writing. If it is missing, it is made. `exclusive`: it must
+  /// not exist yet.
   static func createFile(
     inDirectory descriptor: Int32, _ name: String, exclusive: Bool, permissions: UInt16
   ) throws(SystemError) -> Int32 {
@@ -178,7 +179,8 @@ enum Syscalls {
       permissions: permissions)
   }
 
-  /// Opens what is no link and no pipe. O_NONBLOCK, so that a pipe of that name does not hang us.
+  /// Opens a plain file: no link and no pipe. O_NONBLOCK, so that a pipe of that name does not
+  /// block.
   private static func openPlain(
     inDirectory descriptor: Int32, _ name: String, _ flags: Int32, permissions: UInt16 = 0
   ) throws(SystemError) -> Int32 {
@@ -205,8 +207,9 @@ enum Syscalls {
 
   /// Gives a file of a directory another name, which must be free (EEXIST).
   ///
-  /// renameat2(2) with RENAME_NOREPLACE, or renameatx_np(2) with RENAME_EXCL. A system or a file
-  /// system without them gets a link under the new name, after which the old name is removed.
+  /// Uses renameat2(2) with RENAME_NOREPLACE, or renameatx_np(2) with RENAME_EXCL. If the system or
+  /// the file system has neither, it makes a link under the new name, and then removes the old
+  /// name.
   static func renameFile(
     inDirectory descriptor: Int32, _ name: String, to new: String
   ) throws(SystemError) {
@@ -237,7 +240,7 @@ enum Syscalls {
     _ = try check("rmdir") { unsafe rmdir(path) }
   }
 
-  /// Gives a directory a new name; an empty directory of that name is replaced.
+  /// Gives a directory a new name. An empty directory of that name is replaced.
   static func move(_ old: String, to new: String) throws(SystemError) {
     try checkPath(old, "rename")
     try checkPath(new, "rename")
@@ -247,7 +250,7 @@ enum Syscalls {
   /// Exchanges two names in one step: renameat2(2) with RENAME_EXCHANGE, or renamex_np(2) with
   /// RENAME_SWAP.
   ///
-  /// - Returns: false: the system or the file system cannot, and nothing was changed.
+  /// - Returns: false if the system or the file system cannot. Then nothing was changed.
   static func exchange(_ one: String, _ other: String) throws(SystemError) -> Bool {
     try checkPath(one, "renameat2")
     try checkPath(other, "renameat2")
@@ -282,7 +285,7 @@ enum Syscalls {
     return FileTime(seconds: Int64(time.tv_sec), nanoseconds: UInt64(time.tv_nsec))
   }
 
-  /// Which file or directory an open descriptor leads to.
+  /// Identifies the file or directory that an open descriptor leads to.
   static func identity(of descriptor: Int32) throws(SystemError) -> FileIdentity {
     FileIdentity(try status(descriptor))
   }
@@ -295,7 +298,7 @@ enum Syscalls {
     var named = stat()
     do throws(SystemError) {
       _ = try check("fstatat") {
-        // Not by the bridge that makes an array of the name: each sync comes by here.
+        // Not through the bridge that makes an array of the name: each sync calls this.
         unsafe name.withCString { unsafe fstatat(descriptor, $0, &named, AT_SYMLINK_NOFOLLOW) }
       }
     } catch {
@@ -307,7 +310,7 @@ enum Syscalls {
 
   // MARK: Owners and permissions
 
-  /// Who owns a file or a directory, and its permission bits.
+  /// The owner of a file or a directory, and its permission bits.
   struct Ownership: Equatable {
     var user: UInt32
     var group: UInt32
@@ -324,7 +327,8 @@ enum Syscalls {
     Ownership(try status(descriptor))
   }
 
-  /// That of what a path leads to from a directory, links followed. Nil if there is nothing.
+  /// The ownership of the file that a path leads to from a directory, links followed. Nil if there
+  /// is none.
   static func ownership(
     inDirectory descriptor: Int32, _ path: String
   ) throws(SystemError) -> Ownership? {
@@ -339,7 +343,7 @@ enum Syscalls {
     return Ownership(named)
   }
 
-  /// The user and the group that this process makes files as.
+  /// The user and the group that own the files made by this process.
   static var user: UInt32 { geteuid() }
   static var group: UInt32 { getegid() }
 
@@ -354,8 +358,8 @@ enum Syscalls {
     _ = try check("fchmod") { fchmod(descriptor, mode_t(bits)) }
   }
 
-  /// Makes a file that has no name yet in a directory; see `giveName`. ENOTSUP: the system or the
-  /// file system has no such thing.
+  /// Makes a file without a name in a directory. `giveName` gives it one. ENOTSUP: the system or
+  /// the file system has no such files.
   static func makeUnnamedFile(
     inDirectory descriptor: Int32, permissions: UInt16
   ) throws(SystemError) -> Int32 {
@@ -368,7 +372,7 @@ enum Syscalls {
             descriptor, ".", O_RDWR | O_CLOEXEC | DISKQUEUE_O_TMPFILE, mode_t(permissions))
         }
       } catch {
-        // Kernels and file systems that do not know the flag.
+        // Given by kernels and file systems that do not know the flag.
         let isUnknown = [EISDIR, EINVAL, ENOENT].contains(error.errno)
         throw isUnknown ? SystemError(errno: ENOTSUP, call: error.call) : error
       }
@@ -406,7 +410,8 @@ enum Syscalls {
     return done
   }
 
-  /// What the system has in its cache. EAGAIN: nothing; ENOTSUP: the file system cannot tell.
+  /// Reads the bytes that the system has in its cache. EAGAIN: none. ENOTSUP: the file system
+  /// cannot report which.
   static func readWithoutWaiting(
     _ descriptor: Int32, into target: UnsafeMutableRawBufferPointer, at offset: UInt64
   ) throws(SystemError) -> Int {
@@ -432,7 +437,7 @@ enum Syscalls {
         unsafe pwrite(descriptor, $0.baseAddress, $0.count, offset)
       }
     }
-    // POSIX allows it for a file that can take nothing; asking again would ask for ever.
+    // POSIX allows 0 for a file that can take nothing. A retry would be repeated for ever.
     guard count > 0 else { throw SystemError(errno: EIO, call: "pwrite") }
     return count
   }
@@ -456,14 +461,14 @@ enum Syscalls {
 
   static func dropCache(_ descriptor: Int32) {
     #if !canImport(Darwin)
-      // Advice: a system that does not take it serves what it has cached, as it would anyway.
+      // Only advice: a system that does not take it serves cached bytes, as it would without it.
       _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED)
     #endif
   }
 
   // MARK: Locks
 
-  /// Takes a write lock on the whole file, or fails with EAGAIN. It belongs to the open file
+  /// Acquires a write lock on the whole file, or fails with EAGAIN. It belongs to the open file
   /// description: a second open in the same process is refused as well.
   static func lock(_ descriptor: Int32) throws(SystemError) {
     #if canImport(Darwin)
@@ -472,24 +477,24 @@ enum Syscalls {
       do throws(SystemError) {
         try setLock(descriptor, Int16(F_WRLCK))
       } catch {
-        // POSIX lets a system say either.
+        // POSIX allows a system to use either code.
         throw error.errno == EACCES ? SystemError(errno: EAGAIN, call: error.call) : error
       }
     #endif
   }
 
-  /// Gives up the lock, before the descriptor is closed.
+  /// Releases the lock, before the descriptor is closed.
   static func unlock(_ descriptor: Int32) {
     #if canImport(Darwin)
       _ = flock(descriptor, LOCK_UN)
     #else
-      // A lock that is held can be given up.
+      // Releasing a held lock does not fail.
       try? setLock(descriptor, Int16(F_UNLCK))
     #endif
   }
 
-  /// Whether nothing but read locks keeps this process from the write lock. False if the system cannot
-  /// tell.
+  /// Whether only read locks keep this process from the write lock. False if the system cannot
+  /// report it.
   static func isOnlyReadLocked(_ descriptor: Int32) -> Bool {
     #if canImport(Darwin)
       return false
@@ -520,15 +525,16 @@ enum Syscalls {
     _ = try check("ftruncate") { ftruncate(descriptor, count) }
   }
 
-  /// fallocate(2) with FALLOC_FL_KEEP_SIZE. Where the file system has no such thing, is full, or is
-  /// memory, which has nothing to lay out, it does nothing.
+  /// fallocate(2) with FALLOC_FL_KEEP_SIZE. It does nothing if the file system has no such call, is
+  /// full, or is in memory, which has no blocks to preallocate.
   static func reserve(_ descriptor: Int32, _ count: UInt64, at offset: UInt64) -> Bool {
     #if os(Linux)
       guard let count = Int(exactly: count), let offset = Int(exactly: offset),
         !isInMemory(descriptor)
       else { return false }
       if fallocate(descriptor, DISKQUEUE_FALLOC_FL_KEEP_SIZE, offset, count) == 0 { return true }
-      // What was laid out before the disk was full would stay so, and others need it: it is given back.
+      // Blocks that were preallocated before the disk was full would stay, and others need them.
+      // Give them back.
       var status = stat()
       if errno == ENOSPC, unsafe fstat(descriptor, &status) == 0 {
         _ = ftruncate(descriptor, status.st_size)
@@ -555,7 +561,8 @@ enum Syscalls {
       try makeDescriptor("kqueue") { kqueue() }
     }
 
-    /// Opens a name of a directory for its events alone, which keeps no volume from being ejected.
+    /// Opens a name of a directory only for its events. That does not stop a volume from being
+    /// ejected.
     static func openForEvents(
       inDirectory descriptor: Int32, _ name: String
     ) throws(SystemError) -> Int32 {
@@ -588,7 +595,7 @@ enum Syscalls {
     }
 
     /// Reports writes to the files of a directory, and names made, removed and renamed in it. The
-    /// same directory gives the same number, for as long as it is watched.
+    /// same directory gives the same number for as long as it is watched.
     static func addWatch(_ path: String, to queue: Int32) throws(SystemError) -> Int32 {
       try checkPath(path, "inotify_add_watch")
       let events =
@@ -599,12 +606,12 @@ enum Syscalls {
       }
     }
 
-    /// Fails only where the directory is gone, and the watch with it.
+    /// Fails only if the directory is gone, and the watch with it.
     static func removeWatch(_ watch: Int32, from queue: Int32) {
       _ = inotify_rm_watch(queue, watch)
     }
 
-    /// Waits for events, and returns how many bytes of them there are.
+    /// Waits for events, and returns how many bytes they have.
     static func readChanges(
       in queue: Int32, into target: UnsafeMutableRawBufferPointer
     ) throws(SystemError) -> Int {
@@ -617,8 +624,8 @@ enum Syscalls {
       }
     }
 
-    /// What stands in a `struct inotify_event`: an i32, three u32, and as many bytes of name as the
-    /// last one says; all in the machine's byte order.
+    /// The layout of a `struct inotify_event`: an i32, three u32, and as many bytes of name as the
+    /// last u32 says. All are in the machine's byte order.
     enum ChangeEvent {
       static let watch = 0
       static let mask = 4
@@ -640,7 +647,7 @@ enum Syscalls {
 
   static var processID: Int32 { getpid() }
 
-  /// Whether there is a process of this id, in so far as this one can see others.
+  /// Whether a process of this id exists, as far as this process can see others.
   static func isRunning(_ process: Int32) -> Bool {
     process > 0 && (kill(process, 0) == 0 || errno == EPERM)
   }
@@ -655,17 +662,20 @@ enum Syscalls {
     return nanoseconds(seconds: Int64(time.tv_sec), and: Int64(time.tv_nsec))
   }
 
-  /// Stamps only order: a clock before 1970 reads as 1970, and one behind the year 2554 as its last
-  /// nanosecond that 64 bits hold.
+  /// Stamps only order, so times are clamped. A clock before 1970 reads as 1970. One past the year
+  /// 2554 reads as the last nanosecond that 64 bits hold.
   static func nanoseconds(seconds: Int64, and rest: Int64) -> UInt64 {
     let (whole, overflow) = UInt64(max(0, seconds))
       .multipliedReportingOverflow(by: 1_000_000_000)
     return overflow ? .max : whole.addingSaturating(UInt64(max(0, rest)))
   }
 
-  /// Gives way to other threads so many times, each a third of a microsecond where there are none: for
-  /// who waits for less than going to sleep and being woken takes, and looks again and again. To look
-  /// more often would be in the way of those he waits for: it takes the cache line away from them.
+  /// Yields `times` times to other threads. A yield takes a third of a microsecond if there are
+  /// none.
+  ///
+  /// It is for a thread that polls because its wait is shorter than a sleep and a wake-up. To look
+  /// more often would slow down the threads that it waits for: each look takes the cache line from
+  /// them.
   static func giveWay(times: Int = 8) {
     for _ in 0..<times { sched_yield() }
   }
@@ -706,14 +716,15 @@ enum Syscalls {
     return Thread(handle: thread)
   }
 
-  /// A thread to be joined once.
+  /// A thread that must be joined once.
   @safe
   struct Thread: @unchecked Sendable {
     fileprivate let handle: pthread_t
 
     func join() { _ = pthread_join(handle, nil) }
 
-    /// Lets it end on its own; instead of `join`, where the thread itself would have to wait.
+    /// Lets the thread end on its own. Call it instead of `join` if the thread would have to wait
+    /// for itself.
     func detach() { _ = pthread_detach(handle) }
 
     var isCurrent: Bool { pthread_equal(handle, pthread_self()) != 0 }
@@ -724,7 +735,7 @@ enum Syscalls {
     init(_ run: @escaping @Sendable () -> Void) { self.run = run }
   }
 
-  /// A lock and a condition under it, for threads that wait.
+  /// A lock with a condition, for threads that wait.
   @safe
   final class Monitor: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
@@ -735,7 +746,7 @@ enum Syscalls {
       #if canImport(Darwin)
         unsafe pthread_cond_init(condition, nil)
       #else
-        // Waiting is measured on the clock that nobody sets.
+        // Waits are measured on the clock that is never set.
         var attributes = pthread_condattr_t()
         unsafe pthread_condattr_init(&attributes)
         unsafe pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
@@ -757,10 +768,10 @@ enum Syscalls {
       return body()
     }
 
-    /// Waits to be woken. Only inside `withLock`, and in a loop over what is waited for.
+    /// Waits to be woken. Call it only inside `withLock`, in a loop that checks the condition.
     func wait() { unsafe pthread_cond_wait(condition, mutex) }
 
-    /// As `wait`, until a moment of the monotonic clock at the latest, in nanoseconds.
+    /// Like `wait`, but not beyond a moment of the monotonic clock, in nanoseconds.
     func wait(until deadline: UInt64) {
       #if canImport(Darwin)
         let now = Syscalls.monotonicClock()
