@@ -1,21 +1,27 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Names one record of a topic, for ever: across crashes, power cuts, cleaning and new processes.
+/// Identifies one record of a topic, permanently: across crashes, power cuts, cleaning and new
+/// processes.
 ///
-/// An address is 64 bits, `epoch (24) | position (40)`: a writer that finds anything but a cleanly
-/// closed topic starts the next epoch, so that no address is handed out twice. Within a slab,
-/// addresses count bytes. Treat them as opaque, ordered names: a later record has a larger address.
-/// Address 0 is the earliest record of any topic.
+/// Treat addresses as opaque, ordered identifiers: a later record has a larger address. Address 0
+/// is the earliest record of any topic.
+///
+/// An address is 64 bits, `epoch (24) | position (40)`. Within a slab, addresses count bytes. No
+/// address is assigned twice: a writer that does not find the topic cleanly closed starts the next
+/// epoch.
 public struct Address: RawRepresentable, Sendable, Hashable, Comparable, Codable,
   LosslessStringConvertible
 {
+  /// The address as a 64-bit number, for storage outside DiskQueue.
   public var rawValue: UInt64
 
+  /// Makes an address from a number that ``rawValue`` returned earlier.
   @inlinable
   public init(rawValue: UInt64) { self.rawValue = rawValue }
 
-  /// Reads a decimal number, as `description` writes it; nil for anything else.
+  /// Parses a decimal number in the form that ``description`` writes. Returns nil for any other
+  /// text.
   public init?(_ description: String) {
     guard description.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
       let value = UInt64(description)
@@ -26,6 +32,7 @@ public struct Address: RawRepresentable, Sendable, Hashable, Comparable, Codable
   /// The address as a decimal number.
   public var description: String { String(rawValue) }
 
+  /// Returns whether the left address is the earlier one.
   @inlinable
   public static func < (left: Address, right: Address) -> Bool { left.rawValue < right.rawValue }
 }
@@ -39,7 +46,8 @@ package enum Epoch {
 
   package static func firstAddress(_ epoch: UInt64) -> UInt64 { epoch << positionBits }
 
-  /// The address behind the epoch's last one; the last epoch gives up its final byte for it.
+  /// The first address after the epoch. The last epoch ends one byte earlier, so that its end fits
+  /// into 64 bits.
   package static func end(_ epoch: UInt64) -> UInt64 {
     epoch >= last ? .max : firstAddress(epoch + 1)
   }

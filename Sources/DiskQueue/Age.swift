@@ -1,30 +1,33 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// How long ago something was, for positions and retention. Never negative by intent, not by type:
-/// a negative age lies in the future.
+/// How long ago something happened, for positions and for retention.
+///
+/// An age is normally 0 or positive. The type also allows a negative age, which means a time in the
+/// future.
 public struct Age: Sendable, Hashable, Comparable {
-  /// How long ago; negative in the future.
+  /// The time that has passed. A negative duration means a time in the future.
   public var duration: Duration
 
-  /// An age of any length, negative ones included.
+  /// Makes an age from a duration of any length. The duration may be negative.
   public init(_ duration: Duration) { self.duration = duration }
 
-  /// So many seconds ago.
+  /// An age of `n` seconds.
   public static func seconds(_ n: Int64) -> Age { Age(.seconds(n)) }
-  /// So many times 60 seconds ago. Saturates; it never traps.
+  /// An age of `n` times 60 seconds. A value out of range saturates and never traps.
   public static func minutes(_ n: Int64) -> Age { Age(n, 60) }
-  /// So many times 3,600 seconds ago. Saturates; it never traps.
+  /// An age of `n` times 3,600 seconds. A value out of range saturates and never traps.
   public static func hours(_ n: Int64) -> Age { Age(n, 3600) }
-  /// So many times 86,400 seconds ago, whatever the calendar says. Saturates; it never traps.
+  /// An age of `n` times 86,400 seconds, independent of the calendar. A value out of range
+  /// saturates and never traps.
   public static func days(_ n: Int64) -> Age { Age(n, 86_400) }
 
-  /// Saturates, where a multiplied `Duration` would trap.
+  /// Saturates. A multiplication of `Duration` would trap instead.
   private init(_ count: Int64, _ unit: Int64) {
     let (seconds, overflow) = count.multipliedReportingOverflow(by: unit)
     self.init(.seconds(overflow ? (count < 0 ? .min : .max) : seconds))
   }
 
-  /// Whether the left one is the younger.
+  /// Returns whether the left age is the younger one.
   public static func < (left: Age, right: Age) -> Bool { left.duration < right.duration }
 }

@@ -1,9 +1,9 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// A number of bytes. Arithmetic saturates; it never traps.
+/// A number of bytes. Arithmetic saturates and never traps.
 public struct ByteCount: Sendable, Hashable, Comparable, CustomStringConvertible {
-  /// In bytes. Negative where a difference is.
+  /// The number of bytes. A negative number is a difference between two counts.
   public var bytes: Int64
 
   private init(_ count: Int64, _ unit: Int64) {
@@ -11,36 +11,38 @@ public struct ByteCount: Sendable, Hashable, Comparable, CustomStringConvertible
     bytes = overflow ? (count < 0 ? .min : .max) : product
   }
 
-  /// So many bytes; negative ones are a difference.
+  /// `n` bytes. A negative number is a difference between two counts.
   public static func bytes(_ n: Int64) -> ByteCount { ByteCount(n, 1) }
-  /// So many times 1,024 bytes. Saturates; it never traps.
+  /// `n` times 1,024 bytes. A value out of range saturates and never traps.
   public static func kibibytes(_ n: Int64) -> ByteCount { ByteCount(n, 1 << 10) }
-  /// So many times 1,024² bytes. Saturates; it never traps.
+  /// `n` times 1,024² bytes. A value out of range saturates and never traps.
   public static func mebibytes(_ n: Int64) -> ByteCount { ByteCount(n, 1 << 20) }
-  /// So many times 1,024³ bytes. Saturates; it never traps.
+  /// `n` times 1,024³ bytes. A value out of range saturates and never traps.
   public static func gibibytes(_ n: Int64) -> ByteCount { ByteCount(n, 1 << 30) }
-  /// So many times 1,024⁴ bytes. Saturates; it never traps.
+  /// `n` times 1,024⁴ bytes. A value out of range saturates and never traps.
   public static func tebibytes(_ n: Int64) -> ByteCount { ByteCount(n, 1 << 40) }
 
-  /// Whether the left one is the smaller.
+  /// Returns whether the left count is the smaller one.
   public static func < (left: ByteCount, right: ByteCount) -> Bool { left.bytes < right.bytes }
 
-  /// The sum; the largest or smallest count there is, where it is beyond that.
+  /// The sum of two counts. A sum out of range becomes the largest or the smallest possible count.
   public static func + (left: ByteCount, right: ByteCount) -> ByteCount {
     let (sum, overflow) = left.bytes.addingReportingOverflow(right.bytes)
     return .bytes(overflow ? (right.bytes < 0 ? .min : .max) : sum)
   }
 
-  /// The difference; the largest or smallest count there is, where it is beyond that.
+  /// The difference of two counts. A difference out of range becomes the largest or the smallest
+  /// possible count.
   public static func - (left: ByteCount, right: ByteCount) -> ByteCount {
     let (difference, overflow) = left.bytes.subtractingReportingOverflow(right.bytes)
     return .bytes(overflow ? (right.bytes < 0 ? .max : .min) : difference)
   }
 
-  /// So many bytes, in words, for messages.
+  /// A number of bytes in words, for messages.
   static func words(_ count: UInt64) -> String { count == 1 ? "1 byte" : "\(count) bytes" }
 
-  /// In the largest binary unit that divides it, as `diskq` takes sizes: "64MiB", "20B".
+  /// The count in the largest binary unit that divides it, in the form that `diskq` accepts:
+  /// "64MiB", "20B".
   public var description: String {
     let units: [(Int64, String)] = [
       (1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"),

@@ -1,13 +1,14 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// How much a record survives. A caller always knows which level it got.
+/// What a record survives. Every call that writes documents the level that it reaches.
 public enum Durability: Sendable, Hashable, Comparable, CaseIterable {
-  /// In this process's memory: lost if the process dies. What `append` gives.
+  /// The record is in this process's memory. It is lost if the process dies. `append` reaches this
+  /// level.
   case buffered
-  /// With the operating system: survives the process, visible to readers; lost in a power cut.
-  /// What `flush` gives.
+  /// The operating system has the record. It survives the death of the process and is visible to
+  /// readers, but a power cut loses it. `flush` reaches this level.
   case flushed
-  /// On stable storage: survives a power cut. What `sync` and `close` give.
+  /// The record is on stable storage. It survives a power cut. `sync` and `close` reach this level.
   case synced
 }

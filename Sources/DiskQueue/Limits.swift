@@ -1,31 +1,33 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Bounds that options are held to, and why.
+/// The bounds of options, with their reasons.
 enum Limits {
-  /// 4 KiB, a page: less holds no mark and a record beside its header. 1 TiB, a whole epoch.
+  /// At least 4 KiB, one page: a smaller slab has no space for a mark and a record after its
+  /// header. At most 1 TiB, a whole epoch.
   static let slabSize: ClosedRange<Int64> = 1 << 12...1 << 40
 
-  /// What a length word can state.
+  /// The range that a frame's length word can express.
   static let maximumPayload: ClosedRange<Int64> = 0...Int64(SlabFormat.largestPayload)
 
-  /// 16 MiB: more than a sensor's reading or a request's body, and a buffer that a small device can
-  /// still take.
+  /// 16 MiB: larger than a sensor reading or a request body, and still a buffer that a small device
+  /// can afford.
   static let defaultMaximumPayload: UInt32 = 16 << 20
 
-  /// 4 KiB holds a header, its mark and a closing mark; above 1 GiB nothing is gained.
+  /// At least 4 KiB, which holds a header, its mark and a closing mark. Above 1 GiB nothing is
+  /// gained.
   static let bufferSize: ClosedRange<Int64> = 1 << 12...1 << 30
 
-  /// 64 KiB: four slabs of a few marks and records each. No bound above.
+  /// At least 64 KiB: four slabs of a few marks and records each. There is no upper bound.
   static let maximumBytes: ClosedRange<Int64> = 1 << 16...Int64.max
 
-  /// Half of all ordinals are left.
+  /// Leaves half of all ordinals for the topic's records.
   static let firstOrdinal = UInt64(Int64.max)
 
   /// Above 1 GiB nothing is gained.
   static let batchBytes: ClosedRange<Int64> = 1...1 << 30
 
-  /// Each takes 24 bytes.
+  /// Each range takes 24 bytes.
   static let outOfOrder = 1...1 << 20
 
   static func check(
@@ -33,7 +35,7 @@ enum Limits {
   ) throws(QueueError) {
     guard bounds.contains(value.bytes) else {
       let least = ByteCount.bytes(bounds.lowerBound)
-      // A bound that no number exceeds is none.
+      // Every number is within this upper bound: the message leaves it out.
       let range =
         bounds.upperBound == .max
         ? "\(least) or more" : "from \(least) to \(ByteCount.bytes(bounds.upperBound))"

@@ -3,37 +3,43 @@
 
 /// Records that can never be read again.
 ///
-/// Every loss is told once: to the closure that a reader was made with, or thrown, as
-/// ``QueueError/loss``. Reading goes on behind it either way.
+/// A reader reports every loss once. It calls the `onLoss` closure that it was made with, or,
+/// without a closure, throws an error with this ``QueueError/loss``. Reading continues after the
+/// loss in both cases.
 public struct Loss: Sendable, Hashable {
-  /// Why records are gone.
+  /// The reason for a loss.
   @nonexhaustive
   public enum Cause: Sendable, Hashable {
-    /// The disk gave back other bytes than were written there.
+    /// The disk returned other bytes than were written there.
     case damaged
-    /// The cleaner removed them before this reader came to them.
+    /// The cleaner removed the records before this reader reached them.
     case cleaned
-    /// They had been read before they were durable, and a crash took them back.
+    /// A crash took the records back. They had been read before they were durable.
     case discarded
   }
 
-  /// Why they are gone.
+  /// The reason for the loss.
   public var cause: Cause
 
-  /// From the first address that was lost to where reading went on. Sound records may lie within:
-  /// several damaged places between two marks are one loss.
+  /// The range from the first lost address to the address at which reading continues.
+  ///
+  /// Intact records may be inside the range: several damaged areas between two marks are reported
+  /// as one loss.
   public var addresses: Range<Address>
 
-  /// How many records; nil where that cannot be known: in version 1 slabs, in the first slab left
-  /// after cleaning, and in a tail. It may be 0, where only a mark or a header was hit.
+  /// The number of lost records, or nil if it cannot be known.
+  ///
+  /// It cannot be known in version 1 slabs, in the first slab that remains after cleaning, and in
+  /// the tail of the log. The number may be 0 if the damage hit only a mark or a header.
   public var records: UInt64?
 
-  /// A loss as it is told, for tests of what handles one.
+  /// Makes a loss, to test code that handles losses.
   ///
   /// - Parameters:
-  ///   - cause: why they are gone.
-  ///   - addresses: from the first address that was lost to where reading went on.
-  ///   - records: how many; nil where that cannot be known.
+  ///   - cause: The reason for the loss.
+  ///   - addresses: The range from the first lost address to the address at which reading
+  ///     continues.
+  ///   - records: The number of lost records, or nil if it cannot be known.
   public init(cause: Cause, addresses: Range<Address>, records: UInt64?) {
     self.cause = cause
     self.addresses = addresses
@@ -49,7 +55,7 @@ public struct Loss: Sendable, Hashable {
 }
 
 extension Loss: CustomStringConvertible {
-  /// A sentence, as `diskq verify` prints it.
+  /// The loss as a sentence, as `diskq verify` prints it.
   public var description: String {
     let count =
       switch records {

@@ -1,31 +1,36 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Turns values into payloads and back.
+/// Converts values to payloads and back.
 ///
-/// `DiskQueueJSON`, a product of its own that brings Foundation, has one for `Codable` values.
+/// The product `DiskQueueJSON` contains a codec for `Codable` values. It is a separate product
+/// because it depends on Foundation.
 public protocol PayloadCodec<Value>: Sendable {
-  /// What is sent and received.
+  /// The type that a channel sends and receives.
   associatedtype Value
 
-  /// The bytes of a value. May be called by several tasks at once.
+  /// Encodes a value as the bytes of a payload. Several tasks may call it at the same time.
   ///
-  /// - Throws: anything; the channel throws it on as `notCoded`, and sends nothing.
+  /// - Throws: Any error. The channel then sends nothing and throws `notCoded`.
   func encode(_ value: Value) throws -> [UInt8]
 
-  /// The value of such bytes. They may have been written by an older or a newer program. May be
-  /// called by several tasks at once.
+  /// Decodes a value from the bytes of a payload. Several tasks may call it at the same time.
   ///
-  /// - Throws: anything; ``ValueChannel/Message/value()`` throws it on as `notCoded`.
+  /// An older or a newer program may have written the bytes.
+  ///
+  /// - Throws: Any error. ``ValueChannel/Message/value()`` then throws `notCoded`.
   func decode(_ payload: [UInt8]) throws -> Value
 }
 
-/// A ``DiskChannel`` of values: see ``DiskChannel/values(_:)``. Any number of tasks may send and
-/// receive.
+/// A ``DiskChannel`` that sends and receives values instead of payloads. Any number of tasks may
+/// send and receive.
+///
+/// Make one with ``DiskChannel/values(_:)``.
 public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
+  /// Every error of a channel is a ``QueueError``.
   public typealias Failure = QueueError
 
-  /// What carries the payloads.
+  /// The channel that carries the payloads.
   public let channel: DiskChannel
   private let codec: Codec
 
@@ -34,9 +39,10 @@ public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
     self.codec = codec
   }
 
-  /// Sends one value: as ``DiskChannel/send(_:)-(RawSpan)``.
+  /// Encodes and sends one value. Otherwise it behaves like ``DiskChannel/send(_:)-(RawSpan)``.
   ///
-  /// - Throws: also `notCoded`, where the codec refuses the value: nothing was sent.
+  /// - Throws: As ``DiskChannel/send(_:)-(RawSpan)``. Also `notCoded` if the codec refuses the
+  ///   value: nothing was sent.
   public func send(_ value: Codec.Value) async throws(QueueError) {
     try await channel.send(bytes: try encoded(value))
   }
@@ -46,66 +52,73 @@ public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
       return try codec.encode(value)
     } catch {
       throw QueueError(
-        .notCoded, "a value cannot be made into a payload: \(error)",
+        .notCoded, "the codec cannot encode a value: \(error)",
         path: channel.topic.description)
     }
   }
 
-  /// A message: a value on its way, to be acknowledged.
+  /// A received message: a payload that decodes to a value. Acknowledge it after you have processed
+  /// it.
   public struct Message: Sendable {
-    /// The message as it was sent.
+    /// The message with its payload as it was sent.
     public let raw: DiskChannel.Message
     fileprivate let codec: Codec
     fileprivate let path: String
 
-    /// The record that carried it.
+    /// The record that carried the message.
     public var record: QueueRecord { raw.record }
 
-    /// The value. Decoded by each call.
+    /// Decodes the value. Each call decodes it again.
     ///
-    /// - Throws: `notCoded`, with the record's address, where the codec refuses the payload: the
-    ///   message stays, to be put aside, acknowledged, or delivered again to a newer program.
+    /// - Throws: `notCoded`, with the record's address, if the codec refuses the payload. The
+    ///   message stays unacknowledged: you can dead-letter it, acknowledge it, or leave it to a
+    ///   newer program, which receives it again.
     public func value() throws(QueueError) -> Codec.Value {
       do {
         return try codec.decode(raw.payload)
       } catch {
         throw QueueError(
           .notCoded,
-          "a payload cannot be made into a value: \(error); put the message aside, or acknowledge"
-            + " it to pass it",
+          "the codec cannot decode a payload: \(error). Dead-letter the message, or acknowledge it to"
+            + " skip it",
           path: path, address: record.address.rawValue)
       }
     }
 
-    /// See ``DiskChannel/Message/acknowledge()``.
+    /// Acknowledges the message. It behaves like ``DiskChannel/Message/acknowledge()``.
     ///
-    /// - Throws: as ``DiskChannel/Message/acknowledge()``.
+    /// - Throws: As ``DiskChannel/Message/acknowledge()``.
     public func acknowledge() async throws(QueueError) { try await raw.acknowledge() }
 
-    /// See ``DiskChannel/Message/deadLetter(reason:)``.
+    /// Moves the message to the dead-letter topic. It behaves like
+    /// ``DiskChannel/Message/deadLetter(reason:)``.
     ///
-    /// - Parameter reason: for people; cut where it is longer than 65,535 bytes.
-    /// - Returns: the address it has there.
-    /// - Throws: as ``DiskChannel/Message/deadLetter(reason:)``.
+    /// - Parameter reason: A text for people. It is cut after 65,535 bytes.
+    /// - Returns: The message's address in the dead-letter topic.
+    /// - Throws: As ``DiskChannel/Message/deadLetter(reason:)``.
     @discardableResult
     public func deadLetter(reason: String) async throws(QueueError) -> Address {
       try await raw.deadLetter(reason: reason)
     }
   }
 
+  /// Makes an iterator over the messages. Several iterators share the messages: each message goes
+  /// to one of them.
   public func makeAsyncIterator() -> AsyncIterator {
     AsyncIterator(
       base: channel.makeAsyncIterator(), codec: codec, path: channel.topic.description)
   }
 
+  /// Receives the messages of a ``ValueChannel``.
   public struct AsyncIterator: AsyncIteratorProtocol {
     fileprivate var base: DiskChannel.AsyncIterator
     fileprivate let codec: Codec
     fileprivate let path: String
 
-    /// The next message; see ``DiskChannel/AsyncIterator/next(isolation:)``. Nothing is decoded yet.
+    /// Returns the next message. It behaves like ``DiskChannel/AsyncIterator/next(isolation:)`` and
+    /// decodes nothing yet.
     ///
-    /// - Throws: as ``DiskChannel/AsyncIterator/next(isolation:)``.
+    /// - Throws: As ``DiskChannel/AsyncIterator/next(isolation:)``.
     public mutating func next(
       isolation actor: isolated (any Actor)? = #isolation
     ) async throws(QueueError) -> Message? {
@@ -116,7 +129,8 @@ public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
 }
 
 extension DiskChannel {
-  /// The channel, with values in place of payloads. Several may share a channel.
+  /// Returns this channel with values instead of payloads. Several value channels may share one
+  /// channel.
   public func values<Codec: PayloadCodec>(_ codec: Codec) -> ValueChannel<Codec> {
     ValueChannel(channel: self, codec: codec)
   }

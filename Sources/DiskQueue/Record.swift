@@ -3,17 +3,21 @@
 
 /// A record that owns its bytes.
 public struct QueueRecord: Sendable, Hashable {
-  /// Names the record for ever.
+  /// The record's permanent address.
   public var address: Address
 
-  /// How many records the topic took before this one, from 0. Exact but between two damaged places
-  /// of one stretch, and behind damage in version 1 slabs, where it is the least it can be.
+  /// The number of records that the topic took before this one, counted from 0.
+  ///
+  /// The ordinal is exact, with two exceptions. In these it is a lower bound:
+  ///
+  /// - between two damaged areas that have no mark between them
+  /// - after damage in version 1 slabs
   public var ordinal: UInt64
 
   /// The bytes that were appended, verified against their checksum.
   public var payload: [UInt8]
 
-  /// A record made by hand: as an element for ``QueueReader/fill(_:)`` to fill, or in a test.
+  /// Makes a record by hand: an element for ``QueueReader/fill(_:)``, or a record for a test.
   public init(
     address: Address = Address(rawValue: 0), ordinal: UInt64 = 0, payload: [UInt8] = []
   ) {
@@ -22,19 +26,20 @@ public struct QueueRecord: Sendable, Hashable {
     self.payload = payload
   }
 
-  /// The payload as text, or nil where it is not UTF-8. O(payload).
+  /// The payload as text, or nil if it is not valid UTF-8. O(payload).
   public var text: String? { String(validating: payload, as: UTF8.self) }
 }
 
-/// A record in the reader's buffer, good until the reader's next call; the compiler sees to that.
+/// A record in the reader's buffer. It is valid until the next call of the reader, which the
+/// compiler enforces.
 public struct BorrowedRecord: ~Escapable {
-  /// Names the record for ever.
+  /// The record's permanent address.
   public let address: Address
 
-  /// How many records the topic took before this one; see ``QueueRecord/ordinal``.
+  /// The number of records that the topic took before this one. See ``QueueRecord/ordinal``.
   public let ordinal: UInt64
 
-  /// The bytes, in the reader's buffer. Verified against their checksum.
+  /// The bytes in the reader's buffer, verified against their checksum.
   public let payload: Span<UInt8>
 
   @_lifetime(copy payload)
@@ -46,13 +51,13 @@ public struct BorrowedRecord: ~Escapable {
     self.payload = payload
   }
 
-  /// The payload as text, or nil where it is not UTF-8. O(payload), one allocation.
+  /// The payload as text, or nil if it is not valid UTF-8. O(payload), one allocation.
   public var text: String? {
     guard let valid = try? UTF8Span(validating: payload) else { return nil }
     return String(copying: valid)
   }
 
-  /// The record with bytes of its own, to keep. O(payload), one allocation.
+  /// Copies the record, so that you can keep it. O(payload), one allocation.
   public func copy() -> QueueRecord {
     // Safe: reads exactly the span's elements.
     let bytes = unsafe payload.withUnsafeBufferPointer { unsafe Array($0) }

@@ -1,10 +1,10 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Records that follow each other, with their own bytes, to keep or to hand to another task.
+/// Consecutive records with their own bytes. You can keep them or pass them to another task.
 ///
-/// They share two allocations, where a ``QueueRecord`` each would take one each: owned records cost
-/// little more than borrowed ones.
+/// All records of a batch share two allocations. With a ``QueueRecord`` each, every record would
+/// need its own. So records from a batch cost little more than borrowed ones.
 ///
 /// ```swift
 /// while let batch = try reader.nextBatch(upTo: 500) {
@@ -12,9 +12,9 @@
 /// }
 /// ```
 public struct RecordBatch: Sendable {
-  /// The frames of the records, one behind the other.
+  /// The frames of the records, one after the other.
   private let frames: [UInt8]
-  /// Where each begins in `frames`; then where the last one ends.
+  /// The start of each frame in `frames`, followed by the end of the last one.
   private let starts: [Int]
   private let first: (address: UInt64, ordinal: UInt64)
 
@@ -26,13 +26,13 @@ public struct RecordBatch: Sendable {
     first = (address, ordinal)
   }
 
-  /// How many there are: at least one.
+  /// The number of records: at least one.
   public var count: Int { starts.count - 1 }
 
-  /// The numbers of the records, from 0.
+  /// The indices of the records, from 0.
   public var indices: Range<Int> { 0..<count }
 
-  /// A record, in the batch's memory, for as long as the batch is there. O(1).
+  /// Returns a record in the batch's memory. It is valid as long as the batch exists. O(1).
   ///
   /// - Precondition: `index` is one of `indices`.
   public subscript(index: Int) -> BorrowedRecord {
@@ -49,14 +49,18 @@ public struct RecordBatch: Sendable {
 }
 
 extension QueueReader {
-  /// The next records, together, with bytes of their own; nil at the end of the log.
+  /// Returns the next records as one batch with its own bytes, or nil at the end of the log.
   ///
-  /// A batch is what the reader has in its buffer, which it never waits or reads on to fill: at least
-  /// one record, at most `count`, and no more bytes than ``Options-swift.struct/bufferSize``, or one
-  /// record. It ends before a loss, so that a loss is told between the records that it lies between.
+  /// A batch contains what the reader's buffer already holds. The reader never waits or reads ahead
+  /// to fill a batch. So a batch has
   ///
-  /// - Throws: as `next`.
-  /// - Complexity: O(bytes of the batch); two allocations.
+  /// - at least one record and at most `count`
+  /// - at most ``Options-swift.struct/bufferSize`` bytes, or a single larger record
+  ///
+  /// A batch ends before a loss. So each loss is reported between the records that surround it.
+  ///
+  /// - Throws: As ``next()``.
+  /// - Complexity: O(bytes of the batch), with two allocations.
   /// - Precondition: `count` is above 0.
   public mutating func nextBatch(upTo count: Int = .max) throws(QueueError) -> RecordBatch? {
     precondition(count > 0, "a batch has at least one record")
@@ -64,7 +68,7 @@ extension QueueReader {
     return walker.batch(of: count, from: address, ordinal, length)
   }
 
-  /// The next record without its bytes.
+  /// Returns the address, ordinal and payload size of the next record.
   private mutating func nextPlace() throws(QueueError) -> (UInt64, UInt64, Int)? {
     guard let record = try next() else { return nil }
     return (record.address.rawValue, record.ordinal, record.payload.count)
@@ -72,13 +76,13 @@ extension QueueReader {
 }
 
 extension LogWalker {
-  /// The record that was just passed, and those behind it that the window shows.
+  /// Makes a batch of the record that was just passed and the records after it in the window.
   fileprivate mutating func batch(
     of count: Int, from address: UInt64, _ ordinal: UInt64, _ length: Int
   ) -> RecordBatch {
     var end = FrameHeader.byteCount + length
     var starts = [0, end]
-    // As many as if all were as long as the first one.
+    // Assumes that all records are as long as the first one.
     starts.reserveCapacity(min(count, window.count / end) + 1)
     while starts.count <= count, let record = nextBuffered() {
       end += FrameHeader.byteCount + record.payload.count

@@ -1,39 +1,45 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// What opening a topic for writing found, and what became of it.
+/// The state in which a writer found a topic when it opened it, and the actions it took.
 public struct RecoveryReport: Sendable, Hashable {
-  /// How the topic was found.
+  /// The state in which a writer found the topic.
   @nonexhaustive
   public enum State: Sendable, Hashable {
-    /// There was none; it was made.
+    /// There was no topic. The writer created it.
     case created
-    /// The last writer had closed it; this one goes on behind it.
+    /// The last writer had closed the topic. This writer continues after its last record.
     case clean
-    /// The last writer had not closed it. What was sound is kept, and this writer starts a new
-    /// epoch: nothing old was changed.
+    /// The last writer had not closed the topic. All intact records remain, and this writer starts
+    /// a new epoch. No old byte was changed.
     case recovered
-    /// It was written by queuefka (version 1). This writer goes on in version 2 behind it.
+    /// The program queuefka wrote the topic (version 1). This writer continues after it in version
+    /// 2.
     case migrated
   }
 
-  /// How the topic was found.
+  /// The state in which the writer found the topic.
   public var state: State
 
-  /// Sound records behind the last proof of durability: those that the end of the last writer had
-  /// put in doubt. They are on stable storage now. 0 in a clean topic.
+  /// The number of intact records after the last proof of durability. 0 in a clean topic.
+  ///
+  /// The last writer's unclean end had put these records in doubt. They are on stable storage now.
   public var keptRecords: UInt64
 
-  /// Damage in the part of the topic that recovery looks at, which is about the last slab; `diskq
-  /// verify` looks at all of it. Readers report the same losses in passing.
+  /// The damage in the part of the topic that recovery reads, about the last slab. `diskq verify`
+  /// reads the whole topic.
+  ///
+  /// Readers report the same losses when they reach them.
   public var losses: [Loss]
 
-  /// Where the records before this writer's end.
+  /// The end of the records that were there before this writer.
   public var end: Address
 
-  /// Bytes behind `end` that make no sound record: a torn tail. They stay where they are, and are
-  /// no part of the topic any more. 0 in a clean topic. Zeros that a file ends with are not counted:
-  /// they are room that the writer had made for itself.
+  /// The number of bytes after ``end`` that are not an intact record: a torn tail. 0 in a clean
+  /// topic.
+  ///
+  /// The bytes stay in the file, but they are no longer part of the topic. Zeros at the end of a
+  /// file are not counted: the writer had preallocated them.
   public var discardedBytes: UInt64
 
   package init(
@@ -46,6 +52,6 @@ public struct RecoveryReport: Sendable, Hashable {
     self.discardedBytes = discardedBytes
   }
 
-  /// Whether the last writer had closed the topic, or there was none.
+  /// Whether the last writer had closed the topic, or there was no topic.
   public var wasClean: Bool { state == .clean || state == .created }
 }

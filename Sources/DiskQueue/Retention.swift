@@ -1,58 +1,78 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// How much of a topic to keep when it is cleaned.
+/// How much of a topic a cleaner keeps.
 ///
-/// A slab is removed only when all of it lies beyond a bound: it is older than ``age``, or lies
-/// before the newest ``bytes``, or before the newest ``records``. Any one bound suffices. So what
-/// stays is at least what every bound says; it is more by up to a slab, and by what holds slabs
-/// whatever the bounds say: ``minimumBytes``, ``consumers``, the last slab, and a slab that is not
-/// yet certain to be needless. Without any bound nothing is removed.
+/// A cleaner removes a slab only when the whole slab is outside a bound. One bound is enough:
+///
+/// - The slab is older than ``age``.
+/// - It is before the newest ``bytes``.
+/// - It is before the newest ``records``.
+///
+/// So everything that is inside all bounds remains. Up to one slab more remains, and in addition
+/// everything that is protected from the bounds:
+///
+/// - ``minimumBytes``
+/// - what ``consumers`` protects
+/// - the last slab
+/// - a slab that recovery may still need
+///
+/// Without any bound nothing is removed.
 public struct Retention: Sendable, Hashable {
-  /// Which consumers hold what they have not acknowledged.
+  /// The consumers whose unacknowledged records are protected.
   @nonexhaustive
   public enum Consumers: Sendable, Hashable {
-    /// All.
+    /// All consumers are protected.
     case protected
-    /// None: a consumer that falls behind is told what it missed.
+    /// No consumer is protected. A consumer that the cleaner overtakes gets a loss with the number
+    /// of missed records.
     case ignored
-    /// These, by name. One that does not exist is refused with `invalidOption`: a name that is
-    /// spelt wrongly must not cost its records.
+    /// The named consumers are protected. A name without a consumer is refused with
+    /// `invalidOption`: a misspelled name must not cost records.
     case only(Set<String>)
-    /// All but these. Names without a consumer do no harm.
+    /// All consumers except the named ones are protected. A name without a consumer has no effect.
     case except(Set<String>)
   }
 
-  /// Slabs whose newest record is older than this go. nil, the default: however old.
+  /// Slabs whose newest record is older than this are removed. nil, the default: no bound.
   ///
-  /// The present is the newest time that the topic bears, where the clock is ahead of it: an idle
-  /// topic does not age. What bears a time in the future is not old.
+  /// The age is measured from the present time. The present time is the lower of the clock and the
+  /// newest timestamp in the topic. So an idle topic does not age, and records with a timestamp in
+  /// the future are not old.
   public var age: Age?
 
-  /// Slabs before the newest so many bytes go; the bytes of files, headers and marks included. nil,
-  /// the default: however many.
+  /// Slabs before the newest `bytes` are removed. nil, the default: no bound.
+  ///
+  /// The count includes everything in the files, with headers and marks.
   public var bytes: ByteCount?
 
-  /// Slabs before the newest so many records go; damaged ones count. nil, the default: however many.
-  /// It finds no slab of which nobody knows how many records lie behind it.
+  /// Slabs before the newest `records` are removed. nil, the default: no bound. Damaged records
+  /// count.
+  ///
+  /// This bound removes a slab only if the number of records after the slab is known.
   public var records: UInt64?
 
-  /// Kept whatever the bounds say: so many of the newest bytes, counting only what is certainly
-  /// durable. 1 MiB by default: a clock or a bound that is wrong does not empty a topic.
+  /// The number of newest bytes that remain regardless of the bounds. 1 MiB by default.
+  ///
+  /// Only bytes that are certainly durable count. The default ensures that a wrong clock or a wrong
+  /// bound does not empty a topic.
   public var minimumBytes: ByteCount
 
-  /// Which consumers hold what they have not acknowledged, whatever the bounds say. All by default:
-  /// losing records to a cleaner takes a decision.
+  /// The consumers whose unacknowledged records remain regardless of the bounds. All consumers by
+  /// default.
+  ///
+  /// The default ensures that a cleaner removes unread records only if you have decided so.
   public var consumers: Consumers
 
-  /// How much to keep; without arguments, everything.
+  /// Makes a retention. Without arguments it keeps everything.
   ///
   /// - Parameters:
-  ///   - age: slabs whose newest record is older go; nil: however old.
-  ///   - bytes: slabs before the newest so many bytes go; nil: however many.
-  ///   - records: slabs before the newest so many records go; nil: however many.
-  ///   - minimumBytes: kept whatever the bounds say; 1 MiB by default.
-  ///   - consumers: who holds what they have not acknowledged; all by default.
+  ///   - age: Slabs whose newest record is older are removed. nil: no bound.
+  ///   - bytes: Slabs before the newest `bytes` are removed. nil: no bound.
+  ///   - records: Slabs before the newest `records` are removed. nil: no bound.
+  ///   - minimumBytes: The number of newest bytes that remain regardless of the bounds. 1 MiB by
+  ///     default.
+  ///   - consumers: The consumers whose unacknowledged records remain. All by default.
   public init(
     age: Age? = nil, bytes: ByteCount? = nil, records: UInt64? = nil,
     minimumBytes: ByteCount = .mebibytes(1), consumers: Consumers = .protected
@@ -64,6 +84,8 @@ public struct Retention: Sendable, Hashable {
     self.consumers = consumers
   }
 
+  /// Checks that all values are valid.
+  ///
   /// - Throws: `invalidOption` for a negative age or number of bytes, and for a name that no
   ///   consumer can have.
   public func validate() throws(QueueError) {
@@ -90,7 +112,7 @@ public struct Retention: Sendable, Hashable {
 }
 
 extension Retention.Consumers {
-  /// Whether the consumer of this name is protected.
+  /// Whether the consumer with this name is protected.
   func protects(_ name: String) -> Bool {
     switch self {
     case .protected: true
