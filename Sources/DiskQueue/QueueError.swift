@@ -1,60 +1,67 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Everything that this library throws: what happened, where, and what to do.
+/// The error that every function of this library throws: what happened, in which file, and what to
+/// do.
 ///
-/// If ``loss`` is not nil, records were lost; that is told once, and the next call goes on behind
-/// them. Any other error repeats until its cause is gone.
+/// If ``loss`` is not nil, records were lost. A loss is reported once, and the next call continues
+/// after it. Any other error repeats until its cause is gone.
 public struct QueueError: Error, Sendable {
-  /// What happened. Cases may be added: write a `default`.
+  /// What happened. A later version may add cases: write a `default`.
   @nonexhaustive
   public enum Code: Sendable, Hashable {
-    /// Another writer has the topic open, or another consumer the name.
+    /// Another writer has the topic open, or another consumer holds the name.
     case locked
-    /// There is something else at the path: a file, a link, or a directory of other files.
+    /// The path leads to something that is not a topic: a file, a link, or a directory of other
+    /// files.
     case notATopic
-    /// Nothing is at the path.
+    /// There is nothing at the path.
     case noSuchTopic
-    /// A slab or a cursor was written by a newer version, or belongs to another topic.
+    /// A newer version wrote the slab or the cursor, or it belongs to another topic.
     case unsupportedFormat
-    /// An option or an argument is out of its bounds; the message names it and them.
+    /// An option or an argument is out of its bounds. The message contains the value and the
+    /// bounds.
     case invalidOption
-    /// The payload is above the limit of the topic, its cap, the writer or the reader. Nothing was
-    /// written.
+    /// The payload is larger than the limit of the topic, its cap, the writer or the reader.
+    /// Nothing was written.
     case payloadTooLarge
-    /// The writer, or the consumer, was closed.
+    /// The writer or the consumer was closed.
     case closed
-    /// The task that waited was cancelled. Where it appended, ``QueueError/appended`` says whether the
-    /// record is in the log all the same.
+    /// The waiting task was cancelled. If it was appending, ``QueueError/appended`` says whether
+    /// the record is in the log.
     case cancelled
-    /// No record starts at the address; `address` is the start of the record it lies in, if any.
+    /// No record starts at the address. ``QueueError/address`` is the start of the record that
+    /// contains it, if there is one.
     case notARecord
-    /// All 2^24 epochs were used, one for each unclean end: start a new topic.
+    /// All 2^24 epochs were used, one for each unclean end. Start a new topic.
     case addressesExhausted
     /// Records were lost to damage.
     case damaged(Loss)
     /// Records were cleaned before they were read.
     case beforeEarliest(Loss)
-    /// Records that had been read were taken back by a crash.
+    /// A crash took back records that had been read.
     case discarded(Loss)
-    /// The position lies behind the end of the topic.
+    /// The position is past the end of the topic.
     case beyondLatest
-    /// A codec refused a value, or a payload.
+    /// A codec refused a value or a payload.
     case notCoded
-    /// The disk, the quota or the memory is full. What was appended before is sound, and appending
-    /// goes on when there is room.
+    /// The disk, the quota or the memory is full. Earlier records are intact. Appending works again
+    /// when there is space.
     case noSpace
-    /// Stable storage refused data. Final for this writer or consumer; a new one recovers.
+    /// Stable storage refused data. The error is final for this writer or consumer. A new one
+    /// recovers.
     case syncFailed
-    /// The lock, a slab or a cursor was removed, renamed or replaced while it was in use. What the last
-    /// successful sync covered was in the topic then. What came after it may be lost. Final for this
-    /// writer or consumer: find out what changes the topic's files, and open a new one.
+    /// The lock, a slab or a cursor was removed, renamed or replaced while it was in use.
+    ///
+    /// Everything that the last successful sync covered was in the topic at that time. Later
+    /// records may be lost. The error is final for this writer or consumer. Find out what changes
+    /// the topic's files, and open a new one.
     case fileRemoved
-    /// A consumer's cursor is damaged: reset the consumer to a position, or delete it.
+    /// A consumer's cursor is damaged. Reset the consumer to a position, or delete it.
     case damagedCursor
-    /// The topic has no consumer of this name.
+    /// The topic has no consumer with this name.
     case noSuchConsumer
-    /// Another failure of a system call.
+    /// A system call failed for another reason.
     case system(errno: Int32)
   }
 
@@ -79,30 +86,31 @@ public struct QueueError: Error, Sendable {
     }
   }
 
-  // Boxed: an error of one word costs the paths that do not fail nothing.
+  // Boxed: an error that is one word long adds no cost to the paths that do not fail.
   private let storage: Storage
 
-  /// What happened, for a program to decide by.
+  /// What happened, for the program to handle.
   public var code: Code { storage.code }
-  /// A sentence that says what happened and what to do.
+  /// A sentence for people that says what happened and what to do.
   public var message: String { storage.message }
-  /// The file or directory it is about.
+  /// The file or directory that the error concerns.
   public var path: String? { storage.path }
-  /// The address it is about.
+  /// The address that the error concerns.
   public var address: Address? { storage.address }
-  /// The system's own code, where a call failed.
+  /// The operating system's error code, if a system call failed.
   public var errno: Int32? { storage.errno }
-  /// Where in the library it arose.
+  /// The place in the library's source that made the error.
   public var location: SourceLocation { storage.location }
 
-  /// How many records, of a batch or of a single append, landed before this error. They are in the
-  /// log: do not append them again.
+  /// The number of records, of a batch or of a single append, that were appended before this error.
+  /// They are in the log: do not append them again.
   public internal(set) var appended = 0
 
-  /// Whether it permanently ends the writer or the consumer that throws it.
+  /// Whether the error permanently ends the writer or the consumer that throws it.
   var isFinal: Bool { code == .syncFailed || code == .fileRemoved }
 
-  /// Not nil: records were lost, this is told once, and the next call goes on behind them.
+  /// The records that were lost, or nil for any other error. A loss is reported once, and the next
+  /// call continues after it.
   public var loss: Loss? {
     switch code {
     case .damaged(let loss), .beforeEarliest(let loss), .discarded(let loss): loss
@@ -119,12 +127,13 @@ public struct QueueError: Error, Sendable {
       errno: errno, location: SourceLocation(fileID: fileID, line: line))
   }
 
-  /// Where an error arose.
+  /// A place in the library's source.
   public struct SourceLocation: Sendable, CustomStringConvertible {
-    /// Module and file, as `#fileID` says.
+    /// The module and the file, in the form of `#fileID`.
     public let fileID: StaticString
     /// The line in the file, from 1.
     public let line: UInt
+    /// The file and the line, in the form `FILE:LINE`.
     public var description: String { "\(fileID):\(line)" }
   }
 }
@@ -139,12 +148,12 @@ extension QueueError: CustomStringConvertible {
   }
 }
 
-// MARK: - One factory a cause
+// MARK: - One factory for each cause
 
 extension QueueError {
-  /// A failed system call, with the sentence that its cause deserves.
+  /// A failed system call, with advice for its cause.
   ///
-  /// - Parameter doing: what was being done, as in "writing a slab".
+  /// - Parameter doing: The activity that failed, for example "writing a slab".
   static func system(
     _ error: SystemError, doing: String, path: String, address: UInt64? = nil,
     fileID: StaticString = #fileID, line: UInt = #line
@@ -156,19 +165,19 @@ extension QueueError {
       }
     let advice =
       switch error.errno {
-      // A file that is made empty takes no blocks, but an inode.
+      // A new empty file needs no block, but it needs an inode.
       case Errno.noSpace where error.makesName:
-        ": nothing before it is harmed; remove some files, or free some space, and try again (df -i"
-          + " shows whether the file system has run out of inodes)"
+        ". Everything stored before is intact: remove some files, or free some space, and try again"
+          + " (df -i shows whether the file system has run out of inodes)"
       case Errno.noSpace, Errno.quota:
-        ": nothing before it is harmed; free some space, and try again"
-      case Errno.access: ": check who owns the topic and its permissions"
+        ". Everything stored before is intact: free some space, and try again"
+      case Errno.access: ": check the owner and the permissions of the topic"
       case Errno.readOnly: ": the file system is mounted read-only"
       case Errno.notSupported where error.call.description == "openat":
-        ": it is not a plain file; remove it from the topic"
+        ". It is not a regular file: remove it from the topic"
       case Errno.notSupported:
-        ": the file system cannot do that; keep topics on one that can"
-      case Errno.tooManyLinks: ": it is a symbolic link, and none is followed"
+        ". The file system does not support this call: store topics on one that does"
+      case Errno.tooManyLinks: ". It is a symbolic link, and DiskQueue does not follow it"
       default: ""
       }
     let what = "\(doing) failed in \(error.call): \(Syscalls.describe(error.errno))\(advice)"
@@ -176,15 +185,15 @@ extension QueueError {
       code, what, path: path, address: address, errno: error.errno, fileID: fileID, line: line)
   }
 
-  /// A watch that the system does not give.
+  /// The operating system refused to watch a directory.
   static func watchFailed(
     _ error: SystemError, path: String, fileID: StaticString = #fileID, line: UInt = #line
   ) -> QueueError {
     let advice =
       switch error.errno {
-      // Not the disk: inotify_add_watch(2) means its own limit.
+      // This does not mean the disk: inotify_add_watch(2) reports its own limit.
       case Errno.noSpace:
-        ": this user watches as many directories as the system allows: raise the sysctl"
+        ". This user has reached the system's limit of watched directories: raise the sysctl"
           + " fs.inotify.max_user_watches, or follow fewer topics"
       case Errno.tooManyFiles:
         ": raise the sysctl fs.inotify.max_user_instances, or the number of files that this process"
@@ -197,11 +206,11 @@ extension QueueError {
       path: path, errno: error.errno, fileID: fileID, line: line)
   }
 
-  /// The same, if changes are looked for instead.
+  /// The operating system refused to watch a directory, and the library polls instead.
   static func polling(_ error: SystemError, path: String) -> QueueError {
     let failure = watchFailed(error, path: path)
     return QueueError(
-      failure.code, failure.message + "; until then changes are looked for four times a second",
+      failure.code, failure.message + ". Until then DiskQueue polls four times a second",
       path: path, errno: error.errno)
   }
 
@@ -210,14 +219,14 @@ extension QueueError {
   ) -> QueueError {
     let advice =
       if error.errno == Errno.notSupported || error.errno == Errno.invalid {
-        "the file system cannot do that: keep topics on one that can"
+        "the file system does not support this call: store topics on one that does"
       } else {
-        "close it, and open a new one, which recovers"
+        "close it and open a new one, which recovers the topic"
       }
     return QueueError(
       .syncFailed,
-      "stable storage refused data (\(error.call): \(Syscalls.describe(error.errno))); this writer"
-        + " takes no more records: \(advice)",
+      "stable storage refused data (\(error.call): \(Syscalls.describe(error.errno))). This writer"
+        + " accepts no more records: \(advice)",
       path: path, errno: error.errno, fileID: fileID, line: line)
   }
 
@@ -231,11 +240,11 @@ extension QueueError {
       case .discarded: .discarded(loss)
       }
     return QueueError(
-      code, "\(loss); the next call goes on behind it", path: path,
+      code, "\(loss). The next call continues after it", path: path,
       address: loss.addresses.lowerBound.rawValue, fileID: fileID, line: line)
   }
 
-  /// - Parameter what: was closed.
+  /// - Parameter what: The object that was closed.
   static func closed(
     _ what: StaticString = "writer", path: String, fileID: StaticString = #fileID,
     line: UInt = #line
@@ -252,7 +261,7 @@ extension QueueError {
 }
 
 extension SystemError {
-  /// Whether it failed to make a name: a file, a directory or a link.
+  /// Whether the call failed to create a name: of a file, a directory or a link.
   fileprivate var makesName: Bool {
     ["open", "openat", "mkdir", "mkdirat", "linkat"].contains(call.description)
   }

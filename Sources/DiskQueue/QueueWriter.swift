@@ -1,7 +1,8 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Appends records to a topic: one writer a topic, shared by any number of threads and tasks.
+/// Appends records to a topic. A topic has one writer at a time, which any number of threads and
+/// tasks may share.
 ///
 /// ```swift
 /// let writer = try QueueWriter(topic: "sensors")
@@ -9,34 +10,39 @@
 /// try writer.close()
 /// ```
 ///
-/// A record that was appended is ``Durability/buffered``; `flush` makes all before it
-/// ``Durability/flushed``, and `sync` and `close` ``Durability/synced``. `append(_:ensuring:)` waits
-/// for a level, and shares what is done for it with all that wait at the same time. A full buffer is
-/// flushed by the append that finds it full; ``Options-swift.struct/flushEvery`` and
-/// ``Options-swift.struct/syncEvery`` say what happens without being asked for. A slab that is left
-/// behind is synced in the background.
+/// An appended record reaches a level of ``Durability``:
 ///
-/// A writer that is dropped without `close` flushes, and cannot say whether that succeeded; the next
-/// one recovers the topic.
+/// - `append` makes it ``Durability/buffered``.
+/// - `flush` makes every record appended so far ``Durability/flushed``.
+/// - `sync` and `close` make them ``Durability/synced``.
+/// - `append(_:ensuring:)` waits for a level. Calls that wait for ``Durability/synced`` at the same
+///   time share one sync.
+///
+/// The writer also flushes and syncs by itself, as ``Options-swift.struct/flushEvery`` and
+/// ``Options-swift.struct/syncEvery`` say. An append that finds the buffer full flushes it. When
+/// the writer starts a new slab, it syncs the finished one in the background.
+///
+/// A writer that is dropped without `close` flushes but cannot report whether that succeeded. The
+/// next writer then recovers the topic.
 public final class QueueWriter: Sendable {
-  /// What it was opened with.
+  /// The topic that this writer appends to.
   public let topic: Topic
 
-  /// What opening the topic found, and what became of it.
+  /// The state in which opening found the topic, and what recovery did.
   public let recovery: RecoveryReport
 
   let core: WriterCore
 
-  /// Opens a topic for writing; makes it if there is none, with the directories on the way to it.
+  /// Opens a topic for writing. Creates it, and the directories on its path, if it does not exist.
   /// Recovers it if it was not closed.
   ///
-  /// - Throws: `locked` while another writer has it open, in this process or another; `notATopic`,
-  ///   `unsupportedFormat`, `invalidOption`, `addressesExhausted`, `noSpace`, `syncFailed`,
-  ///   `fileRemoved`, `system`.
-  ///   After an error nothing is open or locked.
-  /// - Complexity: independent of the topic's size. A topic that was not closed is read from the
-  ///   last slab that is certainly durable on, about one slab; a version 1 topic once from its
-  ///   start.
+  /// - Throws: One of these codes. After an error nothing is open or locked.
+  ///   - `locked` while another writer has the topic open, in this process or another.
+  ///   - `notATopic`, `unsupportedFormat`, `invalidOption`, `addressesExhausted`, `noSpace`,
+  ///     `syncFailed`, `fileRemoved` or `system`.
+  /// - Complexity: Independent of the topic's size. If the topic was not closed, recovery reads it
+  ///   from the last slab that is certainly durable, about one slab. It reads a version 1 topic
+  ///   once from its start.
   public convenience init(topic: Topic, options: Options = .init()) throws(QueueError) {
     try self.init(topic: topic, options: options, environment: .system)
   }
@@ -47,7 +53,8 @@ public final class QueueWriter: Sendable {
     try self.init(topic: topic, options: options, environment: environment, events: nil)
   }
 
-  /// - Parameter events: where to note what happens, for who tells it; nil: it is told by the writer.
+  /// - Parameter events: The queue that collects the events for another object to report. nil: the
+  ///   writer reports them itself.
   init(
     topic: Topic, options: Options, environment: Environment, events: EventQueue?
   ) throws(QueueError) {
@@ -71,24 +78,29 @@ public final class QueueWriter: Sendable {
 
   /// Appends one record. Level reached: `buffered`.
   ///
-  /// - Returns: the record's address, its name for ever.
-  /// - Throws: `payloadTooLarge`, before anything is written; `noSpace` and `system`, where the
-  ///   buffer was full and could not be written: this record is then not in the log, those before
-  ///   it are, and appending goes on when there is room; `syncFailed`, `fileRemoved` and `closed` for good. Where
-  ///   ``Options-swift.struct/syncEvery`` was due and failed, ``QueueError/appended`` is 1: the record
-  ///   is in the log, at ``QueueError/address``.
-  /// - Complexity: O(payload), no allocation; once in a buffer a write, and where
-  ///   ``Options-swift.struct/syncEvery`` is due, a sync.
+  /// - Returns: The record's permanent address.
+  /// - Throws: One of these codes:
+  ///   - `payloadTooLarge` before anything is written.
+  ///   - `noSpace` or `system` if the buffer was full and could not be written. This record is then
+  ///     not in the log, and the records before it are. Appending works again when there is space.
+  ///   - `noSpace` if the topic is at its bound, and ``Options-swift.struct/whenFull`` does not
+  ///     make room. Nothing of the record is in the log.
+  ///   - `syncFailed`, `fileRemoved` or `closed` permanently.
+  ///
+  ///   If a sync was due by ``Options-swift.struct/syncEvery`` and failed, ``QueueError/appended``
+  ///   is 1: the record is in the log, at ``QueueError/address``.
+  /// - Complexity: O(payload), without an allocation. Once per full buffer also a write, and a sync
+  ///   if ``Options-swift.struct/syncEvery`` requires one.
   @discardableResult
   public func append(_ payload: RawSpan) throws(QueueError) -> Address {
     try core.append(payload)
   }
 
-  /// Appends one record. Level reached: `buffered`.
+  /// Appends one record from a span. Level reached: `buffered`.
   ///
-  /// - Returns: the record's address, its name for ever.
-  /// - Throws: as ``append(_:)-(RawSpan)``.
-  /// - Complexity: as ``append(_:)-(RawSpan)``.
+  /// - Returns: The record's permanent address.
+  /// - Throws: As ``append(_:)-(RawSpan)``.
+  /// - Complexity: As ``append(_:)-(RawSpan)``.
   @discardableResult
   @inlinable
   public func append(_ payload: Span<UInt8>) throws(QueueError) -> Address {
@@ -96,12 +108,14 @@ public final class QueueWriter: Sendable {
     unsafe try append(payload.bytes)
   }
 
-  /// Appends one record: `[UInt8]`, `Data`, a slice, any collection of bytes. Contiguous bytes are
-  /// copied once, into the buffer; others need an array on the way. Level reached: `buffered`.
+  /// Appends one record from `[UInt8]`, `Data`, a slice or any other collection of bytes. Level
+  /// reached: `buffered`.
   ///
-  /// - Returns: the record's address, its name for ever.
-  /// - Throws: as ``append(_:)-(RawSpan)``.
-  /// - Complexity: as ``append(_:)-(RawSpan)``.
+  /// Contiguous bytes are copied once, into the buffer. Other collections need a temporary array.
+  ///
+  /// - Returns: The record's permanent address.
+  /// - Throws: As ``append(_:)-(RawSpan)``.
+  /// - Complexity: As ``append(_:)-(RawSpan)``.
   @discardableResult
   @inlinable
   public func append(_ payload: some Collection<UInt8>) throws(QueueError) -> Address {
@@ -117,22 +131,25 @@ public final class QueueWriter: Sendable {
     return try append(Array(payload).span)
   }
 
-  /// Appends one record: the text's UTF-8. Level reached: `buffered`.
+  /// Appends one record with the UTF-8 bytes of a text. Level reached: `buffered`.
   ///
-  /// - Returns: the record's address, its name for ever.
-  /// - Throws: as ``append(_:)-(RawSpan)``.
-  /// - Complexity: as ``append(_:)-(RawSpan)``.
+  /// - Returns: The record's permanent address.
+  /// - Throws: As ``append(_:)-(RawSpan)``.
+  /// - Complexity: As ``append(_:)-(RawSpan)``.
   @discardableResult
   @inlinable
   public func append(_ text: some StringProtocol) throws(QueueError) -> Address {
     try append(text.utf8)
   }
 
-  /// Appends a batch in its order. Records of other threads may come to lie between. Level reached:
-  /// `buffered`.
+  /// Appends several records in order. Level reached: `buffered`.
   ///
-  /// - Returns: from the first record's address to behind the last record; empty for no records.
-  /// - Throws: as `append`; ``QueueError/appended`` then says how many of the batch landed.
+  /// Records of other threads may be appended between the records of the batch.
+  ///
+  /// - Returns: The range from the first record's address to the end of the last record. The range
+  ///   is empty if there are no records.
+  /// - Throws: As ``append(_:)-(RawSpan)``. ``QueueError/appended`` is the number of records of the
+  ///   batch that are in the log.
   @discardableResult
   @inlinable
   public func append<Payloads: Sequence>(
@@ -152,17 +169,19 @@ public final class QueueWriter: Sendable {
     return addresses(of: batch)
   }
 
-  /// A batch whose bytes are had without running anybody's code: it takes the lock once for many.
+  /// Appends a batch whose bytes are available without running the caller's code. It acquires the
+  /// lock once for many records.
   @usableFromInline
   func append(batch: Span<[UInt8]>) throws(QueueError) -> Range<Address> {
     try core.append(batch)
   }
 
-  /// Appends a batch of texts in its order: see ``append(contentsOf:)-(Payloads)``. Level reached:
-  /// `buffered`.
+  /// Appends several records with the UTF-8 bytes of texts, in order. It behaves like
+  /// ``append(contentsOf:)-(Payloads)``. Level reached: `buffered`.
   ///
-  /// - Returns: from the first record's address to behind the last record; empty for no records.
-  /// - Throws: as ``append(contentsOf:)-(Payloads)``.
+  /// - Returns: The range from the first record's address to the end of the last record. The range
+  ///   is empty if there are no records.
+  /// - Throws: As ``append(contentsOf:)-(Payloads)``.
   @discardableResult
   @inlinable
   public func append<Texts: Sequence>(
@@ -171,11 +190,11 @@ public final class QueueWriter: Sendable {
     try append(contentsOf: texts.lazy.map(\.utf8))
   }
 
-  /// How far a batch has come.
+  /// The progress of a batch.
   @usableFromInline
   struct Batch {
     @usableFromInline var first: Address?
-    /// The address behind the last record.
+    /// The end of the last record.
     @usableFromInline var end: Address?
     @usableFromInline var count = 0
 
@@ -199,86 +218,99 @@ public final class QueueWriter: Sendable {
     return first..<end
   }
 
-  /// Where the next record will stand, or a mark before it.
+  /// The address of the next record, or of a mark before it.
   public var position: Address { Address(rawValue: core.position) }
 
   // MARK: Durability
 
-  /// Hands everything appended so far to the system. Level reached: `flushed`.
+  /// Hands everything appended so far to the operating system. Level reached: `flushed`.
   ///
-  /// - Throws: `noSpace` and `system`: what was not written stays in the buffer, in order, and the
-  ///   next `flush` goes on there; `syncFailed`, `fileRemoved` and `closed`.
-  /// - Complexity: a write of what is in the buffer.
+  /// - Throws: `noSpace` or `system` if the write failed. The unwritten records stay in the buffer,
+  ///   in order, and the next `flush` continues there. `syncFailed`, `fileRemoved` or `closed`
+  ///   permanently.
+  /// - Complexity: A write of the buffer's content.
   public func flush() throws(QueueError) { try core.flush() }
 
   /// Puts everything appended so far on stable storage. Level reached: `synced`.
   ///
-  /// Appending goes on meanwhile. Calls at the same time share a sync.
+  /// Other threads can append during the sync. Calls at the same time share a sync.
   ///
-  /// - Throws: as `flush`; `syncFailed` and `fileRemoved` are final for this writer, and mean that
-  ///   records from the last sync on may be lost: close it, and open a new one, which says what was
-  ///   kept.
-  /// - Complexity: as `flush`, and a sync of what was written since the last one; none where that is
-  ///   nothing. One fstatat(2) for the lock and for each slab that was synced.
+  /// - Throws: As `flush`. `syncFailed` and `fileRemoved` are final for this writer: records since
+  ///   the last sync may be lost. Close this writer and open a new one, which reports the records
+  ///   that remain.
+  /// - Complexity: As `flush`, and a sync of everything written since the last one, if there is
+  ///   anything. After that one fstat(2), and one fstatat(2) each for the lock and the synced slabs
+  ///   if the directory changed recently.
   public func sync() throws(QueueError) { try core.sync() }
 
-  /// Puts everything on stable storage, marks the topic as cleanly closed, and gives up the lock.
-  /// Level reached: `synced`. Closing a closed writer does nothing, or throws again what ended it.
+  /// Puts everything on stable storage, marks the topic as cleanly closed, and releases the lock.
+  /// Level reached: `synced`.
   ///
-  /// - Throws: `noSpace` and `system` where the end could not be written: the writer stays open, and
-  ///   `close` may be asked again when there is room. `syncFailed` and `fileRemoved`: the writer is
-  ///   closed, and the next one recovers the topic.
-  /// - Complexity: as `sync`, and the closing mark's write and sync.
+  /// Closing a closed writer does nothing. If an error ended the writer, it throws that error again.
+  ///
+  /// - Throws: One of these codes:
+  ///   - `noSpace` or `system` if the end of the log could not be written. The writer stays open.
+  ///     Retry `close` when there is space.
+  ///   - `syncFailed` or `fileRemoved`. The writer is closed, and the next one recovers the topic.
+  /// - Complexity: As `sync`, and a write and a sync of the closing mark.
   public func close() throws(QueueError) {
     try core.close()
     core.stopThread()
   }
 
-  /// As the other `flush`: a write to the system's cache, by this task, which is not suspended.
+  /// Hands everything appended so far to the operating system. Level reached: `flushed`.
   ///
-  /// - Throws: as the other `flush`.
+  /// The write to the system's cache runs in this task, without suspending it.
+  ///
+  /// - Throws: As the synchronous `flush`.
   public func flush() async throws(QueueError) { try core.flush() }
 
-  /// As the other `sync`, without blocking the caller's thread. Calls at the same time, also of
-  /// `append(_:ensuring:)`, share a sync.
+  /// Puts everything appended so far on stable storage, without blocking the caller's thread. Level
+  /// reached: `synced`.
   ///
-  /// - Throws: also `cancelled`, at once where the task is; what it waited for may still be done.
+  /// Calls at the same time share a sync, also with calls of `append(_:ensuring:)`.
+  ///
+  /// - Throws: As the synchronous `sync`. Also `cancelled`, immediately, if the task is cancelled.
+  ///   The sync that it waited for may still be done.
   public func sync() async throws(QueueError) {
     try await core.syncAll()
   }
 
-  /// As the other `close`, without blocking the caller's thread.
+  /// Closes the writer without blocking the caller's thread. Level reached: `synced`.
   ///
-  /// - Throws: as the other `close`.
+  /// - Throws: As the synchronous `close`.
   public func close() async throws(QueueError) {
     try await core.onThread { core throws(QueueError) in try core.close() }
     core.stopThread()
   }
 
-  /// Has `body` called once, with what ends the writer for good, if something does; at once where it
-  /// has. It may be called with a lock held, and must not call the writer.
+  /// Registers a handler for the error that permanently ends this writer. The handler is called
+  /// once, immediately if the writer has already ended.
+  ///
+  /// It may be called with a lock held, and must not call the writer.
   package func onFailure(_ body: @escaping @Sendable (QueueError) -> Void) {
     core.onFailure(body)
   }
 
   // MARK: For tests
 
-  /// Does what the background thread would do now.
+  /// Does the work of the background thread now.
   package func syncSlabsLeftBehind() throws(QueueError) { try core.syncSlabsLeftBehind() }
 
-  /// Does what times were set for that have come, by the environment's clock.
+  /// Does the timed work that is due by the environment's clock.
   package func doWhatIsTimed() { core.doWhatIsTimed() }
 
-  /// Ends as the death of the process would: nothing more is written, the lock is gone.
+  /// Ends the writer like the death of the process: it writes nothing more, and the lock is
+  /// released.
   package func dieForTesting() { core.die() }
 }
 
 extension QueueError {
-  /// This error, where it ended a batch.
+  /// Returns this error with the progress of the batch that it ended.
   @usableFromInline
   func after(_ batch: QueueWriter.Batch) -> QueueError { after(batch.count + appended) }
 
-  /// This error, behind so many records of a batch that landed.
+  /// Returns this error with the number of records that the batch appended before it.
   func after(_ appended: Int) -> QueueError {
     var error = self
     error.appended = appended

@@ -2,27 +2,33 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension Topic {
-  /// A topic in memory, for any writer, reader, consumer or channel: the same program, without a disk.
-  /// It lives as long as the values that name it, and does not outlive the process; two calls make
-  /// two topics.
+  /// Makes a topic in memory, for any writer, reader, consumer or channel. The same program then
+  /// runs without a disk.
   ///
-  /// It is bounded, and at its bound a writer drops the oldest slab, unless its
-  /// ``QueueWriter/Options-swift.struct/whenFull`` says otherwise. A slab holds no more than a
-  /// sixteenth of what the topic may hold: that is what is lost at a time to a reader that is too
-  /// slow, which is told how many records it missed.
+  /// The topic lives as long as the values that name it, and at most as long as the process. Two
+  /// calls make two topics.
   ///
-  /// A record can be read once it was appended, and whoever waits is woken by it: nothing has to be
-  /// flushed. The levels of ``Durability`` mean nothing more here than appended. Of a writer's options,
-  /// `slabSize` and `bufferSize` are taken as far as they fit the bounds, and `flushEvery` and
-  /// `syncEvery` are not needed. Neither a writer nor a stream of records makes a thread.
+  /// The topic is bounded. At its bound the writer drops the oldest slab, unless its
+  /// ``QueueWriter/Options-swift.struct/whenFull`` says otherwise. A slab holds at most a sixteenth
+  /// of the topic's bound. So a reader that is too slow loses that much at a time, and gets a loss
+  /// with the number of missed records.
   ///
-  /// Memory grows with what is written: to twice the capacity at the most, and with it the writer's
+  /// - A record is readable as soon as it is appended, and wakes the readers that wait. No flush is
+  ///   necessary.
+  /// - All levels of ``Durability`` mean the same here: appended.
+  /// - A writer's `slabSize` and `bufferSize` are limited to the topic's bounds. `flushEvery` and
+  ///   `syncEvery` have no effect.
+  /// - Neither a writer nor a stream of records starts a thread.
+  ///
+  /// Memory grows with the content: to at most twice the capacity, and in addition the writer's
   /// buffer of up to 64 KiB.
   ///
   /// - Parameters:
-  ///   - capacity: what its slabs may hold together, in bytes, with 8 a record and the marks; 64 MiB by
-  ///     default. Opening a writer refuses less than 64 KiB with `invalidOption`.
-  ///   - records: how many records it may hold; no bound by default; 2 or more.
+  ///   - capacity: The number of bytes that the slabs may hold together, with 8 bytes per record
+  ///     and the marks. 64 MiB by default. Opening a writer refuses less than 64 KiB with
+  ///     `invalidOption`.
+  ///   - records: The number of records that the topic may hold. 2 or more. nil, the default: no
+  ///     bound.
   public static func memory(
     capacity: ByteCount = .mebibytes(64), records: UInt64? = nil
   ) -> Topic {
@@ -32,14 +38,18 @@ extension Topic {
 }
 
 extension Topic {
-  /// A topic in memory that begins as a copy of another one, a snapshot say: the same addresses,
-  /// ordinals and consumers. A writer goes on behind its last record; the other topic stays as it is.
+  /// Makes a topic in memory that begins as a copy of another topic, for example of a snapshot. It
+  /// has the same addresses, ordinals and consumers.
+  ///
+  /// A writer continues after the last copied record. The other topic is not changed.
   ///
   /// - Parameters:
-  ///   - topic: what was flushed of it is copied; it may be written and read meanwhile.
-  ///   - capacity: as of `memory(capacity:records:)`.
-  ///   - records: as of `memory(capacity:records:)`; the first append holds the topic to it.
-  /// - Throws: `noSuchTopic`, `notATopic`, `system`; `noSpace` where the topic is larger than `capacity`.
+  ///   - topic: The topic to copy. The copy contains everything that was flushed. The topic may be
+  ///     written and read during the copy.
+  ///   - capacity: As for `memory(capacity:records:)`.
+  ///   - records: As for `memory(capacity:records:)`. The first append enforces it.
+  /// - Throws: `noSuchTopic`, `notATopic` or `system`. `noSpace` if the topic is larger than
+  ///   `capacity`.
   /// - Complexity: O(bytes of the topic). Blocks the thread while a disk is read.
   public static func memory(
     loading topic: Topic, capacity: ByteCount = .mebibytes(64), records: UInt64? = nil
@@ -50,8 +60,8 @@ extension Topic {
     guard bytes <= UInt64(clamping: capacity.bytes) else {
       throw QueueError(
         .noSpace,
-        "the topic takes \(ByteCount.bytes(Int64(clamping: bytes))), and a capacity of \(capacity) does"
-          + " not hold it: raise it, or clean the topic",
+        "the topic takes \(ByteCount.bytes(Int64(clamping: bytes))), more than the capacity of"
+          + " \(capacity): raise the capacity, or clean the topic",
         path: source.path)
     }
     let target = MemoryStorage(capacity: bounds.storageCapacity)
@@ -60,23 +70,25 @@ extension Topic {
   }
 }
 
-/// What a topic in memory may hold.
+/// The bounds of a topic in memory.
 struct MemoryBounds: Sendable, Hashable {
   var capacity: ByteCount
   var records: UInt64?
 
-  /// Cursors, and what opening and closing write beyond the bound, need room of their own.
+  /// The capacity of the storage. Cursors, and the bytes that opening and closing write beyond the
+  /// bound, need space of their own.
   var storageCapacity: Int {
     let (sum, overflow) = max(0, capacity.bytes).addingReportingOverflow(1 << 20)
     return overflow ? .max : Int(clamping: sum)
   }
 
-  /// How many slabs the topic consists of, at its bound.
+  /// The number of slabs of the topic at its bound.
   private static let slabs: Int64 = 16
-  /// A buffer of more gains nothing where it is copied to memory.
+  /// A larger buffer gains nothing, because it is copied to memory.
   private static let bufferSize = ByteCount.kibibytes(64)
 
-  /// A writer's options, within these bounds. What is too small is left so, and refused.
+  /// Returns a writer's options, limited to these bounds. A value that is too small stays too
+  /// small, and is refused later.
   func fitted(_ options: QueueWriter.Options) -> QueueWriter.Options {
     var fitted = options
     let bytes = min(options.maximumBytes ?? capacity, capacity)
@@ -91,7 +103,8 @@ struct MemoryBounds: Sendable, Hashable {
     return fitted
   }
 
-  /// Nothing waits for a disk: the appender does at once what a thread would.
+  /// Nothing waits for a disk: the appending thread does immediately what a background thread would
+  /// do.
   func fitted(_ environment: Environment) -> Environment {
     var fitted = environment
     if case .thread = environment.background { fitted.background = .inline }

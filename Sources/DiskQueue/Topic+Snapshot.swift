@@ -2,39 +2,55 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension Topic {
-  /// Writes a copy of the topic to a directory: an ordinary topic with the same addresses, ordinals
-  /// and consumers, for `Topic(path)` or ``memory(loading:capacity:records:)``. It holds all that was
-  /// appended before the call if the topic is in memory, and all that was flushed if it is on a disk,
-  /// but for slabs that are dropped meanwhile. Level reached: ``Durability/synced``.
+  /// Writes a copy of the topic to a directory. Level reached: ``Durability/synced``.
   ///
-  /// An older snapshot of this topic at the path is replaced, so you can call it again and again. After
-  /// a crash at any moment the path leads to the older snapshot or to the new one, whole. Positions that
-  /// consumers have acknowledged in the older snapshot are gone with it. Anything else at the path is
-  /// refused before a byte is copied, and stays as it is: the snapshot of another topic, other files, and
-  /// a snapshot that a writer has opened since, which may hold records of its own.
+  /// The copy is an ordinary topic with the same addresses, ordinals and consumers. Open it with
+  /// `Topic(path)` or with ``memory(loading:capacity:records:)``. The copy of a topic in memory
+  /// contains everything that was appended before the call. The copy of a topic on a disk contains
+  /// everything that was flushed. Slabs that are dropped during the call may be missing.
   ///
-  /// A directory beside it, of the same name and `.partial-…`, is filled and synced, and then exchanges
-  /// its name with the older one, which is removed. A crash may leave a directory of that name behind:
-  /// remove it. If the system or the file system cannot exchange names in one step, the older snapshot
-  /// first gets the name `.partial-….old`: a crash between the two steps leaves nothing at the path, and
-  /// both snapshots beside it.
+  /// An older snapshot of this topic at the path is replaced, so you can call this function
+  /// repeatedly. After a crash at any moment the path leads to the whole older snapshot or to the
+  /// whole new one. Positions that consumers have acknowledged in the older snapshot are removed
+  /// with it.
   ///
-  /// The copy is of the same topic: appending to both gives one address to two records.
+  /// Anything else at the path is refused before a byte is copied, and stays unchanged:
   ///
-  /// - Parameter path: nothing is there yet, an empty directory, or an older snapshot of this topic.
-  ///   Directories on the way are made.
-  /// - Throws: `noSuchTopic`; `notATopic` if this topic or something else at the path is none;
-  ///   `unsupportedFormat` if the snapshot at the path is of another topic; `locked` if a writer has
-  ///   opened it; `system` and `noSpace` as the disk does. The copy is then removed, unless only its name
-  ///   could not be made durable.
+  /// - the snapshot of another topic
+  /// - other files
+  /// - a snapshot that a writer has opened since, because it may hold records of its own
+  ///
+  /// How the replacement works:
+  ///
+  /// 1. The copy is written to a directory beside the path, named after it with the suffix
+  ///    `.partial-…`, and synced.
+  /// 2. The new directory exchanges its name with the older snapshot.
+  /// 3. The older snapshot is removed.
+  ///
+  /// A crash may leave a directory with that suffix: remove it. If the system or the file system
+  /// cannot exchange names in one step, the older snapshot is first renamed to `.partial-….old`. A
+  /// crash between the two renames leaves nothing at the path, and both snapshots beside it.
+  ///
+  /// The copy has the identity of this topic: appending to both would give one address to two
+  /// records.
+  ///
+  /// - Parameter path: A path at which there is nothing yet, an empty directory, or an older
+  ///   snapshot of this topic. Directories on the path are created.
+  /// - Throws: One of these codes. After an error the copy is removed, unless only its name could
+  ///   not be made durable.
+  ///   - `noSuchTopic`
+  ///   - `notATopic` if this topic, or something else at the path, is not a topic.
+  ///   - `unsupportedFormat` if the snapshot at the path is of another topic.
+  ///   - `locked` if a writer has opened the snapshot at the path.
+  ///   - `system` or `noSpace` if the disk reports an error.
   /// - Complexity: O(bytes of the topic). Blocks the thread for the disk.
   public func snapshot(to path: some StringProtocol) throws(QueueError) {
     try snapshot(to: path) { _ in }
   }
 
-  /// As `snapshot(to:)`.
+  /// Writes a snapshot, as the public `snapshot(to:)`.
   ///
-  /// - Parameter onStep: called after each step, for tests.
+  /// - Parameter onStep: Called after each step, for tests.
   func snapshot(
     to path: some StringProtocol, onStep: (SnapshotPlace.Step) -> Void
   ) throws(QueueError) {

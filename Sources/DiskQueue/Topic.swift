@@ -3,8 +3,7 @@
 
 /// One log: a directory, or memory.
 ///
-/// A string literal names a directory: `"sensors"`. A path held in a variable goes through
-/// ``init(_:)``.
+/// A string literal names a directory: `"sensors"`. For a path in a variable call ``init(_:)``.
 public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, CustomStringConvertible {
   private enum Place: Sendable {
     case directory(String)
@@ -14,18 +13,20 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
 
   private let place: Place
 
-  /// The topic in this directory. A relative path counts from the working directory of the moment
-  /// it is opened. The directory itself may not be a symbolic link; end the path with a slash to
-  /// follow one.
+  /// Names the topic in a directory. Nothing is opened or created yet.
+  ///
+  /// The working directory at the moment of opening resolves a relative path. The directory itself
+  /// must not be a symbolic link. End the path with a slash to follow one.
   public init(_ path: some StringProtocol) { place = .directory(String(path)) }
 
+  /// Names the topic in the directory that the literal states, as ``init(_:)`` does.
   public init(stringLiteral path: String) { self.init(path) }
 
   package init(storage: any TopicStorage) { place = .storage(storage) }
 
   init(memory storage: MemoryStorage, _ bounds: MemoryBounds) { place = .memory(storage, bounds) }
 
-  /// The storage, of a topic that no directory holds.
+  /// The storage of a topic that is not in a directory.
   private var storage: (any TopicStorage)? {
     switch place {
     case .directory: nil
@@ -34,18 +35,20 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
     }
   }
 
-  /// What a topic in memory is held to.
+  /// The bounds of a topic in memory.
   var memoryBounds: MemoryBounds? { if case .memory(_, let bounds) = place { bounds } else { nil } }
 
-  /// The path, or what stands for it.
+  /// The path of the directory, or a text that replaces it for a topic in memory.
   public var description: String {
     directoryPath ?? storage?.path ?? ""
   }
 
+  /// Returns whether both values name the same path, or the same topic in memory.
   public static func == (left: Topic, right: Topic) -> Bool {
     left.directoryPath == right.directoryPath && left.storage === right.storage
   }
 
+  /// Hashes the path, or the identity of the topic in memory.
   public func hash(into hasher: inout Hasher) {
     hasher.combine(directoryPath)
     hasher.combine(storage.map { ObjectIdentifier($0) })
@@ -53,9 +56,9 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
 
   // MARK: Opening
 
-  /// Opens the topic's files; nothing is made or changed.
+  /// Opens the topic's files for reading. Creates and changes nothing.
   ///
-  /// - Parameter permissions: of what is made in the topic later.
+  /// - Parameter permissions: The permissions of files that are created in the topic later.
   package func openForReading(
     permissions: FilePermissions = .init()
   ) throws(QueueError) -> any TopicStorage {
@@ -71,7 +74,7 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
     }
   }
 
-  /// Opens the topic's files for writing; the directory is made if need be, and durable.
+  /// Opens the topic's files for writing. Creates the directory, durably, if it does not exist.
   func openForWriting(permissions: FilePermissions) throws(QueueError) -> any TopicStorage {
     switch place {
     case .storage(let storage): return storage
@@ -85,20 +88,20 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
     }
   }
 
-  /// The directory's path, if it is one.
+  /// The path of the directory, if the topic is in one.
   var directoryPath: String? {
     if case .directory(let path) = place { path } else { nil }
   }
 
-  /// The directory's path, if it is one, without slashes at its end.
+  /// The path of the directory without slashes at its end, if the topic is in one.
   var trimmedPath: Substring? {
     guard var path = directoryPath?[...] else { return nil }
     while path.utf8.count > 1, path.hasSuffix("/") { path.removeLast() }
     return path
   }
 
-  /// This topic by a path that does not depend on the working directory: for files of it that are
-  /// opened later. The working directory is the one of now.
+  /// Returns this topic with a path that is independent of the working directory, for files that
+  /// are opened later. The current working directory resolves it.
   func anchored() -> Topic {
     guard let path = directoryPath, !path.isEmpty, !path.hasPrefix("/"),
       let place = Syscalls.workingDirectory()
@@ -106,14 +109,14 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
     return Topic((place == "/" ? "" : place) + "/" + path)
   }
 
-  /// Whether both are named alike, but for slashes at the end.
+  /// Whether both topics have the same name. Slashes at the end of a path do not count.
   func isSame(as other: Topic) -> Bool {
     if let path = trimmedPath { path == other.trimmedPath } else { self == other }
   }
 }
 
 extension Topic {
-  /// Where to begin reading.
+  /// The position at which reading begins.
   public struct Position: Sendable, Hashable {
     enum Kind: Sendable, Hashable {
       case earliest
@@ -126,38 +129,44 @@ extension Topic {
 
     let kind: Kind
 
-    /// The first record that is left.
+    /// The first record that the topic still has.
     public static var earliest: Position { Position(kind: .earliest) }
 
-    /// Behind the last record: only what is appended from now on.
+    /// The end of the log: only records that are appended from now on.
     public static var latest: Position { Position(kind: .latest) }
 
-    /// The record at this address, or the next one where it was damaged, cleaned or is a gap. An
-    /// address inside a record is refused with `notARecord`, one behind the end with
-    /// `beyondLatest`. Address 0 is the earliest record.
+    /// The record at this address, or the next record if that one was damaged or cleaned, or the
+    /// address is in a gap.
+    ///
+    /// Address 0 is the earliest record. Two kinds of addresses are refused:
+    ///
+    /// - An address inside a record, with `notARecord`.
+    /// - An address past the end, with `beyondLatest`.
     public static func address(_ a: Address) -> Position { Position(kind: .address(a.rawValue)) }
 
-    /// The record that the topic took as the n-th, from 0.
+    /// The record with this ordinal, counted from 0.
     public static func ordinal(_ n: UInt64) -> Position { Position(kind: .ordinal(n)) }
 
-    /// Every record that was appended at this time or later, and some from before it, back to the
-    /// last mark (64 KiB or a second of records, whichever is more). Not the exact record: records
-    /// bear no stamp of their own.
+    /// All records that were appended at this time or later, and some from before it.
     ///
-    /// - Parameter t: time since 1970-01-01T00:00:00Z.
+    /// Records have no timestamps of their own, so reading begins at the last mark before the time.
+    /// That is up to 64 KiB of records earlier, or a second of records, whichever is more.
+    ///
+    /// - Parameter t: The time since 1970-01-01T00:00:00Z.
     public static func time(since1970 t: Duration) -> Position {
       Position(kind: .time(t.clampedNanoseconds))
     }
 
-    /// As `time`, counted back from now.
+    /// All records of this age or younger, and some older ones, as for `time`. The age is
+    /// subtracted from the current time.
     public static func ago(_ age: Age) -> Position { Position(kind: .ago(age.duration)) }
   }
 }
 
 extension Duration {
-  /// Whole nanoseconds, from 0 to `UInt64.max`.
+  /// The duration in whole nanoseconds, from 0 to `UInt64.max`.
   var clampedNanoseconds: UInt64 {
-    // Asked before the components are: those of the longest durations are beyond their type.
+    // The checks precede `components`: the components of the longest durations exceed their type.
     guard self > .zero else { return 0 }
     guard self < .seconds(Int64(UInt64.max / 1_000_000_000)) else { return .max }
     let (seconds, attoseconds) = components

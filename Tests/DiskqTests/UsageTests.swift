@@ -76,12 +76,12 @@ struct UsageTests {
     let wait = try Diskq.run("append", topic, "--when-full", "wait")
     #expect(
       wait.errorLines.first
-        == "Error: --when-full is wait, and needs --maximum-bytes or --maximum-records: a full disk"
-        + " cannot be waited for")
+        == "Error: --when-full is wait, and needs --maximum-bytes or --maximum-records: the"
+        + " writer cannot wait for a full disk")
     let slab = try Diskq.run("append", topic, "--maximum-bytes", "64KiB", "--slab-size", "1MiB")
     #expect(
       slab.errorLines.first == "Error: --slab-size is 1MiB, and must be at most a quarter of"
-        + " --maximum-bytes (64KiB): room is made a whole slab at a time")
+        + " --maximum-bytes (64KiB): the writer makes room one whole slab at a time")
     try makeTopic(topic, records: 1)
     let read = try Diskq.run("read", topic, "--maximum-payload", "3")
     #expect(read.errors.contains("raise --maximum-payload to read it"))
@@ -108,7 +108,7 @@ struct UsageTests {
     #expect(outcome.output.isEmpty)
     #expect(
       outcome.errorLines == [
-        "diskq: there is no topic at this path: check it, or append to make one"
+        "diskq: there is no topic at this path: check it, or append to create one"
           + " [\(directory.at("topic"))]"
       ])
     #expect(try snapshot(directory.path).isEmpty)

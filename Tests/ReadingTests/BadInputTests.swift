@@ -126,7 +126,7 @@ struct BadInputTests {
     #expect(mkfifo(first, 0o600) == 0)
     let pipe = queueError { _ = try readAll(Topic(path)) }
     #expect(pipe?.path == first)
-    #expect(pipe?.message.contains("plain file") == true)
+    #expect(pipe?.message.contains("regular file") == true)
     try removeFile(first)
     try FileManager.default.createDirectory(atPath: first, withIntermediateDirectories: false)
     let folder = queueError { _ = try readAll(Topic(path)) }

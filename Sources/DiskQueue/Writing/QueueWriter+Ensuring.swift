@@ -2,25 +2,28 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension QueueWriter {
-  /// Appends one record, and waits until it is at a level. Level reached: `level`.
+  /// Appends one record and waits until it reaches a level. Level reached: `level`.
   ///
   /// Tasks that wait for ``Durability/synced`` at the same time share one sync, which runs on the
-  /// writer's own thread while others append. ``Durability/flushed`` is a write to the system's
-  /// cache, by this task. At ``Options-swift.struct/maximumBytes`` with
-  /// ``Options-swift.struct/WhenFull/wait`` it suspends the task until there is room.
+  /// writer's own thread while others append. For ``Durability/flushed`` this task writes to the
+  /// system's cache itself.
   ///
-  /// - Returns: the record's address, its name for ever.
-  /// - Throws: as `append`, with ``QueueError/appended`` 0: the record is not in the log. With
-  ///   `appended` 1 the record is in the log, at ``QueueError/address``, and only the level is in
-  ///   doubt: `cancelled` at once where the task is; `noSpace` and `system` where it could not be
-  ///   written yet and waits in the buffer; `syncFailed` and `fileRemoved` for good. Do not append it
-  ///   again.
-  /// - Complexity: as `append`, and the wait.
+  /// If the topic is at ``Options-swift.struct/maximumBytes`` and the policy is
+  /// ``Options-swift.struct/WhenFull/wait``, the task is suspended until there is room.
+  ///
+  /// - Returns: The record's permanent address.
+  /// - Throws: ``QueueError/appended`` distinguishes two cases:
+  ///   - 0: the record is not in the log. The codes are those of `append`, and `cancelled`.
+  ///   - 1: the record is in the log, at ``QueueError/address``, and only its level is in doubt. Do
+  ///     not append it again. `cancelled` is thrown immediately if the task is cancelled. `noSpace`
+  ///     or `system` means that the record could not be written yet and waits in the buffer.
+  ///     `syncFailed` or `fileRemoved` is permanent.
+  /// - Complexity: As `append`, and the wait.
   @discardableResult
   public func append(
     _ payload: RawSpan, ensuring level: Durability
   ) async throws(QueueError) -> Address {
-    // Most records come this way, and every call that might suspend has its price.
+    // Most records take this path, and every call that might suspend costs time.
     let address =
       if let plain = try core.appendPlainly(payload) { Address(rawValue: plain) } else {
         try await core.appendSuspending(payload)
@@ -34,11 +37,12 @@ extension QueueWriter {
     return address
   }
 
-  /// Appends one record, and waits until it is at a level. Level reached: `level`.
+  /// Appends one record from any collection of bytes and waits until it reaches a level. Level
+  /// reached: `level`.
   ///
-  /// - Returns: the record's address, its name for ever.
-  /// - Throws: as ``append(_:ensuring:)-(RawSpan,_)``.
-  /// - Complexity: as ``append(_:ensuring:)-(RawSpan,_)``, and an array.
+  /// - Returns: The record's permanent address.
+  /// - Throws: As ``append(_:ensuring:)-(RawSpan,_)``.
+  /// - Complexity: As ``append(_:ensuring:)-(RawSpan,_)``, and an array.
   @discardableResult
   @inlinable
   public func append(
@@ -47,11 +51,11 @@ extension QueueWriter {
     try await append(Array(payload), ensuring: level)
   }
 
-  /// Appends one record, and waits until it is at a level. Level reached: `level`.
+  /// Appends one record from an array and waits until it reaches a level. Level reached: `level`.
   ///
-  /// - Returns: the record's address, its name for ever.
-  /// - Throws: as ``append(_:ensuring:)-(RawSpan,_)``.
-  /// - Complexity: as ``append(_:ensuring:)-(RawSpan,_)``.
+  /// - Returns: The record's permanent address.
+  /// - Throws: As ``append(_:ensuring:)-(RawSpan,_)``.
+  /// - Complexity: As ``append(_:ensuring:)-(RawSpan,_)``.
   @discardableResult
   public func append(
     _ payload: [UInt8], ensuring level: Durability
@@ -60,11 +64,12 @@ extension QueueWriter {
     unsafe try await append(payload.span.bytes, ensuring: level)
   }
 
-  /// Appends one record, the text's UTF-8, and waits until it is at a level. Level reached: `level`.
+  /// Appends one record with the UTF-8 bytes of a text and waits until it reaches a level. Level
+  /// reached: `level`.
   ///
-  /// - Returns: the record's address, its name for ever.
-  /// - Throws: as ``append(_:ensuring:)-(RawSpan,_)``.
-  /// - Complexity: as ``append(_:ensuring:)-(RawSpan,_)``, and an array.
+  /// - Returns: The record's permanent address.
+  /// - Throws: As ``append(_:ensuring:)-(RawSpan,_)``.
+  /// - Complexity: As ``append(_:ensuring:)-(RawSpan,_)``, and an array.
   @discardableResult
   @inlinable
   public func append(
@@ -73,11 +78,12 @@ extension QueueWriter {
     try await append(Array(text.utf8), ensuring: level)
   }
 
-  /// Appends a batch in its order, and waits until all of it is at a level. Level reached: `level`.
+  /// Appends several records in order and waits until all of them reach a level. Level reached:
+  /// `level`.
   ///
-  /// - Returns: as `append(contentsOf:)`.
-  /// - Throws: as `append(_:ensuring:)`; ``QueueError/appended`` says how many of the batch are in
-  ///   the log.
+  /// - Returns: As `append(contentsOf:)`.
+  /// - Throws: As ``append(_:ensuring:)-(RawSpan,_)``. ``QueueError/appended`` is the number of
+  ///   records of the batch that are in the log.
   @discardableResult
   @inlinable
   public func append<Payloads: Sequence>(
@@ -86,11 +92,11 @@ extension QueueWriter {
     try await append(batch: payloads.map { Array($0) }, ensuring: level)
   }
 
-  /// Appends a batch of texts in its order, and waits until all of it is at a level. Level reached:
-  /// `level`.
+  /// Appends several records with the UTF-8 bytes of texts, in order, and waits until all of them
+  /// reach a level. Level reached: `level`.
   ///
-  /// - Returns: as `append(contentsOf:)`.
-  /// - Throws: as ``append(contentsOf:ensuring:)-(Payloads,_)``.
+  /// - Returns: As `append(contentsOf:)`.
+  /// - Throws: As ``append(contentsOf:ensuring:)-(Payloads,_)``.
   @discardableResult
   @inlinable
   public func append<Texts: Sequence>(
@@ -114,7 +120,7 @@ extension QueueWriter {
 }
 
 extension WriterCore {
-  /// As `append`, of a record that needs a second look; suspends the task where there is no room, or a
+  /// Appends a record that did not fit the fast path. Suspends the task if there is no room or a
   /// sync is due.
   func appendSuspending(_ payload: RawSpan) async throws(QueueError) -> Address {
     while true {
@@ -135,7 +141,7 @@ extension WriterCore {
     }
   }
 
-  /// As the other, for a batch.
+  /// Appends a batch. Otherwise it behaves like the function for one record.
   func appendSuspending(_ payloads: [[UInt8]]) async throws(QueueError) -> Range<Address> {
     var batch = BatchProgress()
     if payloads.isEmpty { batch.end = try openPosition() }
@@ -164,11 +170,11 @@ extension WriterCore {
 }
 
 extension QueueError {
-  /// This error, where records landed and their level is in doubt.
+  /// Returns this error for records that are in the log, and whose level is in doubt.
   func behind(_ appended: Int, at address: Address) -> QueueError {
-    let state = appended == 1 ? "the record is" : "the records are"
+    let state = appended == 1 ? "The record is" : "The records are"
     var error = QueueError(
-      code, "\(message); \(state) in the log, and only how durable is in doubt", path: path,
+      code, "\(message). \(state) in the log, and only the durability is in doubt", path: path,
       address: address.rawValue, errno: errno, fileID: location.fileID, line: location.line)
     error.appended = appended
     return error

@@ -2,29 +2,38 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension QueueWriter {
-  /// Something that became of a writer, as ``Options-swift.struct/onEvent`` is told of it.
+  /// An event of a writer, as ``Options-swift.struct/onEvent`` receives it.
   ///
-  /// Nothing is told of single records: ``QueueWriter/statistics`` counts them.
+  /// There are no events for single records. ``QueueWriter/statistics`` counts them.
   @nonexhaustive
   public enum Event: Sendable {
-    /// It is open; this is what opening found.
+    /// The writer is open. The report says what opening found.
     case opened(RecoveryReport)
-    /// It left a slab, and goes on in the one with this base.
+    /// The writer started a new slab, which begins at this address.
     case rolled(to: Address)
-    /// A sync succeeded: all below this address is on stable storage. It took so long, with all slabs
-    /// that were due. Not told are the sync of the mark that closes a topic, as ``closed`` is, and that
-    /// of a new epoch, which comes once in 2^40 bytes.
+    /// A sync succeeded: everything below the address is on stable storage.
+    ///
+    /// The duration covers the sync of all slabs that were due. Two kinds of syncs are not
+    /// reported:
+    ///
+    /// - the sync of the closing mark, because ``closed`` reports it
+    /// - the sync of a new epoch, which happens once in 2^40 bytes
     case synced(through: Address, took: Duration)
-    /// It removed the oldest slab for want of room. The records are those that the log took in it,
-    /// damaged ones included; nil where nothing tells.
+    /// The writer removed the oldest slab to make room.
+    ///
+    /// `records` is the number of records that the log took in the slab, damaged ones included. It
+    /// is nil if the number is not known.
     case dropped(slab: Address, records: UInt64?, bytes: ByteCount)
-    /// The system gives no watch for the topic's directory, as the error says. The writer, or its
-    /// channel, looks for changes four times a second instead. Reported once.
+    /// The operating system refused to watch the topic's directory, for the reason in the error.
+    /// The writer, or its channel, polls for changes four times a second instead. Reported once.
     case polling(QueueError)
-    /// Its end: nothing can be appended any more, and what came behind the last sync may be lost.
+    /// The writer has permanently failed. It accepts no more records, and records after the last
+    /// sync may be lost.
     case failed(QueueError)
-    /// It was closed, and all is on stable storage; the next writer may have the topic open already. A
-    /// writer that is dropped without `close` does not tell.
+    /// The writer was closed, and everything is on stable storage. The next writer may already have
+    /// the topic open.
+    ///
+    /// A writer that is dropped without `close` does not report this event.
     case closed
   }
 }

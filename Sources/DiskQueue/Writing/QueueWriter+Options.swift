@@ -2,164 +2,206 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension QueueWriter {
-  /// Bounds, policies and permissions. Each default says why it is one; `init(topic:options:)`
-  /// refuses a value out of its bounds with `invalidOption`.
+  /// The bounds, policies and permissions of a writer.
+  ///
+  /// ``QueueWriter/init(topic:options:)`` refuses a value that is out of its bounds with
+  /// `invalidOption`.
   public struct Options: Sendable {
-    /// A slab is left for a new one before a record that would end beyond this; a larger record
-    /// gets a slab to itself. 4 KiB to 1 TiB, and at most a quarter of ``maximumBytes``. 64 MiB by
-    /// default: few files, and still a grain that cleaning can give back on a small device.
+    /// The size at which the writer starts a new slab: before a record that would end beyond it. A
+    /// larger record gets its own slab. 64 MiB by default.
+    ///
+    /// 4 KiB to 1 TiB, and at most a quarter of ``maximumBytes``. The default results in few files,
+    /// and is still an amount that a small device can free by cleaning.
     public var slabSize: ByteCount = .mebibytes(64)
 
-    /// A slab that holds a record and is older than this is left for a new one, at the next append or
-    /// by the writer's own thread. So an age in ``Retention`` also reaches a topic that never fills a
-    /// slab: a slab is removed as a whole, once all of it is old. nil by default: a slab is left only
-    /// when it is full.
+    /// The age at which the writer starts a new slab, if the current one holds a record. nil by
+    /// default: it starts a new slab only when the current one is full.
     ///
-    /// Above 0. The age counts from the slab's first record. If the slab was found at opening, it counts
-    /// from the slab's making, by the wall clock.
+    /// The next append starts the new slab, or the writer's own thread. A slab is removed as a
+    /// whole, once all of it is old. So with this option an age in ``Retention`` also reaches a
+    /// topic that never fills a slab.
+    ///
+    /// The age must be above 0. It counts from the slab's first record. If opening found the slab,
+    /// the age counts from the creation of the slab, by the wall clock.
     public var slabAge: Duration?
 
-    /// A larger payload is refused before anything is written. 0 bytes to 4 GiB less 17 bytes;
-    /// 16 MiB by default, as the reader's.
+    /// The largest payload. A larger one is refused before anything is written. 16 MiB by default,
+    /// as the reader's.
+    ///
+    /// 0 bytes to 4 GiB less 17 bytes.
     public var maximumPayload: ByteCount = .bytes(Int64(Limits.defaultMaximumPayload))
 
-    /// Records gather here before they are handed to the system. 4 KiB to 1 GiB; 2 MiB by
-    /// default: a write of so much to ext4 takes a third less a byte than one of 256 KiB. It takes about
-    /// half a millisecond, for which appending stops: take less where that matters more.
+    /// The size of the buffer that collects records for the operating system. 2 MiB by default.
+    ///
+    /// 4 KiB to 1 GiB. A write of 2 MiB to ext4 takes a third less time per byte than one of 256
+    /// KiB. It takes about half a millisecond, and appending stops during that time. Choose a
+    /// smaller buffer if that matters more.
     public var bufferSize: ByteCount = .mebibytes(2)
 
-    /// When what was appended is flushed without being asked for. Every 100 ms by default: whoever
-    /// follows the topic sees a record within a tenth of a second, for ten writes a second at most.
-    /// A full buffer is flushed whatever this says.
+    /// When the writer flushes appended records by itself: after a number of records, of bytes, or
+    /// a time. Every 100 ms by default.
+    ///
+    /// With the default, a reader that follows the topic sees a record within a tenth of a second.
+    /// The cost is at most ten writes a second. A full buffer is flushed regardless of this option.
     public var flushEvery: Interval = .milliseconds(100)
 
-    /// When what was appended is synced without being asked for. Never by default: a sync is what
-    /// wears flash and takes time, so it is yours to ask for, by `sync`, by `append(_:ensuring:)`
-    /// or here. A slab that is left behind is synced in the background whatever this says.
+    /// When the writer syncs appended records by itself: after a number of records, of bytes, or a
+    /// time. Never by default.
+    ///
+    /// A sync wears flash and takes time. So you request one with `sync`, with
+    /// `append(_:ensuring:)` or with this option. A finished slab is synced in the background
+    /// regardless of this option.
     public var syncEvery: Interval = .never
 
-    /// What the slabs of the topic may hold together, in bytes; 64 KiB or more. No bound but the
-    /// disk by default. A payload above half of it is refused with `payloadTooLarge`. Each opening
-    /// and each closing writes what it must, some 100 bytes, also beyond it; after a power cut, the
-    /// slab that was removed last may be back.
+    /// The number of bytes that all slabs of the topic may hold together. nil by default: the disk
+    /// is the only bound.
+    ///
+    /// 64 KiB or more. A payload above half of it is refused with `payloadTooLarge`. The topic can
+    /// exceed the bound in two cases:
+    ///
+    /// - Each opening and each closing writes about 100 bytes, if necessary beyond it.
+    /// - After a power cut, the slab that was removed last may be back.
     public var maximumBytes: ByteCount?
 
-    /// How many records the topic may hold; 2 or more. No bound by default. Room is made a slab at a
-    /// time, so a slab holds no more than a sixteenth of it. One that was written under a wider bound,
-    /// or none, goes as a whole.
+    /// The number of records that the topic may hold. nil by default: no bound.
+    ///
+    /// 2 or more. The writer makes room one slab at a time. So a slab holds at most a sixteenth of
+    /// this number. A slab that was written under a higher bound, or under none, is removed as a
+    /// whole.
     public var maximumRecords: UInt64?
 
-    /// What happens at ``maximumBytes`` and ``maximumRecords``, and on a full disk. nil by default: in
-    /// memory the oldest slabs are dropped, which is what a bounded log in memory is for; on a disk the
-    /// append fails, as whoever appends knows best what to do.
+    /// What an append does at ``maximumBytes`` or ``maximumRecords``, and on a full disk. nil by
+    /// default, which depends on the topic:
+    ///
+    /// - In memory, the oldest slabs are dropped: a bounded log in memory exists for that.
+    /// - On a disk, the append fails, because the caller knows best what to do.
     public var whenFull: WhenFull?
 
-    /// The ordinal of the first record of a topic that is made: where it goes on counting what another
-    /// one held, say. 0 by default; below 2^63. A topic that is there counts on from its last record.
-    /// Such a topic begins with the first address of the second epoch, as one does whose first records
-    /// were cleaned.
+    /// The ordinal of the first record of a new topic. 0 by default. Use it to continue the count
+    /// of another topic.
+    ///
+    /// Below 2^63. An existing topic continues its own count. If the option is not 0, a new topic
+    /// begins at the first address of the second epoch. So does a topic whose first records were
+    /// cleaned.
     public var firstOrdinal: UInt64 = 0
 
-    /// Told what becomes of the writer, for logs and metrics; nobody by default.
+    /// Receives the events of the writer, for logs and metrics. nil by default.
     ///
-    /// It is called with no lock held, one event at a time and in order, on whatever thread an event came
-    /// about, or the writer's own. What waits behind it is that thread's work, and events that come
-    /// faster than it takes them wait in memory: so it should be quick. It may append, flush, sync and
-    /// look at the writer, but not close it, and not make an event of each event. Let it hold the writer
-    /// weakly: until the writer is closed, the writer holds it.
+    /// - It is called without a lock held, one event at a time and in order. It runs on the thread
+    ///   that caused the event, or on the writer's own thread.
+    /// - It should be quick: that thread waits for it. Events that arrive faster than it returns
+    ///   wait in memory.
+    /// - It may append, flush, sync and inspect the writer. It must not close the writer, and must
+    ///   not cause a new event for every event.
+    /// - It should hold the writer weakly, because the writer holds the closure until it is closed.
     ///
-    /// A ``ShardedWriter`` tells what becomes of its shards in turn; an event does not name the shard.
+    /// A ``ShardedWriter`` reports the events of all shards to one closure. An event does not name
+    /// its shard.
     public var onEvent: (@Sendable (Event) -> Void)?
 
-    /// Permission bits of the directory of a topic that is made, less the umask. 0700 by default:
-    /// payloads are private. A directory that is made in an existing topic has those of the topic's.
+    /// The permission bits of a new topic's directory, less the umask. 0700 by default: payloads
+    /// are private.
+    ///
+    /// A directory that is created in an existing topic has the permission bits of the topic's
+    /// directory.
     public var directoryPermissions: UInt16 = 0o700
 
-    /// Permission bits of the files of a topic that is made, less the umask. 0600 by default. In an
-    /// existing topic, a new file has those of the newest slab. The file `lock` has none for a class of
-    /// users that may not write.
+    /// The permission bits of a new topic's files, less the umask. 0600 by default.
+    ///
+    /// In an existing topic, a new file has the permission bits of the newest slab. The file `lock`
+    /// has no permissions for a class of users that must not write.
     public var filePermissions: UInt16 = 0o600
 
-    /// How far marks lie apart, in bytes; at most the format's 64 KiB. Tests set it lower, so that a
-    /// small topic holds many.
+    /// The distance between marks, in bytes: at most the format's 64 KiB. Tests set a smaller one,
+    /// so that a small topic contains many marks.
     package var markSpacing = SlabFormat.markSpacing
 
-    /// The defaults.
+    /// Makes options with the defaults.
     public init() {}
 
-    /// After how much something is done of its own accord: records, bytes or time since it was last
-    /// done, whichever comes first.
+    /// The amount after which the writer does something by itself: a number of records, of bytes,
+    /// or a time, whichever is reached first.
     ///
-    /// The append with which the number is reached does it before it returns. A time counts from the
-    /// first record that waits; when it has passed, the writer's own thread does it, also when
-    /// nothing more is appended.
+    /// If a number is reached, the append that reaches it does the work before it returns. A time
+    /// counts from the first record that waits. When it has passed, the writer's own thread does
+    /// the work, even if nothing more is appended.
     public struct Interval: Sendable, Hashable {
-      /// From 1.
+      /// The number of appended records. At least 1. nil: no such bound.
       public var records: UInt64?
-      /// Of the log, so with 8 bytes a record and the marks; from 1.
+      /// The number of bytes of the log, which includes 8 bytes per record and the marks. At least
+      /// 1. nil: no such bound.
       public var bytes: ByteCount?
-      /// From a microsecond.
+      /// The time since the first record that waits. At least a microsecond. nil: no such bound.
       public var time: Duration?
 
-      /// Each bound counts from when it was last done; nil: that one never.
+      /// Makes an interval. Each bound counts from the last time that the work was done. nil: no
+      /// such bound.
       ///
       /// - Parameters:
-      ///   - records: how many were appended; from 1.
-      ///   - bytes: how many of the log, so with 8 bytes a record and the marks; from 1.
-      ///   - time: since the first record that waits; from a microsecond.
+      ///   - records: The number of appended records. At least 1.
+      ///   - bytes: The number of bytes of the log, which includes 8 bytes per record and the
+      ///     marks. At least 1.
+      ///   - time: The time since the first record that waits. At least a microsecond.
       public init(records: UInt64? = nil, bytes: ByteCount? = nil, time: Duration? = nil) {
         self.records = records
         self.bytes = bytes
         self.time = time
       }
 
-      /// Only when it is asked for.
+      /// Never: the writer does the work only when the caller requests it.
       public static let never = Interval()
-      /// After so many records; from 1.
+      /// After `n` records. At least 1.
       public static func records(_ n: UInt64) -> Interval { Interval(records: n) }
-      /// After so many bytes of the log; from 1.
+      /// After `n` bytes of the log. At least 1.
       public static func bytes(_ n: ByteCount) -> Interval { Interval(bytes: n) }
-      /// So long after the first record that waits; from a microsecond.
+      /// When this time has passed since the first record that waits. At least a microsecond.
       public static func time(_ time: Duration) -> Interval { Interval(time: time) }
-      /// So many seconds after the first record that waits; from 1.
+      /// `n` seconds after the first record that waits. At least 1.
       public static func seconds(_ n: Int64) -> Interval { Interval(time: .seconds(n)) }
-      /// So many milliseconds after the first record that waits; from 1.
+      /// `n` milliseconds after the first record that waits. At least 1.
       public static func milliseconds(_ n: Int64) -> Interval { Interval(time: .milliseconds(n)) }
 
       fileprivate func validate(_ name: String) throws(QueueError) {
         guard records ?? 1 >= 1, bytes?.bytes ?? 1 >= 1, time ?? .seconds(1) >= .microseconds(1)
         else {
           throw .invalidOption(
-            "\(name) counts from 1 record, 1 byte or a microsecond; say never to leave it out")
+            "\(name) must be at least 1 record, 1 byte or 1 microsecond: use never to switch it"
+              + " off")
         }
       }
     }
 
-    /// What becomes of an append that finds no room.
+    /// What the writer does with an append for which there is no room.
     @nonexhaustive
     public enum WhenFull: Sendable {
-      /// It fails with `noSpace`, and nothing of it is in the log; it goes on when there is room.
+      /// The append fails with `noSpace`, and nothing of it is in the log. Appending works again
+      /// when there is room.
       case fail
-      /// It waits until a cleaner has made room below the bound. `append` blocks its thread,
-      /// `append(_:ensuring:)` suspends its task. A full disk cannot be waited for: it fails.
+      /// The append waits until a cleaner has made room below the bound.
+      ///
+      /// `append` blocks its thread, and `append(_:ensuring:)` suspends its task. The writer cannot
+      /// wait for a full disk: in that case the append fails.
       case wait
-      /// The oldest slabs are removed until there is room. Readers and consumers behind them are
-      /// told how many records they missed.
+      /// The writer removes the oldest slabs until there is room. Readers and consumers that had
+      /// not read them get a loss with the number of missed records.
       case dropOldest
-      /// The oldest slabs are removed as far as every consumer has acknowledged them; then, and
-      /// where the topic has no consumer, it fails with `noSpace`.
+      /// The writer removes the oldest slabs that every consumer has acknowledged. If that is not
+      /// enough, or the topic has no consumer, the append fails with `noSpace`.
       case dropOldestAcknowledged
     }
 
-    /// Whether there is any bound on what the topic holds.
+    /// Whether there is any bound on the content of the topic.
     var isBounded: Bool { maximumBytes != nil || maximumRecords != nil }
 
+    /// Checks that all values are within their bounds.
+    ///
     /// - Throws: `invalidOption`, with the bounds.
     public func validate() throws(QueueError) {
       try Limits.check(slabSize, Limits.slabSize, "slabSize")
       guard slabAge ?? .seconds(1) > .zero else {
         throw .invalidOption(
-          "slabAge is \(slabAge ?? .zero), and must be above 0: say nil to leave only full slabs")
+          "slabAge is \(slabAge ?? .zero), and must be above 0: leave it out to start a new slab only"
+            + " when one is full")
       }
       try Limits.check(maximumPayload, Limits.maximumPayload, "maximumPayload")
       try Limits.check(bufferSize, Limits.bufferSize, "bufferSize")
@@ -170,17 +212,17 @@ extension QueueWriter {
         guard slabSize.bytes <= maximumBytes.bytes / 4 else {
           throw .invalidOption(
             "slabSize is \(slabSize), and must be at most a quarter of maximumBytes"
-              + " (\(maximumBytes)): room is made a whole slab at a time")
+              + " (\(maximumBytes)): the writer makes room one whole slab at a time")
         }
       } else if case .wait? = whenFull, maximumRecords == nil {
         throw .invalidOption(
-          "whenFull is wait, and needs maximumBytes or maximumRecords: a full disk cannot be waited"
-            + " for")
+          "whenFull is wait, and needs maximumBytes or maximumRecords: the writer cannot wait for a"
+            + " full disk")
       }
       guard maximumRecords ?? 2 >= 2 else {
         throw .invalidOption(
-          "maximumRecords is \(maximumRecords ?? 0), and must be 2 or more: room is made a whole slab"
-            + " at a time, and the slab that is written stays")
+          "maximumRecords is \(maximumRecords ?? 0), and must be 2 or more: the writer makes room one"
+            + " whole slab at a time, and never removes the slab that it writes to")
       }
       guard firstOrdinal <= Limits.firstOrdinal else {
         throw .invalidOption("firstOrdinal is \(firstOrdinal), and must be below 2^63")

@@ -2,8 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension QueueWriter {
-  /// As `append(_:)`, for who has something to do before it waits for room: nil, and nothing
-  /// appended, where there is none below ``Options-swift.struct/maximumBytes``.
+  /// Appends if there is room below ``Options-swift.struct/maximumBytes``. Returns nil, and appends
+  /// nothing, if the topic is at its bound.
+  ///
+  /// Otherwise it behaves like `append(_:)`. It is for a caller that has work to do before it waits
+  /// for room.
   package func appendIfRoom(_ payload: RawSpan) throws(QueueError) -> Address? {
     if let address = try core.appendPlainly(payload) { return Address(rawValue: address) }
     guard case .appended(let appended) = try core.attempt(payload) else { return nil }

@@ -4,41 +4,49 @@
 internal import Synchronization
 
 extension QueueWriter {
-  /// What a writer did since it was opened, and what it has yet to do. The counts only grow.
+  /// Counts of a writer's work since it was opened, and of the work that it still has to do.
   ///
-  /// ``writtenBytes`` by ``payloadBytes`` is what a byte costs the disk: 8 bytes of frame a record, 48 a
-  /// mark, and the zeros that are written ahead of syncs. What the file system writes of its own is not
-  /// in it.
+  /// All values only grow, except ``bufferedBytes`` and ``unsyncedRecords``.
+  ///
+  /// ``writtenBytes`` divided by ``payloadBytes`` is the cost of a byte to the disk. It includes 8
+  /// bytes of frame per record, 48 bytes per mark, and the zeros that are written ahead of syncs.
+  /// It does not include what the file system writes itself.
   public struct Statistics: Sendable, Hashable {
-    /// Records appended.
+    /// The number of appended records.
     public var records: UInt64 = 0
-    /// Their payloads.
+    /// The number of bytes of their payloads.
     public var payloadBytes: UInt64 = 0
-    /// Handed to the system: frames, marks, headers, and zeros ahead of syncs.
+    /// The number of bytes handed to the operating system: frames, marks, headers, and zeros ahead
+    /// of syncs.
     public var writtenBytes: UInt64 = 0
-    /// How often the buffer, or a record larger than it, was handed to the system.
+    /// The number of times that the writer handed its buffer, or a record larger than the buffer,
+    /// to the operating system.
     public var flushes: UInt64 = 0
-    /// Syncs that succeeded. One that many wait for counts once, and takes in all slabs that were due.
+    /// The number of successful syncs. A sync that many callers wait for counts once, and covers
+    /// all slabs that were due.
     public var syncs: UInt64 = 0
-    /// Slabs that were left for a new one.
+    /// The number of slabs that the writer has finished, each time starting a new one.
     public var slabs: UInt64 = 0
-    /// Slabs that were removed for want of room: see ``Options-swift.struct/whenFull``.
+    /// The number of slabs that the writer removed to make room. See
+    /// ``Options-swift.struct/whenFull``.
     public var droppedSlabs: UInt64 = 0
-    /// What they held, frames and marks with it.
+    /// The number of bytes in those slabs, with frames and marks.
     public var droppedBytes: UInt64 = 0
 
-    /// Bytes that wait in the buffer: not even ``Durability/flushed``. This one, and the next, may fall.
+    /// The number of bytes in the buffer, which are not even ``Durability/flushed``. This value may
+    /// fall.
     public var bufferedBytes: UInt64 = 0
-    /// Records that are not known to be ``Durability/synced``.
+    /// The number of records that are not known to be ``Durability/synced``. This value may fall.
     public var unsyncedRecords: UInt64 = 0
 
-    /// Of which writer, by the order in which they were opened in this process; 0: of none.
+    /// The number of the writer, in the order in which writers were opened in this process. 0: no
+    /// writer.
     package var writer: UInt64 = 0
 
-    /// Nothing done yet.
+    /// Makes statistics of a writer that has done nothing.
     public init() {}
 
-    /// That of two writers together, and still of whom it was.
+    /// Adds the counts of another writer. The writer's number stays.
     static func += (sum: inout Statistics, other: Statistics) {
       sum.records &+= other.records
       sum.payloadBytes &+= other.payloadBytes
@@ -53,9 +61,10 @@ extension QueueWriter {
     }
   }
 
-  /// What this writer did so far; also of a closed one.
+  /// What this writer has done so far. Also available after it was closed.
   ///
-  /// - Complexity: O(1). Appending costs nothing for it; to look takes the lock that appending takes.
+  /// - Complexity: O(1). It adds no cost to appending. Reading it acquires the lock that appending
+  ///   uses.
   public var statistics: Statistics {
     var statistics = core.updateTail { $0.statistics }
     statistics.writer = core.number
@@ -63,7 +72,7 @@ extension QueueWriter {
   }
 }
 
-/// Tells writers apart.
+/// Gives every writer its own number.
 enum WriterNumber {
   private static let last = Atomic<UInt64>(0)
 
