@@ -23,7 +23,7 @@ public struct Loss: Sendable, Hashable {
 
   /// The range from the first lost address to the address at which reading continues.
   ///
-  /// Intact records may be inside the range: several damaged areas between two marks are reported
+  /// Sound records may be inside the range: several damaged areas between two marks are reported
   /// as one loss.
   public var addresses: Range<Address>
 

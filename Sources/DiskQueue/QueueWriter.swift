@@ -83,7 +83,7 @@ public final class QueueWriter: Sendable {
   ///   - `payloadTooLarge` before anything is written.
   ///   - `noSpace` or `system` if the buffer was full and could not be written. This record is then
   ///     not in the log, and the records before it are. Appending works again when there is space.
-  ///   - `noSpace` if the topic is at its bound, and ``Options-swift.struct/whenFull`` does not
+  ///   - `noSpace` if the topic is at its cap, and ``Options-swift.struct/whenFull`` does not
   ///     make room. Nothing of the record is in the log.
   ///   - `syncFailed`, `fileRemoved` or `closed` permanently.
   ///

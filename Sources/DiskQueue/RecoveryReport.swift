@@ -10,7 +10,7 @@ public struct RecoveryReport: Sendable, Hashable {
     case created
     /// The last writer had closed the topic. This writer continues after its last record.
     case clean
-    /// The last writer had not closed the topic. All intact records remain, and this writer starts
+    /// The last writer had not closed the topic. All sound records remain, and this writer starts
     /// a new epoch. No old byte was changed.
     case recovered
     /// The program queuefka wrote the topic (version 1). This writer continues after it in version
@@ -21,7 +21,7 @@ public struct RecoveryReport: Sendable, Hashable {
   /// The state in which the writer found the topic.
   public var state: State
 
-  /// The number of intact records after the last proof of durability. 0 in a clean topic.
+  /// The number of sound records after the last proof of durability. 0 in a clean topic.
   ///
   /// The last writer's unclean end had put these records in doubt. They are on stable storage now.
   public var keptRecords: UInt64
@@ -35,7 +35,7 @@ public struct RecoveryReport: Sendable, Hashable {
   /// The end of the records that were there before this writer.
   public var end: Address
 
-  /// The number of bytes after ``end`` that are not an intact record: a torn tail. 0 in a clean
+  /// The number of bytes after ``end`` that are not a sound record: a torn tail. 0 in a clean
   /// topic.
   ///
   /// The bytes stay in the file, but they are no longer part of the topic. Zeros at the end of a

@@ -8,15 +8,15 @@ extension Topic {
   /// The topic lives as long as the values that name it, and at most as long as the process. Two
   /// calls make two topics.
   ///
-  /// The topic is bounded. At its bound the writer drops the oldest slab, unless its
+  /// The topic always has a cap. At its cap the writer drops the oldest slab, unless its
   /// ``QueueWriter/Options-swift.struct/whenFull`` says otherwise. A slab holds at most a sixteenth
-  /// of the topic's bound. So a reader that is too slow loses that much at a time, and gets a loss
-  /// with the number of missed records.
+  /// of the cap. So a reader that is too slow loses that much at a time, and gets a loss with the
+  /// number of missed records.
   ///
   /// - A record is readable as soon as it is appended, and wakes the readers that wait. No flush is
   ///   necessary.
   /// - All levels of ``Durability`` mean the same here: appended.
-  /// - A writer's `slabSize` and `bufferSize` are limited to the topic's bounds. `flushEvery` and
+  /// - A writer's `slabSize` and `bufferSize` are limited to fit the topic's cap. `flushEvery` and
   ///   `syncEvery` have no effect.
   /// - Neither a writer nor a stream of records starts a thread.
   ///
@@ -28,7 +28,7 @@ extension Topic {
   ///     and the marks. 64 MiB by default. Opening a writer refuses less than 64 KiB with
   ///     `invalidOption`.
   ///   - records: The number of records that the topic may hold. 2 or more. nil, the default: no
-  ///     bound.
+  ///     cap on records.
   public static func memory(
     capacity: ByteCount = .mebibytes(64), records: UInt64? = nil
   ) -> Topic {
@@ -70,24 +70,24 @@ extension Topic {
   }
 }
 
-/// The bounds of a topic in memory.
+/// The cap of a topic in memory.
 struct MemoryBounds: Sendable, Hashable {
   var capacity: ByteCount
   var records: UInt64?
 
   /// The capacity of the storage. Cursors, and the bytes that opening and closing write beyond the
-  /// bound, need space of their own.
+  /// cap, need space of their own.
   var storageCapacity: Int {
     let (sum, overflow) = max(0, capacity.bytes).addingReportingOverflow(1 << 20)
     return overflow ? .max : Int(clamping: sum)
   }
 
-  /// The number of slabs of the topic at its bound.
+  /// The number of slabs of the topic at its cap.
   private static let slabs: Int64 = 16
   /// A larger buffer gains nothing, because it is copied to memory.
   private static let bufferSize = ByteCount.kibibytes(64)
 
-  /// Returns a writer's options, limited to these bounds. A value that is too small stays too
+  /// Returns a writer's options, limited to fit this cap. A value that is too small stays too
   /// small, and is refused later.
   func fitted(_ options: QueueWriter.Options) -> QueueWriter.Options {
     var fitted = options

@@ -182,18 +182,18 @@ extension QueueError {
     switch error.errno {
     case _ where path.isEmpty:
       QueueError(
-        .notATopic, "a topic is a directory, and this path is empty: name one", path: path,
+        .notATopic, "a topic is a directory, but this path is empty: name one", path: path,
         errno: error.errno)
     case Errno.noEntry:
       QueueError(
-        .noSuchTopic, "there is no topic at this path: check it, or append to make one",
+        .noSuchTopic, "there is no topic at this path: check it, or append to create one",
         path: path, errno: error.errno)
     case Errno.notDirectory, Errno.tooManyLinks:
       QueueError(
         .notATopic,
         Syscalls.isSymbolicLink(path)
-          ? "a topic is a directory, and this is a symbolic link: name what it leads to"
-          : "a topic is a directory, and this is, or leads through, a file",
+          ? "a topic is a directory, but this path is a symbolic link: name its target"
+          : "a topic is a directory, but this path is a file or leads through one",
         path: path, errno: error.errno)
     default:
       .system(error, doing: "opening the topic", path: path)

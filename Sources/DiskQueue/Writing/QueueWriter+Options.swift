@@ -54,27 +54,29 @@ extension QueueWriter {
     public var syncEvery: Interval = .never
 
     /// The number of bytes that all slabs of the topic may hold together. nil by default: the disk
-    /// is the only bound.
+    /// is the only limit.
     ///
     /// 64 KiB or more. A payload above half of it is refused with `payloadTooLarge`. The topic can
-    /// exceed the bound in two cases:
+    /// exceed this cap in two cases:
     ///
     /// - Each opening and each closing writes about 100 bytes, if necessary beyond it.
     /// - After a power cut, the slab that was removed last may be back.
     public var maximumBytes: ByteCount?
 
-    /// The number of records that the topic may hold. nil by default: no bound.
+    /// The number of records that the topic may hold. nil by default: no cap.
     ///
     /// 2 or more. The writer makes room one slab at a time. So a slab holds at most a sixteenth of
-    /// this number. A slab that was written under a higher bound, or under none, is removed as a
+    /// this number. A slab that was written under a higher cap, or under none, is removed as a
     /// whole.
     public var maximumRecords: UInt64?
 
-    /// What an append does at ``maximumBytes`` or ``maximumRecords``, and on a full disk. nil by
-    /// default, which depends on the topic:
+    /// What an append does at the cap, ``maximumBytes`` or ``maximumRecords``, and on a full disk.
     ///
-    /// - In memory, the oldest slabs are dropped: a bounded log in memory exists for that.
-    /// - On a disk, the append fails, because the caller knows best what to do.
+    /// The default, nil, depends on the topic:
+    ///
+    /// - In memory the writer drops the oldest slabs, because that is the purpose of a bounded log
+    ///   in memory.
+    /// - On a disk the append fails, because the caller knows best what to do.
     public var whenFull: WhenFull?
 
     /// The ordinal of the first record of a new topic. 0 by default. Use it to continue the count
@@ -177,7 +179,7 @@ extension QueueWriter {
       /// The append fails with `noSpace`, and nothing of it is in the log. Appending works again
       /// when there is room.
       case fail
-      /// The append waits until a cleaner has made room below the bound.
+      /// The append waits until a cleaner has made room below the cap.
       ///
       /// `append` blocks its thread, and `append(_:ensuring:)` suspends its task. The writer cannot
       /// wait for a full disk: in that case the append fails.
@@ -190,7 +192,7 @@ extension QueueWriter {
       case dropOldestAcknowledged
     }
 
-    /// Whether there is any bound on the content of the topic.
+    /// Whether there is a cap on the topic.
     var isBounded: Bool { maximumBytes != nil || maximumRecords != nil }
 
     /// Checks that all values are within their bounds.

@@ -3,7 +3,7 @@
 
 extension QueueWriter {
   /// Appends if there is room below ``Options-swift.struct/maximumBytes``. Returns nil, and appends
-  /// nothing, if the topic is at its bound.
+  /// nothing, if the topic is at its cap.
   ///
   /// Otherwise it behaves like `append(_:)`. It is for a caller that has work to do before it waits
   /// for room.
