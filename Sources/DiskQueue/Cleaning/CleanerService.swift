@@ -4,20 +4,20 @@
 internal import Synchronization
 
 extension SlabCleaner {
-  /// Cleans the topic now, and again each time an interval has passed since, until the task is
-  /// cancelled; it then returns, between two removals at the latest.
+  /// Cleans the topic now, and again each time an interval has passed, until the task is cancelled.
+  /// Then it returns, between two removals at the latest.
   ///
   /// The disk is cleaned on a thread of its own. The closures are called one at a time.
   ///
   /// - Parameters:
-  ///   - interval: how long to wait between two rounds; above 0.
+  ///   - interval: how long to wait between two rounds. It must be above 0.
   ///   - retention: how much to keep.
-  ///   - clock: what the waiting is measured with.
+  ///   - clock: the clock that measures the wait.
   ///   - onClean: called after each round, also if nothing was removed, and before `onError`.
-  ///   - onError: with it, the error of a round is handed to it, and the next round tries again;
-  ///     without, it is thrown. A failed sync is thrown in any case: it is reported once, and a later
+  ///   - onError: called with the error of a round, and the next round tries again. Without it, the
+  ///     error is thrown. A failed sync is always thrown: the system reports it once, and a later
   ///     round would go on as if nothing had happened.
-  /// - Throws: `invalidOption`, before the first round; else as `clean`.
+  /// - Throws: `invalidOption`, before the first round. Otherwise as `clean`.
   public func run(
     every interval: Duration, keeping retention: Retention,
     clock: some Clock<Duration> = ContinuousClock(),
@@ -41,12 +41,12 @@ extension SlabCleaner {
         try await clock.sleep(for: interval)
       } catch {
         guard !Task.isCancelled else { return }
-        throw QueueError(.cancelled, "the clock that was to be waited for gave up: \(error)")
+        throw QueueError(.cancelled, "the clock failed during the wait for the next round: \(error)")
       }
     }
   }
 
-  /// What a round came to, with the error that ended it, if one did.
+  /// The outcome of a round, with the error that ended it, if there was one.
   private func round(
     _ retention: Retention, on thread: BackgroundThread
   ) async -> (Report, QueueError?) {
@@ -75,7 +75,7 @@ extension SlabCleaner {
 }
 
 extension CleaningRound {
-  /// What was removed, also where an error ended it.
+  /// The removals, also if an error ended the round.
   fileprivate func outcome() -> (SlabCleaner.Report, QueueError?) {
     var removals: [SlabCleaner.Removal] = []
     do throws(QueueError) {

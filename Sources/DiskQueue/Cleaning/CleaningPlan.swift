@@ -1,37 +1,40 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Whether the first slab of a topic may go. A pure value: decided here, carried out elsewhere.
+/// Decides whether the first slab of a topic may be removed. A pure value: other code carries out
+/// the decision.
 ///
-/// What is not known keeps a slab: a bound applies only where it is certain that all of the slab lies
-/// beyond it. Bounds only grow truer while a topic is written, so a plan holds until it is carried
-/// out; what consumers hold does not, and is asked about each slab anew.
+/// Anything unknown keeps a slab: a bound applies only if the whole slab is certainly beyond it.
+/// Writing a topic only moves a slab further beyond its bounds, so a plan stays valid until it is
+/// carried out. The holds of consumers may change, and are read again for each slab.
 struct CleaningPlan: Sendable, Equatable {
   var retention: Retention
-  /// Nanoseconds since 1970: the lower of the clock and the newest stamp; 0 where there is none.
+  /// Nanoseconds since 1970: the lower of the clock and the newest stamp. 0 if there is none.
   var present: UInt64
-  /// All below it is on stable storage.
+  /// Everything below it is on stable storage.
   var synced: UInt64
-  /// How many records the log took, or fewer.
+  /// How many records the log took. It may be too low.
   var endOrdinal: UInt64
-  /// The slabs from this base on hold the newest `retention.bytes`; nil: all together hold fewer.
+  /// The slabs from this base on hold the newest `retention.bytes`. Nil if all slabs together hold
+  /// fewer bytes.
   var bytesFrom: UInt64?
-  /// The slabs from this base on hold `retention.minimumBytes` that are durable; nil: all together
-  /// hold fewer.
+  /// The slabs from this base on hold `retention.minimumBytes` that are durable. Nil if all slabs
+  /// together hold fewer bytes.
   var minimumFrom: UInt64?
 
   /// The first slab, at the time it is judged.
   struct Slab: Sendable, Equatable {
     var base: UInt64
-    /// The base of the slab behind it, if there is one.
+    /// The base of the next slab, if there is one.
     var next: UInt64?
-    /// Where its records end at the latest.
+    /// The highest address at which its records can end.
     var contentEnd: UInt64
-    /// No record in it is newer: the highest stamp that it and the slabs up to the next readable one
-    /// begin with; nil where none behind it is readable. If no clock knew the time yet then, it is the
-    /// first known stamp behind.
+    /// No record in the slab is newer than this stamp. It is the highest stamp at the beginning of
+    /// this slab and of the slabs up to the next readable one. Nil if no later slab is readable. If
+    /// no clock knew the time by then, it is the first known stamp after that.
     var stampBehind: UInt64?
-    /// The ordinal that the next readable slab begins with: no record in it has a higher one.
+    /// The ordinal at the beginning of the next readable slab: no record in this slab has a higher
+    /// one.
     var ordinalBehind: UInt64?
   }
 
@@ -52,7 +55,7 @@ struct CleaningPlan: Sendable, Equatable {
     return .remove(cause)
   }
 
-  /// The bound that the slab lies beyond; nil: none.
+  /// The bound that the slab is beyond. Nil if there is none.
   private func cause(_ slab: Slab, next: UInt64) -> SlabCleaner.Removal.Cause? {
     if let age = retention.age, let newest = slab.stampBehind, Stamp.isKnown(newest),
       newest < present,

@@ -1,20 +1,22 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Cleans a topic once, or only says what would be cleaned.
+/// Cleans a topic once, or only reports the slabs that it would remove.
 struct CleaningRound {
   var storage: any TopicStorage
   var retention: Retention
   /// The wall clock, in nanoseconds since 1970.
   var now: @Sendable () -> UInt64
   var isDryRun: Bool
-  /// Asked before each removal.
+  /// Called before each removal.
   var isCancelled: @Sendable () -> Bool = { false }
 
-  /// A slab that appears before the first one, this often, is nobody's mistake any more.
+  /// If slabs appear before the first one this many times, a program puts them there again and
+  /// again.
   private static let mostAttempts = 100
 
-  /// - Parameter onRemoval: called with each removal once it is done, or would be.
+  /// - Parameter onRemoval: called with each removal after it was done, or with each that would be
+  ///   done.
   /// - Returns: why no more was removed.
   func run(
     _ onRemoval: (SlabCleaner.Removal) -> Void
@@ -27,10 +29,10 @@ struct CleaningRound {
     throw .slabsChange(path: storage.path)
   }
 
-  /// Order: what consumers hold is asked before each removal, and each removal syncs the directory
-  /// before; the last one is made durable behind the loop.
+  /// Order: the holds of consumers are read before each removal. Each removal first syncs the
+  /// directory. The last removal is made durable after the loop.
   ///
-  /// - Returns: nil if the slabs are not those that were listed: look again.
+  /// - Returns: nil if the slabs differ from the listing: look again.
   private func clean(
     _ survey: inout CleaningSurvey, _ onRemoval: (SlabCleaner.Removal) -> Void
   ) throws(QueueError) -> SlabCleaner.Kept? {
@@ -69,14 +71,15 @@ struct CleaningRound {
     }
     guard let lastRemoved else { return kept }
     try SlabRemoval.syncDirectory(of: storage)
-    // One listing served all: a slab that others put before the first one meanwhile is seen now.
+    // One listing served all removals. It did not show a slab that others put before the first one
+    // meanwhile.
     guard let first = try TopicIndex.slabs(in: storage).first, first <= lastRemoved else {
       return kept
     }
     return nil
   }
 
-  /// What only wants for proof is made durable first.
+  /// Judges a slab. If nothing but a proof is missing, makes the log durable first.
   private func judge(
     _ slab: CleaningPlan.Slab, _ survey: inout CleaningSurvey
   ) throws(QueueError) -> CleaningPlan.Verdict {

@@ -1,44 +1,45 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a cleaner finds out about a topic: from its end as far as its bounds reach, and from its
-/// front as far as slabs are to go.
+/// A cleaner's findings about a topic: from its end as far as the bounds reach, and from its front
+/// as far as slabs are to be removed.
 ///
 /// Holds 8 bytes a slab, and a buffer.
 struct CleaningSurvey {
   private(set) var plan: CleaningPlan
   private let index: TopicIndex
-  /// The next slab behind the one looked at last that is readable and not passed over.
+  /// The next slab after the one read last that is readable and not passed over.
   private var ahead: Ahead?
-  /// The highest stamp of the slabs looked at.
+  /// The highest stamp of the slabs read.
   private var highestStamp: UInt64 = 0
-  /// The first stamp of a clock that knew the time, once it was searched for; nil in it: there is none.
+  /// The first stamp of a clock that knew the time. The outer optional is nil before the search for
+  /// it. The inner one is nil if there is no such stamp.
   private var firstKnownStamp: UInt64??
 
   private struct Ahead {
     var place: Int
-    /// Its beginning; nil: no readable slab is there.
+    /// The slab's beginning. Nil if there is no readable slab.
     var head: SlabFile.Head?
-    /// Whether a slab that is not readable lies before it.
+    /// Whether an unreadable slab comes before it.
     var hidesRecords: Bool
   }
 
-  /// What is known of one slab.
+  /// The findings about one slab.
   struct Found {
     var slab: CleaningPlan.Slab
     var bytes: UInt64
-    /// How many records the log took in it; nil where nothing tells.
+    /// How many records the log took in it. Nil if that is unknown.
     var records: UInt64?
   }
 
   /// The slabs, by address.
   var bases: [UInt64] { index.bases }
 
-  /// The topic's id; nil if no slab states one.
+  /// The topic's id. Nil if no slab states one.
   var topicID: UInt64? { index.topicID }
 
-  /// - Throws: `unsupportedFormat` where the newest slab was written by something newer: who knows
-  ///   what it says.
+  /// - Throws: `unsupportedFormat` if a newer version wrote the newest slab, because its statements
+  ///   cannot be read.
   init(
     _ storage: any TopicStorage, _ retention: Retention, now: UInt64
   ) throws(QueueError) {
@@ -48,7 +49,7 @@ struct CleaningSurvey {
     var plan = CleaningPlan(
       retention: retention, present: 0, synced: 0, endOrdinal: 0, bytesFrom: nil, minimumFrom: nil)
     if let newest = index.bases.last { _ = try CleaningSurvey.head(newest, index) }
-    // Where nothing can go, nothing more needs to be known.
+    // If no slab can be removed, nothing more needs to be known.
     if index.bases.count > 1, retention.isBounded {
       let durable = try index.durableEnd()
       plan.present = min(now, durable.stamp)
@@ -61,24 +62,29 @@ struct CleaningSurvey {
     self.plan = plan
   }
 
-  /// What the consumers hold now.
+  /// The holds of the consumers now.
   func holds() throws(QueueError) -> ConsumerHolds {
     try ConsumerHolds(of: index, protecting: plan.retention.consumers)
   }
 
   // MARK: Proof
 
-  /// What would be known if all were durable.
+  /// The plan if everything were durable.
   func planIfDurable() throws(QueueError) -> CleaningPlan { try plan(synced: .max) }
 
-  /// Makes durable what nothing states to be, and finds out up to where that is the log: on a full
-  /// disk a writer may have had no room for a mark that says so, and would never get any.
+  /// Makes durable everything that no header or mark states to be durable, and finds the end of the
+  /// log up to which this holds. On a full disk, a writer may have had no room for a mark that
+  /// states it. It would then never get any room.
   ///
-  /// Order, as recovery's: the directory; the slabs from the last proof on, oldest first; forget what
-  /// is cached of them, so that what is believed is what the disk holds; walk to the end of the log.
-  /// What a crash has parted from it stays unproven.
+  /// Order, as in recovery:
+  /// 1. Sync the directory.
+  /// 2. Sync the slabs from the last proof on, oldest first.
+  /// 3. Drop their cached content, so that the walk judges what the disk holds.
+  /// 4. Walk to the end of the log.
   ///
-  /// - Throws: `syncFailed`; nothing is to be removed then.
+  /// Bytes that a crash has separated from the log stay unproven.
+  ///
+  /// - Throws: `syncFailed`. Nothing may be removed then.
   mutating func makeDurable() throws(QueueError) {
     try SlabRemoval.syncDirectory(of: index.storage)
     for base in index.bases[(index.lastIndex(notAbove: plan.synced) ?? 0)...] {
@@ -88,8 +94,8 @@ struct CleaningSurvey {
     }
     var end = try CleaningSurvey.end(index.storage).position
     let epoch = Epoch.firstAddress(Epoch.of(end))
-    // The first slab of an epoch is finished once it holds something; until then recovery may remove
-    // it again.
+    // The first slab of an epoch is finished once it holds something after its first mark. Until
+    // then recovery may remove it again.
     if end <= epoch + UInt64(SlabHeader.byteCount + Mark.byteCount) { end = min(end, epoch) }
     guard end > plan.synced else { return }
     plan = try plan(synced: end)
@@ -106,7 +112,7 @@ struct CleaningSurvey {
 
   // MARK: From the end
 
-  /// Goes from the newest slab back until both the newest bytes and the minimum are reached.
+  /// Goes back from the newest slab until both the newest bytes and the minimum are reached.
   private static func measure(
     _ plan: inout CleaningPlan, _ index: TopicIndex
   ) throws(QueueError) {
@@ -119,10 +125,11 @@ struct CleaningSurvey {
     for place in index.bases.indices.reversed() {
       if plan.minimumFrom != nil, plan.bytesFrom != nil || bytes == nil { return }
       let base = index.bases[place]
-      // Cleaned meanwhile, as all before it were.
+      // It was cleaned meanwhile, and so were all slabs before it.
       guard let size = try SlabFile.open(base, in: index.storage)?.size() else { return }
       files = files.addingSaturating(size)
-      // What a crash may take back, or has, is not kept by keeping it.
+      // Do not count bytes that a crash may take back, or has taken back: to keep them keeps no
+      // record.
       let end = min(base.addingSaturating(size), index.limit(ofSlabAt: place), plan.synced)
       durable = durable.addingSaturating(end > base ? end - base : 0)
       if let bytes, plan.bytesFrom == nil, files >= bytes { plan.bytesFrom = base }
@@ -130,7 +137,8 @@ struct CleaningSurvey {
     }
   }
 
-  /// Where the log ends, and how many records it took by then, or, behind damage, fewer.
+  /// The end of the log, and how many records it took by then. After damage the number may be too
+  /// low.
   private static func end(
     _ storage: any TopicStorage
   ) throws(QueueError) -> (position: UInt64, ordinal: UInt64) {
@@ -141,11 +149,11 @@ struct CleaningSurvey {
 
   // MARK: From the front
 
-  /// What is known of the slab at this place of `bases`; nil: it was cleaned meanwhile. Places come
-  /// in ascending order.
+  /// The findings about the slab at this index of `bases`. Nil if it was cleaned meanwhile. Call it
+  /// with ascending indices.
   ///
-  /// - Throws: `unsupportedFormat` where it, or the next readable one, was written by something newer
-  ///   or belongs to another topic.
+  /// - Throws: `unsupportedFormat` if a newer version wrote this slab or the next readable one, or
+  ///   if one of them belongs to another topic.
   mutating func slab(at place: Int) throws(QueueError) -> Found? {
     let base = index.bases[place]
     guard let file = try SlabFile.open(base, in: index.storage) else { return nil }
@@ -165,8 +173,8 @@ struct CleaningSurvey {
       bytes: try file.size(), records: try records(of: file, at: place, own, ahead))
   }
 
-  /// The stamp of the first slab that was made by a clock that knew the time. Stamps never go back, so
-  /// a logarithmic number of slabs is asked.
+  /// The stamp of the first slab that was made while the clock knew the time. Stamps never go back,
+  /// so this reads a logarithmic number of slabs.
   private mutating func findFirstKnownStamp(from place: Int) throws(QueueError) -> UInt64? {
     if let known = firstKnownStamp { return known }
     var found: UInt64?
@@ -174,7 +182,7 @@ struct CleaningSurvey {
     var high = index.bases.count
     while low < high {
       let middle = (low + high) / 2
-      // A slab whose beginning is damaged says nothing: ask those behind it.
+      // A slab whose beginning is damaged states nothing: try the slabs after it.
       var asked = middle
       var stamp: UInt64?
       while stamp == nil, asked < high {
@@ -199,7 +207,8 @@ struct CleaningSurvey {
     let base = file.base
     if index.isPassedOver(base) { return 0 }
     let limit = index.limit(ofSlabAt: place)
-    // If its file ends before, slabs behind it are gone, and their records are none of its own.
+    // If its file ends before that, later slabs are gone, and their records do not belong to this
+    // slab.
     if limit != .max, try !file.reaches(limit) { return nil }
     guard !index.holdsVersion1(base), !ahead.hidesRecords,
       // The ordinal of address 0 is known without its header.
@@ -224,7 +233,7 @@ struct CleaningSurvey {
     return found
   }
 
-  /// nil: it is gone, or has none.
+  /// The beginning of a slab. Nil if the slab is gone or states none.
   private static func head(
     _ base: UInt64, _ index: TopicIndex
   ) throws(QueueError) -> SlabFile.Head? {
@@ -232,7 +241,7 @@ struct CleaningSurvey {
     return try head(file, index)
   }
 
-  /// nil: it has none.
+  /// The beginning of a slab. Nil if the slab states none.
   private static func head(
     _ file: SlabFile, _ index: TopicIndex
   ) throws(QueueError) -> SlabFile.Head? {

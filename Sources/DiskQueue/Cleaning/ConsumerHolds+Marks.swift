@@ -1,13 +1,13 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// A consumer holds records, and neither marks nor headers: a slab in which it has acknowledged every
-// record is not held, although its cursor stands before the mark that the slab ends with.
+// A consumer holds records, but neither marks nor headers. A slab in which it has acknowledged
+// every record is not held, although its cursor is before the mark at the slab's end.
 
 extension ConsumerHolds {
-  /// What the protected consumers hold of a topic.
+  /// The holds of a topic's protected consumers.
   ///
-  /// - Throws: as the other initializer; `system` if a slab cannot be read.
+  /// - Throws: as the other initializer. `system` if a slab cannot be read.
   init(of front: SlabFront, in storage: any TopicStorage) throws(QueueError) {
     try self.init(
       of: storage, protecting: .protected, topicID: front.topicID,
@@ -21,9 +21,9 @@ extension ConsumerHolds {
     }
   }
 
-  /// What the protected consumers hold of a topic.
+  /// The holds of a topic's protected consumers.
   ///
-  /// - Throws: as the other initializer; `system` if a slab cannot be read.
+  /// - Throws: as the other initializer. `system` if a slab cannot be read.
   init(
     of index: TopicIndex, protecting protected: Retention.Consumers
   ) throws(QueueError) {
@@ -40,12 +40,12 @@ extension ConsumerHolds {
     }
   }
 
-  /// Sets the lowest hold behind a slab in which no record is left for it. Returns false if one is:
-  /// nothing that comes after needs to be looked at.
+  /// Moves the lowest hold past a slab in which no record is left for it. Returns false if a record
+  /// is left: then no later slab needs to be read.
   ///
-  /// What the lowest one does not hold of a slab, no other consumer holds of it.
+  /// If the lowest hold does not hold a part of a slab, no other consumer holds that part.
   ///
-  /// - Parameter content: the slab's base, and where its records end.
+  /// - Parameter content: from the slab's base to the end of its records.
   private mutating func passMarks(
     of content: Range<UInt64>, topicID: UInt64, in storage: any TopicStorage
   ) throws(QueueError) -> Bool {
@@ -60,7 +60,8 @@ extension ConsumerHolds {
 }
 
 extension ArraySlice<SlabFront.Slab> {
-  /// Where the slab stands that an address lies in or behind; the first one, if it lies before all.
+  /// The index of the last slab whose base is not above an address. The first index if every base
+  /// is above it.
   fileprivate func place(of address: UInt64) -> Int {
     var low = startIndex
     var high = endIndex
@@ -73,8 +74,8 @@ extension ArraySlice<SlabFront.Slab> {
 }
 
 extension SlabFile {
-  /// Whether nothing but sound marks, and the header, lies between an address and the end of the
-  /// slab's records. What is damaged may have been a record.
+  /// Whether there are only sound marks, and the header, between an address and the end of the
+  /// slab's records. Damaged bytes may have been a record, so they count as one.
   ///
   /// - Complexity: a read of at most 4 KiB at a time, and one for each 85 marks in a row.
   fileprivate func holdsOnlyMarks(

@@ -1,31 +1,32 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// From where on protected consumers hold a topic's slabs.
+/// The address from which protected consumers hold a topic's slabs.
 struct ConsumerHolds: Sendable, Equatable {
-  /// One consumer's.
+  /// The hold of one consumer.
   struct Hold: Sendable, Equatable {
     var consumer: String
-    /// What lies at it and behind it stays; 0: everything.
+    /// Everything at and after this address stays. 0 holds everything.
     var address: UInt64
     var cause: Cause
 
-    /// At the same address, what is held whatever lies there counts as lower.
+    /// At the same address, a hold for any cause other than a position counts as lower: it holds
+    /// whatever is there.
     func isLower(than other: Hold) -> Bool {
       address != other.address
         ? address < other.address : cause != .position && other.cause == .position
     }
   }
 
-  /// Why a consumer holds what it holds.
+  /// Why a consumer holds slabs.
   enum Cause: Sendable, Equatable {
-    /// It acknowledged all before.
+    /// It has acknowledged everything before its position.
     case position
-    /// It acknowledged nothing yet.
+    /// It has not acknowledged anything yet.
     case neverWritten
-    /// Where it stands cannot be read.
+    /// Its position cannot be read.
     case damaged
-    /// Its cursor was written by something newer.
+    /// A newer version wrote its cursor.
     case unsupported(version: UInt16)
     /// Its cursor belongs to another topic.
     case otherTopic
@@ -33,29 +34,30 @@ struct ConsumerHolds: Sendable, Equatable {
 
   /// How many protected consumers there are.
   private(set) var consumers = 0
-  /// The one that holds most; nil: nothing is held.
+  /// The hold that holds most. Nil if nothing is held.
   var lowest: Hold?
 
-  /// Who holds something below an address; nil: nobody.
+  /// The hold that reaches below an address. Nil if there is none.
   func hold(below address: UInt64) -> Hold? { lowest.flatMap { $0.address < address ? $0 : nil } }
 
-  /// Nobody is protected.
+  /// Protects no consumer.
   init() {}
 
-  /// Reads the cursors of the consumers that are protected.
+  /// Reads the cursors of the protected consumers.
   ///
-  /// A cursor holds everything from the lower of its two slots on: a crash may fall back to that one.
-  /// One with a single slot is synced before it is believed: nothing else says that it will be there
-  /// after a power cut. One that was never written, is damaged, was written by something newer or
-  /// belongs to another topic holds everything. Files that are not named as cursors are none.
+  /// A cursor holds everything from the lower of its two slots on, because a crash may fall back to
+  /// that slot. A cursor with a single slot is synced before it is believed: nothing else proves
+  /// that it will exist after a power cut. A cursor holds everything if it was never written, is
+  /// damaged, was written by a newer version, or belongs to another topic. Files that are not named
+  /// as cursors are ignored.
   ///
   /// - Parameters:
-  ///   - topicID: the topic's; nil where it has none.
-  ///   - beginsWithVersion1: whether a cursor without an id passes: it was written before a writer of
-  ///     version 2 gave the topic one.
-  /// - Throws: `invalidOption` where a consumer that is to be protected does not exist; `syncFailed`
-  ///   where a cursor could not be synced; `system`: what cannot be read holds nothing, and nothing
-  ///   may go.
+  ///   - topicID: the topic's id. Nil if it has none.
+  ///   - beginsWithVersion1: whether a cursor without an id is accepted. It was written before a
+  ///     writer of version 2 gave the topic an id.
+  /// - Throws: `invalidOption` if a consumer that is to be protected does not exist. `syncFailed`
+  ///   if a cursor could not be synced. `system` if a cursor cannot be read: its hold is unknown,
+  ///   so nothing may be removed.
   init(
     of storage: any TopicStorage, protecting protected: Retention.Consumers, topicID: UInt64?,
     beginsWithVersion1: Bool
@@ -98,7 +100,7 @@ struct ConsumerHolds: Sendable, Equatable {
     }
   }
 
-  /// nil: there is none.
+  /// The directory of the consumers. Nil if there is none.
   private static func directory(
     of storage: any TopicStorage
   ) throws(QueueError) -> (any StorageDirectory)? {
@@ -125,11 +127,11 @@ struct ConsumerHolds: Sendable, Equatable {
     return names.sorted()
   }
 
-  /// A consumer that goes on acknowledging while it is looked at soon writes both its slots; a cursor
-  /// that is another one this often is none.
+  /// A consumer that acknowledges while its cursor is read soon writes both slots. If the cursor
+  /// has changed this many times, it is not one.
   private static let mostAttempts = 1000
 
-  /// What a cursor holds; nil: it is gone.
+  /// The content of a cursor. Nil if the cursor is gone.
   private static func read(
     _ name: String, in directory: any StorageDirectory
   ) throws(QueueError) -> CursorSlots.Content? {

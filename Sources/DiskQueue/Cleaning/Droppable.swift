@@ -4,7 +4,7 @@
 /// Which slabs the policy of a full topic or disk lets a writer drop.
 enum Droppable {
   case all
-  /// Those that every consumer has acknowledged.
+  /// The slabs that every consumer has acknowledged.
   case acknowledged(ConsumerHolds)
 
   func allow(_ slab: SlabFront.Slab) -> Bool {
@@ -20,7 +20,7 @@ enum Droppable {
 /// A slab that a writer dropped.
 struct DroppedSlab: Sendable {
   var base: UInt64
-  /// How many records the log took in it; nil if nothing tells.
+  /// How many records the log took in it. Nil if that is unknown.
   var records: UInt64?
   var bytes: UInt64
 }

@@ -1,19 +1,19 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// The slabs of a topic at one moment, with their sizes, and what keeps the first of them: what a cap
-/// on a topic's size is held against.
+/// The slabs of a topic at one moment, with their sizes, and the reason why the first of them
+/// stays. A cap on a topic's size is compared with these sizes.
 ///
-/// Room is counted by what was removed: what the file system reports goes up only when the last
-/// reader has closed the slab. Holds 24 bytes a slab. A writer keeps it between two removals, and
-/// brings it up to date with `add` and `dropRemoved`, so that it lists the topic only now and then.
+/// Room is counted by the slabs that were removed: the file system reports more only after the last
+/// reader has closed the slab. Holds 24 bytes a slab. A writer keeps this value between two
+/// removals, and updates it with `add` and `dropRemoved`. So it lists the topic only now and then.
 struct SlabFront: Sendable {
   struct Slab: Sendable, Equatable {
     var base: UInt64
-    /// The size of its file, but for bytes of a refused record.
+    /// The size of its file, without the bytes of a refused record.
     var bytes: UInt64
-    /// Where its records end at the latest: at the base of the next slab of its epoch, or at the
-    /// `kept` of a later one; `UInt64.max` where only its file's size says.
+    /// The highest address at which its records can end: the base of the next slab of its epoch, or
+    /// the `kept` of a later epoch. `UInt64.max` if only its file's size decides.
     var contentEnd: UInt64
   }
 
@@ -21,26 +21,26 @@ struct SlabFront: Sendable {
   private(set) var slabs: ArraySlice<Slab> = []
   /// The bytes of all files.
   private(set) var bytes: UInt64 = 0
-  /// The topic's id, for `ConsumerHolds`; nil where no slab tells one.
+  /// The topic's id, for `ConsumerHolds`. Nil if no slab states one.
   let topicID: UInt64?
-  /// The slabs of epoch 0 were written by queuefka.
+  /// Whether queuefka wrote the slabs of epoch 0.
   private let isVersion1: Bool
-  /// How many slabs were removed since the listing, and how many it may serve.
+  /// How many slabs were removed since the listing, and how many removals one listing may serve.
   private var removedSinceListing = 0
   private let mostRemovals: Int
 
-  /// Whether the topic begins with slabs written by queuefka; also for `ConsumerHolds`.
+  /// Whether the topic begins with slabs that queuefka wrote. Also for `ConsumerHolds`.
   var beginsWithVersion1: Bool { isVersion1 && slabs.first.map { Epoch.of($0.base) } == 0 }
 
-  /// Whether it is time to list the topic again: what others add before the first slab or between
-  /// two, by hand, shows in a listing alone. One listing serves half as many removals as it listed
-  /// slabs, so it adds a constant to each.
+  /// Whether it is time to list the topic again. Slabs that others add by hand, before the first
+  /// slab or between two, show only in a listing. One listing serves half as many removals as it
+  /// listed slabs, so it adds a constant to each.
   var isOutdated: Bool { removedSinceListing >= mostRemovals }
 
   private static let fewestRemovals = 64
 
-  /// Opens the last slab of every epoch to ask for its size, and those that an index asks: any other
-  /// one ends where the next begins. One that is cleaned meanwhile is left out.
+  /// Opens the last slab of each epoch to read its size, and the slabs that an index opens. Any
+  /// other slab ends at the base of the next. A slab that is cleaned meanwhile is left out.
   ///
   /// - Throws: `unsupportedFormat` if a slab of another topic is listed first or last.
   init(of storage: any TopicStorage) throws(QueueError) {
@@ -67,8 +67,8 @@ struct SlabFront: Sendable {
     self.slabs = slabs[...]
   }
 
-  /// Ends it with the slab that the writer writes, whose bytes the writer counts itself. Files behind
-  /// that one hold nothing of the log.
+  /// Ends the list with the slab that the writer writes. The writer counts that slab's bytes
+  /// itself. Files after it hold nothing of the log.
   mutating func endAtSlab(_ base: UInt64) {
     while let last = slabs.last, last.base >= base {
       bytes -= min(bytes, last.bytes)
@@ -80,7 +80,7 @@ struct SlabFront: Sendable {
     }
   }
 
-  /// Adds the slab that the writer went on in. False: it does not fit to what is listed.
+  /// Adds the slab in which the writer continues. False if it does not fit the list.
   mutating func add(_ next: UInt64, after left: UInt64, endingAt end: UInt64) -> Bool {
     guard let last = slabs.last, last.base == left, next > left else { return false }
     let left = Slab(base: left, bytes: end - left, contentEnd: end)
@@ -110,7 +110,8 @@ struct SlabFront: Sendable {
     removedSinceListing += 1
   }
 
-  /// The ordinal of the first record, by the first slab that tells one; nil: none does.
+  /// The ordinal of the first record, as the first slab that knows it states it. Nil if no slab
+  /// does.
   func firstOrdinal(in storage: any TopicStorage) throws(QueueError) -> UInt64? {
     for slab in slabs {
       if let ordinal = try ordinal(of: slab, in: storage) { return ordinal }
@@ -118,8 +119,9 @@ struct SlabFront: Sendable {
     return nil
   }
 
-  /// How many records the log took in the first slab, by its beginning and that of the next one; nil
-  /// if they do not tell, or cannot be read, or if slabs between the two are gone.
+  /// How many records the log took in the first slab, counted from its beginning and that of the
+  /// next one. Nil if they do not state it, if they cannot be read, or if slabs between the two are
+  /// gone.
   func recordsOfFirst(in storage: any TopicStorage) -> UInt64? {
     guard let first = slabs.first, let next = slabs.dropFirst().first else { return nil }
     do throws(QueueError) {
@@ -131,7 +133,7 @@ struct SlabFront: Sendable {
       else { return nil }
       return end - start
     } catch {
-      // A figure for people: nothing is to fail for it.
+      // The number is for people: nothing may fail because of it.
       return nil
     }
   }
@@ -143,7 +145,7 @@ struct SlabFront: Sendable {
     return (topicID.map { head.of(topicID: $0) } ?? head).ordinal
   }
 
-  /// What keeps the first slab; nil: it may go.
+  /// Why the first slab stays. Nil if it may be removed.
   ///
   /// - Parameter synced: as for `SlabRemoval.removeFirst`.
   func obstacle(synced: UInt64, holds: ConsumerHolds) -> SlabRemoval.Obstacle? {
@@ -153,8 +155,8 @@ struct SlabFront: Sendable {
     return holds.hold(below: min(first.contentEnd, next ?? .max)).map { .held($0) }
   }
 
-  /// Removes the first slab, unless something but a consumer keeps it, and counts its room as had;
-  /// also where a second cleaner was faster.
+  /// Removes the first slab, unless something other than a consumer keeps it. Counts its room as
+  /// free, also if a second cleaner was faster.
   mutating func removeFirst(
     of storage: any TopicStorage, synced: UInt64
   ) throws(QueueError) -> SlabRemoval.Outcome {
@@ -176,11 +178,11 @@ extension UInt64 {
 }
 
 extension SlabFile {
-  /// Whether its file holds all up to an address: if it does not, slabs behind it are gone.
+  /// Whether its file holds everything up to an address. If not, slabs after it are gone.
   func reaches(_ end: UInt64) throws(QueueError) -> Bool { try self.end() >= end }
 }
 
 extension TopicIndex {
-  /// Whether the first slab was written by queuefka.
+  /// Whether queuefka wrote the first slab.
   var beginsWithVersion1: Bool { bases.first.map { holdsVersion1($0) } ?? false }
 }

@@ -1,62 +1,63 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Removing slabs that hold records: from the front of a topic, and one at a time. Nothing else in
-/// the library does.
+/// Removes slabs that hold records, one at a time from the front of a topic. Nothing else in the
+/// library removes such slabs.
 enum SlabRemoval {
   enum Outcome: Sendable, Equatable {
-    /// - Parameter bytes: the size that its file had.
+    /// - Parameter bytes: the size of its file.
     case removed(bytes: UInt64)
-    /// It was gone already: a second cleaner was faster.
+    /// It was already gone: a second cleaner was faster.
     case gone
     /// It stays.
     case kept(Obstacle)
   }
 
-  /// What keeps a slab, whatever anybody's bounds say.
+  /// Why a slab stays, whatever the bounds say.
   enum Obstacle: Sendable, Equatable {
-    /// The slab behind it, by the listing, is gone, or another file has its name: list again.
+    /// The next slab of the listing is gone, or another file has its name: list again.
     case changed
-    /// There is none behind it: it tells the topic's id, and where the log goes on.
+    /// There is no slab after it. It states the topic's id, and the address at which the log
+    /// continues.
     case lastSlab
-    /// Nothing states that the slab behind it has begun to be durable: recovery may start at this
-    /// one.
+    /// Nothing states that the next slab has begun to be durable: recovery may start at this one.
     case unproven
     /// A consumer has not acknowledged all of it.
     case held(ConsumerHolds.Hold)
   }
 
-  /// Two neighbouring slabs of a listing, the first of which is to be removed.
+  /// Two neighbouring slabs of a listing. The first one is to be removed.
   struct Pair: Sendable {
     /// The base of the first slab.
     var first: UInt64
-    /// The base of the slab behind it; nil: there is none.
+    /// The base of the next slab. Nil if there is none.
     var next: UInt64?
-    /// The topic's id; nil if no slab states one.
+    /// The topic's id. Nil if no slab states one.
     var topicID: UInt64?
   }
 
-  /// Removes the first slab of a topic, if it is not the last one, and the slab behind it has begun
-  /// to be durable. One listing serves many removals.
+  /// Removes the first slab of a topic if it is not the last one, and if the next slab has begun to
+  /// be durable. One listing serves many removals.
   ///
   /// Order:
-  /// 1. Compare the beginnings of both slabs with the topic's id: a slab of another topic, or of a
+  /// 1. Compare the beginnings of both slabs with the topic's id. A slab of another topic, or of a
   ///    newer program, is never removed, and nothing is removed in front of it.
-  /// 2. Sync the directory. Earlier removals are then final, and the names of the slabs behind are
-  ///    durable, before this slab goes: a power cut leaves the end of the log, without a hole.
-  /// 3. See that the name still leads to the file that was compared.
-  /// 4. Remove it, durably after the next sync of the directory. Readers that have it open go on
-  ///    reading it.
+  /// 2. Sync the directory. Earlier removals are then final, and the names of the later slabs are
+  ///    durable, before this slab goes. A power cut leaves the end of the log, without a hole.
+  /// 3. Check that the name still leads to the file that was compared.
+  /// 4. Remove it. The removal is durable after the next sync of the directory. Readers that have
+  ///    the slab open continue to read it.
   ///
-  /// Beside writers, readers and other cleaners no lock is needed: a name below the first one never
-  /// comes back, new slabs only come behind the last one, and the one that recovery may remove again
-  /// is never proven.
+  /// No lock is needed against writers, readers and other cleaners, for three reasons:
+  /// - A name below the first one never comes back.
+  /// - New slabs come only after the last one.
+  /// - The slab that recovery may remove again is never proven.
   ///
   /// - Parameters:
-  ///   - pair: the first slab of a listing and the one behind it.
-  ///   - synced: all below it is on stable storage, by the word of a header or mark, or of the
-  ///     writer, who knows.
-  /// - Throws: `unsupportedFormat` if one of the two slabs is not the topic's; `syncFailed` if the
+  ///   - pair: the first slab of a listing and the next one.
+  ///   - synced: everything below it is on stable storage, as a header or mark states or as the
+  ///     writer knows.
+  /// - Throws: `unsupportedFormat` if one of the two slabs is not the topic's. `syncFailed` if the
   ///   directory could not be synced. Nothing was removed then. A failed sync is as final for a
   ///   writer of the same storage as one of its own: the system reports it once. `system`.
   /// - Complexity: two beginnings are read, whatever the number of slabs.
@@ -85,24 +86,24 @@ enum SlabRemoval {
     return .removed(bytes: bytes)
   }
 
-  /// What keeps the first slab, as far as slabs do.
+  /// Why the first slab stays, as far as slabs decide.
   ///
-  /// - Parameter next: the base of the slab behind it.
+  /// - Parameter next: the base of the next slab.
   static func obstacle(before next: UInt64?, synced: UInt64) -> Obstacle? {
     guard let next else { return .lastSlab }
     return synced > next ? nil : .unproven
   }
 
-  /// Makes what was removed so far, and what was made, last.
+  /// Makes durable the removals and the new names up to now.
   static func syncDirectory(of storage: any TopicStorage) throws(QueueError) {
     do throws(SystemError) {
       try storage.syncDirectory()
     } catch {
       throw QueueError(
         .syncFailed,
-        "stable storage refused the directory (\(error.call): \(Syscalls.describe(error.errno))), and"
-          + " no slab is removed while it does: slabs removed just before may come back with the next"
-          + " power cut, and be removed again",
+        "stable storage refused the directory (\(error.call): \(Syscalls.describe(error.errno))),"
+          + " and no slab is removed while it does: slabs removed just before may come back with the"
+          + " next power cut, and be removed again",
         path: storage.path, errno: error.errno)
     }
   }
@@ -110,9 +111,9 @@ enum SlabRemoval {
 
 extension SlabFile {
   /// Throws if the slab's beginning states another topic, or a version or flags that this program
-  /// does not know. A beginning that is damaged, or queuefka's, states nothing.
+  /// does not know. A beginning that is damaged, or written by queuefka, states nothing.
   ///
-  /// - Parameter topicID: the topic's; nil: no slab states one.
+  /// - Parameter topicID: the topic's id. Nil if no slab states one.
   func refuse(unlessOf topicID: UInt64?) throws(QueueError) {
     let head = try head()
     if case .unsupported(let version, let flags) = head.header {
