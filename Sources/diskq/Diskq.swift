@@ -13,18 +13,19 @@ struct Diskq: ParsableCommand {
     commandName: "diskq",
     abstract: "Appends to, reads, consumes, cleans and examines disk queues.",
     discussion: """
-      A topic is a directory. Sizes are written as 4096, 64MiB or 10M: KiB, MiB, GiB and TiB are powers \
-      of 1,024, and k, M, G and T, or kB, MB, GB and TB, of 1,000, so that 10M is 10,000,000 bytes. Times \
-      and ages are written as 200ms, 90s, 15m, 1.5h, 1d12h or 2w, addresses as decimal numbers.
+      A topic is a directory. Sizes are written as 4096, 64MiB or 10M. KiB, MiB, GiB and TiB are \
+      powers of 1,024. k, M, G and T, or kB, MB, GB and TB, are powers of 1,000, so 10M is \
+      10,000,000 bytes. Times and ages are written as 200ms, 90s, 15m, 1.5h, 1d12h or 2w. Addresses \
+      are decimal numbers.
 
-      The exit status is 0 if it was done, 1 if damage or loss was found, 2 if it could not be done, \
+      The exit status is 0 if the command did its work, 1 if it found damage or loss, 2 if it failed, \
       and 64 for wrong usage.
 
-      Ctrl-C, SIGTERM and SIGHUP stop every command. Where a stop is the only end there is (--follow, \
-      info --watch, append from a pipe or a terminal) the status is as above. Otherwise the work is \
-      not done: the command ends by the signal, which a shell shows as 130, 143 or 129, and what it \
-      has changed until then is said. When nobody reads standard output any more, commands that print \
-      what is there end with 0.
+      Ctrl-C, SIGTERM and SIGHUP stop every command. Some work ends only when it is stopped: \
+      --follow, info --watch, and append from a pipe or a terminal. The status is then as above. If a \
+      signal stops any other work, the work is unfinished. The command then reports what it has \
+      changed so far, and ends by the signal, which a shell shows as 130, 143 or 129. If the reader of \
+      standard output goes away, a command that only prints is done, and the status is as above.
       """,
     version: version,
     subcommands: [
@@ -39,8 +40,8 @@ struct Diskq: ParsableCommand {
     System.endOnSignalsAsFirstProcess()
     guard hasArguments(CommandLine.arguments) else {
       Messages.say(
-        "the arguments of this process cannot be read: mount /proc (mount -t proc proc /proc), and"
-          + " start it with its name as the first argument")
+        "this process cannot read its arguments: mount /proc (mount -t proc proc /proc), and start"
+          + " diskq with its name as the first argument")
       System.leave(Status.usage)
     }
     do {
@@ -55,14 +56,15 @@ struct Diskq: ParsableCommand {
     } catch let error as Interrupted {
       System.end(bySignal: error.signal)
     } catch {
-      // Help, the version, wrong usage, and the statuses of commands that were done.
+      // Help, the version, wrong usage, and the exit statuses of finished commands.
       exit(withError: error)
     }
   }
 
-  /// Whether there is at least this program's name. Swift reads the arguments from /proc and takes
-  /// them for none where that is missing. Linux puts an empty one where a program is started with
-  /// none.
+  /// Whether the arguments hold at least this program's name.
+  ///
+  /// Swift reads the arguments from /proc, and finds none if /proc is missing. If a program is
+  /// started without any argument, Linux adds an empty one.
   static func hasArguments(_ arguments: [String]) -> Bool {
     arguments.count > 1 || arguments.first?.isEmpty == false
   }

@@ -95,7 +95,7 @@ struct RepairTests {
     let directory = try TemporaryDirectory()
     let repaired = try Diskq.run("repair", directory.path, directory.path)
     #expect(repaired.status == 2)
-    #expect(repaired.errors.contains("the new topic lies in the old one"))
+    #expect(repaired.errors.contains("the new topic is inside the old one"))
     #expect(try snapshot(directory.path).isEmpty)
   }
 }

@@ -85,10 +85,10 @@ struct VerifyTests {
     let payload = (0..<99).map { "record \($0)".utf8.count }.reduce(0, +)
     #expect(
       verified.lines == [
-        "\(addresses[99]) up to \(addresses[99] + 12): behind the end of the log, 12 bytes with"
+        "\(addresses[99]) up to \(addresses[99] + 12): after the end of the log, 12 bytes with"
           + " 0 sound records [\(slab)]",
-        "the topic is not closed: a writer has it open, or ended without closing it; the next"
-          + " append recovers it [\(topic)]",
+        "the topic is not closed: a writer has it open, or ended without closing it (then the next"
+          + " append recovers it) [\(topic)]",
         "99 records and \(payload) payload bytes in 1 slab: no damage",
       ])
     let json = try Diskq.run("verify", topic, "--json")
@@ -129,7 +129,7 @@ struct VerifyTests {
     try Data().write(to: URL(fileURLWithPath: topic + "/notes.txt"))
     let verified = try Diskq.run("verify", topic)
     #expect(verified.status == 0)
-    #expect(verified.lines.first == "ignored: not a part of a topic [\(topic)/notes.txt]")
+    #expect(verified.lines.first == "ignored: not part of a topic [\(topic)/notes.txt]")
     #expect(verified.lines.count == 2)
   }
 
@@ -146,8 +146,8 @@ struct VerifyTests {
     #expect(verified.status == 1)
     #expect(
       verified.lines.first
-        == "renamed or copied: the header of this slab states \(base), and none of its records can"
-        + " be read under this name [\(renamed)]")
+        == "renamed or copied: the header of this slab states \(base), so no record in it can be"
+        + " read under this name [\(renamed)]")
     #expect(verified.lines.last?.hasSuffix("1 slab under another name") == true)
   }
 

@@ -15,30 +15,32 @@ struct AppendCommand: ParsableCommand {
     commandName: "append",
     abstract: "Appends each line of standard input, or of files, as one record.",
     discussion: """
-      The topic is made if there is none, and recovered if it was not closed. An empty line is an \
-      empty record; a last line without its newline is a record, too.
+      If there is no topic, append makes one. If the topic was not closed, append recovers it. An \
+      empty line is an empty record. A last line without a newline is a record too.
 
-      The times of --flush-every and --sync-every count from the first record that waits, and need no \
+      The times of --flush-every and --sync-every count from the first record that waits. They need no \
       further input.
 
-      Ctrl-C, SIGTERM and SIGHUP stop it in order: the records that it took are stored and synced. \
-      They are the end of a pipe or a terminal, and the status is then 0. A plain file has an end of \
-      its own: stopped before that, or ended by an error such as a full disk, it says how many records \
-      of which file are stored, and ends with another status than 0. If that is line 1000, tail -n \
-      +1001 FILE prints the rest. A second signal, a second later or more, ends it at once.
+      On Ctrl-C, SIGTERM or SIGHUP, append stores and syncs the records that it took, and ends. For a \
+      pipe or a terminal, the signal is the end of the input, and the status is then 0. A plain file \
+      has an end of its own. If a signal or an error, such as a full disk, stops append before that \
+      end, append reports how many records of which file are stored. The status is then not 0. If the \
+      report names line 1000, tail -n +1001 FILE prints the rest. A second signal, a second later or \
+      more, ends append at once.
       """)
 
   @Argument(help: "The topic's directory.", completion: .directory)
   var topic: String
 
   @Argument(
-    help: "Files to take records from; - is standard input, as is none.", completion: .file())
+    help: "Files to take records from. Standard input is -, and is the default.",
+    completion: .file())
   var files: [String] = []
 
-  @Option(help: "What ends a record of the input: newline or nul. (default: newline)")
+  @Option(help: "The byte that ends a record of the input: newline or nul. (default: newline)")
   var delimiter: Delimiter?
 
-  @Flag(help: "Each record of the input stands behind its length, a u32 in little-endian order.")
+  @Flag(help: "Before each record, the input holds its length, a u32 in little-endian order.")
   var lengthPrefixed = false
 
   @Flag(help: "Each file is one record.")
@@ -47,20 +49,21 @@ struct AppendCommand: ParsableCommand {
   @Option(
     help: """
       When a record counts as taken: buffered, flushed (it survives this process) or synced (it \
-      survives a power cut). Records are taken while input is ready, and share one sync. Ending \
-      closes the topic, and so syncs, whatever the level.
+      survives a power cut). Records are taken while input is ready, and share one sync. At its end, \
+      append closes the topic, and so syncs it, whatever the level.
       """)
   var ensure: Level = .buffered
 
-  @Flag(help: "Print each record's address, a line each, once its level is reached.")
+  @Flag(help: "Print the address of each record on a line once the record has reached its level.")
   var printAddresses = false
 
   @Option(
     help: ArgumentHelp(
       """
-      Flush after so much: it is then visible to readers, and survives this process. A number of \
-      records (1000), of bytes (64KiB) or a time (200ms, 1s, 5m), or several with commas between, \
-      whichever comes first; or never. (default: \(Every(QueueWriter.Options().flushEvery).text))
+      Flush after so many records (1000), so many bytes (64KiB) or a time (200ms, 1s, 5m). Flushed \
+      records are visible to readers, and survive this process. You may join several with commas: the \
+      one that is reached first counts. Or write never. \
+      (default: \(Every(QueueWriter.Options().flushEvery).text))
       """, valueName: "interval"),
     transform: Every.parsed)
   var flushEvery = Every(QueueWriter.Options().flushEvery)
@@ -68,38 +71,38 @@ struct AppendCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       """
-      Sync after so much, as for --flush-every: it then survives a power cut. (default: \
-      \(Every(QueueWriter.Options().syncEvery).text))
+      Sync after so much, written as for --flush-every. Synced records survive a power cut. \
+      (default: \(Every(QueueWriter.Options().syncEvery).text))
       """, valueName: "interval"),
     transform: Every.parsed)
   var syncEvery = Every(QueueWriter.Options().syncEvery)
 
   @Option(
     help: ArgumentHelp(
-      "What the slabs of the topic may hold together; 64KiB or more. (default: no bound)",
+      "How many bytes the slabs of the topic may hold together, 64KiB or more. (default: no bound)",
       valueName: "size"),
     transform: Size.parsed)
   var maximumBytes: Size?
 
   @Option(
     help: ArgumentHelp(
-      "How many records the topic may hold; 2 or more. (default: no bound)",
+      "How many records the topic may hold, 2 or more. (default: no bound)",
       valueName: "count"))
   var maximumRecords: UInt64?
 
   @Option(
     help: """
-      Where there is no room at --maximum-bytes or --maximum-records: fail; wait until a cleaner has made some; or make \
-      some, also on a full disk, by removing the oldest slabs (drop-oldest), as far as all consumers \
-      have acknowledged them (drop-oldest-acknowledged).
+      What to do if --maximum-bytes or --maximum-records leaves no room: fail, or wait until a cleaner \
+      has made room. drop-oldest makes room by removing the oldest slabs, also on a full disk. \
+      drop-oldest-acknowledged removes only slabs that all consumers have acknowledged.
       """)
   var whenFull: WhenFull = .fail
 
   @Option(
     help: ArgumentHelp(
       """
-      A slab is left for a new one beyond this size; at most a quarter of --maximum-bytes. \
-      (default: \(QueueWriter.Options().slabSize), or that quarter where it is less)
+      Begin a new slab after this size, at most a quarter of --maximum-bytes. \
+      (default: \(QueueWriter.Options().slabSize), or that quarter if it is less)
       """, valueName: "size"),
     transform: Size.parsed)
   var slabSize: Size?
@@ -107,14 +110,14 @@ struct AppendCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       """
-      A slab that holds a record is left for a new one once it is older than this (1h, 7d), so that \
-      clean --keep-age reaches a topic that never fills a slab. (default: however old)
+      Begin a new slab once the current one holds a record and is older than this (1h, 7d). Then clean \
+      --keep-age also works on a topic that never fills a slab. (default: no bound)
       """, valueName: "age"), transform: TimeSpan.parsed)
   var slabAge: TimeSpan?
 
   @Option(
     help: ArgumentHelp(
-      "The largest payload that is taken. (default: \(QueueWriter.Options().maximumPayload))",
+      "The largest payload that append takes. (default: \(QueueWriter.Options().maximumPayload))",
       valueName: "size"),
     transform: Size.parsed)
   var maximumPayload = Size(QueueWriter.Options().maximumPayload)
@@ -152,7 +155,7 @@ struct AppendCommand: ParsableCommand {
   func run() throws {
     let files = files.isEmpty ? ["-"] : files
     for file in files where file != "-" { try System.checkReadable(file) }
-    // Nobody would learn of a record that is appended after who reads the addresses has gone.
+    // Once the reader of the addresses is gone, no later address could reach it: stop then.
     let stop = try StopSignals.caught(orClosedOutput: printAddresses)
     let writer = try QueueWriter(topic: Topic(topic), options: options)
     RecoveryMessages.say(writer.recovery, position: writer.position, path: topic)
@@ -170,11 +173,11 @@ struct AppendCommand: ParsableCommand {
       failures.append(error)
     }
     var stored = writer.statistics.records
-    // Whatever happened, what was taken is kept, and said to be.
+    // Even after an error, the records that were taken are stored and reported.
     do {
       try appending.finish()
     } catch {
-      // A full disk, say, fails the record and the close alike: once is enough.
+      // A full disk, for example, fails the record and the close alike: report it once.
       if !failures.contains(where: { "\($0)" == "\(error)" }) { failures.append(error) }
       stored = storedRecords(of: writer, from: start, after: error)
     }
@@ -189,14 +192,14 @@ struct AppendCommand: ParsableCommand {
     throw ExitCode(Status.failed)
   }
 
-  /// How many of the records that were appended are in the topic, which could not be closed.
+  /// How many of the appended records are in the topic, after the close failed.
   private func storedRecords(
     of writer: QueueWriter, from start: Address, after error: any Error
   ) -> UInt64 {
     let statistics = writer.statistics
     let synced = statistics.records - statistics.unsyncedRecords
-    // A full disk takes nothing back that readers see. A failed sync may, and after a file was taken
-    // away the topic may hold another writer's records in their place.
+    // A full disk takes back no record that readers see. A failed sync may. After a file was removed,
+    // the topic may hold another writer's records at these addresses.
     let code = (error as? QueueError)?.code
     guard code != .syncFailed, code != .fileRemoved else { return synced }
     do {
@@ -206,7 +209,7 @@ struct AppendCommand: ParsableCommand {
       else { return synced }
       return next - first.ordinal
     } catch {
-      // They were dropped, say: what is known is the least.
+      // For example, they were dropped. Return the least number that is certain.
       return synced
     }
   }
@@ -223,7 +226,7 @@ struct AppendCommand: ParsableCommand {
         while let payload = try input.next() {
           guard try appending.append(payload) else {
             Messages.say(
-              "the topic was full: \(input.lastPlace) waited for room, and was not taken [\(topic)]"
+              "the topic was full: \(input.lastPlace) waited for room and was not stored [\(topic)]"
             )
             throw stop.interruption
           }

@@ -9,21 +9,22 @@ struct BenchCommand: ParsableCommand {
     commandName: "bench",
     abstract: "Measures a disk: appends, reads and syncs beside raw ones, and what that means.",
     discussion: """
-      It works in a new directory, diskq-bench-…, below the one that is named, and removes it at the \
-      end, also after an error, Ctrl-C, SIGTERM or SIGHUP; it then ends by that signal, and prints no \
-      figures. A second signal, a second later or more, ends it at once, and leaves the directory. It \
-      needs \(HumanSize.text(BenchScratch.mostBytes)) of room, and touches nothing else.
+      bench works in a new directory, diskq-bench-…, below the one that you name. It removes the new \
+      directory at the end, also after an error, Ctrl-C, SIGTERM or SIGHUP. After a signal it prints \
+      no figures, and ends by that signal. A second signal, a second later or more, ends it at once, \
+      and the directory is left. bench needs \(HumanSize.text(BenchScratch.mostBytes)) of free space, \
+      and touches nothing else.
 
-      All are measured in turn, in \(BenchRun.rounds) rounds. What goes through the system's cache is \
-      64 MiB at a time at the most, and mostly removed before it gets to the disk. The syncs are real: \
-      other work on the same disk is slowed down meanwhile, and slows them down; in 20 seconds they \
-      bring one or two GiB to a fast disk.
+      bench measures all rows in turn, in \(BenchRun.rounds) rounds. At most 64 MiB at a time go \
+      through the system's cache, and most of that is removed before it reaches the disk. The syncs \
+      are real. They slow down other work on the same disk, and that work slows them down. In 20 \
+      seconds they write one or two GiB to a fast disk.
       """)
 
   @Argument(help: "A directory on the disk to measure.", completion: .directory)
   var directory = "."
 
-  @Option(help: "How long it takes, in seconds: 0.1 to 3600.")
+  @Option(help: "How long bench measures, in seconds: 0.1 to 3600.")
   var seconds: Double = 20
 
   @Option(
@@ -36,7 +37,7 @@ struct BenchCommand: ParsableCommand {
   var json = false
 
   func validate() throws {
-    // Not a number is in no range either.
+    // NaN is in no range, so it is refused too.
     guard (0.1...3600).contains(seconds) else {
       throw ValidationError("--seconds must be from 0.1 to 3600")
     }
@@ -52,7 +53,7 @@ struct BenchCommand: ParsableCommand {
     do {
       try scratch.remove()
     } catch {
-      // What was measured is printed even so, or what went wrong first is said.
+      // Print the results even so, or report the first error.
       switch measured {
       case .success(let (results, fileSystem)): try print(results, fileSystem)
       case .failure(let error): Messages.say(error)
@@ -60,7 +61,7 @@ struct BenchCommand: ParsableCommand {
       throw error
     }
     if case .failure(let interrupted as Interrupted) = measured {
-      Messages.say("\(interrupted); nothing was measured")
+      Messages.say("\(interrupted): nothing was measured")
     }
     let (results, fileSystem) = try measured.get()
     try print(results, fileSystem)
@@ -73,13 +74,13 @@ struct BenchCommand: ParsableCommand {
     if !json {
       var output = Output()
       output.put(Messages.onOneLine(heading(fileSystem)) + "\n")
-      // Whoever waits for the table knows what for.
+      // Show the heading before the wait for the table.
       output.drain()
     }
     #if DEBUG
       Messages.say(
-        "this program was built for debugging: what does not wait for the disk takes several times"
-          + " as long as it does in a release build")
+        "this is a debug build: work that does not wait for the disk takes several times as long as"
+          + " in a release build")
     #endif
     let budget = Duration.seconds(seconds)
     let progress = ProgressBar(total: UInt64(seconds * 1_000), called: duration)

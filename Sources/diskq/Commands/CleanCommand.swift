@@ -9,18 +9,18 @@ struct CleanCommand: ParsableCommand {
     commandName: "clean",
     abstract: "Removes the oldest slabs: by age, bytes and records.",
     discussion: """
-      A slab goes when all of it lies beyond one of the bounds; at least one is needed. What stays is \
-      what every bound keeps, up to a slab more, and whatever holds slabs besides: consumers that have \
-      not acknowledged them, --minimum-keep-bytes, and the last slab. A writer, readers and consumers \
-      may be at work meanwhile; Ctrl-C and kill do no harm.
+      clean removes a slab if all of it is beyond one of the bounds. Give at least one bound. The slabs \
+      within every bound stay, and up to a slab more. Three things hold slabs whatever the bounds are: \
+      consumers that have not acknowledged them, --minimum-keep-bytes, and the last slab. A writer, \
+      readers and consumers may run at the same time. Ctrl-C and kill do no harm.
 
-      Each slab that was removed is printed on a line, and then, on another, why no more went. Where \
-      nothing was removed nothing is printed, so that cron sends no mail; on a terminal, the reason is \
-      said. A consumer whose position is damaged, and which so holds everything, is told in any case, \
-      and the exit status is then 1. With --json, the last line for each topic is a summary, also \
-      where nothing was removed.
+      clean prints each removed slab on a line, and then a line that says why it removed no more. If it \
+      removes nothing, it prints nothing, so that cron sends no mail. On a terminal it then reports the \
+      reason. A consumer whose position is damaged holds every slab: clean always reports that, and the \
+      exit status is then 1. With --json, the last line for each topic is a summary, also if nothing \
+      was removed.
 
-      An error at one topic does not keep the next ones from being cleaned; the exit status is 2 then.
+      If one topic fails, clean goes on with the next. The exit status is then 2.
       """)
 
   @Argument(
@@ -29,48 +29,51 @@ struct CleanCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Remove what is older than this: 90s, 36h, 1d12h, 1w. An idle topic does not age.",
+      """
+      Remove slabs whose newest record is older than this: 90s, 36h, 1d12h, 1w. An idle topic does not \
+      age.
+      """,
       valueName: "age"),
     transform: TimeSpan.parsed)
   var keepAge: TimeSpan?
 
   @Option(
-    help: ArgumentHelp("Remove what lies before the newest so many bytes.", valueName: "size"),
+    help: ArgumentHelp("Remove slabs before the newest so many bytes.", valueName: "size"),
     transform: Size.parsed)
   var keepBytes: Size?
 
   @Option(
-    help: ArgumentHelp("Remove what lies before the newest so many records.", valueName: "count"))
+    help: ArgumentHelp("Remove slabs before the newest so many records.", valueName: "count"))
   var keepRecords: UInt64?
 
   @Option(
     help: ArgumentHelp(
       """
-      Keep so many of the newest bytes whatever the bounds say. (default: \(Retention().minimumBytes))
+      Keep so many of the newest bytes, whatever the bounds are. (default: \(Retention().minimumBytes))
       """, valueName: "size"),
     transform: Size.parsed)
   var minimumKeepBytes = Size(Retention().minimumBytes)
 
-  @Flag(help: "Keep what any consumer has not acknowledged. This is the default.")
+  @Flag(help: "Keep records that any consumer has not acknowledged. This is the default.")
   var protectConsumers = false
 
-  @Flag(help: "Remove also what consumers have not acknowledged.")
+  @Flag(help: "Also remove records that consumers have not acknowledged.")
   var ignoreConsumers = false
 
   @Option(
     help: ArgumentHelp(
-      "Protect this consumer, and no other one; may be given more than once.", valueName: "name"))
+      "Protect only this consumer. You may give it more than once.", valueName: "name"))
   var protectConsumer: [String] = []
 
   @Option(
     help: ArgumentHelp(
-      "Protect all consumers but this one; may be given more than once.", valueName: "name"))
+      "Protect all consumers but this one. You may give it more than once.", valueName: "name"))
   var ignoreConsumer: [String] = []
 
-  @Flag(help: "Print what would be removed, and remove nothing.")
+  @Flag(help: "Print which slabs clean would remove, and remove nothing.")
   var dryRun = false
 
-  @Flag(help: "Print one JSON object a line: the slabs that were removed, and a summary a topic.")
+  @Flag(help: "Print one JSON object a line: each removed slab, and a summary for each topic.")
   var json = false
 
   @OptionGroup var jsonOptions: JSONOptions
@@ -90,11 +93,11 @@ struct CleanCommand: ParsableCommand {
   }
 
   func validate() throws {
-    guard !topics.isEmpty else { throw ValidationError("no topic is named") }
+    guard !topics.isEmpty else { throw ValidationError("name at least one topic") }
     guard keepAge != nil || keepBytes != nil || keepRecords != nil else {
       throw ValidationError(
-        "say how much to keep: --keep-age, --keep-bytes or --keep-records; without a bound nothing is"
-          + " removed")
+        "without a bound nothing is removed: say how much to keep with --keep-age, --keep-bytes or"
+          + " --keep-records")
     }
     guard !(protectConsumers && ignoreConsumers) else {
       throw ValidationError("--protect-consumers and --ignore-consumers exclude each other")
@@ -104,11 +107,11 @@ struct CleanCommand: ParsableCommand {
     }
     guard !(protectConsumers && !protectConsumer.isEmpty) else {
       throw ValidationError(
-        "--protect-consumers protects all, and --protect-consumer only the one: give one of them")
+        "--protect-consumers protects all, and --protect-consumer only one: give one of the two")
     }
     guard !(ignoreConsumers && !ignoreConsumer.isEmpty) else {
       throw ValidationError(
-        "--ignore-consumers ignores all, and --ignore-consumer only the one: give one of them")
+        "--ignore-consumers ignores all, and --ignore-consumer only one: give one of the two")
     }
     for name in protectConsumer + ignoreConsumer { try checkConsumer(name) }
     try jsonOptions.check(isJSON: json, "--json")
@@ -129,7 +132,7 @@ struct CleanCommand: ParsableCommand {
         }
       } catch {
         hasFailed = true
-        // In the order in which it happened.
+        // Keeps the printed lines and the error in order.
         output.drain()
         Messages.say(error)
       }
@@ -139,7 +142,7 @@ struct CleanCommand: ParsableCommand {
     if hasDamage { throw leaveDamaged() }
   }
 
-  /// Cleans one topic, and returns why no more of it went.
+  /// Cleans one topic, and returns why it removed no more.
   private func clean(
     _ topic: String, _ retention: Retention, _ output: inout Output
   ) throws(QueueError) -> SlabCleaner.Kept {
@@ -153,7 +156,7 @@ struct CleanCommand: ParsableCommand {
       } else {
         output.put(line(removal, topic))
       }
-      // Whatever becomes of this process, it is known what is gone.
+      // Even if this process ends now, the output names every removed slab.
       output.drain()
     }
     if json {
@@ -169,7 +172,7 @@ struct CleanCommand: ParsableCommand {
   private struct Removed {
     var slabs: UInt64 = 0
     var bytes: UInt64 = 0
-    /// nil: not known of all.
+    /// nil if some slab's number of records is not known.
     var records: UInt64? = 0
 
     mutating func add(_ removal: SlabCleaner.Removal) {

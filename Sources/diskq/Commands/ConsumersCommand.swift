@@ -9,8 +9,8 @@ struct ConsumersCommand: ParsableCommand {
     commandName: "consumers",
     abstract: "Lists a topic's consumers, sets one to a position, or deletes one.",
     discussion: """
-      What is left for a consumer counts damaged and cleaned records as well. One that is damaged, or \
-      that nobody comes back for, keeps clean from removing anything behind it: reset or delete it.
+      The records that are left for a consumer include damaged and cleaned ones. A damaged or abandoned \
+      consumer keeps clean from removing the records that it has not acknowledged: reset or delete it.
       """)
 
   @Argument(help: "The topic's directory.", completion: .directory)
@@ -22,15 +22,18 @@ struct ConsumersCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "The position: earliest, latest, now, an address, ordinal:N, a time or an age, as read takes it.",
+      """
+      The position: earliest, latest, now, an address, ordinal:N, a time or an age, written as for \
+      read --from.
+      """,
       valueName: "position"),
     transform: Start.parsed)
   var to: Start?
 
-  @Option(help: ArgumentHelp("Forget this consumer.", valueName: "name"))
+  @Option(help: ArgumentHelp("Delete this consumer.", valueName: "name"))
   var delete: String?
 
-  @Flag(help: "Print one JSON object a line, for each consumer.")
+  @Flag(help: "Print one JSON object a line for each consumer.")
   var json = false
 
   @OptionGroup var jsonOptions: JSONOptions
@@ -40,9 +43,11 @@ struct ConsumersCommand: ParsableCommand {
       throw ValidationError("--reset and --delete exclude each other")
     }
     guard (reset == nil) == (to == nil) else {
-      throw ValidationError("--reset NAME goes with --to POSITION")
+      throw ValidationError("--reset NAME and --to POSITION need each other")
     }
-    guard delete == nil || !json else { throw ValidationError("--delete prints nothing") }
+    guard delete == nil || !json else {
+      throw ValidationError("--delete prints nothing: leave out --json")
+    }
     if let name = reset ?? delete { try checkConsumer(name) }
     try jsonOptions.check(isJSON: json, "--json")
   }

@@ -9,8 +9,9 @@ struct DumpCommand: ParsableCommand {
     commandName: "dump",
     abstract: "Prints the header, frames and marks of one slab, for people.",
     discussion: """
-      What is no sound frame is shown as such, whether it is damage or a torn tail: verify tells, \
-      which knows the whole topic. The output is not for programs, and may change.
+      dump shows bytes that make no sound frame as such, and cannot know whether they are damage or a \
+      torn tail. verify knows, because it reads the whole topic. The output is not for programs, and \
+      may change.
       """)
 
   @Argument(help: "The slab's file. Its name gives its base.", completion: .file())
@@ -23,7 +24,7 @@ struct DumpCommand: ParsableCommand {
     do throws(QueueError) {
       while output.isOpen, let frame = try dump.next() { output.put(line(frame)) }
     } catch {
-      // What was read before it is printed.
+      // Print the frames before the error.
       try output.finish()
       throw error
     }
@@ -67,7 +68,7 @@ struct DumpCommand: ParsableCommand {
       line(
         addresses.lowerBound.rawValue, "-",
         "\(Count.text(addresses.upperBound.rawValue - addresses.lowerBound.rawValue, "zero byte")),"
-          + " room for what is written next")
+          + " room for the next writes")
     }
   }
 
@@ -77,7 +78,7 @@ struct DumpCommand: ParsableCommand {
       + "  " + kind + String(repeating: " ", count: max(0, 8 - kind.utf8.count)) + text + "\n"
   }
 
-  /// The first bytes, as text where they are some.
+  /// The first bytes: as text if they are UTF-8, and in hexadecimal digits if not.
   private func beginning(of record: SlabDump.Record) -> String {
     guard !record.beginning.isEmpty else { return "" }
     let isCut = UInt64(record.beginning.count) < record.payloadBytes

@@ -9,41 +9,42 @@ struct InfoCommand: ParsableCommand {
     commandName: "info",
     abstract: "Prints what a topic holds, without reading its records.",
     discussion: """
-      Damaged records are counted as well: verify tells what can be read. Records are unknown where \
-      nothing sound tells how many were taken before. What is left for a consumer is what the topic \
-      took behind its position.
+      info counts damaged records too: verify reports which ones can be read. The number of records is \
+      unknown if no sound header or mark says how many the topic took before. The records left for a \
+      consumer are those that the topic took after the consumer's position.
 
-      With --watch, what a topic holds, how fast it grows and how far each consumer is behind is shown \
-      in place, until Ctrl-C or q. Where standard output is no terminal, and with --json, each look is \
-      a line instead, until who reads them is gone. Rates are those since the last look; "over 10s" \
-      and what becomes of a consumer are smoothed. When the disk is full is reckoned from its room, \
-      which others use as well. A look costs a few reads a slab: with many slabs the interval is longer, so that \
-      looking takes a twentieth of the time at the most.
+      With --watch, info shows in place what the topic holds, how fast it grows and how much is left \
+      for each consumer, until Ctrl-C or q. If standard output is no terminal, or with --json, each \
+      look is a line instead, until the reader of the lines goes away. Rates are since the last look. \
+      Rates "over 10s" and the outlook of a consumer are smoothed. The time until the disk is full is \
+      an estimate from its free space, which other programs use too. A look costs a few reads a slab. \
+      With many slabs the interval grows, so that looking takes at most a twentieth of the time.
       """)
 
   @Argument(help: "The topic's directory.", completion: .directory)
   var topic: String
 
-  @Flag(help: "Print one JSON object on one line; with --watch, one a look.")
+  @Flag(help: "Print one JSON object on one line. With --watch, print one for each look.")
   var json = false
 
   @OptionGroup var jsonOptions: JSONOptions
 
-  @Flag(help: "Look again and again, and show rates as well.")
+  @Flag(help: "Look again and again, and show rates too.")
   var watch = false
 
   @Option(
     help: ArgumentHelp(
-      "With --watch, from one look to the next: 200ms, 1s, 5m. (default: 1s)", valueName: "time"),
+      "With --watch, the time from one look to the next: 200ms, 1s, 5m. (default: 1s)",
+      valueName: "time"),
     transform: TimeSpan.parsed)
   var interval: TimeSpan?
 
   func validate() throws {
     try jsonOptions.check(isJSON: json, "--json")
     guard let interval else { return }
-    guard watch else { throw ValidationError("--interval goes with --watch") }
+    guard watch else { throw ValidationError("--interval needs --watch") }
     guard interval.duration >= .milliseconds(100), interval.duration <= .seconds(86_400) else {
-      throw ValidationError("--interval is from 100ms to 1d")
+      throw ValidationError("--interval must be from 100ms to 1d")
     }
   }
 
@@ -82,7 +83,7 @@ struct InfoCommand: ParsableCommand {
       ("newest", info.newestStamp.map(Timestamp.text) ?? unknown),
     ]
     if info.tailBytes > 0 {
-      lines.append(("tail", "\(Count.text(info.tailBytes, "byte")) behind the end"))
+      lines.append(("tail", "\(Count.text(info.tailBytes, "byte")) after the end"))
     }
     var text = lines.map { "\(padded($0.0, 9))\($0.1)\n" }.joined()
     guard !info.slabs.isEmpty else { return text }

@@ -13,12 +13,13 @@ struct ReadCommand: ParsableCommand {
     commandName: "read",
     abstract: "Prints records.",
     discussion: """
-      Every loss is told on standard error, and the exit status is then 1. A topic that is being \
-      written is read as far as it was flushed.
+      read reports every loss on standard error, and the exit status is then 1. If a writer has the \
+      topic open, read prints the records that were flushed.
 
-      With --follow, Ctrl-C, SIGTERM and SIGHUP end it in order, with the same status: what was printed \
-      is handed over. A second signal, a second later or more, ends it at once. When nobody reads \
-      standard output any more, it ends with 0, also while it waits.
+      With --follow, Ctrl-C, SIGTERM and SIGHUP end read in order, with the same status. It first \
+      writes out all records in its buffer. A second signal, a second later or more, ends it at once. \
+      If the reader of standard output goes away, read ends, also while it waits. The status is then \
+      0, or 1 after a loss.
       """)
 
   @Argument(help: "The topic's directory.", completion: .directory)
@@ -27,22 +28,22 @@ struct ReadCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       """
-      Where to begin: earliest, latest, now, an address, ordinal:N, a time (ISO 8601, UTC where it has \
-      no zone), or an age such as 2h or 1d12h. A time begins at the last mark before it, and so somewhat \
-      early. (default: earliest)
+      The position to begin at: earliest, latest, now, an address, ordinal:N, a time (ISO 8601, UTC if \
+      it has no zone), or an age such as 2h or 1d12h. A time begins at the last mark before it, and so \
+      somewhat early. (default: earliest)
       """, valueName: "start"),
     transform: Start.parsed)
   var from: Start?
 
-  @Flag(help: "Print what there is, and then what is appended, as soon as it is flushed.")
+  @Flag(help: "At the end, wait for more records, and print each as soon as it is flushed.")
   var follow = false
 
-  @Option(help: "Print so many records at the most. (default: no limit)")
+  @Option(help: "Print at most so many records. (default: no limit)")
   var limit: UInt64?
 
   @Option(
     help: """
-      lines, json (one object a line: address, ordinal, length, and text or, where it is not UTF-8, \
+      lines, json (one object a line: address, ordinal, length, and text or, if it is not UTF-8, \
       payload in base64), hex, raw (nothing between records) or length-prefixed (u32, little-endian).
       """)
   var format: RecordFormat = .lines
@@ -51,24 +52,24 @@ struct ReadCommand: ParsableCommand {
 
   @Flag(
     help: """
-      The topic holds what consume put aside: print those records as they were; json has also why \
-      (reason), and where they stood (originalAddress, originalOrdinal).
+      The topic holds records that consume put aside: print them as they were. json also has the \
+      reason, and their old position (originalAddress, originalOrdinal).
       """)
   var deadLetters = false
 
-  @Option(help: "At damage: stop, or skip it and go on behind it.")
+  @Option(help: "At damage: stop, or skip it and go on after it.")
   var damage: AtDamage = .skip
 
   @Option(
     help: ArgumentHelp(
-      "Report records with a larger payload, and pass them. (default: no limit)",
+      "Report records with a larger payload, and skip them. (default: no limit)",
       valueName: "size"),
     transform: Size.parsed)
   var maximumPayload: Size?
 
   private var options: QueueReader.Options {
     var options = QueueReader.Options()
-    // No record is larger than the header of its slab states.
+    // The default refuses no record: the header of each slab states its largest payload.
     options.maximumPayload = maximumPayload?.count ?? Consuming.everyPayload
     return options
   }
@@ -79,10 +80,10 @@ struct ReadCommand: ParsableCommand {
   }
 
   func run() throws {
-    // Before any thread.
+    // Order: before any thread is started.
     let stop = follow ? try StopSignals.caught(orClosedOutput: true) : nil
     let topic = Topic(topic)
-    // Elsewhere the output itself shows how far it is.
+    // Only for a plain file: any other output itself shows how far the command is.
     let isShown =
       !follow && ProgressBar.isPossible && System.isPlainFile(System.standardOutput)
     let extent = isShown ? try TopicExtent(of: topic) : nil
@@ -102,7 +103,7 @@ struct ReadCommand: ParsableCommand {
         if let extent { progress.update(extent.bytes(before: address)) }
       }
     } catch {
-      // What was read before it is printed.
+      // Print the records before the error.
       try output.finish()
       guard let loss = error.loss else { throw error }
       losses.tell(loss)
@@ -112,8 +113,8 @@ struct ReadCommand: ParsableCommand {
     if !losses.isEmpty { throw leaveDamaged() }
   }
 
-  /// Prints up to the end, the limit, or a loss that nobody else takes; with `stop`, beyond the end,
-  /// until that is asked for.
+  /// Prints up to the end, the limit, or a loss if the reader has no `onLoss`. With `stop`, it waits
+  /// for more at the end until a stop is asked for.
   private func print(
     _ reader: inout QueueReader, to output: inout Output, _ losses: Losses,
     until stop: StopSignals?, onProgress: (Address) -> Void
@@ -122,7 +123,7 @@ struct ReadCommand: ParsableCommand {
     while true {
       try printToEnd(&reader, to: &output, &left, losses, until: stop, onProgress: onProgress)
       guard let stop, left > 0 else { return }
-      // Nobody is to wait for a record that we have while we wait.
+      // Write out every printed record before the wait.
       output.drain()
       guard output.isOpen else { return }
       do throws(QueueError) {
@@ -139,7 +140,7 @@ struct ReadCommand: ParsableCommand {
     _ reader: inout QueueReader, to output: inout Output, _ left: inout UInt64, _ losses: Losses,
     until stop: StopSignals?, onProgress: (Address) -> Void
   ) throws(QueueError) {
-    // Once: asking the parser's wrapper for it takes longer than reading a record.
+    // Read these once: the parser's property wrappers take longer than reading a record.
     let (format, deadLetters) = (format, deadLetters)
     let progressStep = 1 << 20
     var sinceProgress = 0

@@ -9,16 +9,17 @@ struct RepairCommand: ParsableCommand {
     commandName: "repair",
     abstract: "Copies every sound record, in order, into a new topic.",
     discussion: """
-      The old topic is read, and never changed. The records get new addresses. The exit status is 1 \
-      if some were lost. Stopped by Ctrl-C, SIGTERM or SIGHUP, it says how many records it has copied, and \
-      ends by the signal: the new topic is to be removed then.
+      repair reads the old topic, and never changes it. The records get new addresses. The exit status \
+      is 1 if some were lost. On Ctrl-C, SIGTERM or SIGHUP, repair reports how many records it has \
+      copied, and ends by the signal. Remove the new topic then.
       """)
 
   @Argument(help: "The topic's directory.", completion: .directory)
   var topic: String
 
   @Argument(
-    help: "The new topic's directory: none yet, or an empty one.", completion: .directory)
+    help: "The new topic's directory, which must be empty or not exist yet.",
+    completion: .directory)
   var newTopic: String
 
   func run() throws {
@@ -40,7 +41,7 @@ struct RepairCommand: ParsableCommand {
       let writer = try QueueWriter(topic: Topic(newTopic), options: writerOptions)
       guard writer.recovery.state == .created else {
         try writer.close()
-        throw Failure("another writer began this topic meanwhile", path: newTopic)
+        throw Failure("another writer made this topic at the same time", path: newTopic)
       }
       try copy(&reader, to: writer, &copied, stop) {
         progress.update(extent.bytes(before: $0))
@@ -50,8 +51,8 @@ struct RepairCommand: ParsableCommand {
       progress.clear()
       Messages.say(error)
       let incomplete = Failure(
-        "the copy is not complete: \(Count.text(copied, "record")) came to it; remove it, or choose a"
-          + " new one, and repair again", path: newTopic)
+        "the copy is incomplete, with \(Count.text(copied, "record")): remove it, or name another new"
+          + " topic, and repair again", path: newTopic)
       guard error is Interrupted else { throw incomplete }
       Messages.say(incomplete)
       throw error
@@ -81,7 +82,7 @@ struct RepairCommand: ParsableCommand {
     }
   }
 
-  /// Refuses a new topic that is the old one, lies in it, or holds something.
+  /// Refuses a new topic that is the old one, is inside it, or is not empty.
   private func checkTarget() throws {
     switch System.kind(newTopic) {
     case .nothing: break
@@ -91,16 +92,16 @@ struct RepairCommand: ParsableCommand {
       }
     case .other:
       throw Failure(
-        "the new topic's directory is, or leads through, something else: choose a new one",
+        "the new topic's path is, or leads through, something that is no directory: choose a new one",
         path: newTopic)
     }
     guard let old = System.resolved(topic), let new = resolvedAncestor(of: newTopic) else { return }
     guard new != old, !new.hasPrefix(old == "/" ? old : old + "/") else {
-      throw Failure("the new topic lies in the old one: choose another place", path: newTopic)
+      throw Failure("the new topic is inside the old one: choose another path", path: newTopic)
     }
   }
 
-  /// The last directory on the way to a path that is there, without links.
+  /// The longest part of a path that exists, with its links resolved.
   private func resolvedAncestor(of path: String) -> String? {
     var path = path
     while true {

@@ -9,15 +9,15 @@ struct VerifyCommand: ParsableCommand {
     commandName: "verify",
     abstract: "Reads everything, and names every damaged range and discarded tail.",
     discussion: """
-      The exit status is 1 if there is damage. What a crash left behind the end of the log is \
-      described, and no damage: the next append recovers the topic. A slab whose header was written \
-      for another name counts as damage.
+      The exit status is 1 if there is damage. verify also describes bytes that a crash left after the \
+      end of the log. They are no damage: the next append recovers the topic. A slab whose header was \
+      written for another name counts as damage.
       """)
 
   @Argument(help: "The topic's directory.", completion: .directory)
   var topic: String
 
-  @Flag(help: "Print one JSON object a line: the findings, and then a summary.")
+  @Flag(help: "Print one JSON object a line: each finding, and then a summary.")
   var json = false
 
   @OptionGroup var jsonOptions: JSONOptions
@@ -42,7 +42,7 @@ struct VerifyCommand: ParsableCommand {
           }
         })
     } catch {
-      // What was found before it is printed.
+      // Print the findings before the error.
       try output.finish()
       throw error
     }
@@ -63,12 +63,12 @@ struct VerifyCommand: ParsableCommand {
     case .loss(let loss, let path): "\(loss) [\(path)]"
     case .tail(let tail): "\(tail.sentence) [\(tail.path)]"
     case .notClosed:
-      "the topic is not closed: a writer has it open, or ended without closing it; the next append"
-        + " recovers it [\(topic)]"
-    case .otherName(let path): "ignored: not a part of a topic [\(path)]"
+      "the topic is not closed: a writer has it open, or ended without closing it (then the next"
+        + " append recovers it) [\(topic)]"
+    case .otherName(let path): "ignored: not part of a topic [\(path)]"
     case .misnamedSlab(let path, let stated):
-      "renamed or copied: the header of this slab states \(stated), and none of its records can be"
-        + " read under this name [\(path)]"
+      "renamed or copied: the header of this slab states \(stated), so no record in it can be read"
+        + " under this name [\(path)]"
     }
   }
 

@@ -1,8 +1,8 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// What the findings of the library are called: a word in JSON, which stays as it is, and a sentence
-// for people.
+// The names of the library's findings: a word in JSON, which must not change, and a sentence for the
+// user.
 
 import DiskQueue
 
@@ -21,11 +21,11 @@ extension LogEnding {
     case .empty: "empty"
     case .closed: "closed"
     case .open: "not closed: a writer has it open, or ended without closing it"
-    case .version1: "written in version 1, which marks no end"
+    case .version1: "written in version 1, which does not mark the end"
     }
   }
 
-  /// The sentence as far as its colon or comma, for a line among others.
+  /// The sentence up to its colon or comma, for a part of a line.
   var short: String {
     switch self {
     case .empty: "empty"
@@ -50,7 +50,7 @@ extension SlabDescription.Condition {
 }
 
 extension SlabDescription {
-  /// What is to be said of the slab; nothing of a sound one.
+  /// The remark on the slab, empty for a sound one.
   var remark: String {
     let state: String? =
       switch condition {
@@ -58,7 +58,7 @@ extension SlabDescription {
       case .headerDamaged: "header damaged"
       case .unreadable: "no sound header or mark at its beginning"
       case .misnamed(let stated): "renamed or copied: its header states \(stated)"
-      case .foreign: "another topic's"
+      case .foreign: "belongs to another topic"
       case .unsupported(let version, let flags):
         "not supported: version \(version), flags \(flags)"
       }
@@ -67,7 +67,7 @@ extension SlabDescription {
 }
 
 extension Tail {
-  /// Where it is, how much it is, and what was left of records in it.
+  /// Its range, its size, and the number of sound records in it.
   var sentence: String {
     let place = "\(addresses.lowerBound) up to \(addresses.upperBound)"
     let content =
@@ -78,14 +78,14 @@ extension Tail {
       }
     return switch cause {
     case .discarded: "\(place): discarded when the topic was recovered, \(content)"
-    case .behindEnd: "\(place): behind the end of the log, \(content)"
+    case .behindEnd: "\(place): after the end of the log, \(content)"
     }
   }
 }
 
-/// A topic's path, as a part of others.
+/// A topic's path, as the start of other paths.
 enum TopicPath {
-  /// Without slashes at its end.
+  /// The path without slashes at its end.
   static func trimmed(_ path: String) -> String {
     var path = path
     while path.utf8.count > 1, path.utf8.last == UInt8(ascii: "/") { path.removeLast() }
