@@ -161,21 +161,21 @@ struct BenchFiguresTests {
       disk.text == """
         What that means:
         - One write and fdatasync takes 121 us here. A program that syncs each record
-          before the next gets through 8,060 records a second.
+          before the next stores 8,060 records a second.
         - 64 tasks that append at once, each waiting until its record is synced, share
           5,160 syncs a second: that is 323,000 records a second, and each task waits
           198 us.
         - An append that waits for nothing takes 44.0 ns, 2,820 times less than a
-          synced one. Within 100 ms (flushEvery) its record survives the program, but
-          no power cut: for that it has to be synced.
-        - With syncEvery at 1 s, a power cut takes back the last second at the most,
-          and what came while a sync ran. That is one sync a second at the most,
-          0.012 % of the time, on the writer's own thread.
+          synced one. Within 100 ms (flushEvery) its record survives the program. To
+          survive a power cut, it must be synced.
+        - With syncEvery at 1 s, a power cut takes back at most the last second, and
+          the records that were appended while a sync ran. That is at most one sync a
+          second, 0.012 % of the time, on the writer's own thread.
         - With syncEvery at 1,000 records or 100 ms, whichever comes first, a power cut
-          takes back about that much, and 5,880,000 records a second get through: the
+          takes back about that much. The writer stores 5,880,000 records a second. The
           append that reaches the number waits for the sync.
 
-        Which policy, at half of what was measured:
+        Which policy, at half of the measured rate:
           up to 4,000 a second        sync each: --ensure synced, or ensuring: .synced
           up to 160,000 a second      the same, from many tasks at once
           more, or to spare the disk  sync now and then: --sync-every 1s, or syncEvery
@@ -217,8 +217,7 @@ struct BenchFiguresTests {
     fast.syncedByTasks = 1_900
     #expect(
       fast.sentences[1] == "64 tasks that append at once, each waiting until its record is synced,"
-        + " get through 526,000 records a second: where a sync takes so little, sharing it gains"
-        + " nothing.")
+        + " store 526,000 records a second: if a sync takes so little, sharing it gains nothing.")
     #expect(fast.policies.count == 2)
     #expect(fast.policies[0].rate == "up to 250,000 a second")
   }
@@ -230,7 +229,7 @@ struct BenchFiguresTests {
     slow.syncedAlone = 5e9
     slow.syncedByTasks = 5e9
     slow.buffered = 5e9
-    #expect(slow.sentences[2].contains("takes \(Layout.unbroken("5.00 s")), as much as it does"))
+    #expect(slow.sentences[2].contains("takes \(Layout.unbroken("5.00 s")), as much as a synced"))
     #expect(slow.sentences[3].contains(Layout.unbroken("100 %") + " of the time"))
     #expect(slow.policies[0].rate == "up to 0.1 a second")
     for line in slow.text.split(separator: "\n") { #expect(line.count <= 79, "\(line)") }

@@ -109,7 +109,7 @@ struct BenchTests {
     let outcome = try program.outcome()
     #expect(outcome.status == 128 + number)
     #expect(outcome.output.isEmpty)
-    #expect(outcome.errors.contains("; nothing was measured\n"))
+    #expect(outcome.errors.contains(": nothing was measured\n"))
     #expect(try place.isAsItWas())
   }
 
@@ -127,7 +127,7 @@ struct BenchTests {
     #expect(file.status == 2)
     #expect(
       file.errorLines == [
-        "diskq: this is no directory that can be entered: name one on the disk to measure"
+        "diskq: this is no directory that diskq can enter: name one on the disk to measure"
           + " [\(place.directory.at("mine"))]"
       ])
     #expect(missing.output.isEmpty && file.output.isEmpty)
@@ -170,8 +170,7 @@ struct BenchTests {
       #expect(outcome.output.isEmpty)
       #expect(
         outcome.errors.hasPrefix(
-          "diskq: measuring takes 192.0 MiB of the disk meanwhile, and 1.0 MiB are free: make room")
-      )
+          "diskq: measuring needs 192.0 MiB of free space on the disk, and 1.0 MiB are free: free"))
       #expect(try disk.names() == [])
     }
   #endif

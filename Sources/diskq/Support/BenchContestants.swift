@@ -5,9 +5,9 @@ import DiskQueue
 
 // Opening, making files and removing them are not measured.
 
-/// What a program does that writes its payloads to a file itself.
+/// The work of a program that writes its payloads to a file itself.
 struct RawBench {
-  /// What the library gathers in its buffers, too.
+  /// As many bytes as the library gathers in its buffers.
   private static let bufferBytes = 256 << 10
 
   var payload: [UInt8]
@@ -16,7 +16,7 @@ struct RawBench {
 
   func with(_ turn: BenchTurn) -> RawBench { RawBench(payload: payload, file: file, turn: turn) }
 
-  /// Makes the file, and measures what `body` writes to it.
+  /// Makes the file, and measures how `body` writes to it.
   private func writing(_ body: (Int32) throws -> UInt64) throws -> BenchSample {
     let descriptor = try System.makeFile(file)
     defer { System.closeFile(descriptor) }
@@ -51,7 +51,7 @@ struct RawBench {
   func writeEach() throws -> BenchSample {
     try writing { descriptor in
       try payload.withUnsafeBytes { payload in
-        // A system call is long enough for the clock to be looked at now and then.
+        // A system call takes long enough to read the clock after each 64 of them.
         let step = min(turn.recordsAStep, 64)
         return try turn.repeating(records: step) {
           for _ in 0..<step { try System.write(descriptor, payload, name: file) }
@@ -68,13 +68,13 @@ struct RawBench {
         try System.write(descriptor, payload, name: file)
         try System.syncData(descriptor, name: file)
       }
-      // The first sync is also that of a new file.
+      // The first sync also stores the new file itself, so it is not measured.
       try writeAndSync()
       return try turn.measure { try turn.repeating(records: 1, writeAndSync) }
     }
   }
 
-  /// Reads what `writeBuffered` wrote, from its beginning to its end, again and again.
+  /// Reads the file of `writeBuffered` from its beginning to its end, again and again.
   func read() throws -> BenchSample {
     let buffer = UnsafeMutableRawBufferPointer.allocate(
       byteCount: Self.bufferBytes, alignment: 64)
@@ -94,13 +94,13 @@ struct RawBench {
   }
 }
 
-/// What a program does that uses the library.
+/// The work of a program that uses the library.
 struct QueueBench {
   private let payload: [UInt8]
   private let path: String
   private let turn: BenchTurn
 
-  /// - Parameter path: of a topic that is to be made, or read.
+  /// - Parameter path: the path of the topic to make or read.
   init(_ payload: [UInt8], _ path: String, _ turn: BenchTurn) {
     self.payload = payload
     self.path = path
@@ -109,12 +109,13 @@ struct QueueBench {
 
   private var options: QueueWriter.Options {
     var options = QueueWriter.Options()
-    // What a slab that is left behind costs is the disk's affair, and comes later in any case.
+    // No slab is rolled in a turn: syncing a full slab costs disk time, and happens later anyway.
     options.slabSize = .gibibytes(1)
     return options
   }
 
-  // The writers of the first two are not closed: what is removed next need not get to the disk.
+  // `append` and `appendBatches` do not close their writers: the topic is removed next, so its
+  // bytes need not reach the disk.
 
   func append() throws -> BenchSample {
     let writer = try QueueWriter(topic: Topic(path), options: options)
@@ -131,7 +132,7 @@ struct QueueBench {
     }
   }
 
-  /// As any program's loop: nothing is looked up in it but what is passed.
+  /// The loop of an ordinary program: it uses only its arguments.
   @inline(never)
   private static func append(_ payload: [UInt8], count: Int, to writer: QueueWriter) throws {
     for _ in 0..<count { try writer.append(payload) }
@@ -149,7 +150,7 @@ struct QueueBench {
     }
   }
 
-  /// Reads what `append` appended, from its beginning to its end, again and again.
+  /// Reads the topic of `append` from its beginning to its end, again and again.
   func read() throws -> BenchSample {
     try turn.passes {
       var reader = try QueueReader(topic: Topic(path))
@@ -162,7 +163,7 @@ struct QueueBench {
         return records
       }
       guard bytes == Int(records) * payload.count else {
-        throw Failure("what was read is not what was appended: run diskq verify", path: path)
+        throw Failure("the records read are not those appended: run diskq verify", path: path)
       }
       return sample
     }
@@ -228,7 +229,7 @@ struct QueueBench {
     }
   }
 
-  /// Makes the topic, with a first record that is synced, and counts the syncs of what `body` does.
+  /// Makes the topic, with one synced record, and counts the syncs that `body` causes.
   private func counting(
     _ options: QueueWriter.Options, _ body: (QueueWriter) throws -> BenchSample
   ) throws -> BenchSample {
@@ -245,7 +246,7 @@ struct QueueBench {
 }
 
 extension BenchTurn {
-  /// Repeats a measured pass over what was written until the time is up; once in any case.
+  /// Repeats a measured pass over the written records until the time is up, and at least once.
   fileprivate func passes(_ pass: () throws -> BenchSample) throws -> BenchSample {
     var sum = BenchSample(records: 0, seconds: 0)
     let end = ContinuousClock.now + length

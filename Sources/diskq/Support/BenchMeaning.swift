@@ -1,21 +1,24 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// What the figures mean for a program that writes to this disk.
+/// The meaning of the figures for a program that writes to this disk.
 struct BenchMeaning {
-  /// Nanoseconds of a `write` and an `fdatasync`; of a record appended and synced alone, by many
-  /// tasks at once, with `syncEvery`, and buffered.
+  /// Nanoseconds of a `write` and an `fdatasync`.
   var rawSync: Double
+  /// Nanoseconds of a record that is appended and synced alone.
   var syncedAlone: Double
+  /// Nanoseconds of a record that many tasks append and sync at once.
   var syncedByTasks: Double
+  /// Nanoseconds of a record with `syncEvery`.
   var syncEvery: Double
+  /// Nanoseconds of a record that is only buffered.
   var buffered: Double
-  /// Of the tasks.
+  /// The syncs a second of the tasks.
   var syncsASecond: Double
-  /// As the system calls it.
+  /// The system's name of the file system.
   var fileSystem: String?
 
-  /// nil: not all of these rows were measured.
+  /// Returns nil unless all of these rows were measured.
   init?(_ results: BenchResults, fileSystem: String?) {
     guard let rawSync = results.figures(of: .rawSync),
       let alone = results.figures(of: .appendSync),
@@ -43,31 +46,31 @@ struct BenchMeaning {
     self.fileSystem = fileSystem
   }
 
-  /// Below so many nanoseconds no disk and no flash has taken in what was synced: 20 us.
+  /// No disk and no flash stores anything in fewer nanoseconds than this: 20 us.
   static let leastOfADisk: Double = 20_000
 
   private var isMemory: Bool { fileSystem == "tmpfs" || fileSystem == "ramfs" }
 
-  /// Whether an `fdatasync` that succeeds here need not mean that anything is durable.
+  /// Whether data may be lost in a power cut here even after an `fdatasync` that succeeded.
   var syncIsSuspect: Bool { isMemory || rawSync < Self.leastOfADisk }
 
-  /// Where that is so, why.
+  /// Why the sync is suspect, or nil if it is not.
   var warning: String? {
     if isMemory {
       return "Warning: this is \(fileSystem ?? "memory"), which is memory: nothing here survives a"
-        + " power cut, whatever is synced, and these figures say nothing of a disk."
+        + " power cut, even if it is synced. These figures say nothing about a disk."
     }
     guard syncIsSuspect else { return nil }
     return
       "Warning: a write and fdatasync takes \(time(rawSync)) here, less than a disk or flash needs to"
-      + " take anything in: it may well be a cache that answers, or a virtual disk that does not"
-      + " wait. Unless that cache outlives a power cut, what is synced here does not."
+      + " store anything. A cache may answer here, or a virtual disk that does not wait. Unless that"
+      + " cache survives a power cut, synced records do not survive it either."
   }
 
-  /// Whether waiting together gains something.
+  /// Whether tasks gain something by sharing a sync.
   private var sharingPays: Bool { syncedByTasks * 1.2 < syncedAlone }
 
-  /// One sentence or more each.
+  /// The statements of the text, each of one sentence or more.
   var sentences: [String] {
     [alone, shared, lazily, everySecond, everyRecords]
   }
@@ -82,15 +85,15 @@ struct BenchMeaning {
 
   private var alone: String {
     "One write and fdatasync takes \(time(rawSync)) here. A program that syncs"
-      + " each record before the next gets through \(rate(syncedAlone))."
+      + " each record before the next stores \(rate(syncedAlone))."
   }
 
   private var shared: String {
     let tasks =
       "\(BenchRow.tasks) tasks that append at once, each waiting until its record is synced,"
     guard sharingPays else {
-      return "\(tasks) get through \(rate(syncedByTasks)): where a sync takes so little, sharing it"
-        + " gains nothing."
+      return "\(tasks) store \(rate(syncedByTasks)): if a sync takes so little, sharing it gains"
+        + " nothing."
     }
     let wait = time(syncedByTasks * Double(BenchRow.tasks))
     return "\(tasks) share \(Figures.threeDigits(syncsASecond)) syncs a second: that is"
@@ -101,33 +104,33 @@ struct BenchMeaning {
     let times = syncedAlone / buffered
     let compared =
       times >= 2
-      ? "\(Figures.threeDigits(times)) times less than a synced one" : "as much as it does"
+      ? "\(Figures.threeDigits(times)) times less than a synced one" : "as much as a synced one"
     return "An append that waits for nothing takes \(time(buffered)),"
-      + " \(compared). Within 100 ms (flushEvery) its record survives the program, but no power cut:"
-      + " for that it has to be synced."
+      + " \(compared). Within 100 ms (flushEvery) its record survives the program. To survive a power"
+      + " cut, it must be synced."
   }
 
   private var everySecond: String {
-    // Of little: what a second brings has to be written besides.
+    // For a low rate: at a higher one, the sync also writes the records of the last second.
     let part = min(100, syncedAlone / 1e9 * 100)
     let percent = Layout.unbroken(
       part >= 0.01 ? Figures.ratio(part) + " %" : "less than 0.01 %")
     return
-      "With syncEvery at 1 s, a power cut takes back the last second at the most, and what came"
-      + " while a sync ran. That is one sync a second at the most, \(percent) of the time, on the"
-      + " writer's own thread."
+      "With syncEvery at 1 s, a power cut takes back at most the last second, and the records that"
+      + " were appended while a sync ran. That is at most one sync a second, \(percent) of the time,"
+      + " on the writer's own thread."
   }
 
   private var everyRecords: String {
     "With syncEvery at \(Figures.grouped(BenchRow.syncEveryRecords)) records or"
       + " \(BenchRow.syncEveryMilliseconds) ms, whichever comes first, a power cut takes back about"
-      + " that much, and \(rate(syncEvery)) get through: the append that reaches the number waits for"
-      + " the sync."
+      + " that much. The writer stores \(rate(syncEvery)). The append that reaches the number waits"
+      + " for the sync."
   }
 
-  /// Which policy for which rate: as many records a second, in words, and what to do.
+  /// Which policy suits which rate: the records a second in words, and the policy.
   var policies: [(rate: String, policy: String)] {
-    // Half of what was measured: a disk has other work, and slower days.
+    // Half of the measured rate: a disk has other work, and is slower at times.
     func half(_ nanoseconds: Double) -> String {
       Figures.atLeast(0.5e9 / nanoseconds)
     }
@@ -146,7 +149,7 @@ struct BenchMeaning {
     return policies
   }
 
-  /// All of it, in lines.
+  /// The whole text, in lines.
   var text: String {
     var text = ""
     if let warning { text += Layout.wrapped(warning, width: BenchTable.width) + "\n\n" }
@@ -154,9 +157,9 @@ struct BenchMeaning {
     for sentence in sentences {
       text += Layout.wrapped("- " + sentence, width: BenchTable.width, indent: 2) + "\n"
     }
-    // Memory keeps nothing, whatever is chosen.
+    // In memory no policy makes records durable.
     guard !isMemory else { return text }
-    text += "\nWhich policy, at half of what was measured:\n"
+    text += "\nWhich policy, at half of the measured rate:\n"
     for (rate, policy) in policies {
       text += "  " + Layout.left(rate, 28) + policy + "\n"
     }

@@ -1,7 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// What is measured, in the order of the table.
+/// A measured row, in the order of the table.
 enum BenchRow: String, CaseIterable {
   case rawBufferedWrite = "raw-buffered-write"
   case append
@@ -14,14 +14,14 @@ enum BenchRow: String, CaseIterable {
   case appendSyncedByTasks = "append-synced-tasks"
   case appendSyncEvery = "append-sync-every"
 
-  /// Rows that are compared with one another: each with the first of its part.
+  /// A group of rows. Each row is compared with the first row of its part.
   enum Part: CaseIterable {
     case writing
     case reading
     case syncing
   }
 
-  /// How many records come to a batch.
+  /// How many records a batch has.
   static let batch = 100
   /// How many tasks append and wait at once.
   static let tasks = 64
@@ -37,7 +37,7 @@ enum BenchRow: String, CaseIterable {
     }
   }
 
-  /// The row that this one is compared with; nil for that one itself.
+  /// The row that this one is compared with, or nil for that row itself.
   var reference: BenchRow? {
     let first: BenchRow =
       switch part {
@@ -65,18 +65,18 @@ enum BenchRow: String, CaseIterable {
   }
 }
 
-/// What one contestant did in one round.
+/// The result of one contestant in one round.
 struct BenchSample {
   var records: UInt64
   var seconds: Double
-  /// How many syncs that took, where they were counted.
+  /// How many syncs that took, if they were counted.
   var syncs: UInt64?
 
-  /// Of a record.
+  /// The time of a record.
   var nanoseconds: Double { seconds * 1e9 / Double(max(1, records)) }
 }
 
-/// The middle of several figures, and how far they lie apart.
+/// The median of several figures, and the least and the most.
 struct BenchSpread: Equatable {
   var median: Double
   var least: Double
@@ -88,7 +88,7 @@ struct BenchSpread: Equatable {
     self.most = most
   }
 
-  /// nil of none.
+  /// Returns nil if there are no figures.
   init?(of figures: [Double]) {
     let sorted = figures.sorted()
     guard let first = sorted.first, let last = sorted.last else { return nil }
@@ -99,12 +99,12 @@ struct BenchSpread: Equatable {
   }
 }
 
-/// What all rounds came to, for one row.
+/// The figures of one row over all rounds.
 struct BenchFigures {
   var row: BenchRow
   /// Nanoseconds of a record.
   var time: BenchSpread
-  /// The rounds' own times of a record, as a part of the reference's in the same round: both ran at
+  /// The time of a record divided by the reference's time in the same round, because both ran at
   /// nearly the same moment.
   var ratio: BenchSpread?
   var syncsASecond: Double?
@@ -117,12 +117,12 @@ struct BenchFigures {
 struct BenchResults {
   private var samples: [BenchRow: [BenchSample]] = [:]
 
-  /// To be called once a row and round.
+  /// Adds a sample. Call it once for each row and round.
   mutating func add(_ sample: BenchSample, to row: BenchRow) {
     samples[row, default: []].append(sample)
   }
 
-  /// Those of every row that was measured, in the table's order.
+  /// The figures of every measured row, in the table's order.
   var figures: [BenchFigures] { BenchRow.allCases.compactMap(figures) }
 
   func figures(of row: BenchRow) -> BenchFigures? {

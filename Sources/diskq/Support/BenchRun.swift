@@ -3,12 +3,12 @@
 
 import DiskQueue
 
-/// The rounds of a measurement: each contestant has its turn in every round, so that what the machine
-/// does meanwhile meets them all.
+/// The rounds of a measurement. Each contestant has its turn in every round, so that other work of
+/// the machine affects all of them.
 struct BenchRun {
   static let rounds = 7
-  /// What one contestant writes in one round, at the most, beside one record or batch: write-back is
-  /// not to decide a figure, and the disk is not to fill up.
+  /// The most bytes that one contestant writes in one round, apart from one record or batch. So
+  /// write-back does not decide a figure, and the disk does not fill up.
   private static let mostBytes = 64 << 20
 
   private let payload: [UInt8]
@@ -17,16 +17,17 @@ struct BenchRun {
   private let stop: StopSignals
   private var results = BenchResults()
 
-  /// - Parameter budget: for all rounds together. Every contestant has its turn even so.
+  /// - Parameter budget: the time for all rounds together. Every contestant has its turn even if the
+  ///   time is up.
   init(payloadBytes: Int, budget: Duration, scratch: BenchScratch, stop: StopSignals) {
-    // Random: a file system that compresses is to find nothing in one record.
+    // Random bytes, so that a file system that compresses gains nothing within one record.
     payload = (0..<payloadBytes).map { _ in UInt8.random(in: 0...255) }
     self.budget = budget
     self.scratch = scratch
     self.stop = stop
   }
 
-  /// - Parameter onProgress: is told how much of the time has passed.
+  /// - Parameter onProgress: called with the time that has passed.
   mutating func run(onProgress: (Duration) -> Void) throws -> BenchResults {
     let start = ContinuousClock.now
     for round in 0..<Self.rounds {
@@ -39,8 +40,8 @@ struct BenchRun {
     return results
   }
 
-  /// How a round's time is divided: what goes through the cache is mostly done with its bytes before
-  /// its time is up, and the syncs have the rest.
+  /// How a round's time is divided. A cached row mostly reaches its most bytes before its time is
+  /// up. The syncing rows have the rest of the round.
   private struct Schedule {
     var start: ContinuousClock.Instant
     var length: Duration
@@ -48,7 +49,7 @@ struct BenchRun {
 
     var cachedLength: Duration { length * 0.06 }
 
-    /// An equal part of what is left, for the row that so many went before.
+    /// The time of the syncing row with this index: an equal part of the time that is left.
     func syncedLength(row: Int) -> Duration {
       max(.zero, ContinuousClock.now.duration(to: start + length)) / (syncingRows - row)
     }
@@ -100,21 +101,21 @@ struct BenchRun {
   }
 
   private func turn(_ length: Duration) -> BenchTurn {
-    // With the eight bytes that come to a record.
+    // The library adds eight bytes to a record.
     BenchTurn(length: length, mostRecords: max(1, Self.mostBytes / (payload.count + 8)), stop: stop)
   }
 }
 
 /// One contestant's turn in one round: how long it may work, and how much it may write.
 struct BenchTurn: Sendable {
-  /// From when it begins to be measured: opening and making files comes before.
+  /// The time from the start of the measured part. Opening and making files comes before it.
   var length: Duration
   var mostRecords: Int
   var stop: StopSignals
 
-  /// Repeats a step until the time is up, or so much is done; once in any case.
+  /// Repeats a step until the time is up or `mostRecords` is reached, and at least once.
   ///
-  /// - Parameter records: of a step.
+  /// - Parameter records: how many records a step has.
   /// - Returns: the records of all steps.
   func repeating(records: Int, _ step: () throws -> Void) throws -> UInt64 {
     var done = 0
@@ -127,10 +128,10 @@ struct BenchTurn: Sendable {
     return UInt64(done)
   }
 
-  /// As many records as take no time to speak of, in which nobody looks at the clock.
+  /// The records of one step. They take little time, so the clock is read only after a step.
   var recordsAStep: Int { min(1_000, mostRecords) }
 
-  /// Measures what `body` does to so many records.
+  /// Measures `body`, which returns how many records it handled.
   func measure(_ body: () throws -> UInt64) throws -> BenchSample {
     let start = ContinuousClock.now
     let records = try body()

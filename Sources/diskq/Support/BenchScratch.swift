@@ -1,14 +1,14 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// A directory of a measurement's own, below one that the user names.
+/// A measurement's own directory, below one that the user names.
 struct BenchScratch {
-  /// What is asked for: a topic and a file of 64 MiB at a time, and half as much again.
+  /// The free space that it needs: a topic and a file of 64 MiB at a time, and half as much again.
   static let mostBytes: UInt64 = 192 << 20
 
   let path: String
 
-  /// Makes it where there is room.
+  /// Makes the directory, and fails if there is too little free space.
   init(in directory: String) throws(Failure) {
     switch System.kind(directory) {
     case .directory: break
@@ -18,7 +18,7 @@ struct BenchScratch {
         path: directory)
     case .other:
       throw Failure(
-        "this is no directory that can be entered: name one on the disk to measure",
+        "this is no directory that diskq can enter: name one on the disk to measure",
         path: directory)
     }
     path = try System.makeUniqueDirectory(
@@ -27,8 +27,8 @@ struct BenchScratch {
       let room = try System.room(in: path)
       guard room >= Self.mostBytes else {
         throw Failure(
-          "measuring takes \(HumanSize.text(Self.mostBytes)) of the disk meanwhile, and"
-            + " \(HumanSize.text(room)) are free: make room, or name a directory on another disk",
+          "measuring needs \(HumanSize.text(Self.mostBytes)) of free space on the disk, and"
+            + " \(HumanSize.text(room)) are free: free some, or name a directory on another disk",
           path: directory)
       }
     } catch {
@@ -37,9 +37,9 @@ struct BenchScratch {
     }
   }
 
-  /// A path in it.
+  /// A path in the directory.
   func at(_ name: String) -> String { "\(path)/\(name)" }
 
-  /// Removes it with all that is in it.
+  /// Removes the directory with everything in it.
   func remove() throws(Failure) { try System.removeDirectory(path) }
 }

@@ -30,7 +30,7 @@ enum BenchTable {
       Figures.threeDigits(figures.recordsASecond),
       figures.ratio.map { Figures.ratio($0.median) } ?? "",
       figures.ratio.map { "\(Figures.ratio($0.least)) - \(Figures.ratio($0.most))" } ?? "")
-    // Where each record has a sync of its own, the rate says it.
+    // If each record has its own sync, the rate already says so.
     if let syncs = figures.syncsASecond, let records = figures.recordsASync, records >= 1.5 {
       text +=
         "    \(Figures.threeDigits(syncs)) syncs/s, \(Figures.threeDigits(records)) records each\n"
@@ -44,7 +44,7 @@ enum BenchTable {
     let line =
       Layout.left(title, 36) + Layout.right(time, 8) + Layout.right(rate, 12)
       + Layout.right(ratio, 7) + Layout.right(range, 16)
-    // Nothing stands behind the last column that is filled.
+    // No spaces follow the last column that is filled.
     guard let last = line.lastIndex(where: { $0 != " " }) else { return "\n" }
     return line[...last] + "\n"
   }
@@ -52,7 +52,8 @@ enum BenchTable {
   /// How to read the table.
   static let legend = Layout.wrapped(
     """
-    The ratio is the time of a record beside that in the first row of its part: the median of the \
-    rounds, the least and the most. A raw row handles bare payloads, without checksum and address.
+    The ratio is the time of a record divided by that of the first row of its part. It is the median \
+    of the rounds, then the least and the most. Raw rows handle bare payloads, without checksum and \
+    address.
     """, width: width)
 }
