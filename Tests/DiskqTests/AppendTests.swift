@@ -220,8 +220,9 @@ struct AppendTests {
     #expect(appended.status == 0)
     #expect(
       appended.errorLines == [
-        "diskq: the topic had not been closed: 99 records behind the last proof of durability"
-          + " kept, 12 bytes behind the last sound one discarded; it goes on in epoch 1 [\(topic)]"
+        "diskq: the topic had not been closed: it goes on in epoch 1, with 99 records kept after the"
+          + " last proof of durability, and 12 bytes discarded after the last sound record"
+          + " [\(topic)]"
       ])
     let expected = (0..<99).map { "record \($0)" } + ["after"]
     #expect(try Diskq.run("read", topic).lines == expected)

@@ -246,7 +246,7 @@ struct MessageTests {
     let last = try makeTopic(torn, records: 100)[99]
     try truncateFile(try slabPaths(torn)[0], to: last + 12)
     let tail = try Diskq.run("verify", torn)
-    #expect(tail.text.contains("\(last) up to \(last + 12): behind the end"))
+    #expect(tail.text.contains("\(last) up to \(last + 12): after the end"))
     let shards = ShardedTopic(directory.at("shards"), shards: 2)
     try ShardedWriter(topic: shards).close()
     let outcome = try Diskq.run("read", directory.at("shards"))
@@ -351,7 +351,7 @@ struct JSONNumberTests {
   }
 
   @Test(
-    "--json-strings goes with JSON alone",
+    "--json-strings needs an output in JSON",
     arguments: [
       ["read", "t"], ["read", "t", "--format", "hex"], ["consume", "t", "--consumer", "a"],
       ["consumers", "t"], ["info", "t"], ["info", "t", "--watch"], ["verify", "t"],
@@ -360,7 +360,7 @@ struct JSONNumberTests {
   func alone(arguments: [String]) throws {
     let outcome = try Diskq.run(arguments + ["--json-strings"])
     #expect(outcome.status == 64)
-    #expect(outcome.errors.contains("--json-strings goes with"))
+    #expect(outcome.errors.contains("--json-strings needs"))
     #expect(try Diskq.run(arguments[0], "--help").text.contains("2^53"))
   }
 }

@@ -187,7 +187,7 @@ struct WatchScreenTests {
   }()
 
   private func lines(
-    _ columns: Int, _ rows: Int, topic: String = "queue", notice: String = "every 1s; q ends"
+    _ columns: Int, _ rows: Int, topic: String = "queue", notice: String = "every 1s, q ends"
   ) -> [String] {
     WatchScreen.lines(
       Self.busy, topic: topic, notice: notice,
@@ -201,7 +201,7 @@ struct WatchScreenTests {
         "queue" + String(repeating: " ", count: 55) + "2023-11-14T22:13:20Z",
         "state    not closed: a writer has it open, or ended without closing it",
         "records  32,300",
-        "slabs    2, 10.0 MiB; 2 removed since 2023-11-14T22:13:20Z",
+        "slabs    2, 10.0 MiB, 2 removed since 2023-11-14T22:13:20Z",
         "first    none",
         "next     10485760",
         "newest   1.5s ago",
@@ -214,7 +214,7 @@ struct WatchScreenTests {
         "lost                ?          ?  damaged: reset it",
         "reader         10,000      2,230  in 10s",
         "",
-        "every 1s; q ends",
+        "every 1s, q ends",
       ])
   }
 
@@ -224,14 +224,14 @@ struct WatchScreenTests {
       lines(40, 10) == [
         "queue               2023-11-14T22:13:20Z",
         "records  32,300",
-        "slabs    2, 10.0 MiB; 2 removed since 20",
+        "slabs    2, 10.0 MiB, 2 removed since 20",
         "appended 1,230 records/s, 1.0 MiB/s now",
         "         1,230 records/s, 1.0 MiB/s over",
         "disk     90.0 GiB left, full in 1m 30s",
         "",
         "consumer       behind  records/s  caught",
         "and 3 more consumers",
-        "every 1s; q ends",
+        "every 1s, q ends",
       ])
     #expect(lines(40, 11)[8] == "archiver            0      1,230  yes")
     #expect(lines(40, 11)[9] == "and 2 more consumers")
@@ -268,7 +268,7 @@ struct WatchScreenTests {
     #expect(
       WatchLine.text(Self.busy)
         == "2023-11-14T22:13:20Z not closed; 32300 records; next 10485760; 1,230 records/s; 1.0 MiB/s;"
-        + " 2 slabs, 10.0 MiB; 2 removed; 90.0 GiB left; full in 1m 30s;"
+        + " 2 slabs, 10.0 MiB, 2 removed; 90.0 GiB left; full in 1m 30s;"
         + " archiver: 0 behind, 1,230 records/s, caught up yes;"
         + " lost: ? behind, ? records/s, caught up ?;"
         + " reader: 10000 behind, 2,230 records/s, caught up in 10s")
@@ -341,7 +341,7 @@ struct WatchTests {
       let end = try #require(outcome.text.firstRange(of: givenBack))
       let screen = outcome.text[start.upperBound..<end.lowerBound]
       #expect(screen.contains("records  3"))
-      #expect(screen.contains("every 1s; q ends"))
+      #expect(screen.contains("every 1s, q ends"))
       let after = outcome.text[end.upperBound...]
       #expect(!after.contains("-icanon"))
       #expect(after.contains(" echo "))
@@ -389,7 +389,7 @@ struct WatchTests {
   }
 
   @Test(
-    "an interval goes with --watch, and is from 100ms to a day",
+    "an interval needs --watch, and is from 100ms to a day",
     arguments: [
       ["--interval", "1s"], ["--watch", "--interval", "99ms"], ["--watch", "--interval", "2d"],
       ["--watch", "--interval", "soon"],

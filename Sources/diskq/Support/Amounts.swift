@@ -3,11 +3,11 @@
 
 import ArgumentParser
 
-/// A value of the command line. If a text is none, the error says which texts are.
+/// A value of the command line. If a text is no such value, the error states the legal texts.
 protocol ArgumentValue {
   init?(argument: String)
 
-  /// Which texts are legal, in a sentence.
+  /// A sentence that states the legal texts.
   static var legal: String { get }
 }
 
@@ -22,13 +22,15 @@ extension ArgumentValue {
 /// A number with its unit, as sizes and times are written: `64MiB`, `1.5h`.
 struct Amount {
   private var whole: Int64
-  /// What stands after the point, in billionths.
+  /// The digits after the point, in billionths.
   private var billionths: Int64
-  /// The letters after it, if any.
+  /// The letters after the number, if any.
   private(set) var unit: String
 
-  /// Reads one amount after the other, to the end of the text; nil: it is none, its
-  /// whole part is beyond 2^63, or it has more than nine digits after the point.
+  /// Reads amounts to the end of the text.
+  ///
+  /// Returns nil if some part is no amount, has a whole part of 2^63 or more, or has more than nine
+  /// digits after the point.
   static func all(in text: String) -> [Amount]? {
     var left = Array(text.utf8)[...]
     var amounts: [Amount] = []
@@ -62,7 +64,7 @@ struct Amount {
 
   private static func isDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) }
 
-  /// So many times `size`, which is less than 2^62; nil: that is no whole number.
+  /// This amount times `size`, or nil if that is no whole number. `size` is less than 2^62.
   func exactly(times size: Int128) -> Int128? {
     let (part, rest) = (Int128(billionths) * size).quotientAndRemainder(dividingBy: 1_000_000_000)
     return rest == 0 ? Int128(whole) * size + part : nil

@@ -1,14 +1,14 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// How far `append` came in its inputs, for people who go on from there.
+/// How far `append` came in its inputs, for a user to go on from there.
 struct AppendedInputs {
   /// How many inputs there are.
   private let total: Int
   /// Whether a record is a line.
   private let isLines: Bool
-  /// The inputs that were begun, in order, with the records that the writer took of each, and perhaps
-  /// one more, which it refused.
+  /// The inputs that `append` began, in order, with the number of records taken from each. The last
+  /// number may count one more record, which the writer refused.
   private var begun: [(name: String, records: UInt64)] = []
 
   init(total: Int, isLines: Bool) {
@@ -18,11 +18,13 @@ struct AppendedInputs {
 
   mutating func add(_ name: String, records: UInt64) { begun.append((name, records)) }
 
+  /// The report on the inputs.
+  ///
   /// - Parameter stored: how many records of all inputs are stored.
   func sentence(stored: UInt64) -> String {
     var left = stored
     var index = 0
-    // The last one that was begun did not come to its end.
+    // The last input that was begun did not reach its end.
     while index < begun.count - 1, left >= begun[index].records {
       left -= begun[index].records
       index += 1

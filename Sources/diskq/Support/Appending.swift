@@ -3,17 +3,16 @@
 
 import DiskQueue
 
-/// Appends records, brings them to the level that was asked for, many at a time, and prints their
-/// addresses then.
+/// Appends records, brings many at a time to the requested level, and then prints their addresses.
 struct Appending: ~Copyable {
-  /// So much waits for a level at the most, however fast the input is.
+  /// At most so many records, and so many bytes, wait for their level, however fast the input is.
   private static let mostWaiting = 1 << 16
   private static let mostWaitingBytes = 8 << 20
 
   private let writer: QueueWriter
   private let level: Durability
   private let printsAddresses: Bool
-  /// Not nil: room is waited for, until a stop is asked for.
+  /// If not nil, an append waits for room until a stop is asked for here.
   private let roomUntil: StopSignals?
   private var output = Output()
   /// The addresses of records that have not reached their level.
@@ -21,7 +20,7 @@ struct Appending: ~Copyable {
   private var waitingRecords = 0
   private var waitingBytes = 0
 
-  /// - Parameter roomUntil: where the writer waits for room, what ends the wait.
+  /// - Parameter roomUntil: ends the wait for room, if the writer waits for room.
   init(
     _ writer: QueueWriter, ensuring level: Durability, printsAddresses: Bool,
     waitingForRoomUntil roomUntil: StopSignals?
@@ -32,7 +31,7 @@ struct Appending: ~Copyable {
     self.roomUntil = roomUntil
   }
 
-  /// - Returns: false: a stop was asked for while the record waited for room, and it was not taken.
+  /// - Returns: false if a stop was asked for while the record waited for room. It was then not taken.
   mutating func append(_ payload: UnsafeRawBufferPointer) throws -> Bool {
     guard let address = try take(payload) else { return false }
     if level == .buffered {
@@ -46,11 +45,11 @@ struct Appending: ~Copyable {
     return true
   }
 
-  /// nil: a stop was asked for, and it is not taken.
+  /// Appends a record. Returns nil, and appends nothing, if a stop was asked for.
   private mutating func take(_ payload: UnsafeRawBufferPointer) throws -> Address? {
     guard let roomUntil else { return try writer.append(payload) }
     if let address = try writer.appendIfRoom(payload.bytes) { return address }
-    // Who makes room may wait for these addresses.
+    // The process that makes room may wait for these addresses.
     try settleBeforeWaiting()
     let (writer, copy) = (writer, Array(payload))
     do {
@@ -58,7 +57,7 @@ struct Appending: ~Copyable {
         try await writer.append(copy, ensuring: .buffered)
       }
     } catch let error as QueueError where error.code == .cancelled {
-      // Cancelled in what followed the append, it is taken all the same.
+      // If the task was cancelled after the append itself, the record is taken.
       return error.appended > 0 ? error.address : nil
     }
   }
@@ -81,17 +80,17 @@ struct Appending: ~Copyable {
       for address in waiting { put(address) }
       waiting.removeAll(keepingCapacity: true)
     }
-    // Whoever reads the addresses is gone: nobody would learn of what is appended from now on.
+    // The reader of the addresses is gone, so no later address could reach it: fail now.
     if !output.isOpen { try output.flush() }
   }
 
-  /// Settles, and hands over every address: nobody is to wait for what we know while we wait.
+  /// Settles, and prints every known address before the caller waits.
   mutating func settleBeforeWaiting() throws {
     try settle()
     try output.flush()
   }
 
-  /// Settles and closes the topic; closes it as well where settling fails.
+  /// Settles and closes the topic. It also closes the topic if settling fails.
   mutating func finish() throws {
     var failure: (any Error)?
     do {

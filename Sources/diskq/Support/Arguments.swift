@@ -4,7 +4,7 @@
 import ArgumentParser
 import DiskQueue
 
-/// Where to begin reading, as it is written on the command line.
+/// A position to begin reading at, as it is written on the command line.
 struct Start: ArgumentValue {
   static let legal =
     "it takes earliest, latest, now, an address (4096), ordinal:N, a time (2026-11-21T12:00Z) or an age"
@@ -22,7 +22,7 @@ struct Start: ArgumentValue {
       position = .ago(Age(.zero))
     } else if argument.hasPrefix(ordinal) {
       let digits = argument.dropFirst(ordinal.count)
-      // As an address is read: nothing but digits.
+      // Accept only digits, as for an address.
       guard let number = Address(String(digits)) else { return nil }
       position = .ordinal(number.rawValue)
     } else if let address = Address(argument) {
@@ -50,7 +50,7 @@ enum Level: String, CaseIterable, ExpressibleByArgument {
   }
 }
 
-/// Turns an option that its type refuses into wrong usage.
+/// Reports an option value that the library refuses as wrong usage.
 func checkUsage(_ validate: () throws(QueueError) -> Void) throws {
   do throws(QueueError) {
     try validate()
@@ -63,23 +63,25 @@ func checkUsage(_ validate: () throws(QueueError) -> Void) throws {
 func checkConsumer(_ name: String) throws {
   guard CursorName.isValid(name) else {
     throw ValidationError(
-      "\"\(name)\" cannot be a consumer's name: 1 to 64 of A-Z a-z 0-9 . _ -, and no dot first")
+      "\"\(name)\" cannot be a consumer's name: use 1 to 64 of A-Z a-z 0-9 . _ - and no dot first")
   }
 }
 
-/// What verbs take that print JSON.
+/// The options of verbs that print JSON.
 struct JSONOptions: ParsableArguments {
   @Flag(
     help: """
-      Print addresses and ordinals in JSON as strings. As numbers they are exact, but above 2^53 \
-      JavaScript and jq 1.6 round them, and jq 1.7 does when it calculates with them.
+      Print addresses and ordinals in JSON as strings. As numbers they are exact, but JavaScript and \
+      jq 1.6 round numbers above 2^53, and jq 1.7 does so when it calculates with them.
       """)
   var jsonStrings = false
 
-  /// - Parameter option: what has to be given beside it.
+  /// Refuses `--json-strings` if the verb prints no JSON.
+  ///
+  /// - Parameter option: the option that makes the verb print JSON.
   func check(isJSON: Bool, _ option: String) throws {
     guard isJSON || !jsonStrings else {
-      throw ValidationError("--json-strings goes with \(option)")
+      throw ValidationError("--json-strings needs \(option)")
     }
   }
 }

@@ -52,11 +52,11 @@ extension QueueConsumer.Description.State {
     }
   }
 
-  /// What is to be said of it; nothing of a sound one.
+  /// The remark for the table, empty for a sound consumer.
   var remark: String {
     switch self {
     case .sound: ""
-    case .neverWritten: "never written: it begins anew when it is opened"
+    case .neverWritten: "never written: its next holder begins anew"
     case .damaged: "damaged: reset it to a position, or delete it"
     case .unsupported: "a newer version wrote it"
     }

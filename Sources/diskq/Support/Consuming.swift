@@ -3,13 +3,14 @@
 
 import DiskQueue
 
-/// Hands over what a consumer delivers, and acknowledges it once it was: never before.
+/// Hands over the records of a consumer. It acknowledges a record only after handing it over.
 struct Consuming: Sendable {
-  /// What becomes of records.
+  /// The destination of the records.
   enum Target: Sendable {
-    /// Printed; acknowledged many at a time.
+    /// Prints records, and acknowledges many at a time.
     case output(RecordFormat)
-    /// Handed to a command one by one, each acknowledged, durably, before the next is.
+    /// Hands records to a command one by one. Each is acknowledged durably before the next is handed
+    /// over.
     case command(RecordCommand)
   }
 
@@ -20,15 +21,14 @@ struct Consuming: Sendable {
     var isCutShort = false
   }
 
-  /// Printed records that are acknowledged together: a sync for so many.
+  /// At most so many printed records are acknowledged together, with one sync.
   private static let mostInBatch: UInt64 = 500
 
   let consumer: QueueConsumer
-  /// The topic, as it was named.
+  /// The topic's path, as the user gave it.
   let path: String
   let target: Target
-  /// Whether a record that cannot be handed over is put aside: one that the command fails for, and
-  /// one above the limit.
+  /// Whether to put aside a record for which the command fails, or that is above the limit.
   let putsAside: Bool
   let follows: Bool
   let limit: UInt64
@@ -41,7 +41,8 @@ struct Consuming: Sendable {
     let losses = Losses(of: path, ProgressBar(total: 0))
     var output = Output(placesAreText: jsonStrings)
     var left = limit
-    // A reader that wants a few lines of a pipe, as head does, is gone before many are acknowledged.
+    // A pipe's reader that wants only a few lines, like head, goes away soon. Few records are
+    // acknowledged at first, so that few others come to it.
     let isPipe = System.unreadBytes(inPipe: System.standardOutput) != nil
     var most = isPipe ? 1 : Self.mostInBatch
     var isCutShort = false
@@ -58,7 +59,7 @@ struct Consuming: Sendable {
       case .output(let format):
         for record in batch { output.put(record, as: format) }
         output.drain()
-        // What was not taken is not acknowledged, and nothing comes after it.
+        // If the reader has not taken the batch, do not acknowledge it, and end.
         guard output.isOpen, isTaken() else {
           isCutShort = true
           break work
@@ -77,13 +78,13 @@ struct Consuming: Sendable {
     return Ending(isLossy: !losses.isEmpty, isCutShort: isCutShort)
   }
 
-  /// Waits until the reader of standard output has taken all that was written to it, if that is a pipe.
+  /// If standard output is a pipe, waits until its reader has taken every byte written to it.
   ///
-  /// - Returns: false: the reader is gone, or a stop came before.
+  /// - Returns: false if the reader is gone, or a stop came first.
   private func isTaken() -> Bool {
     func isEmpty() -> Bool { (System.unreadBytes(inPipe: System.standardOutput) ?? 0) == 0 }
     var delay = Duration.milliseconds(1)
-    // A reader that is at it takes less than going to sleep does.
+    // An active reader takes less time than a sleep of this thread.
     for _ in 0..<200 where !isEmpty() { System.giveWay() }
     while !isEmpty(), !System.isClosed(System.standardOutput) {
       guard !stop.isStopped else { return false }
@@ -99,7 +100,7 @@ struct Consuming: Sendable {
     case end, stop
   }
 
-  /// The next records, with losses told.
+  /// The next records. Reports the losses before them.
   private func next(_ count: UInt64, _ losses: Losses) async throws(QueueError) -> Next {
     while true {
       guard !stop.isStopped else { return .stop }
@@ -128,19 +129,19 @@ struct Consuming: Sendable {
       place = try await consumer.deadLetterOversized(
         at: address, upTo: Self.everyPayload, reason: "its payload is above the consumer's limit")
     } catch {
-      // Stopped after the move: closing sees to the acknowledgement.
+      // A stop came after the record was put aside: closing the consumer acknowledges it.
       guard error.code == .cancelled else { throw error }
       return
     }
     Messages.say(
       "the record at address \(address) is above the limit and was put aside, at address \(place) of"
-        + " the topic beside it [\(TopicPath.trimmed(path)).dead]")
+        + " the topic for such records [\(TopicPath.trimmed(path)).dead]")
   }
 
-  /// As much as any payload has.
+  /// The largest payload that the format allows.
   static let everyPayload = ByteCount.bytes((4 << 30) - 17)
 
-  /// A stop does not wait for the disk here: closing the consumer does.
+  /// Acknowledges. A stop does not wait for the disk here: closing the consumer does.
   private func acknowledge(
     _ body: () async throws(QueueError) -> Void
   ) async throws(QueueError) {
@@ -153,8 +154,8 @@ struct Consuming: Sendable {
 
   // MARK: A command
 
-  /// Records in a row that the command has failed for, to be put aside together: that opens the other
-  /// topic, and syncs it, once.
+  /// Successive records for which the command has failed. They are put aside together, which opens
+  /// and syncs the other topic once.
   private struct Failed {
     var indices: [Int] = []
     var reasons: [String] = []
@@ -169,10 +170,11 @@ struct Consuming: Sendable {
 
   /// Hands a batch to the command, record by record.
   ///
-  /// Records that it has failed for wait to be put aside for no longer than others fail as well:
-  /// nothing after them is acknowledged before, and the command is not waited for.
+  /// Failed records wait to be put aside only while further records fail. They are put aside before
+  /// any record after them is acknowledged, and before a wait for the next try of the command.
   ///
-  /// - Returns: false: a stop was asked for, and the records from some one on are not acknowledged.
+  /// - Returns: false if a stop was asked for. The records from some index on are then not
+  ///   acknowledged.
   private func handOver(
     _ batch: QueueConsumer.Batch, to command: RecordCommand
   ) async throws -> Bool {
@@ -184,16 +186,16 @@ struct Consuming: Sendable {
           stop.isStopped ? false : try await handOver(batch, index, to: command, &failed)
       }
     } catch {
-      // What the command had failed for is put aside whatever came next.
+      // Put aside the records for which the command had failed, whatever the later error is.
       _ = try await putAside(&failed, of: batch, command)
       throw error
     }
     return try await putAside(&failed, of: batch, command) && goesOn
   }
 
-  /// Runs the command until it takes the record, or has failed often enough.
+  /// Runs the command until it takes the record, or has used its retries.
   ///
-  /// - Returns: false: a stop was asked for, and the record is not acknowledged.
+  /// - Returns: false if a stop was asked for. The record is then not acknowledged.
   private func handOver(
     _ batch: QueueConsumer.Batch, _ index: Int, to command: RecordCommand, _ failed: inout Failed
   ) async throws -> Bool {
@@ -221,8 +223,8 @@ struct Consuming: Sendable {
         let times = "\(Count.text(failures, "time")), at last with \(ending)"
         guard putsAside else {
           throw Failure(
-            "the command failed \(times), for the record at address \(record.address): it is not"
-              + " acknowledged, and comes first the next time",
+            "the command failed \(times), for the record at address \(record.address): the record is"
+              + " not acknowledged, and comes first the next time",
             path: path)
         }
         failed.add(index, "the command failed \(times)")
@@ -246,9 +248,9 @@ struct Consuming: Sendable {
     return false
   }
 
-  /// Puts aside what the command has failed for.
+  /// Puts aside the records for which the command has failed.
   ///
-  /// - Returns: false: a stop was asked for, and they are not acknowledged.
+  /// - Returns: false if a stop was asked for. They are then not acknowledged.
   private func putAside(
     _ failed: inout Failed, of batch: QueueConsumer.Batch, _ command: RecordCommand
   ) async throws -> Bool {
@@ -265,19 +267,19 @@ struct Consuming: Sendable {
         for (number, place) in places.enumerated() {
           Messages.say(
             "\(reasons[number]): the record at address \(batch[indices[number]].address) was put"
-              + " aside, at address \(place) of the topic beside it [\(TopicPath.trimmed(path)).dead]"
-          )
+              + " aside, at address \(place) of the topic for such records"
+              + " [\(TopicPath.trimmed(path)).dead]")
         }
         return true
       } catch {
-        // Stopped behind the move: closing sees to the acknowledgement.
+        // A stop came after they were put aside: closing the consumer acknowledges them.
         guard error.code != .cancelled else { return true }
         attempts += 1
-        // Another consumer that puts aside, say, has it for a moment.
+        // For example, another consumer that puts records aside holds the topic for a moment.
         guard error.code == .locked, attempts <= max(command.retries, 5) else { throw error }
         guard !stop.isAskedFor(within: delay) else {
           Messages.say(
-            "stopped while the topic for records put aside was locked: the record at address"
+            "stopped while another writer held the topic for records put aside: the record at address"
               + " \(batch[indices[0]].address) is not acknowledged [\(path)]")
           return false
         }
@@ -287,14 +289,14 @@ struct Consuming: Sendable {
   }
 }
 
-/// A line of shell that takes one record at a time on its standard input.
+/// A shell command that takes one record at a time on its standard input.
 struct RecordCommand: Sendable {
   private static let longestDelay = Duration.seconds(60)
 
   let line: String
-  /// How often it is run again for a record that it failed for.
+  /// How many times to run it again for a record.
   let retries: UInt64
-  /// Before it is run again; twice as long each time after that.
+  /// The wait before the first retry. Each later wait is twice as long.
   let firstDelay: Duration
 
   func run(_ record: QueueRecord, of consumer: QueueConsumer) throws(Failure) -> System.Ending {
@@ -306,7 +308,8 @@ struct RecordCommand: Sendable {
       ])
   }
 
-  /// The shell's own words for a command that is not there, or no program: no record's fault.
+  /// Whether the shell reports that the command does not exist or is no program. That is not the
+  /// record's fault, so a retry does not help.
   func isMissing(_ ending: System.Ending) -> Bool {
     ending == .exited(126) || ending == .exited(127)
   }

@@ -4,22 +4,22 @@
 import ArgumentParser
 import DiskQueue
 
-/// What `diskq` leaves with, if no signal ends it.
+/// The exit statuses of `diskq`, if no signal ends it.
 enum Status {
   static let done: Int32 = 0
   /// Damage or loss was found.
   static let damage: Int32 = 1
-  /// It could not be done.
+  /// The command failed.
   static let failed: Int32 = 2
-  /// Wrong usage; the argument parser leaves with it as well.
+  /// Wrong usage. The argument parser ends with this status too.
   static let usage: Int32 = 64
 }
 
-/// Why something could not be done, where it is not the queue that says so.
+/// An error of the command itself. The library's errors are `QueueError`.
 struct Failure: Error, CustomStringConvertible {
   /// A sentence, and the path it is about.
   let description: String
-  /// Whether standard output was closed by who read it: nothing to complain of.
+  /// Whether the reader of standard output closed it, which is not worth a message.
   let isClosedOutput: Bool
 
   init(_ message: String, path: String? = nil, isClosedOutput: Bool = false) {
@@ -27,7 +27,7 @@ struct Failure: Error, CustomStringConvertible {
     self.isClosedOutput = isClosedOutput
   }
 
-  /// The system call that just failed.
+  /// The failure of the last system call, from `errno`.
   static func system(_ doing: String, _ path: String?) -> Failure {
     Failure("\(doing) failed: \(System.lastError())", path: path)
   }
@@ -37,6 +37,6 @@ struct Failure: Error, CustomStringConvertible {
 }
 
 extension ParsableCommand {
-  /// Leaves with 1: it was done, and something is lost or damaged.
+  /// The exit with status 1: the work is done, and something is lost or damaged.
   func leaveDamaged() -> any Error { ExitCode(Status.damage) }
 }

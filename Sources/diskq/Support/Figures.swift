@@ -1,9 +1,9 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Measured numbers as people like to read them: no digit that was not measured.
+/// Measured numbers in a readable form, with no digit that was not measured.
 enum Figures {
-  /// To three digits, in the unit that leaves one to three before the point.
+  /// A time with three digits, in the unit that leaves one to three of them before the point.
   static func time(nanoseconds: Double) -> String {
     var number = nanoseconds
     for unit in ["ns", "us", "ms"] {
@@ -13,13 +13,14 @@ enum Figures {
     return "\(threeDigits(number)) s"
   }
 
-  /// To three digits; a whole number from 100 on.
+  /// A number with three digits. From 100 on it is a whole number.
   static func threeDigits(_ number: Double) -> String {
     if number >= 99.95 { return grouped(rounded(number, digits: 3)) }
     return fixed(number, number >= 9.995 ? 1 : 2)
   }
 
-  /// Two digits behind the point, or as many as show two of its own, up to four.
+  /// A ratio with three digits if it is 0.095 or more. A smaller one has two to four digits after
+  /// the point, as many as show two digits that are not leading zeros.
   static func ratio(_ number: Double) -> String {
     if number >= 0.095 { return threeDigits(number) }
     var (scaled, digits) = (number, 2)
@@ -30,18 +31,18 @@ enum Figures {
     return fixed(number, digits)
   }
 
-  /// To two digits, down: what can be promised.
+  /// A number rounded down to two digits, so that it can be promised.
   static func atLeast(_ number: Double) -> String {
     if number < 10 { return fixed((clamped(number) * 10).rounded(.down) / 10, 1) }
     return grouped(rounded(number, digits: 2, .down))
   }
 
-  /// From 0 to 10^18; 0 where it is no number.
+  /// The number limited to 0 to 10^18, or 0 for NaN.
   private static func clamped(_ number: Double) -> Double {
     number > 0 ? min(number, 1e18) : 0
   }
 
-  /// A whole number with so many digits that are not 0.
+  /// A whole number in which only the first `digits` digits may differ from 0.
   private static func rounded(
     _ number: Double, digits: Int, _ rule: FloatingPointRoundingRule = .toNearestOrAwayFromZero
   ) -> UInt64 {
@@ -55,7 +56,7 @@ enum Figures {
     return UInt64(scaled.rounded(rule) * unit)
   }
 
-  /// With a comma between thousands.
+  /// A whole number with commas between thousands.
   static func grouped(_ number: UInt64) -> String {
     let digits = String(number)
     var text = ""
@@ -66,7 +67,7 @@ enum Figures {
     return text
   }
 
-  /// With so many digits behind the point, up to 10^9.
+  /// A number up to 10^9 with so many digits after the point.
   static func fixed(_ number: Double, _ digits: Int) -> String {
     var scale: UInt64 = 1
     for _ in 0..<digits { scale *= 10 }
@@ -88,7 +89,7 @@ enum Layout {
     String(repeating: " ", count: max(0, width - text.utf8.count)) + text
   }
 
-  /// With spaces at which `wrapped` does not break.
+  /// The text with spaces at which `wrapped` does not break.
   static func unbroken(_ text: String) -> String {
     String(text.map { $0 == " " ? noBreakSpace : $0 })
   }
@@ -96,7 +97,7 @@ enum Layout {
   private static let noBreakSpace: Character = "\u{A0}"
 
   /// Breaks a text between words, so that no line is longer than `width` unless a word is. The lines
-  /// behind the first are indented.
+  /// after the first are indented.
   static func wrapped(_ text: String, width: Int, indent: Int = 0) -> String {
     var lines: [String] = []
     var line = ""

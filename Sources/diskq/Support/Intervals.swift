@@ -4,13 +4,13 @@
 import ArgumentParser
 import DiskQueue
 
-/// A time, as it is written on the command line: `200ms`, `90s`, `1.5h`, `1d12h`, `2w`.
+/// A duration, as it is written on the command line: `200ms`, `90s`, `1.5h`, `1d12h`, `2w`.
 struct TimeSpan: ArgumentValue, Sendable {
   static let legal =
-    "a time is a number and its unit, ms, s, m, h, d or w, or several of these from the largest unit"
-    + " on, as in 90s, 1.5h or 1d12h"
+    "a time is a number and its unit, ms, s, m, h, d or w, or several of these with the largest unit"
+    + " first, as in 90s, 1.5h or 1d12h"
 
-  /// Nanoseconds, the largest first.
+  /// Nanoseconds of each unit, the largest first.
   private static let units: [(name: String, size: Int128)] = [
     ("w", 604_800_000_000_000), ("d", 86_400_000_000_000), ("h", 3_600_000_000_000),
     ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000),
@@ -29,7 +29,7 @@ struct TimeSpan: ArgumentValue, Sendable {
         let nanoseconds = amount.exactly(times: units[index].size)
       else { return nil }
       sum += nanoseconds
-      // Each unit once, and smaller ones after it.
+      // Allow each unit once, and only smaller ones after it.
       units = units[(index + 1)...]
     }
     let (seconds, rest) = sum.quotientAndRemainder(dividingBy: 1_000_000_000)
@@ -37,8 +37,9 @@ struct TimeSpan: ArgumentValue, Sendable {
     duration = .seconds(seconds) + .nanoseconds(Int64(rest))
   }
 
-  /// In the largest unit up to days that divides it; what is no whole number of seconds in seconds or
-  /// milliseconds. It can be read again, to the nanosecond.
+  /// The duration in the largest unit, up to days, that divides it. If it is no whole number of
+  /// seconds, the unit is seconds or milliseconds. `init(argument:)` reads it back exactly, to the
+  /// nanosecond.
   static func text(_ duration: Duration) -> String {
     let (seconds, attoseconds) = duration.components
     let nanoseconds = attoseconds / 1_000_000_000
@@ -63,12 +64,12 @@ struct TimeSpan: ArgumentValue, Sendable {
   }
 }
 
-/// After how much something is done of its own accord, as it is written on the command line: a
-/// number of records, a size or a time, or several of them behind commas; or `never`.
+/// How much may pass before the writer flushes or syncs by itself, as it is written on the command
+/// line: a number of records, a size or a time, or several of them with commas between, or `never`.
 struct Every: ArgumentValue, Sendable {
   static let legal =
-    "it takes a number of records (1000), a size (64KiB, 1M) or a time (200ms, 5m), or several of"
-    + " these, one of each kind, with commas between; or never"
+    "it takes never, or a number of records (1000), a size (64KiB, 1M) or a time (200ms, 5m), or"
+    + " several of these, one of each kind, with commas between"
 
   private(set) var interval = QueueWriter.Options.Interval.never
 
@@ -81,7 +82,7 @@ struct Every: ArgumentValue, Sendable {
     }
   }
 
-  /// Takes one bound; false for one that is none, or whose kind was taken before.
+  /// Takes one bound. Returns false if the text is no bound, or its kind was taken before.
   private mutating func take(_ text: String) -> Bool {
     if let records = UInt64(text), text.utf8.first != UInt8(ascii: "+") {
       guard interval.records == nil else { return false }
@@ -98,7 +99,7 @@ struct Every: ArgumentValue, Sendable {
     return true
   }
 
-  /// As it can be read again.
+  /// The text that `init(argument:)` reads back.
   var text: String {
     let parts = [
       interval.records.map { "\($0)" }, interval.bytes?.description,
@@ -108,7 +109,7 @@ struct Every: ArgumentValue, Sendable {
   }
 }
 
-/// What becomes of an append that finds no room, as it is written on the command line.
+/// The policy for an append that finds no room, as it is written on the command line.
 enum WhenFull: String, CaseIterable, ExpressibleByArgument, Sendable {
   case fail, wait
   case dropOldest = "drop-oldest"

@@ -1,18 +1,18 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// JSON, one object a line, with its keys in the order in which they are put.
+// JSON, one object a line, with the keys in the order of the calls.
 
 import DiskQueue
 
-/// A value that is known in full before it is written.
+/// A JSON value that is complete before it is written.
 enum JSONValue {
   case null
   case bool(Bool)
   case number(UInt64)
-  /// An address or an ordinal: a number, or a string if that is wished for.
+  /// An address or an ordinal: a number, or a string if the output's `placesAreText` is set.
   case place(UInt64)
-  /// To a millionth; null where it is not finite.
+  /// A number rounded to a millionth, or null if it is not finite.
   case decimal(Double)
   case text(String)
   case array([JSONValue])

@@ -3,13 +3,13 @@
 
 import DiskQueue
 
-/// Tells losses on standard error as a reader meets them, and adds them up.
+/// Reports losses on standard error as a reader finds them, and adds them up.
 final class Losses {
   private let path: String
   private let progress: ProgressBar
   private(set) var ranges: UInt64 = 0
   private(set) var records: UInt64 = 0
-  /// Whether some loss's number of records is not known.
+  /// Whether the number of records of some loss is unknown.
   private(set) var isUncounted = false
 
   init(of path: String, _ progress: ProgressBar) {
@@ -27,7 +27,7 @@ final class Losses {
     if overflow || loss.records == nil { isUncounted = true }
   }
 
-  /// Tells of a record that was passed for its length: lost to this reader alone.
+  /// Reports a record that was skipped because of its length. Only this reader has lost it.
   func tellPassed(_ error: QueueError) {
     progress.say(error.sentence)
     ranges += 1
@@ -42,11 +42,11 @@ extension LossCount {
   }
 }
 
-/// How much was lost, in words.
+/// The number of lost records, in words.
 struct LossCount: CustomStringConvertible {
   var ranges: UInt64
   var records: UInt64
-  /// Whether there are more, of unknown number.
+  /// Whether an unknown number of records was lost besides.
   var isUncounted: Bool
 
   var description: String {

@@ -3,19 +3,19 @@
 
 import DiskQueue
 
-/// What is said to people, on standard error.
+/// Messages to the user, on standard error.
 enum Messages {
-  /// Says one sentence, on a line of its own.
+  /// Writes one message on its own line.
   static func say(_ sentence: String) { write("diskq: \(onOneLine(sentence))\n") }
 
-  /// Says what was thrown.
+  /// Writes the message of a thrown error.
   static func say(_ error: any Error) { say(sentence(error)) }
 
   static func sentence(_ error: any Error) -> String {
     (error as? QueueError)?.sentence ?? "\(error)"
   }
 
-  /// Writes text as it is. What cannot be said to standard error cannot be said.
+  /// Writes text unchanged. If standard error fails, the text is dropped.
   static func write(_ text: String) {
     var text = text
     text.withUTF8 { bytes in
@@ -23,7 +23,7 @@ enum Messages {
     }
   }
 
-  /// Text without control characters: a path may hold a newline.
+  /// The text with its control characters escaped: a path may contain a newline.
   static func onOneLine(_ text: String) -> String {
     guard text.unicodeScalars.contains(where: isControl) else { return text }
     var plain = ""

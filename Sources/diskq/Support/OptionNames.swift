@@ -3,7 +3,7 @@
 
 import DiskQueue
 
-/// The library's sentences name its own options: here they are called as the command line calls them.
+/// Replaces the names of the library's options in its messages by those of the command line.
 enum OptionNames {
   private static let names = [
     "slabSize": "--slab-size", "maximumPayload": "--maximum-payload",
@@ -31,7 +31,7 @@ enum OptionNames {
 extension QueueError {
   /// The description, with the command line's names of options.
   var sentence: String {
-    // The path behind it is the user's, and stays.
+    // The path after the message is the user's, and stays unchanged.
     OptionNames.translated(message) + description.dropFirst(message.count)
   }
 }

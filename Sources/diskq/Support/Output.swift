@@ -1,10 +1,10 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Standard output behind one big buffer.
+/// Standard output with one big buffer.
 ///
-/// A write that fails is remembered, and all that is put after it is dropped: whoever puts much
-/// looks at `isOpen` now and then, and `flush` says what happened.
+/// If you put much, check `isOpen` now and then. After a failed write, everything put later is
+/// dropped, and `flush` throws the failure.
 struct Output: ~Copyable {
   private static let capacity = 1 << 18
 
@@ -18,7 +18,7 @@ struct Output: ~Copyable {
 
   deinit { memory.deallocate() }
 
-  /// Whether nothing failed so far.
+  /// Whether no write has failed so far.
   var isOpen: Bool { failure == nil }
 
   @inline(__always)
@@ -65,7 +65,7 @@ struct Output: ~Copyable {
     write(bytes)
   }
 
-  /// Writes what is held. A failure is remembered.
+  /// Writes the buffered bytes. A failure is stored, and not thrown.
   mutating func drain() {
     write(UnsafeRawBufferPointer(start: memory, count: count))
     count = 0
@@ -80,13 +80,14 @@ struct Output: ~Copyable {
     }
   }
 
-  /// Writes what is held, and throws what has failed since the beginning.
+  /// Writes the buffered bytes, and throws the first failure since the beginning.
   mutating func flush() throws(Failure) {
     drain()
     if let failure { throw failure }
   }
 
-  /// As `flush`, at the end of a command: that nobody reads any further is no failure.
+  /// Like `flush`, for the end of a command. It is no failure if the reader of standard output is
+  /// gone.
   mutating func finish() throws(Failure) {
     drain()
     if let failure, !failure.isClosedOutput { throw failure }

@@ -3,7 +3,7 @@
 
 import DiskQueue
 
-/// A bar on the terminal for long work; nothing where standard error is no terminal.
+/// A bar on the terminal for long work. It shows nothing if standard error is no terminal.
 final class ProgressBar {
   private static let width = 30
   private static let interval = Duration.milliseconds(100)
@@ -18,15 +18,15 @@ final class ProgressBar {
   private var lastDrawn = ContinuousClock.now
 
   /// - Parameters:
-  ///   - total: how many bytes there are to come through; 0 for no bar.
-  ///   - text: what `total` is called where it counts something else.
+  ///   - total: how many bytes there are to work through, or 0 for no bar.
+  ///   - text: the text for `total`, if it counts something other than bytes.
   init(total: UInt64, called text: String? = nil) {
     self.total = total
     totalText = text ?? HumanSize.text(total)
     isShown = total > 0 && ProgressBar.isPossible
   }
 
-  /// Shows how much was come through; at most ten times a second.
+  /// Shows how much is done, at most ten times a second.
   func update(_ done: UInt64) {
     guard isShown, lastDrawn.duration(to: .now) >= ProgressBar.interval else { return }
     lastDrawn = .now
@@ -40,14 +40,14 @@ final class ProgressBar {
       "\r[\(bar)] \(Int(part * 100))% of \(totalText)\u{1B}[K")
   }
 
-  /// Makes room for a message, or for the end.
+  /// Erases the bar, before a message or at the end.
   func clear() {
     guard isDrawn else { return }
     isDrawn = false
     Messages.write("\r\u{1B}[K")
   }
 
-  /// Says a sentence where the bar was; the bar comes back with the next update.
+  /// Writes a message in place of the bar. The next update draws the bar again.
   func say(_ sentence: String) {
     clear()
     Messages.say(sentence)

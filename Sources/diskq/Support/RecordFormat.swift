@@ -4,7 +4,7 @@
 import ArgumentParser
 import DiskQueue
 
-/// How records are printed.
+/// The format of printed records.
 enum RecordFormat: String, CaseIterable, ExpressibleByArgument {
   case lines, json, hex, raw
   case lengthPrefixed = "length-prefixed"
@@ -54,7 +54,7 @@ extension Output {
     value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + (value - 10)
   }
 
-  /// What a record was that was put aside; in JSON, also why, and where it came from.
+  /// Puts a record that was put aside, as it was. JSON also has the reason and its old position.
   mutating func put(
     _ letter: DeadLetter, at address: Address, ordinal: UInt64, as format: RecordFormat
   ) {
@@ -75,8 +75,8 @@ extension Output {
     putJSONRest(letter.payload.span)
   }
 
-  /// One object, its keys in this order: address, ordinal, length, and then text, where the payload
-  /// is UTF-8, or else payload in base64.
+  /// Puts one object with the keys address, ordinal and length, in this order. Then comes text if
+  /// the payload is UTF-8, or else payload in base64.
   private mutating func putJSON(address: Address, ordinal: UInt64, _ payload: Span<UInt8>) {
     put("{\"address\":")
     put(place: address.rawValue)
@@ -85,7 +85,7 @@ extension Output {
     putJSONRest(payload)
   }
 
-  /// The keys of the payload, and the end.
+  /// Puts the keys of the payload, and ends the object and its line.
   private mutating func putJSONRest(_ payload: Span<UInt8>) {
     put(",\"length\":")
     put(decimal: UInt64(payload.count))

@@ -1,14 +1,14 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Cuts a stream of bytes into records. Holds one chunk, or one record where that is longer.
+/// Cuts a stream of bytes into records. Holds one chunk, or one record if that is longer.
 struct RecordInput: ~Copyable {
   enum Framing: Equatable {
     /// A record ends before this byte, or at the end of the input.
     case delimiter(UInt8)
-    /// A record stands behind its length, a u32 in little-endian order.
+    /// Each record follows its length, a u32 in little-endian order.
     case lengthPrefixed
-    /// All of the input is one record.
+    /// The whole input is one record.
     case whole
   }
 
@@ -16,33 +16,33 @@ struct RecordInput: ~Copyable {
   private static let prefixBytes = 4
 
   private let descriptor: Int32
-  /// The path, or what standard input is called.
+  /// The path, or "standard input".
   let name: String
-  /// Whether it has no end of its own, as a pipe and a terminal have none: a stop is its end.
+  /// Whether the input has no end of its own, like a pipe or a terminal. A stop is then its end.
   let isEndless: Bool
   private let framing: Framing
   private let maximumPayload: Int
   private let stop: StopSignals
 
   private var memory: UnsafeMutableRawBufferPointer
-  /// The bytes that were read and not taken.
+  /// The range of bytes in `memory` that were read and not taken.
   private var held = 0..<0
-  /// Up to where they were searched for a delimiter.
+  /// The end of the bytes in `memory` that were searched for a delimiter.
   private var searched = 0
   /// How many bytes of the input were taken.
   private var taken: UInt64 = 0
-  /// Where the last record that was taken starts.
+  /// The byte of the input at which the last taken record starts.
   private var lastStart: UInt64 = 0
   /// How many records were taken.
   private(set) var records: UInt64 = 0
   private var isWholeTaken = false
 
-  /// Whether nothing more comes; what is held may still be a record.
+  /// Whether the input has ended. The held bytes may still be a record.
   private(set) var isAtEnd = false
-  /// Whether a stop was asked for: what is held is not taken, it may be half a record.
+  /// Whether a stop was asked for. The held bytes may be half a record, so they are not taken.
   private(set) var isStopped = false
 
-  /// Opens a file; `-` is standard input.
+  /// Opens a file, or standard input for `-`.
   init(
     path: String, framing: Framing, maximumPayload: Int, stop: StopSignals
   ) throws(Failure) {
@@ -62,8 +62,8 @@ struct RecordInput: ~Copyable {
 
   // MARK: Taking records
 
-  /// The next record's payload among the bytes held, good until the next call; nil: there must be
-  /// more first, or there is none.
+  /// The payload of the next record among the held bytes, valid until the next call. Returns nil if
+  /// more bytes must be read first, or if there is no more record.
   mutating func next() throws(Failure) -> UnsafeRawBufferPointer? {
     switch framing {
     case .delimiter(let byte): try nextDelimited(byte)
@@ -81,7 +81,7 @@ struct RecordInput: ~Copyable {
     }
     searched = held.upperBound
     try checkLength(held.count)
-    // An unterminated last record is one, too; not so what a stop cut off.
+    // A last record without a delimiter is a record too, unless a stop cut it off.
     guard isAtEnd, !isStopped, !held.isEmpty else { return nil }
     return take(held, skipping: 0)
   }
@@ -127,20 +127,20 @@ struct RecordInput: ~Copyable {
       path: name)
   }
 
-  /// The record that comes next, for messages.
+  /// The name of the next record, for messages.
   private var place: String { "record \(records + 1), which starts at byte \(taken)," }
 
-  /// The record that came last, for messages.
+  /// The name of the last record, for messages.
   var lastPlace: String { "record \(records) of \(name), which starts at byte \(lastStart)," }
 
   // MARK: Reading
 
-  /// Whether there is more to read without waiting.
+  /// Whether more can be read without waiting.
   var isReady: Bool {
     System.wait(for: descriptor, orFor: nil, milliseconds: 0).isReady
   }
 
-  /// Reads more, and waits for it, or for a stop.
+  /// Reads more. Waits until there is more, or until a stop is asked for.
   mutating func fill() throws(Failure) {
     makeRoom()
     while true {
@@ -159,13 +159,13 @@ struct RecordInput: ~Copyable {
     }
   }
 
-  /// Moves what is held to the front; where that fills the memory, takes more.
+  /// Moves the held bytes to the front. If they fill the memory, doubles it.
   private mutating func makeRoom() {
     let source = UnsafeRawBufferPointer(rebasing: memory[held])
     if held.count < memory.count {
       memory.copyMemory(from: source)
     } else {
-      // Bounded by the largest payload: more than that was refused before.
+      // The largest payload bounds the size, because a longer record was refused before.
       let larger = UnsafeMutableRawBufferPointer.allocate(
         byteCount: memory.count * 2, alignment: 64)
       larger.copyMemory(from: source)

@@ -3,9 +3,11 @@
 
 import DiskQueue
 
-/// What is said of a topic that was not found closed.
+/// The messages about a topic that was not closed.
 enum RecoveryMessages {
-  /// - Parameter position: where the writer goes on.
+  /// Reports the recovery, or nothing if the topic is new or was closed.
+  ///
+  /// - Parameter position: the address of the next record.
   static func say(_ report: RecoveryReport, position: Address, path: String) {
     let epoch = Epoch.of(position.rawValue)
     switch report.state {
@@ -13,19 +15,20 @@ enum RecoveryMessages {
       return
     case .migrated:
       Messages.say(
-        "the topic was written in version 1: it goes on in version 2 behind it, in epoch \(epoch)"
+        "the topic was written in version 1: new records follow in version 2, in epoch \(epoch)"
           + "\(discarded(report)) [\(path)]")
     default:
       Messages.say(
-        "the topic had not been closed: \(Count.text(report.keptRecords, "record")) behind the last"
-          + " proof of durability kept\(discarded(report)); it goes on in epoch \(epoch)"
-          + " [\(path)]")
+        "the topic had not been closed: it goes on in epoch \(epoch), with"
+          + " \(Count.text(report.keptRecords, "record")) kept after the last proof of durability"
+          + "\(discarded(report)) [\(path)]")
     }
     for loss in report.losses { Messages.say("\(loss) [\(path)]") }
   }
 
   private static func discarded(_ report: RecoveryReport) -> String {
     report.discardedBytes == 0
-      ? "" : ", \(Count.text(report.discardedBytes, "byte")) behind the last sound one discarded"
+      ? ""
+      : ", and \(Count.text(report.discardedBytes, "byte")) discarded after the last sound record"
   }
 }

@@ -3,11 +3,11 @@
 
 import DiskQueue
 
-/// A size, as it is written on the command line: `64MiB`, `10M`, or plain bytes.
+/// A size, as it is written on the command line: `64MiB`, `10M`, or a number of bytes.
 struct Size: ArgumentValue, Sendable {
   static let legal =
     "a size is a number of bytes, or a number and its unit: KiB, MiB, GiB or TiB (powers of 1,024), or"
-    + " k, M, G or T (powers of 1,000; kB, MB, GB and TB mean the same), as in 4096, 64MiB or 10M"
+    + " k, M, G or T, the same as kB, MB, GB or TB (powers of 1,000), as in 4096, 64MiB or 10M"
 
   private static let units: [String: Int128] = [
     "": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
@@ -23,14 +23,14 @@ struct Size: ArgumentValue, Sendable {
     guard let amounts = Amount.all(in: argument), amounts.count == 1,
       let unit = Self.units[amounts[0].unit], let bytes = amounts[0].exactly(times: unit)
     else { return nil }
-    // As the library's own arithmetic with sizes, which saturates.
+    // Saturate, like the library's own arithmetic with sizes.
     count = .bytes(Int64(clamping: bytes))
   }
 }
 
-/// Sizes as people like to read them.
+/// Sizes in a readable form.
 enum HumanSize {
-  /// In the largest binary unit that it holds once, with one digit behind the point.
+  /// The size in the largest binary unit that is not larger than it, with one digit after the point.
   static func text(_ bytes: UInt64) -> String {
     let units: [(UInt64, String)] = [
       (1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"),
@@ -42,7 +42,7 @@ enum HumanSize {
   }
 }
 
-/// Numbers of things, with their noun.
+/// A number of things with its noun, such as "3 records".
 enum Count {
   static func text(_ count: UInt64, _ noun: String) -> String {
     "\(count) \(noun)\(count == 1 ? "" : "s")"

@@ -3,18 +3,18 @@
 
 import Synchronization
 
-/// The wish to end before the work does. All verbs follow this policy.
+/// A request to stop before the work is done. All verbs follow this policy.
 ///
-/// - SIGINT (Ctrl-C), SIGTERM and SIGHUP ask for a stop. A verb that has something to finish catches
-///   the first one and ends in order. A second one, a second later or more, ends it at once. The other
+/// - SIGINT (Ctrl-C), SIGTERM and SIGHUP ask for a stop. A verb that has work to finish catches the
+///   first one and ends in order. A second one, a second later or more, ends it at once. The other
 ///   verbs end at once. A signal that was ignored when the program started stays ignored.
 /// - Work without an end of its own is done when a stop is asked for, and the status is as usual:
 ///   `--follow`, `info --watch`, and `append` from a pipe or a terminal.
-/// - Any other work was cut short. The program says how far it came, and ends by the same signal
-///   (`Interrupted`), as the verbs do that end at once. A shell shows 130, 143 or 129.
-/// - SIGPIPE is ignored: a write to a pipe without a reader fails. A verb that prints what it reads
-///   is then done, and the status is as usual. One whose work goes beyond printing has failed.
-/// - SIGQUIT ends the program at once; `info --watch` gives the terminal back before.
+/// - Any other work is cut short. The program reports how far it came. It then ends by the same
+///   signal (`Interrupted`), like the verbs that end at once. A shell shows 130, 143 or 129.
+/// - SIGPIPE is ignored, so a write to a pipe without a reader fails. If a verb only prints, it is
+///   then done, and the status is as usual. A verb that does more than print has failed.
+/// - SIGQUIT ends the program at once. `info --watch` restores the terminal first.
 final class StopSignals: Sendable {
   enum Cause: Equatable {
     case signal(Int32)
@@ -29,10 +29,10 @@ final class StopSignals: Sendable {
   private let first = Mutex<Cause?>(nil)
   private let wake = Mutex<(@Sendable () -> Void)?>(nil)
 
-  /// Catches the signals from now on, to the end of the process. Call it before any thread is started.
+  /// Catches the signals until the process ends. Call it before any thread is started.
   ///
   /// - Parameter closedOutput: whether a stop is also asked for when the reader of standard output
-  ///   goes. A write notices that only when there is something to write.
+  ///   goes away. Without it, only the next write notices that.
   static func caught(orClosedOutput closedOutput: Bool = false) throws(Failure) -> StopSignals {
     let ends = try System.makePipe()
     let signals = StopSignals(reading: ends.reading, writing: ends.writing)
@@ -53,10 +53,10 @@ final class StopSignals: Sendable {
 
   var isStopped: Bool { stopped.load(ordering: .relaxed) }
 
-  /// What asked for the stop first; nil: nothing did.
+  /// The first cause of the stop, or nil if no stop was asked for.
   var cause: Cause? { first.withLock { $0 } }
 
-  /// What work throws that a stop has cut short.
+  /// The error that work throws if a stop has cut it short.
   var interruption: any Error {
     switch cause {
     case .signal(let number): Interrupted(signal: number)
@@ -64,7 +64,7 @@ final class StopSignals: Sendable {
     }
   }
 
-  /// Waits so long, to the millisecond, or until a stop is asked for; whether it is.
+  /// Waits for a time, to the millisecond, or until a stop is asked for. Returns whether one is.
   func isAskedFor(within time: Duration) -> Bool {
     let end = ContinuousClock.now + time
     while !isStopped {
@@ -77,10 +77,11 @@ final class StopSignals: Sendable {
     return true
   }
 
-  /// Calls `wake` once a stop is asked for, at once if it was; for who waits for something else than
-  /// the descriptor.
+  /// Calls `wake` once a stop is asked for, or immediately if it already was. For callers that wait
+  /// for something other than the descriptor.
   func onStop(_ wake: @escaping @Sendable () -> Void) {
-    // In this order, and the other way round in `stop`: one of the two sees the other.
+    // Order: `wake` is set before `stopped` is read. `stop` does it the other way round, so that one
+    // of the two always sees the other.
     self.wake.withLock { $0 = wake }
     if isStopped { wake() }
   }
@@ -90,14 +91,14 @@ final class StopSignals: Sendable {
     // Releasing: a thread that sees the stop sees its cause.
     stopped.store(true, ordering: .releasing)
     withUnsafeBytes(of: UInt8(0)) {
-      // A pipe that was just made takes a byte.
+      // This cannot block: a new pipe takes one byte.
       try? System.write(writingEnd, $0, name: "a pipe")
     }
     wake.withLock { $0 }?()
   }
 }
 
-/// Work was cut short by a signal, which ends the program in the end.
+/// A signal cut the work short. It will end the program.
 struct Interrupted: Error, CustomStringConvertible {
   let signal: Int32
 

@@ -4,12 +4,12 @@
 import DiskQueue
 import Synchronization
 
-/// A topic in a directory, which counts how often its files are synced.
+/// The storage of a topic in a directory that counts the syncs of its files.
 final class SyncCounter: TopicStorage {
   private let base: any TopicStorage
   private let syncs = Atomic<UInt64>(0)
 
-  /// - Parameter path: of a directory that is there.
+  /// - Parameter path: the path of an existing directory.
   init(_ path: String) throws(QueueError) { base = try Topic(path).openForReading() }
 
   var count: UInt64 { syncs.load(ordering: .relaxed) }

@@ -1,8 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// With System.swift and the other System+….swift, the only files of the command that import the C
-// library.
+// Only this file, System.swift and the other System+….swift import the C library in the command.
 
 #if canImport(Glibc)
   import Glibc
@@ -12,13 +11,13 @@
   import Darwin
 #endif
 
-// What measuring a disk needs: files and directories of its own, room, and syncs.
+// The calls that measuring a disk needs: its own files and directories, free space, and syncs.
 extension System {
-  /// Makes a directory that nobody else may enter, and whose name nothing else has.
+  /// Makes a directory with a unique name that no other user may enter.
   static func makeUniqueDirectory(
     in parent: String, prefix: String
   ) throws(Failure) -> String {
-    // What follows the prefix is for mkdtemp(3) to fill in.
+    // mkdtemp(3) replaces the letters X.
     var path = Array("\(parent)/\(prefix)XXXXXX".utf8CString)
     guard mkdtemp(&path) != nil else { throw .system("making a directory here", parent) }
     return String(decoding: path.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
@@ -28,7 +27,7 @@ extension System {
     guard mkdir(path, 0o700) == 0 else { throw .system("making the directory", path) }
   }
 
-  /// Removes a directory with all that is in it; no link is followed.
+  /// Removes a directory with everything in it. It follows no link.
   static func removeDirectory(_ path: String) throws(Failure) {
     var names: [String] = []
     try visitNames(in: path) {
@@ -51,7 +50,7 @@ extension System {
     guard unlink(path) == 0 || errno == ENOENT else { throw .system("removing the file", path) }
   }
 
-  /// Makes a file that must not be there yet, for writing.
+  /// Makes a file for writing. The file must not exist yet.
   static func makeFile(_ path: String) throws(Failure) -> Int32 {
     while true {
       let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
@@ -60,11 +59,11 @@ extension System {
     }
   }
 
-  /// Puts the bytes of a file on stable storage, as the library does it.
+  /// Puts the bytes of a file on stable storage, like the library.
   static func syncData(_ descriptor: Int32, name: String) throws(Failure) {
     while true {
       #if canImport(Darwin)
-        // fsync(2) on Darwin stops at the drive's own cache.
+        // fsync(2) on Darwin does not empty the drive's own cache.
         let code = fcntl(descriptor, F_FULLFSYNC)
       #else
         let code = fdatasync(descriptor)
@@ -74,25 +73,25 @@ extension System {
     }
   }
 
-  /// How many bytes this user may still write on the disk that a directory lies on.
+  /// How many bytes this user may still write on the disk of a directory.
   static func room(in directory: String) throws(Failure) -> UInt64 {
     var status = statvfs()
     while statvfs(directory, &status) != 0 {
-      guard errno == EINTR else { throw .system("asking for the room on the disk", directory) }
+      guard errno == EINTR else { throw .system("reading the free space of the disk", directory) }
     }
     let (bytes, overflow) = UInt64(status.f_bavail)
       .multipliedReportingOverflow(by: UInt64(status.f_frsize))
     return overflow ? .max : bytes
   }
 
-  /// The kind of file system that a directory lies on; nil where it cannot be told.
+  /// The kind of file system of a directory, or nil if it cannot be found out.
   static func fileSystem(of directory: String) -> String? {
     #if os(Linux)
       var status = stat()
       guard stat(directory, &status) == 0,
         let mounts = try? contents(of: "/proc/self/mountinfo")
       else { return nil }
-      // As makedev(3) puts them together.
+      // The inverse of makedev(3).
       let device = UInt64(status.st_dev)
       let major = (device >> 8 & 0xFFF) | (device >> 32 & ~0xFFF)
       let minor = (device & 0xFF) | (device >> 12 & ~0xFF)
@@ -116,15 +115,17 @@ extension System {
   }
 }
 
-/// What proc_pid_mountinfo(5) describes.
+/// The mounted file systems, in the format of proc_pid_mountinfo(5).
 enum Mounts {
+  /// The kind of the file system on a device, or nil if `text` does not list the device.
+  ///
   /// - Parameters:
-  ///   - device: major and minor number, with a colon between.
-  ///   - text: the lines of a `mountinfo`.
+  ///   - device: its major and minor number, with a colon between.
+  ///   - text: the lines of a `mountinfo` file.
   static func fileSystem(ofDevice device: String, in text: String) -> String? {
     for line in text.split(separator: "\n") {
       let fields = line.split(separator: " ")
-      // Behind the sixth come optional ones, as many as there are, up to a dash.
+      // After the sixth field come any number of optional ones, up to a dash.
       guard fields.count > 2, fields[2] == device,
         let dash = fields.dropFirst(6).firstIndex(of: "-"),
         dash + 1 < fields.count

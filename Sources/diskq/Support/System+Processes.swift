@@ -1,10 +1,9 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// With System.swift and the other System+….swift, the only files of the command that import the C
-// library.
+// Only this file, System.swift and the other System+….swift import the C library in the command.
 
-// The environment is a variable there: nothing of this program changes it.
+// The C library declares the environment as a variable. This program never changes it.
 #if canImport(Glibc)
   @preconcurrency import Glibc
 #elseif canImport(Musl)
@@ -27,12 +26,12 @@ extension System {
     }
   }
 
-  /// Runs a line of shell with bytes on its standard input, and waits for its end.
+  /// Runs a shell command with bytes on its standard input, and waits for its end.
   ///
-  /// It has this process's standard output and standard error, and no signal blocked. That it does
-  /// not read its input is its own affair.
+  /// The command has this process's standard output and standard error, and no signal blocked. It
+  /// need not read its input.
   ///
-  /// - Parameter environment: what comes to this process's, as `NAME=value`.
+  /// - Parameter environment: variables as `NAME=value`, added to those of this process.
   static func runShell(
     _ line: String, input: [UInt8], environment: [String]
   ) throws(Failure) -> Ending {
@@ -65,7 +64,7 @@ extension System {
     while waitpid(child, &status, 0) != child {
       guard errno == EINTR else { throw .system("waiting for the command", nil) }
     }
-    // As the macros of <sys/wait.h>, which Swift does not show.
+    // The same as the macros of <sys/wait.h>, which Swift does not import.
     let signal = status & 0x7F
     return signal == 0 ? .exited(status >> 8 & 0xFF) : .killed(signal: signal)
   }
@@ -86,9 +85,9 @@ extension System {
       posix_spawn_file_actions_destroy(&actions)
       posix_spawnattr_destroy(&attributes)
     }
-    // Both ends are closed in the child by themselves; its copy is not.
+    // Both ends of the pipe close in the child on exec. This copy stays open.
     posix_spawn_file_actions_adddup2(&actions, input, standardInput)
-    // This process blocks the stop signals and ignores closed pipes: no shell's child does.
+    // This process blocks the stop signals and ignores SIGPIPE. A shell's child does neither.
     var mask = sigset_t()
     sigemptyset(&mask)
     posix_spawnattr_setsigmask(&attributes, &mask)
@@ -119,7 +118,7 @@ extension System {
     return child
   }
 
-  /// Whether two texts `NAME=value` are of the same name.
+  /// Whether two texts `NAME=value` have the same name.
   private static func hasSameName(_ left: String, _ right: String) -> Bool {
     left.prefix { $0 != "=" } == right.prefix { $0 != "=" }
   }

@@ -1,8 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// With System.swift and the other System+….swift, the only files of the command that import the C
-// library.
+// Only this file, System.swift and the other System+….swift import the C library in the command.
 
 #if canImport(Glibc)
   import Glibc
@@ -12,16 +11,16 @@
   import Darwin
 #endif
 
-// What showing something on a terminal needs: its size, its keys, and the signals that are about it.
+// The calls that drawing on a terminal needs: its size, its keys, and its signals.
 extension System {
-  /// Whether what a terminal is told to do, beside showing text, is done.
+  /// Whether this is a terminal that obeys control sequences.
   static func canBeDrawnOn(_ descriptor: Int32) -> Bool {
     guard isTerminal(descriptor), let kind = getenv("TERM") else { return false }
     let name = String(cString: kind)
     return !name.isEmpty && name != "dumb"
   }
 
-  /// Columns and rows of a terminal; those of the oldest ones where it does not say.
+  /// Columns and rows of a terminal. If the system does not know them, 80 and 24.
   static func terminalSize(_ descriptor: Int32) -> WatchScreen.Size {
     var size = winsize()
     guard ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0, size.ws_row > 0 else {
@@ -35,7 +34,7 @@ extension System {
     fileprivate var settings: termios
   }
 
-  /// nil where it is no terminal.
+  /// The key mode of a terminal, or nil if the descriptor is no terminal.
   static func keyMode(_ descriptor: Int32) -> KeyMode? {
     var settings = termios()
     return tcgetattr(descriptor, &settings) == 0 ? KeyMode(settings: settings) : nil
@@ -43,21 +42,21 @@ extension System {
 
   static func setKeyMode(_ mode: KeyMode, _ descriptor: Int32) {
     var settings = mode.settings
-    // One that is gone has no mode to be set.
+    // Ignore an error: a terminal that is gone has no mode to set.
     _ = tcsetattr(descriptor, TCSANOW, &settings)
   }
 
-  /// Keys come one by one, and are not shown; Ctrl-C and Ctrl-Z stay signals.
+  /// Makes keys come one by one, without being shown. Ctrl-C and Ctrl-Z stay signals.
   static func setSingleKeys(from mode: KeyMode, _ descriptor: Int32) {
     var single = mode
     single.settings.c_lflag &= ~tcflag_t(ICANON | ECHO)
     setKeyMode(single, descriptor)
   }
 
-  /// What happens to a terminal, or to who shows something on it.
+  /// A signal from the terminal.
   enum TerminalSignal: UInt8, CaseIterable, Sendable {
     case resized, suspended
-    /// Ctrl-\. That it is gone is a stop signal's to say.
+    /// Ctrl-\. If the terminal is gone, a stop signal reports it.
     case ended
 
     fileprivate var numbers: [Int32] {
@@ -69,7 +68,7 @@ extension System {
     }
   }
 
-  /// Keeps the signals of terminals from all threads that are started from now on.
+  /// Blocks the terminal's signals in this thread, and in all threads that are started later.
   static func blockTerminalSignals() {
     var signals = terminalSignals()
     pthread_sigmask(SIG_BLOCK, &signals, nil)
@@ -79,7 +78,8 @@ extension System {
     signalsNotIgnored(TerminalSignal.allCases.flatMap(\.numbers))
   }
 
-  /// A descriptor on which each of these signals is a byte: its raw value. They have to be blocked.
+  /// A descriptor from which each of these signals can be read as a byte, its raw value. Call
+  /// `blockTerminalSignals` first.
   static func terminalSignalPipe() throws(Failure) -> Int32 {
     let ends = try makePipe()
     let signals = terminalSignals()
@@ -90,7 +90,7 @@ extension System {
         guard let signal = TerminalSignal.allCases.first(where: { $0.numbers.contains(number) })
         else { continue }
         withUnsafeBytes(of: signal.rawValue) {
-          // Nobody reads any more: it is at its end.
+          // Ignore an error: if the reading end is closed, the command is ending.
           try? write(ends.writing, $0, name: "a pipe")
         }
       }
@@ -98,6 +98,6 @@ extension System {
     return ends.reading
   }
 
-  /// Stops this process, as Ctrl-Z does, until it is told to go on.
+  /// Suspends this process, like Ctrl-Z, until SIGCONT.
   static func suspend() { kill(getpid(), SIGSTOP) }
 }

@@ -1,7 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// With System+….swift, the only files of the command that import the C library.
+// Only this file and System+….swift import the C library in the command.
 
 #if canImport(Glibc)
   import Glibc
@@ -11,26 +11,28 @@
   import Darwin
 #endif
 
-/// System calls of the command, each retried where a signal interrupted it.
+/// System calls of the command. Each is retried if a signal interrupts it.
 enum System {
   static let standardInput: Int32 = 0
   static let standardOutput: Int32 = 1
   static let standardError: Int32 = 2
 
-  /// What is at a path.
+  /// The kind of the file at a path.
   enum Kind {
     case nothing
     case directory
     case other
   }
 
-  /// Puts something behind each standard descriptor that this process was started without. Else the
-  /// next file that is opened would get its number, and a slab be written to as standard output.
-  /// What stands in refuses to be used.
+  /// Opens /dev/null for each standard descriptor that this process was started without, in a mode
+  /// that refuses its use.
+  ///
+  /// Otherwise the next opened file would get that number, and the output would be written into a
+  /// slab.
   static func occupyStandardDescriptors() {
     for descriptor in [standardInput, standardOutput, standardError]
     where fcntl(descriptor, F_GETFD) == -1 {
-      // The lowest free number, which is this one.
+      // open(2) takes the lowest free number, which is this one.
       _ = open("/dev/null", descriptor == standardInput ? O_WRONLY : O_RDONLY)
     }
   }
@@ -41,7 +43,7 @@ enum System {
     #if canImport(Darwin)
       let flags = O_RDONLY | O_CLOEXEC
     #else
-      // A named pipe that nobody writes to yet is waited for where a stop is waited for, too.
+      // The open must not wait for a writer of a named pipe: `wait` also waits for a stop.
       let flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK
     #endif
     while true {
@@ -53,8 +55,8 @@ enum System {
 
   static func closeFile(_ descriptor: Int32) { close(descriptor) }
 
-  /// Says why a file cannot be read, before anything is done; opening it might wait, or take away
-  /// what a pipe holds.
+  /// Throws if a file cannot be read, before any work is done. It does not open the file, because
+  /// that might wait, or take bytes out of a pipe.
   static func checkReadable(_ path: String) throws(Failure) {
     guard access(path, R_OK) == 0 else { throw .system("opening the file", path) }
     guard kind(path) != .directory else {
@@ -62,7 +64,7 @@ enum System {
     }
   }
 
-  /// Follows links.
+  /// The kind of the file at a path, with links followed.
   static func kind(_ path: String) -> Kind {
     var status = stat()
     guard stat(path, &status) == 0 else { return errno == ENOENT ? .nothing : .other }
@@ -85,7 +87,7 @@ enum System {
     return isEmpty
   }
 
-  /// Calls `body` with the names in a directory, until it says false.
+  /// Calls `body` with the names in a directory, until it returns false.
   static func visitNames(in path: String, _ body: (String) -> Bool) throws(Failure) {
     guard let stream = opendir(path) else { throw .system("listing the directory", path) }
     defer { closedir(stream) }
@@ -104,7 +106,7 @@ enum System {
     }
   }
 
-  /// The path without links, of what is there; nil where nothing is.
+  /// The path without links, or nil if there is no file at it.
   static func resolved(_ path: String) -> String? {
     guard let text = realpath(path, nil) else { return nil }
     defer { free(text) }
@@ -113,7 +115,8 @@ enum System {
 
   // MARK: Bytes
 
-  /// Reads some bytes; 0 at the end. nil: interrupted.
+  /// Reads some bytes. Returns 0 at the end, and nil if a signal interrupted the read or if there is
+  /// nothing to read yet.
   static func read(
     _ descriptor: Int32, into target: UnsafeMutableRawBufferPointer, name: String
   ) throws(Failure) -> Int? {
@@ -131,7 +134,7 @@ enum System {
     }
   }
 
-  /// Reads one byte of what has some; nil at the end.
+  /// Reads one byte from a descriptor that is ready. Returns nil at the end.
   static func readByte(_ descriptor: Int32, name: String) throws(Failure) -> UInt8? {
     let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 1, alignment: 1)
     defer { memory.deallocate() }
@@ -167,7 +170,7 @@ enum System {
     }
   }
 
-  /// Where the first of `bytes` stands that is `byte`.
+  /// The index of the first `byte` in `bytes`, or nil if there is none.
   static func firstIndex(of byte: UInt8, in bytes: UnsafeRawBufferPointer) -> Int? {
     guard let start = bytes.baseAddress, let found = memchr(start, Int32(byte), bytes.count) else {
       return nil
@@ -183,20 +186,20 @@ enum System {
     var otherIsReady: Bool
   }
 
-  /// Waits until a descriptor can be read (an end or an error can, too) or another one can.
+  /// Waits until a descriptor, or another one, is ready. An end or an error also makes it ready.
   ///
-  /// - Parameter milliseconds: how long; -1: as long as it takes.
+  /// - Parameter milliseconds: the longest wait, or -1 for no limit.
   static func wait(
     for descriptor: Int32, toWrite: Bool = false, orFor other: Int32?, milliseconds: Int32
   ) -> Readiness {
     var polled = [
       pollfd(fd: descriptor, events: Int16(toWrite ? POLLOUT : POLLIN), revents: 0),
-      // A negative descriptor is passed over.
+      // poll(2) ignores a negative descriptor.
       pollfd(fd: other ?? -1, events: Int16(POLLIN), revents: 0),
     ]
     while true {
       let count = poll(&polled, nfds_t(polled.count), milliseconds)
-      // A failed poll must not keep us from the read that says why.
+      // If poll(2) failed, report the descriptor as ready: the read then reports the error.
       if count >= 0 || errno != EINTR {
         return Readiness(
           isReady: count < 0 || polled[0].revents != 0, otherIsReady: polled[1].revents != 0)
@@ -204,10 +207,10 @@ enum System {
     }
   }
 
-  /// What a descriptor is waited for.
+  /// A condition to wait for.
   enum Wish {
     case readable(Int32)
-    /// A pipe or a socket that nobody reads any more.
+    /// A pipe or a socket whose reader is gone.
     case closed(Int32)
 
     fileprivate var polled: pollfd {
@@ -218,16 +221,16 @@ enum System {
     }
   }
 
-  /// Waits until one of several wishes is met, and returns the index of the first that is; nil: the
-  /// time came before.
+  /// Waits until one of several conditions is met. Returns the index of the first that is, or nil if
+  /// the time came first.
   static func waitForAny(_ wishes: [Wish], until time: ContinuousClock.Instant) -> Int? {
     var polled = wishes.map(\.polled)
     while true {
       let left = max(.zero, ContinuousClock.now.duration(to: time))
-      // In parts: what poll(2) counts to ends after 24 days.
+      // Wait in parts, because poll(2) cannot wait longer than 24 days.
       let part = min(left, .seconds(3600))
       let milliseconds = Int32((part / .milliseconds(1)).rounded(.up))
-      // One that was interrupted or failed is made again while there is time.
+      // Repeat an interrupted or failed call while there is time.
       if poll(&polled, nfds_t(polled.count), milliseconds) > 0 {
         return polled.firstIndex { $0.revents != 0 }
       }
@@ -235,8 +238,8 @@ enum System {
     }
   }
 
-  /// Waits until nobody can read any more what is written to a pipe or a socket. Never returns for
-  /// what is neither.
+  /// Waits until the last reader of a pipe or a socket is gone. For any other descriptor, it never
+  /// returns.
   static func waitUntilClosed(_ descriptor: Int32) {
     while waitForAny([.closed(descriptor)], until: .now + .seconds(3600)) == nil {}
   }
@@ -245,8 +248,8 @@ enum System {
     waitForAny([.closed(descriptor)], until: .now) != nil
   }
 
-  /// How many bytes a pipe holds that were written and not read; nil: it is no pipe, or the system
-  /// does not say.
+  /// How many bytes were written to a pipe and not read yet. Returns nil if it is no pipe, or if the
+  /// system does not report the number.
   static func unreadBytes(inPipe descriptor: Int32) -> Int? {
     #if os(Linux)
       var status = stat()
@@ -254,7 +257,7 @@ enum System {
       var count: Int32 = 0
       return ioctl(descriptor, UInt(FIONREAD), &count) == 0 ? Int(count) : nil
     #else
-      // What the writing end of a pipe says there is not documented.
+      // FIONREAD on the writing end of a pipe is not documented there.
       return nil
     #endif
   }
@@ -263,9 +266,11 @@ enum System {
 
   // MARK: Signals and the end
 
-  /// Makes an error of what a write would end the process for: a pipe that is closed, and a file
-  /// that grows beyond what `ulimit -f` allows. Lets stop signals through: a parent that starts this
-  /// process on a thread which blocks them, as Dispatch's do, passes that on.
+  /// Turns two signals of a write into errors: those of a closed pipe, and of a file that grows
+  /// beyond `ulimit -f`. Without this, they would end the process.
+  ///
+  /// Also unblocks the stop signals. A parent may start this process on a thread that blocks them, as
+  /// Dispatch's threads do, and the process inherits that.
   static func prepareSignals() {
     signal(SIGPIPE, SIG_IGN)
     signal(SIGXFSZ, SIG_IGN)
@@ -275,8 +280,8 @@ enum System {
     pthread_sigmask(SIG_UNBLOCK, &signals, nil)
   }
 
-  /// Those of some signals that this process was not started to ignore, as jobs in the background of
-  /// a script are.
+  /// The signals among `numbers` that this process does not ignore. A script starts its background
+  /// jobs with some of them ignored.
   static func signalsNotIgnored(_ numbers: [Int32]) -> sigset_t {
     var signals = sigset_t()
     sigemptyset(&signals)
@@ -304,8 +309,8 @@ enum System {
     stopSignals.first { $0.0 == number }?.1 ?? "signal \(number)"
   }
 
-  /// Turns the first stop signal into a call of `body`, with its number, on a thread of its own; one
-  /// that comes a second later or more ends the process as it would have. To be called before any
+  /// Turns the first stop signal into a call of `body`, with its number, on a separate thread. A
+  /// signal that comes a second later or more ends the process in the usual way. Call this before any
   /// other thread is started.
   static func catchStopSignals(_ body: @escaping @Sendable (Int32) -> Void) throws(Failure) {
     var signals = signalsNotIgnored(stopSignals.map(\.0))
@@ -314,7 +319,7 @@ enum System {
     try startThread { waiter.run() }
   }
 
-  /// Runs `body` on a thread of its own.
+  /// Runs `body` on a new thread.
   static func startThread(_ body: @escaping @Sendable () -> Void) throws(Failure) {
     let context = Unmanaged.passRetained(ThreadBody(body))
     #if canImport(Darwin)
@@ -358,8 +363,8 @@ enum System {
       var number: Int32 = 0
       guard sigwait(&signals, &number) == 0 else { return }
       body(number)
-      // One wish may come as several signals: timeout(1) sends its own to the process, and to its
-      // group as well.
+      // One request may come as several signals: timeout(1) sends its signal to the process, and
+      // also to its group.
       sleep(1)
       var pending = sigset_t()
       while sigpending(&pending) == 0,
@@ -367,13 +372,13 @@ enum System {
       {
         guard sigwait(&signals, &number) == 0 else { return }
       }
-      // From now on this thread takes them as the system does.
+      // From now on the signals have their usual effect on this thread.
       pthread_sigmask(SIG_UNBLOCK, &signals, nil)
       while true { pause() }
     }
   }
 
-  /// Two ends of a pipe.
+  /// Makes a pipe, and returns its two ends.
   static func makePipe() throws(Failure) -> (reading: Int32, writing: Int32) {
     var ends: [Int32] = [-1, -1]
     guard pipe(&ends) == 0 else { throw .system("making a pipe", nil) }
@@ -387,7 +392,7 @@ enum System {
 
   static func lastError() -> String { describe(errno) }
 
-  /// The wall clock, as stamps count.
+  /// The wall clock, in the unit of stamps.
   static func nanosecondsSince1970() -> UInt64 {
     var time = timespec()
     clock_gettime(CLOCK_REALTIME, &time)
@@ -397,7 +402,7 @@ enum System {
 
   static func leave(_ status: Int32) -> Never { exit(status) }
 
-  /// Ends this process by a signal, so that its parent learns of it: a shell ends its loop, too.
+  /// Ends this process by a signal, so that its parent sees it. A shell then also ends its loop.
   static func end(bySignal number: Int32) -> Never {
     signal(number, SIG_DFL)
     var signals = sigset_t()
@@ -405,12 +410,13 @@ enum System {
     sigaddset(&signals, number)
     pthread_sigmask(SIG_UNBLOCK, &signals, nil)
     raise(number)
-    // The first process of a container survives its own signals. This is what a shell would show.
+    // The first process of a container survives its own signals. Exit with the status that a shell
+    // would show.
     exit(128 + number)
   }
 
-  /// The first process of a container has no default for signals: without this it could not be
-  /// stopped by a verb that catches none.
+  /// Makes stop signals end this process if it is the first one of a container. Such a process has no
+  /// default for signals, so without this it could not be stopped while a verb catches none.
   static func endOnSignalsAsFirstProcess() {
     guard getpid() == 1 else { return }
     for (number, _) in stopSignals {

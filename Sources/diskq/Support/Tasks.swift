@@ -3,9 +3,9 @@
 
 import Synchronization
 
-/// Runs a task while this thread waits for it; a stop that is asked for cancels it.
+/// Runs a task, and waits for it on this thread. If a stop is asked for, the task is cancelled.
 ///
-/// The library waits for records and for room in tasks, and the command's own thread is none.
+/// The library waits for records and for room in tasks, and the command's own thread is not one.
 func runTask<Value: Sendable>(
   cancelledBy stop: StopSignals, _ body: @escaping @Sendable () async throws -> Value
 ) throws -> Value {
@@ -22,7 +22,7 @@ func runTask<Value: Sendable>(
       outcome.set(.failure(error))
     }
     withUnsafeBytes(of: UInt8(0)) {
-      // A pipe that was just made takes a byte.
+      // This cannot block: a new pipe takes one byte.
       try? System.write(ends.writing, $0, name: "a pipe")
     }
   }

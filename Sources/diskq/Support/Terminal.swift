@@ -3,18 +3,19 @@
 
 import Synchronization
 
-/// The terminal at standard output, taken for what is drawn anew again and again: a screen of its own
-/// without a cursor. Whoever takes it gives it back, as it was.
+/// The terminal at standard output, taken for a screen that is drawn again and again: a separate
+/// screen without a cursor. After `take`, call `giveBack`, which restores the terminal.
 final class Terminal: Sendable {
   private struct State {
     var isTaken = false
-    /// As it was before; nil where standard input is no terminal.
+    /// The key mode before `take`, or nil if standard input is no terminal.
     var keys: System.KeyMode?
   }
 
   private let state = Mutex(State())
 
-  /// The alternate screen, no cursor, no wrapping. (xterm's control sequences, which all know.)
+  /// The alternate screen, no cursor, no wrapping: xterm's control sequences, which all terminals
+  /// know.
   private static let taking = "\u{1B}[?1049h\u{1B}[?25l\u{1B}[?7l"
   private static let givingBack = "\u{1B}[?7h\u{1B}[?25h\u{1B}[?1049l"
 
@@ -22,7 +23,7 @@ final class Terminal: Sendable {
     try state.withLock { state throws(Failure) in
       guard !state.isTaken else { return }
       state.keys = System.keyMode(System.standardInput)
-      // First: whatever fails now, it is given back.
+      // Set this first: if a later step fails, `giveBack` still restores the terminal.
       state.isTaken = true
       if let keys = state.keys { System.setSingleKeys(from: keys, System.standardInput) }
       try Terminal.write(Terminal.taking)
@@ -31,26 +32,26 @@ final class Terminal: Sendable {
 
   func giveBack() { state.withLock { Terminal.giveBack(&$0) } }
 
-  /// As `giveBack`, unless something is drawn at this moment: who is stuck in that must not keep the
-  /// caller.
+  /// Like `giveBack`, but does nothing while another thread draws, so that a stuck write does not
+  /// block the caller.
   func giveBackIfPossible() { state.withLockIfAvailable { Terminal.giveBack(&$0) } }
 
   private static func giveBack(_ state: inout State) {
     guard state.isTaken else { return }
     state.isTaken = false
-    // One that is gone has nothing to be given back.
+    // Ignore an error: if the terminal is gone, there is nothing to restore.
     try? write(givingBack)
     if let keys = state.keys { System.setKeyMode(keys, System.standardInput) }
   }
 
-  /// Shows lines in place of what there was; nothing once it was given back.
+  /// Replaces the shown lines. Does nothing after the terminal was given back.
   ///
-  /// - Parameter size: of the terminal; no line is longer, and there are no more of them.
+  /// - Parameter size: the size of the terminal. `lines` must fit into it.
   func draw(_ lines: [String], size: WatchScreen.Size) throws(Failure) {
     try state.withLock { state throws(Failure) in
       guard state.isTaken else { return }
       let blank = [String](repeating: "", count: max(0, size.rows - lines.count))
-      // Each line is erased before it is written: behind a full one the cursor stands on its end.
+      // Erase each line before writing it: after a full line, the cursor is on its last character.
       try Terminal.write(
         "\u{1B}[H" + (lines + blank).map { "\u{1B}[K" + $0 }.joined(separator: "\r\n"))
     }

@@ -1,13 +1,13 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// Times and ages, as arguments and as text. The calendar is the Gregorian one, in UTC, without leap
-// seconds, as stamps count.
+// Times and ages, as arguments and as text. The calendar is the Gregorian one, in UTC and without
+// leap seconds, like the stamps of the format.
 
 enum Timestamp {
   private static let secondsInDay: Int64 = 86_400
 
-  /// ISO 8601, to the nanosecond: `2010-01-01T00:00:00.000000000Z`.
+  /// A time in ISO 8601, to the nanosecond: `2010-01-01T00:00:00.000000000Z`.
   static func text(_ nanoseconds: UInt64) -> String {
     let seconds = Int64(nanoseconds / 1_000_000_000)
     let date = civil(fromDay: seconds / secondsInDay)
@@ -17,7 +17,7 @@ enum Timestamp {
       + ".\(padded(Int64(nanoseconds % 1_000_000_000), 9))Z"
   }
 
-  /// ISO 8601, to the second, down.
+  /// A time in ISO 8601, rounded down to the second.
   static func toTheSecond(_ nanoseconds: UInt64) -> String { text(nanoseconds).prefix(19) + "Z" }
 
   private static func padded(_ number: Int64, _ width: Int) -> String {
@@ -25,8 +25,9 @@ enum Timestamp {
     return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
   }
 
-  /// Reads ISO 8601 in its extended form, as far as the minute or further, or a date alone. Without
-  /// a zone it is UTC. `T` and `Z` may be small, as in RFC 3339. nil for anything else.
+  /// Reads ISO 8601 in its extended form: a date alone, or a date and a time to at least the minute.
+  /// Without a zone it is UTC. `T` and `Z` may be small, as in RFC 3339. Returns nil for anything
+  /// else.
   static func parse(_ text: String) -> Duration? {
     var scanner = DigitScanner(text)
     guard let year = scanner.number(digits: 4), scanner.take("-"),
@@ -34,7 +35,7 @@ enum Timestamp {
       let day = scanner.number(digits: 2), (1...12).contains(month), day >= 1
     else { return nil }
     let days = Self.day(fromYear: year, month: month, day: day)
-    // A day that the month does not have would be read as one of the next month.
+    // Refuse a day that the month does not have. It would be read as a day of the next month.
     guard civil(fromDay: days) == (year, month, day) else { return nil }
     var seconds = days * secondsInDay
     if scanner.isAtEnd { return .seconds(seconds) }
@@ -57,8 +58,8 @@ enum Timestamp {
     return .seconds(seconds - offset) + .nanoseconds(nanoseconds)
   }
 
-  // The two conversions count years from March, so that a leap day is the last of its year, and
-  // days from 0000-03-01; 719,468 days lie between that and 1970-01-01.
+  // The two conversions count years from March, so that a leap day is the last day of its year. They
+  // count days from 0000-03-01, which is 719,468 days before 1970-01-01.
 
   private static func day(fromYear year: Int64, month: Int64, day: Int64) -> Int64 {
     let marchYear = month <= 2 ? year - 1 : year
@@ -108,7 +109,7 @@ private struct DigitScanner {
     return value
   }
 
-  /// One digit or more, in nanoseconds; what is finer counts for nothing.
+  /// One digit or more, in nanoseconds. Digits after the ninth are ignored.
   mutating func fraction() -> Int64? {
     guard var value = digit() else { return nil }
     var digits = 1
@@ -145,12 +146,12 @@ private struct DigitScanner {
   }
 }
 
-/// How long something takes, as people like to read it.
+/// Durations in a readable form.
 enum HumanTime {
-  /// In the two largest units that it holds; below ten seconds to a tenth.
+  /// A duration in its two largest units, or below ten seconds in tenths of a second.
   static func text(_ seconds: Double) -> String {
     guard seconds >= 9.95 else { return "\(Figures.fixed(seconds, 1))s" }
-    // Nobody needs to know more exactly than this.
+    // A more exact time is of no use here.
     guard seconds < 3650 * 86_400 else { return "10 years or more" }
     let whole = UInt64(seconds.rounded())
     let units: [(UInt64, UInt64, String, String)] = [

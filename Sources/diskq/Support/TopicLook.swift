@@ -3,12 +3,13 @@
 
 import DiskQueue
 
-/// What a topic, its consumers and its disk were like at one moment.
+/// The state of a topic, its consumers and its disk at one moment.
 struct TopicLook: Sendable {
   struct Consumer: Sendable {
     var name: String
-    /// A word, and what is to be said of it; nothing of a sound one.
+    /// The state in a word.
     var state = "sound"
+    /// A remark on the state, empty for a sound consumer.
     var remark = ""
     var position: Address?
     /// How many records the topic took before its position.
@@ -18,12 +19,12 @@ struct TopicLook: Sendable {
     var bytes: UInt64?
   }
 
-  /// On a clock that only goes forward.
+  /// The time of the look, on a clock that only goes forward.
   var time: Duration
-  /// Nanoseconds since 1970, as stamps count.
+  /// The time of the look in nanoseconds since 1970, like stamps.
   var wallTime: UInt64
   var ending: LogEnding
-  /// Bases, ascending.
+  /// The bases of the slabs, ascending.
   var slabs: [UInt64]
   /// The size of all files.
   var bytes: UInt64
@@ -32,17 +33,18 @@ struct TopicLook: Sendable {
   var next: Address
   /// How many records the log took before `next`.
   var nextOrdinal: UInt64?
-  /// Of the newest mark: nanoseconds since 1970.
+  /// The stamp of the newest mark, in nanoseconds since 1970.
   var newestStamp: UInt64?
   var consumers: [Consumer] = []
-  /// What may still be written on the disk, in bytes.
+  /// The free space on the disk, in bytes.
   var room: UInt64
 }
 
 extension TopicLook {
-  /// Looks at a topic. Costs a few reads a slab and consumer, and a walk of about the last slab.
+  /// Looks at a topic. It costs a few reads for each slab and consumer, and a walk over about the last
+  /// slab.
   ///
-  /// - Parameter start: when the clock began.
+  /// - Parameter start: the zero of `time`.
   init(at path: String, since start: ContinuousClock.Instant) throws {
     let info = try TopicInfo(of: Topic(path))
     let consumers = try ConsumerInfo.all(of: Topic(path))

@@ -3,7 +3,7 @@
 
 import DiskQueue
 
-/// How fast a number changes: since the last look, and over a longer time.
+/// How fast a number changes, since the last look and over a longer time.
 struct RateMeter: Sendable {
   private struct Sample {
     var time: Duration
@@ -11,12 +11,15 @@ struct RateMeter: Sendable {
   }
 
   private let window: Duration
-  /// Ascending in time. The first is the newest that is at least a window old, if one is.
+  /// The samples, ascending in time. If a sample is at least a window old, the first one is the newest
+  /// of those.
   private var samples: [Sample] = []
 
   init(over window: Duration) { self.window = window }
 
-  /// - Parameter value: nil where it is not known; what follows is then no change of what was before.
+  /// Adds a sample.
+  ///
+  /// - Parameter value: the number, or nil if it is unknown. Samples before a nil are dropped.
   mutating func add(_ value: UInt64?, at time: Duration) {
     guard let value else {
       samples = []
@@ -24,11 +27,11 @@ struct RateMeter: Sendable {
     }
     samples.append(Sample(time: time, value: Double(value)))
     let old = samples.lastIndex { $0.time <= time - window } ?? 0
-    // With looks further apart than that, the two newest.
+    // If the looks are further apart than the window, keep the two newest.
     samples.removeFirst(max(0, min(old, samples.count - 2)))
   }
 
-  /// As `add`, for what only grows: one that is less counts something new.
+  /// Like `add`, for a number that only grows. A smaller number starts a new count.
   mutating func add(growing value: UInt64?, at time: Duration) {
     if let value, let last = samples.last, Double(value) < last.value { samples = [] }
     add(value, at: time)
@@ -36,7 +39,7 @@ struct RateMeter: Sendable {
 
   mutating func restart() { samples = [] }
 
-  /// How long ago the first of the samples was taken.
+  /// The time from the first sample to the last.
   var span: Duration {
     guard let first = samples.first, let last = samples.last else { return .zero }
     return last.time - first.time
@@ -56,7 +59,7 @@ struct RateMeter: Sendable {
   }
 }
 
-/// A number a second.
+/// Changes of a number, per second.
 struct Rates: Sendable, Hashable {
   /// Since the last look.
   var now: Double
@@ -64,21 +67,21 @@ struct Rates: Sendable, Hashable {
   var smooth: Double
 }
 
-/// What becomes of a consumer if it and the writers go on as they do.
+/// The prediction for a consumer, if it and the writers go on at their present rates.
 enum Outlook: Sendable, Hashable {
   case unknown
   case caughtUp
   case caughtUpIn(seconds: Double)
-  /// Its distance stays what it is.
+  /// Its lag stays the same.
   case keepsPace
-  /// Nobody moves.
+  /// Neither the consumer nor a writer makes progress.
   case standsStill
   case fallsBehind
 
   /// - Parameters:
-  ///   - behind: how many records it is behind.
-  ///   - acknowledged: how many records a second it takes.
-  ///   - appended: how many records a second there are more.
+  ///   - behind: how many records are left for the consumer.
+  ///   - acknowledged: how many records a second it acknowledges.
+  ///   - appended: how many records a second are appended.
   init(behind: UInt64?, acknowledged: Double?, appended: Double?) {
     guard let behind else {
       self = .unknown
@@ -92,7 +95,7 @@ enum Outlook: Sendable, Hashable {
       self = .unknown
       return
     }
-    // Both come in batches: a difference within this part of them says nothing.
+    // Both come in batches, so a difference below this margin is noise.
     let margin = 0.02 * max(acknowledged, appended)
     let gain = acknowledged - appended
     if acknowledged == 0, appended == 0 {
@@ -105,26 +108,27 @@ enum Outlook: Sendable, Hashable {
   }
 }
 
-/// What looks at a topic, one after the other, say together.
+/// The figures from several looks at a topic.
 struct TopicTrend: Sendable {
-  /// What rates are smoothed over.
+  /// The time over which rates are smoothed.
   static let window = Duration.seconds(10)
-  /// Slabs grow, are removed, and get their room in steps: the disk is judged over longer, and not
-  /// at all before so long.
+  /// The time over which the disk is judged. It is longer, because slabs grow, are removed and get
+  /// their space in steps.
   static let diskWindow = Duration.seconds(60)
+  /// The disk is not judged before this time.
   static let shortestDiskSpan = Duration.seconds(10)
 
   struct Consumer: Sendable {
     var look: TopicLook.Consumer
-    /// Records a second that it acknowledges.
+    /// How many records a second it acknowledges.
     var rates: Rates?
     var outlook: Outlook
   }
 
   private(set) var look: TopicLook
-  /// When the first look was: nanoseconds since 1970.
+  /// The time of the first look, in nanoseconds since 1970.
   let began: UInt64
-  /// How many slabs were seen and then were gone.
+  /// How many slabs were in one look and gone in a later one.
   private(set) var slabsRemoved: UInt64 = 0
   private var records = RateMeter(over: TopicTrend.window)
   private var bytes = RateMeter(over: TopicTrend.window)
@@ -138,13 +142,13 @@ struct TopicTrend: Sendable {
   }
 
   mutating func add(_ next: TopicLook) {
-    // Both ascend.
+    // Both lists ascend.
     var left = next.slabs[...]
     for base in look.slabs {
       left = left.drop { $0 < base }
       if left.first != base { slabsRemoved += 1 }
     }
-    // Addresses leap there.
+    // Addresses leap at a new epoch.
     if Epoch.of(next.next.rawValue) != Epoch.of(look.next.rawValue) { bytes.restart() }
     take(next)
     look = next
@@ -165,10 +169,10 @@ struct TopicTrend: Sendable {
 
   // MARK: Figures
 
-  /// Records a second that are appended.
+  /// How many records a second are appended.
   var recordRates: Rates? { records.rates }
 
-  /// Bytes a second that are appended, with what stands around records.
+  /// How many bytes a second are appended, with the bytes of the format around records.
   var byteRates: Rates? { bytes.rates }
 
   var consumers: [Consumer] {
@@ -180,15 +184,16 @@ struct TopicTrend: Sendable {
     }
   }
 
-  /// In how many seconds the disk is full if its room, which others use as well, goes on shrinking as
-  /// it does; nil where it does not, or was watched for too short a time.
+  /// The seconds until the disk is full, if its free space goes on shrinking at this rate. Other
+  /// programs use the disk too. nil if the space does not shrink, or after less than
+  /// `shortestDiskSpan`.
   var diskIsFullIn: Double? {
     guard room.span >= TopicTrend.shortestDiskSpan, let rate = room.rates?.smooth, rate < 0
     else { return nil }
     return Double(look.room) / -rate
   }
 
-  /// How long ago the newest record was marked, in seconds.
+  /// The age of the newest mark, in seconds.
   var newestAge: Double? {
     look.newestStamp.map { Double(look.wallTime > $0 ? look.wallTime - $0 : 0) / 1e9 }
   }

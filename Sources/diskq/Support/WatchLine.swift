@@ -3,7 +3,7 @@
 
 import DiskQueue
 
-/// A look at a watched topic as one line, to be logged.
+/// A look at a watched topic as one line for a log.
 enum WatchLine {
   static func text(_ trend: TopicTrend) -> String {
     let look = trend.look

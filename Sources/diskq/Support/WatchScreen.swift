@@ -10,16 +10,16 @@ enum WatchScreen {
     var rows: Int
   }
 
-  /// As many lines as there are rows at the most, none longer than the columns. Where there are too few
-  /// rows, what is said of consumers comes before what changes least.
+  /// The lines of the screen. There are at most as many as rows, and none is longer than the columns.
+  /// If there are too few rows, the facts that change least are left out before the consumers.
   ///
-  /// - Parameter notice: what is to be said beside the figures.
+  /// - Parameter notice: the message in the last line.
   static func lines(
     _ trend: TopicTrend, topic: String, notice: String, size: Size
   ) -> [String] {
     let facts = facts(trend)
     let consumers = trend.consumers
-    // Heading and notice, and around a table and its heading two empty lines.
+    // The heading, the notice, and two empty lines around a table and its heading.
     let needed = 2 + facts.count + (consumers.isEmpty ? 1 : consumers.count + 3)
     let isShort = needed > size.rows
     let head =
@@ -31,7 +31,7 @@ enum WatchScreen {
       .map { String($0.prefix(max(0, size.columns))) }
   }
 
-  /// The topic, and the time where there is room for it as well.
+  /// The topic, and the time if it fits too.
   private static func heading(_ topic: String, _ trend: TopicTrend, _ columns: Int) -> String {
     let topic = Messages.onOneLine(topic)
     let time = Timestamp.toTheSecond(trend.look.wallTime)
@@ -42,7 +42,7 @@ enum WatchScreen {
   private struct Fact {
     var label: String
     var text: String
-    /// Also where there are few rows.
+    /// Whether to show it even if there are few rows.
     var isKept = false
   }
 
@@ -51,7 +51,7 @@ enum WatchScreen {
     let unknown = "unknown"
     var slabs = "\(look.slabs.count), \(HumanSize.text(look.bytes))"
     if trend.slabsRemoved > 0 {
-      slabs += "; \(trend.slabsRemoved) removed since \(Timestamp.toTheSecond(trend.began))"
+      slabs += ", \(trend.slabsRemoved) removed since \(Timestamp.toTheSecond(trend.began))"
     }
     var disk = "\(HumanSize.text(look.room)) left"
     if let seconds = trend.diskIsFullIn { disk += ", full in \(HumanTime.text(seconds))" }
@@ -76,12 +76,12 @@ enum WatchScreen {
       + " \(RateText.bytes(trend.byteRates.map(rate)))"
   }
 
-  /// A table of at most so many lines, with an empty one before it.
+  /// A table of at most `rows` lines, with an empty line before it.
   private static func table(
     _ consumers: [TopicTrend.Consumer], _ columns: Int, _ rows: Int
   ) -> [String] {
     guard !consumers.isEmpty, rows >= 3 else { return [] }
-    // What is left beside the other columns; no less than the heading takes.
+    // The width that the other columns leave, but no less than the heading needs.
     let longest = consumers.map(\.look.name.count).max() ?? 0
     let width = max(8, min(longest, columns - 42))
     func row(_ name: String, _ behind: String, _ rate: String, _ outlook: String) -> String {
@@ -105,7 +105,7 @@ enum WatchScreen {
   }
 }
 
-/// Rates as people like to read them.
+/// Rates in a readable form.
 enum RateText {
   static func count(_ rate: Double?) -> String {
     guard let rate else { return "?" }
@@ -119,7 +119,7 @@ enum RateText {
 }
 
 extension Outlook {
-  /// For a column headed "caught up".
+  /// The text for a column with the heading "caught up".
   var short: String {
     switch self {
     case .unknown: "?"
@@ -131,7 +131,7 @@ extension Outlook {
     }
   }
 
-  /// What stays as it is, in JSON.
+  /// The word in JSON, which must not change.
   var word: String {
     switch self {
     case .unknown: "unknown"

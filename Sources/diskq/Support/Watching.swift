@@ -3,17 +3,17 @@
 
 import DiskQueue
 
-/// Looks at a topic again and again, until a stop is asked for: on a terminal in place, elsewhere a
-/// line a look.
+/// Looks at a topic again and again, until a stop is asked for. On a terminal it draws in place.
+/// Otherwise it prints a line for each look.
 struct Watching {
   let topic: String
-  /// From one look to the next, at least.
+  /// The shortest time from one look to the next.
   let interval: Duration
   let json: Bool
   /// Whether JSON has addresses and ordinals as strings.
   let jsonStrings: Bool
 
-  /// A look takes no more than this part of the time, however many slabs there are.
+  /// Looks take at most one part in this many of the time, however many slabs there are.
   static let share = 20
 
   private let start = ContinuousClock.now
@@ -33,15 +33,16 @@ struct Watching {
     }
   }
 
-  /// How long after its begin the next look begins.
+  /// The time from the start of a look to the start of the next.
   static func pause(_ interval: Duration, behindLookOf time: Duration) -> Duration {
     max(interval, time * share)
   }
 
-  /// What comes of a look behind the first one.
+  /// The result of a look after the first one.
   private enum Seen {
     case look(TopicLook)
-    /// Slabs are removed while they are looked at, and topics put in another place: that ends nothing.
+    /// The look failed, for example because a slab was removed or the topic moved during the look.
+    /// Watching goes on.
     case failure(String)
   }
 
@@ -64,7 +65,7 @@ struct Watching {
     put(trend, to: &output)
     while output.isOpen {
       let next = begin + Watching.pause(interval, behindLookOf: begin.duration(to: .now))
-      // Who reads the lines may be gone long before the next one.
+      // Also end at once if the reader of the lines goes away during the wait.
       guard
         case .none = System.waitForAny(
           [.readable(stop.descriptor), .closed(System.standardOutput)], until: next)
@@ -76,7 +77,7 @@ struct Watching {
         complaint = nil
         put(trend, to: &output)
       case .failure(let sentence):
-        // Once, not every second.
+        // Report the same failure once, not at each look.
         if sentence != complaint { Messages.say(sentence) }
         complaint = sentence
       }
@@ -96,7 +97,8 @@ struct Watching {
   // MARK: Terminal
 
   private func runOnTerminal() throws {
-    // Before any thread; and a topic that is none is said on the screen that the user sees.
+    // Order: block signals before any thread is started. Make the first look before taking the
+    // terminal, so that its error is shown on the user's screen.
     System.blockTerminalSignals()
     let stop = try StopSignals.caught()
     let signals = try System.terminalSignalPipe()
@@ -105,7 +107,7 @@ struct Watching {
     var failure: String?
 
     let terminal = Terminal()
-    // At once, whatever a look or the terminal is waiting for.
+    // Restore the terminal at once, even if a look or the terminal itself is slow.
     stop.onStop { terminal.giveBackIfPossible() }
     defer { terminal.giveBack() }
     try terminal.take()
@@ -151,8 +153,8 @@ struct Watching {
 
   private func notice(_ cost: Duration) -> String {
     let pause = Watching.pause(interval, behindLookOf: cost)
-    guard pause > interval else { return "every \(TimeSpan.text(interval)); q ends" }
-    return "every \(HumanTime.text(pause / .seconds(1))), for a look takes"
-      + " \(Figures.time(nanoseconds: cost / .nanoseconds(1))); q ends"
+    guard pause > interval else { return "every \(TimeSpan.text(interval)), q ends" }
+    return "every \(HumanTime.text(pause / .seconds(1))), because a look takes"
+      + " \(Figures.time(nanoseconds: cost / .nanoseconds(1))), q ends"
   }
 }
