@@ -41,7 +41,7 @@ extension SlabCleaner {
         try await clock.sleep(for: interval)
       } catch {
         guard !Task.isCancelled else { return }
-        throw QueueError(.cancelled, "the clock failed during the wait for the next round: \(error)")
+        throw QueueError(.cancelled, "the clock failed while waiting for the next round: \(error)")
       }
     }
   }

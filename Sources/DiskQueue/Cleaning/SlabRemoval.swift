@@ -102,8 +102,8 @@ enum SlabRemoval {
       throw QueueError(
         .syncFailed,
         "stable storage refused the directory (\(error.call): \(Syscalls.describe(error.errno))),"
-          + " and no slab is removed while it does: slabs removed just before may come back with the"
-          + " next power cut, and be removed again",
+          + " and no slab is removed while it does: slabs removed just before may come back with"
+          + " the next power cut, and be removed again",
         path: storage.path, errno: error.errno)
     }
   }

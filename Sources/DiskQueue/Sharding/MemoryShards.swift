@@ -3,11 +3,11 @@
 
 internal import Synchronization
 
-/// Shards in memory, for as long as a value names them. A shard is made when somebody first asks for
-/// it: what was not asked for takes no memory.
+/// Shards in memory, which exist as long as a value names them. A shard is made when it is first
+/// asked for. Until then it takes no memory.
 final class MemoryShards: Sendable {
   let count: Int
-  /// What each shard may hold.
+  /// The capacity of each shard.
   private let capacity: ByteCount
   private let records: UInt64?
   private let problem: QueueError?
@@ -22,15 +22,15 @@ final class MemoryShards: Sendable {
   /// For messages.
   static let path = "memory"
 
-  /// What a shard in memory needs at least: a few slabs, of a few records each.
+  /// The least capacity of a shard in memory: a few slabs, of a few records each.
   private static let leastCapacity = ByteCount.kibibytes(64)
 
-  /// And of records: the slab that is written stays.
+  /// The least number of records of a shard: the slab that is written stays.
   private static let leastRecords: UInt64 = 2
 
   /// - Parameters:
-  ///   - capacity: of all shards together.
-  ///   - records: of all shards together.
+  ///   - capacity: the capacity of all shards together.
+  ///   - records: the number of records of all shards together.
   init(count: Int, capacity: ByteCount, records: UInt64?) {
     self.count = count
     let share = ByteCount.bytes(max(0, capacity.bytes) / Int64(max(1, count)))
@@ -45,17 +45,17 @@ final class MemoryShards: Sendable {
           + " \(Self.leastCapacity) or more: take fewer shards, or more memory")
     } else if let records, records / divisor < Self.leastRecords {
       problem = .invalidOption(
-        "records is \(records) for \(count) shards, and must be \(Self.leastRecords) or more for each:"
-          + " take fewer shards, or more records")
+        "records is \(records) for \(count) shards, and must be \(Self.leastRecords) or more for"
+          + " each: take fewer shards, or more records")
     } else {
       problem = nil
     }
   }
 
-  /// - Throws: `invalidOption` where no shard can be made as was asked for.
+  /// - Throws: `invalidOption` if no shard can be made with these options.
   func check() throws(QueueError) { if let problem { throw problem } }
 
-  /// A shard; made if need be.
+  /// A shard, made if need be.
   func topic(ofShard shard: Int) -> Topic {
     let (topic, isNew) = state.withLock { state in
       if let topic = state.topics[shard] { return (topic, false) }
@@ -70,12 +70,13 @@ final class MemoryShards: Sendable {
   /// The shards that were made.
   var made: [Int] { state.withLock { $0.topics.keys.sorted() } }
 
-  /// Calls `onChange` whenever a shard was made.
+  /// Calls `onChange` each time a shard was made.
   func watch(_ onChange: @escaping @Sendable () -> Void) -> any StorageWatch {
     watchers.add(onChange)
   }
 
-  /// Takes the one writer's lock, which goes with what is returned; nil: another has it.
+  /// Takes the lock of the only writer. It ends with the returned value. Nil if another writer has
+  /// it.
   func lock() -> ShardsLock? {
     let isOurs = state.withLock { state in
       defer { state.isLocked = true }
@@ -86,7 +87,7 @@ final class MemoryShards: Sendable {
   }
 }
 
-/// A held lock; `release` gives it up, once, and so does its last reference.
+/// A held lock. `release` gives it up, once. So does the end of its last reference.
 final class ShardsLock: Sendable {
   private let giveUp: Mutex<(@Sendable () -> Void)?>
   private let checkNames: @Sendable () throws(QueueError) -> Void
@@ -99,7 +100,7 @@ final class ShardsLock: Sendable {
     self.giveUp = Mutex(giveUp)
   }
 
-  /// Throws if the names that the shards depend on do not lead to the files that are held.
+  /// Throws if the names that the shards depend on do not lead to the held files.
   func check() throws(QueueError) { try checkNames() }
 
   deinit { release() }

@@ -3,29 +3,29 @@
 
 internal import Synchronization
 
-/// Reads shards in turn for a task, on a thread of its own: the cooperative pool has a thread a core,
-/// and none of them may wait for a disk.
+/// Reads shards in turn for a task, on a thread of its own. The cooperative pool has one thread for
+/// each core, and none of them may wait for a disk.
 ///
-/// Where all shards are at their ends, it is a change itself that has the thread read on, and the task is
-/// woken when there is a record.
+/// If all shards are at their ends, a change itself makes the thread read on. The task is woken
+/// when there is a record.
 ///
 /// The thread starts with the first batch and ends with the last reference to this.
 final class MergedFeed: @unchecked Sendable {
-  /// The records of a batch are in the order in which they are taken, from behind: the last one comes
-  /// first.
+  /// A batch holds its records in reverse order, and they are taken from its end: the last element
+  /// comes first.
   typealias Batch = MergedReading.Batch
 
   private let thread = BackgroundThread()
   private let path: String
-  /// Of the thread's jobs alone, of which there is one at a time.
+  /// For the thread's jobs alone, of which there is one at a time.
   private let reading: MergedReading
 
   private struct Order {
     /// How many batches were asked for.
     var asked: UInt64 = 0
-    /// Read, and not taken yet.
+    /// The batch that was read and not taken yet.
     var batch: Batch?
-    /// Also while it waits for a change.
+    /// True also while the thread waits for a change.
     var isUnderWay = false
   }
   private let order = Mutex(Order())
@@ -37,17 +37,17 @@ final class MergedFeed: @unchecked Sendable {
     self.path = path
   }
 
-  // For good: a change that comes meanwhile must not start it again.
+  // For good: a change that comes meanwhile must not start the thread again.
   deinit { thread.close() }
 
-  /// The next batch. One task asks at a time.
+  /// The next batch. Only one task at a time may ask for it.
   ///
-  /// - Throws: `cancelled` at once where the task is; the batch is the next one's then.
+  /// - Throws: `cancelled` at once if the task is cancelled. The next call gets the batch then.
   func next() async throws(QueueError) -> Batch {
     while true {
       let (number, isNew, batch) = order.withLock { order in
         let batch = order.batch.take()
-        // Behind a turn the thread reads ahead, while its records are gone through.
+        // After a turn, the thread reads ahead while the caller goes through the records.
         let isNew = !order.isUnderWay && batch?.ending == nil
         if isNew {
           order.asked += 1
@@ -58,7 +58,7 @@ final class MergedFeed: @unchecked Sendable {
       do throws(QueueError) {
         if isNew { try start() }
       } catch {
-        // What was read comes first; the next call tries again.
+        // The batch already read comes first. The next call tries again.
         guard batch != nil else { throw error }
       }
       if let batch { return batch }
@@ -79,14 +79,14 @@ final class MergedFeed: @unchecked Sendable {
   }
 
   private func readOne() {
-    // Asked for before the look.
+    // Read before the look.
     let seen = reading.changes?.value
     var batch = Batch(ending: .end)
     if let turn = reading.next() {
       batch = turn
       batch.records.reverse()
     } else if let seen, let changes = reading.changes {
-      // Nothing to read: the task sleeps on.
+      // There is nothing to read: the task sleeps on.
       return readOn(afterChangeBehind: seen, changes)
     }
     order.withLock {
@@ -96,15 +96,16 @@ final class MergedFeed: @unchecked Sendable {
     read.advance()
   }
 
-  /// Has the thread read on once there was a change.
+  /// Makes the thread read on after a change.
   private func readOn(afterChangeBehind seen: UInt64, _ changes: ShardChanges) {
-    // Weak: nobody may be left to want it. Only the thread makes a reference of that, as the last one
-    // ends the thread, for which a writer must not wait.
+    // Weak: the feed may be gone by then. Only the thread makes a strong reference of it. The last
+    // such reference ends the thread, and a writer must not wait for that.
     changes.whenChanged(since: seen) { [weak self, thread] _ in
       do throws(SystemError) {
         try thread.submit { [weak self] in self?.readOne() }
       } catch {
-        // It runs, and is closed with the last reference to this: nobody waits for a batch.
+        // The thread runs already, so this fails only after the last reference to the feed has
+        // closed it. No call waits for a batch then.
       }
     }
   }

@@ -1,21 +1,22 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Reads the shards of a topic in turn, a batch each, every shard in its own order.
+/// Reads the shards of a topic in turn, one batch each, and every shard in its own order.
 ///
-/// A shard waits in line while there may be something to read in it. Where the log is followed, one that
-/// was read to its end comes back into line when it changes; else with the next round.
+/// A shard waits in line while there may be something to read in it. If the log is followed, a
+/// shard that was read to its end comes back into line when it changes. Otherwise it comes back
+/// with the next round.
 ///
 /// One owner, and one call at a time. It blocks on the disk.
 final class MergedReading {
-  /// What one turn of a shard gave.
+  /// The result of one turn of a shard.
   struct Batch {
     var shard = 0
     var records: [QueueRecord] = []
     var ending: Ending?
   }
 
-  /// What came behind the records; nil: the turn was over.
+  /// The event after the records. Nil if the turn was over.
   enum Ending {
     case loss(Loss, path: String)
     case error(QueueError)
@@ -23,15 +24,15 @@ final class MergedReading {
     case end
   }
 
-  /// One shard, from when it was found.
+  /// A shard, from the time that it was found.
   private final class Place {
     let topic: Topic
-    /// While it is open.
+    /// Set while the shard is open.
     var walker: LogWalker?
-    /// Where it stood when it was last open; nil: at the start.
+    /// The walk when the shard was last open. Nil at the start.
     var parked: LogWalker.Parked?
     var isInLine = false
-    /// Since before the shard was first looked at.
+    /// Made before the first look at the shard.
     var watch: (any StorageWatch)?
     var lastTurn: UInt64 = 0
 
@@ -40,40 +41,41 @@ final class MergedReading {
 
   private let topic: ShardedTopic
   private let count: Int
-  /// The directory, if it is one.
+  /// The directory, if the shards are in one.
   private let root: (any TopicStorage)?
   private let payloadLimit: UInt32
   private let maximumPayload: ByteCount
   private let bufferSize: Int
-  /// So many shards are open at once.
+  /// How many shards may be open at once.
   private let limit: Int
 
-  /// Not nil where the logs are followed.
+  /// Nil unless the logs are followed.
   let changes: ShardChanges?
   private var rootWatch: (any StorageWatch)?
 
   private var places: [Int: Place] = [:]
   private var open: Set<Int> = []
-  /// The shards in line; those before `head` had their turn.
+  /// The shards in line. Those before `head` had their turn.
   private var line: [Int] = []
   private var head = 0
-  /// Whether the shards that are there were put in line.
+  /// Whether the existing shards were put in line.
   private var isBegun = false
   private var turns: UInt64 = 0
 
-  /// A turn ends when it has come to so many records, or so many bytes of them.
+  /// A turn ends after this many records, or after this many bytes of them.
   static let mostRecords = 64
   static let mostBytes = 64 << 10
 
-  /// Each open shard holds a directory and a slab, and a buffer: see `ShardPool`.
+  /// Each open shard holds a directory, a slab and a buffer: see `ShardPool`.
   static let ordinaryLimit = 64
 
-  /// A buffer for each open shard: 64 of them are 4 MiB.
+  /// A buffer for each open shard: 64 of them take 4 MiB.
   private static let mostBuffer = 64 << 10
 
-  /// Finds the shards that there are, and where to begin in them.
+  /// Finds the existing shards, and the start in each.
   ///
-  /// - Throws: as `ShardedTopic.shardCount`; `invalidOption` for a start that only one shard can have.
+  /// - Throws: as `ShardedTopic.shardCount`. `invalidOption` for a start that only one shard can
+  ///   have.
   init(
     _ topic: ShardedTopic, from start: Topic.Position, options: QueueReader.Options,
     isFollowing: Bool, environment: Environment, limit: Int = MergedReading.ordinaryLimit
@@ -81,7 +83,7 @@ final class MergedReading {
     try options.validate()
     let start = try Self.common(start, now: environment.now)
     let opened = try topic.opened()
-    // Shards are opened later.
+    // Anchored, because shards are opened later.
     self.topic = topic.anchored()
     count = opened.count
     root = opened.root
@@ -112,15 +114,15 @@ final class MergedReading {
       return Topic.Position(kind: .time(now - min(now, age.clampedNanoseconds)))
     case .address, .ordinal:
       throw .invalidOption(
-        "addresses and ordinals are a shard's own, and shards are read together from the earliest or"
-          + " latest record, or from a time: read the shard by itself")
+        "addresses and ordinals are a shard's own, and shards are read together from the earliest"
+          + " or latest record, or from a time: read the shard by itself")
     }
   }
 
   // MARK: Turns
 
-  /// The next shard's turn; nil: all in line have come to their ends. A call after that begins a new
-  /// round, where the logs are not followed.
+  /// The next shard's turn. Nil if all shards in line have come to their ends. If the logs are not
+  /// followed, a call after that begins a new round.
   func next() -> Batch? {
     do throws(QueueError) {
       try fillLine()
@@ -152,12 +154,12 @@ final class MergedReading {
       }
     }
     if isAtEnd {
-      // What its writer keeps back is put in line again by being handed over.
+      // If its writer holds records back, handing them over puts the shard in line again.
       place.watch?.expectChange()
     } else {
       putInLine(shard, place)
     }
-    // What one large record took is not kept for the next one; and who is done needs nothing.
+    // Do not keep memory taken for one large record. A shard that is done needs none.
     if isAtEnd && changes == nil || place.walker?.window.capacity ?? 0 > bufferSize {
       park(shard, place)
     }
@@ -171,7 +173,7 @@ final class MergedReading {
     let shard = line[head]
     head += 1
     places[shard]?.isInLine = false
-    // Room for those who come again, without moving all others each time.
+    // Free the front for shards that come again, without moving all others each time.
     if head > line.count / 2 {
       line.removeFirst(head)
       head = 0
@@ -185,10 +187,10 @@ final class MergedReading {
     line.append(shard)
   }
 
-  /// Puts in line what there may be something to read in.
+  /// Puts the shards in line in which there may be something to read.
   private func fillLine() throws(QueueError) {
     if let changed = changes?.take(), !changed.isEmpty {
-      // None of them is forgotten where the listing fails.
+      // First, so that none of them is forgotten if the listing fails.
       for shard in changed.shards.sorted() {
         if let place = places[shard] { putInLine(shard, place) }
       }
@@ -233,7 +235,7 @@ final class MergedReading {
     }
   }
 
-  /// Takes up the shards that were made since.
+  /// Adds the shards that were made since.
   private func findShards() throws(QueueError) {
     let made: [Int]
     switch topic.place {
@@ -258,15 +260,15 @@ final class MergedReading {
   ) throws(QueueError) {
     try open(place, shard)
     try place.walker!.seek(to: start, now: { 0 })
-    // The line is long, and only those at its front are kept open.
+    // The line is long, and only the shards at its front stay open.
     if open.count >= limit { park(shard, place) }
   }
 
-  /// Opens a shard where it was left.
+  /// Opens a shard at the position at which it was parked.
   private func open(_ place: Place, _ shard: Int) throws(QueueError) {
     guard place.walker == nil else { return }
     let storage = try place.topic.openForReading()
-    // Before the look: what comes behind it is told.
+    // Watch before the look, so that every later change is reported.
     if let changes, place.watch == nil {
       place.watch = try Self.watch(storage) { changes.note(shard) }
     }
@@ -282,7 +284,7 @@ final class MergedReading {
     open.insert(shard)
   }
 
-  /// Gives back what an open shard holds, and keeps where it stands.
+  /// Releases everything that an open shard holds, except its position.
   private func park(_ shard: Int, _ place: Place) {
     guard let parked = place.walker?.parked else { return }
     place.parked = parked
@@ -290,17 +292,17 @@ final class MergedReading {
     open.remove(shard)
   }
 
-  /// Forgets a shard that was removed. Where it is made anew it is another topic, to be read from its
-  /// start; and that may have been before it was missed.
+  /// Forgets a shard that was removed. If it is made again, it is another topic, to be read from
+  /// its start. It may have been made again before the removal was noticed.
   private func forget(_ shard: Int) {
     places[shard] = nil
     open.remove(shard)
     changes?.noteMade()
   }
 
-  /// Parks shards until one more may be open: first those that were read to their ends, the one whose
-  /// turn is the longest ago; then the one that has just had its turn, as its next one is the farthest
-  /// away.
+  /// Parks shards until one more may be open. Shards that were read to their ends come first,
+  /// starting with the one whose turn was the longest ago. Then comes the shard that has just had
+  /// its turn, because its next turn is the farthest away.
   private func makeRoom() {
     while open.count >= limit {
       let known = open.compactMap { shard in places[shard].map { (shard: shard, place: $0) } }
@@ -319,7 +321,7 @@ final class MergedReading {
 }
 
 extension LogWalker {
-  /// Reads a shard's turn. Returns whether it came to the log's end.
+  /// Reads one turn of a shard. Returns whether it came to the log's end.
   fileprivate mutating func readTurn(
     _ batch: inout MergedReading.Batch, _ maximumPayload: ByteCount
   ) throws(QueueError) -> Bool {
@@ -335,8 +337,8 @@ extension LogWalker {
         batch.ending = .error(
           QueueError(
             .payloadTooLarge,
-            "a record of \(ByteCount.words(count)) is above this reader's limit of \(maximumPayload) and was"
-              + " passed: raise maximumPayload to read it",
+            "a record of \(ByteCount.words(count)) is above this reader's limit of"
+              + " \(maximumPayload) and was passed: raise maximumPayload to read it",
             path: slab?.path, address: address))
         return false
       case .loss(let loss):

@@ -3,10 +3,11 @@
 
 internal import Synchronization
 
-/// Which shards have changed since somebody last asked, and who waits for the next change.
+/// The shards that have changed since the last `take()`, and the calls that wait for the next
+/// change.
 ///
-/// None is missed by whoever asks for `value` first, then takes what changed and looks at it, and then
-/// waits for a change behind that value.
+/// To miss no change, read `value` first. Then take the changes and look at the shards. Then wait
+/// for a change after that value.
 final class ShardChanges: Sendable {
   struct Noted {
     var shards: Set<Int> = []
@@ -19,17 +20,18 @@ final class ShardChanges: Sendable {
   private let noted = Mutex(Noted())
   private let changes = Progress()
 
-  /// Counts the changes; those of a shard that nobody has looked at since are one.
+  /// The number of changes. All changes of a shard between two `take()` calls count as one.
   var value: UInt64 { changes.value }
 
-  /// A shard has changed. For who wrote, whatever locks that holds.
+  /// Notes that a shard has changed. A writer may call this with any locks held.
   func note(_ shard: Int) {
     let isNew = noted.withLock { $0.shards.insert(shard).inserted }
-    // Else whoever noted it first says so, behind the note: the look is still to come.
+    // Otherwise the call that noted it first advances the count, after its note. The look is still
+    // to come.
     if isNew { changes.advance() }
   }
 
-  /// Shards may have been made.
+  /// Notes that shards may have been made.
   func noteMade() {
     let isNew = noted.withLock { noted in
       defer { noted.areMade = true }
@@ -38,7 +40,7 @@ final class ShardChanges: Sendable {
     if isNew { changes.advance() }
   }
 
-  /// What has changed, which is looked at from now on.
+  /// Takes the changes noted so far. The caller looks at them from now on.
   func take() -> Noted {
     noted.withLock { noted in
       defer { noted = Noted() }
@@ -46,8 +48,8 @@ final class ShardChanges: Sendable {
     }
   }
 
-  /// Calls `body` once there was a change behind a value: on the thread that made it, or on this one,
-  /// before it returns, where there was.
+  /// Calls `body` once there was a change after a value. It runs on the thread that made the
+  /// change. If there was one already, it runs on this thread, before this returns.
   func whenChanged(
     since value: UInt64, _ body: @escaping @Sendable (Result<Void, QueueError>) -> Void
   ) {

@@ -1,11 +1,12 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Shards in a directory: one each, beside the file `shards` and the lock of the one writer.
+/// Shards in a directory: one directory each, beside the file `shards` and the lock of the only
+/// writer.
 struct ShardFiles: Sendable {
   /// The directory.
   let root: Topic
-  /// A shard's own topic.
+  /// The topic of a shard.
   let topic: @Sendable (Int) -> Topic
 
   init(path: String) {
@@ -13,7 +14,7 @@ struct ShardFiles: Sendable {
     topic = { Topic(path + (path.hasSuffix("/") ? "" : "/") + ShardName.string($0)) }
   }
 
-  /// As `Topic.anchored`.
+  /// Like `Topic.anchored`.
   func anchored() -> ShardFiles {
     guard let path = root.anchored().directoryPath else { return self }
     return ShardFiles(path: path)
@@ -22,8 +23,9 @@ struct ShardFiles: Sendable {
   /// Shards on any storage.
   ///
   /// - Parameters:
-  ///   - root: what holds the file `shards` and the lock, and lists the shards that were made.
-  ///   - topic: a shard.
+  ///   - root: the directory that holds the file `shards` and the lock, and lists the shards that
+  ///     were made.
+  ///   - topic: the topic of a shard.
   init(root: any TopicStorage, topic: @escaping @Sendable (Int) -> Topic) {
     self.root = Topic(storage: root)
     self.topic = topic
@@ -33,7 +35,7 @@ struct ShardFiles: Sendable {
 
   /// Opens the directory, and reads how many shards it has.
   ///
-  /// - Throws: `noSuchTopic` where none were made; `notATopic`, `unsupportedFormat`, `system`.
+  /// - Throws: `noSuchTopic` if no shards were made. `notATopic`, `unsupportedFormat`, `system`.
   func openForReading() throws(QueueError) -> (root: any TopicStorage, file: ShardsFile) {
     let root = try root.openForReading()
     let names = try Names(in: root)
@@ -48,36 +50,43 @@ struct ShardFiles: Sendable {
     case .sound(let file): return (root, file)
     case .unfinished where names.mayBeUnfinished:
       throw QueueError(
-        .noSuchTopic, "shards were begun to be made here: open them for writing, which finishes it",
+        .noSuchTopic,
+        "the shards here are not made completely: open them for writing, which finishes it",
         path: root.path)
     case let other: throw Self.refused(other, root)
     }
   }
 
-  /// The shards that were made, of so many, in order.
+  /// The shards that were made, of `count` shards, in order.
   static func made(in root: any TopicStorage, of count: Int) throws(QueueError) -> [Int] {
     try Names(in: root).shards.filter { $0 < count }.sorted()
   }
 
   // MARK: Making
 
-  /// Opens the directory for writing; makes it if need be.
+  /// Opens the directory for writing. Makes it if need be.
   ///
-  /// Order: the directory, as any topic's; its lock; its own name is synced, and what is in it is
-  /// looked at; the file `shards` is written and synced, and then the directory. Only then is there a
-  /// shard: so where the file is not whole, and there is no shard, it is what a crash has left, and
-  /// is written anew. One that was found whole may be what a crash left before its sync: it is synced
-  /// as well, and what the disk holds of it is what is believed. Last, the names of the lock and of
-  /// the file are checked.
+  /// Order:
+  /// 1. Open or make the directory, as any topic's.
+  /// 2. Take its lock.
+  /// 3. Sync its own name, and look at its content.
+  /// 4. Write and sync the file `shards`.
+  /// 5. Sync the directory.
+  /// 6. Check the names of the lock and of the file.
   ///
-  /// - Parameter wanted: what to write where nothing is.
-  /// - Throws: `locked`; `notATopic` for a directory of other files, of a topic's slabs, or of shards
-  ///   whose file is gone or damaged; `unsupportedFormat`, `noSpace`, `syncFailed`, `system`.
+  /// There is no shard until step 5 is done. So if the file is not whole and there is no shard, a
+  /// crash has left it, and it is written again. A file that was found whole may be left by a crash
+  /// before its sync. It is synced as well, and its content is read as the disk holds it.
+  ///
+  /// - Parameter wanted: the content to write if there is none.
+  /// - Throws: `locked`. `notATopic` for a directory of other files, of a topic's slabs, or of
+  ///   shards whose file is gone or damaged. `unsupportedFormat`, `noSpace`, `syncFailed`,
+  ///   `system`.
   func openForWriting(
     _ wanted: ShardsFile, permissions: FilePermissions
   ) throws(QueueError) -> (lock: ShardsLock, file: ShardsFile) {
     let root = try root.openForWriting(permissions: permissions)
-    // Before the lock's file is made: a directory of other files stays as it is.
+    // Check before the lock's file is made: a directory of other files stays as it is.
     try Names(in: root).checkForWriting(root.path)
     if let found = try Self.open(root, writable: false) {
       let reading = try Self.read(found, in: root)
@@ -119,11 +128,11 @@ struct ShardFiles: Sendable {
     }
   }
 
-  /// With the lock held.
+  /// With the lock held: reads the file `shards`, or writes it.
   private static func settle(
     _ wanted: ShardsFile, in root: any TopicStorage
   ) throws(QueueError) -> (ShardsFile, any StorageFile) {
-    // Again: this time nobody else makes anything.
+    // Check again: this time no other program makes anything.
     let names = try Names(in: root)
     try names.checkForWriting(root.path)
     try sync(root.path) { () throws(SystemError) in try root.syncParent() }
@@ -187,7 +196,7 @@ struct ShardFiles: Sendable {
   private static func read(
     _ file: any StorageFile, in root: any TopicStorage
   ) throws(QueueError) -> ShardsFile.Reading {
-    // One more, to see that there is no more.
+    // One byte more, to see that there are no more.
     var bytes = [UInt8](repeating: 0, count: ShardsFile.byteCount + 1)
     let result: Result<Int, SystemError> = unsafe bytes.withUnsafeMutableBytes { target in
       do throws(SystemError) {
@@ -220,8 +229,8 @@ struct ShardFiles: Sendable {
     case .damaged, .unfinished, .sound:
       QueueError(
         .notATopic,
-        "the file that says how many shards there are is damaged, and is not guessed: put back a copy"
-          + " of it; each shard beside it is a topic of its own, and can be read as one",
+        "the file that says how many shards there are is damaged, and the number is not guessed:"
+          + " put back a copy of the file, or read each shard beside it as a topic of its own",
         path: path(root))
     }
   }
@@ -237,7 +246,7 @@ struct ShardFiles: Sendable {
   }
 }
 
-/// What is in a directory of shards.
+/// The content of a directory of shards.
 private struct Names {
   var shards: [Int] = []
   var hasSlabs = false
@@ -250,7 +259,7 @@ private struct Names {
     do throws(SystemError) {
       try root.forEachName { found.append($0) }
     } catch {
-      // A directory that was removed while it was open.
+      // The directory was removed while it was open.
       guard error.errno != Errno.noEntry else { throw .topicRemoved(path: root.path) }
       throw .system(error, doing: "listing the shards", path: root.path)
     }
@@ -267,14 +276,15 @@ private struct Names {
         hasOthers = true
       }
     }
-    // Somebody waits for an ordinary topic's records here.
+    // An ordinary topic, or its consumers, are here.
     if hasConsumers || hasSlabs { hasOthers = true }
   }
 
-  /// Whether nothing is there but what making the shards begins with.
+  /// Whether there is nothing except the files with which making the shards begins.
   var mayBeUnfinished: Bool { shards.isEmpty && !hasOthers }
 
-  /// Throws where something else is there, or shards whose file is gone: nothing is made then.
+  /// Throws if there is something else, or if there are shards whose file is gone. Nothing is made
+  /// then.
   func checkForWriting(_ path: String) throws(QueueError) {
     guard !hasSlabs, hasFile || !hasOthers && shards.isEmpty else { throw notShards(path) }
   }
@@ -282,10 +292,11 @@ private struct Names {
   func notShards(_ path: String) -> QueueError {
     let message =
       if hasSlabs || hasConsumers {
-        "the directory holds an ordinary topic, without shards: open it as one, or take another path"
+        "the directory holds an ordinary topic, without shards: open it as one, or take another"
+          + " path"
       } else if !shards.isEmpty {
         "the directory holds shards, and the file that says how many there are is gone: put back a"
-          + " copy of it; each shard is a topic of its own, and can be read as one"
+          + " copy of the file, or read each shard as a topic of its own"
       } else {
         "the directory holds other files and no shards: check the path"
       }
@@ -300,7 +311,7 @@ extension QueueError {
         + " \(ShardsFile.counts.upperBound)")
   }
 
-  /// Another writer has the shards of a topic.
+  /// The error if another writer has the shards of a topic.
   static func shardsLocked(by state: LockState, path: String, errno: Int32? = nil) -> QueueError {
     QueueError(.locked, state.sentence("the shards"), path: path, errno: errno)
   }

@@ -3,56 +3,58 @@
 
 internal import Synchronization
 
-/// The writers of a topic's shards: opened when something is first appended, and closed where too many
-/// are open, the least recently used first that nobody is in.
+/// The writers of a topic's shards. A writer is opened at the first append to its shard. If too
+/// many are open, the pool closes the least recently used one that no call is in.
 final class ShardPool: Sendable {
   let topic: ShardedTopic
   let count: Int
   private let options: QueueWriter.Options
   private let environment: Environment
   private let lock: ShardsLock
-  /// So many writers are open at once, and one more a call where others are in all of them.
+  /// How many writers may be open at once. If calls are in all of them, each further call may open
+  /// one more.
   private let limit: Int
-  /// Whether there are more shards than writers that may be open: only then it is counted who is in
-  /// one, and when.
+  /// Whether there are more shards than writers that may be open. Only then does the pool count the
+  /// calls in a writer, and their times.
   private let isBounded: Bool
   private let slots: ShardSlots
   /// Counts the calls.
   private let moment = Atomic<UInt64>(0)
   private let thread = BackgroundThread()
-  /// Of all shards, told in turn.
+  /// The events of all shards, reported in turn.
   private let events: EventQueue?
   private let number = WriterNumber.next()
 
   private struct Turnover {
     var open: Set<Int> = []
     var isClosed = false
-    /// What ended a shard's writer.
+    /// The errors that ended shards' writers.
     var failures: [Int: QueueError] = [:]
-    /// What was wrong with the names that all shards depend on, when the pool was closed.
+    /// The error about the names that all shards depend on, found when the pool was closed.
     var lockFailure: QueueError?
-    /// What opening a shard found, where it had not been closed.
+    /// The recovery reports of shards that had not been closed before they were opened.
     var reports: [Int: RecoveryReport] = [:]
-    /// What was done by the writers that are closed.
+    /// The statistics of the writers that are closed.
     var past = QueueWriter.Statistics()
   }
-  /// Held by who opens or closes writers, for as long as that takes.
+  /// Held by a call that opens or closes writers, for as long as that takes.
   private let turnover = Mutex(Turnover())
 
-  /// Each open writer on disk holds a directory, a lock and a slab open, and a buffer: 64 of them leave
-  /// room below the 1,024 files that a process may open where nobody raised that.
+  /// Each open writer on disk holds a directory, a lock and a slab open, and a buffer. 64 of them
+  /// stay below the 1,024 files that a process may open by default.
   static let ordinaryLimit = 64
 
-  /// - Parameter limit: how many writers are open at once; nil: as is right for the place.
+  /// - Parameter limit: how many writers may be open at once. Nil for the default: `ordinaryLimit`
+  ///   on disk, and no limit in memory.
   init(
     _ topic: ShardedTopic, options: QueueWriter.Options, environment: Environment, limit: Int?
   ) throws(QueueError) {
     try options.validate()
-    // Shards are opened later.
+    // Anchored, because shards are opened later.
     self.topic = topic.anchored()
     self.limit = if case .memory = topic.place { .max } else { limit ?? Self.ordinaryLimit }
     var shardOptions = options
-    // Told by the pool.
+    // The pool reports them.
     shardOptions.onEvent = nil
     self.options = shardOptions
     self.environment = environment
@@ -73,10 +75,10 @@ final class ShardPool: Sendable {
   /// For tests.
   func isOpen(_ shard: Int) -> Bool { turnover.withLock { $0.open.contains(shard) } }
 
-  /// What opening the shards found, of those that had not been closed.
+  /// The recovery reports of the shards that had not been closed before they were opened.
   var reports: [Int: RecoveryReport] { turnover.withLock { $0.reports } }
 
-  /// What all writers did, those that are closed as well.
+  /// The statistics of all writers, including those that are closed.
   var statistics: QueueWriter.Statistics {
     var statistics = turnover.withLock { turnover in
       turnover.open.reduce(into: turnover.past) { sum, shard in
@@ -91,7 +93,8 @@ final class ShardPool: Sendable {
 
   // MARK: One shard
 
-  /// Calls `body` with a shard's writer, which nobody closes meanwhile but `close`; opened if need be.
+  /// Calls `body` with a shard's writer, opened if need be. Nothing except `close` closes it
+  /// meanwhile.
   func withWriter<R>(
     ofShard shard: Int, _ body: (QueueWriter) throws(QueueError) -> R
   ) throws(QueueError) -> R {
@@ -102,8 +105,8 @@ final class ShardPool: Sendable {
     return try body(writer)
   }
 
-  /// Appends a record, and waits for a level without being in the writer: who closes it meanwhile
-  /// brings all in it to stable storage.
+  /// Appends a record, and waits for a level without being in the writer. If the writer is closed
+  /// meanwhile, everything in it reaches stable storage.
   func append(
     _ payload: RawSpan, toShard shard: Int, ensuring level: Durability
   ) async throws(QueueError) -> Address {
@@ -131,7 +134,7 @@ final class ShardPool: Sendable {
     return address
   }
 
-  /// Brings all below an address to a level, also where the shard was closed meanwhile.
+  /// Brings everything below an address to a level, also if the shard was closed meanwhile.
   func reach(
     _ level: Durability, at end: UInt64, of writer: QueueWriter
   ) async throws(QueueError) {
@@ -140,12 +143,12 @@ final class ShardPool: Sendable {
       if isInMemory, level > .buffered { return try writer.core.sync() }
       try await writer.core.reach(level, at: end)
     } catch {
-      // It was closed for another one: then all in it is on stable storage.
+      // It was closed to open another shard: then everything in it is on stable storage.
       guard error.code == .closed, writer.core.synced.value >= end else { throw error }
     }
   }
 
-  /// Where none is ever closed for another one, it need not be known who is in it.
+  /// If no writer is ever closed to open another one, the calls in it need not be counted.
   private func leave(_ slot: ShardSlot) { if isBounded { slot.leave() } }
 
   private func now() -> UInt64 {
@@ -186,19 +189,19 @@ final class ShardPool: Sendable {
         slots[shard].idleSince.map { (shard: shard, since: $0) }
       }
       guard let oldest = idle.min(by: { $0.since < $1.since }) else { return }
-      // Somebody may have come in just now: then it is not the oldest any more.
+      // If a call has come in just now, it is no longer the oldest.
       guard let writer = slots[oldest.shard].take(ifIdle: true) else { continue }
       do throws(QueueError) {
         try close(writer, ofShard: oldest.shard, &turnover)
       } catch {
-        // Its own: whoever appends to it is told.
+        // The error is that shard's own: an append to the shard reports it.
         guard error.isFinal else { throw error }
       }
     }
   }
 
-  /// Closes a writer that was taken from its slot. Where it stays open, for want of room on the disk, it
-  /// is put back.
+  /// Closes a writer that was taken from its slot. If it stays open for want of room on the disk,
+  /// it is put back.
   private func close(
     _ writer: QueueWriter, ofShard shard: Int, _ turnover: inout Turnover
   ) throws(QueueError) {
@@ -221,7 +224,7 @@ final class ShardPool: Sendable {
 
   // MARK: All shards
 
-  /// Enters all writers that are open, behind those that are just being closed.
+  /// Enters all open writers, after waiting for those that are just being closed.
   private func enterAll() throws(QueueError) -> [(shard: Int, writer: QueueWriter)] {
     try turnover.withLock { turnover throws(QueueError) in
       guard !turnover.isClosed else { throw .closed(path: topic.description) }
@@ -233,12 +236,12 @@ final class ShardPool: Sendable {
     }
   }
 
-  /// The first shard's failure whose writer was ended and closed.
+  /// The failure of the first shard whose writer was ended and closed.
   private func latchedFailure() -> QueueError? {
     turnover.withLock { turnover in turnover.failures.min { $0.key < $1.key }?.value }
   }
 
-  /// Has every writer do something, also behind one that cannot; then throws the first error.
+  /// Calls `body` with every writer, also after it failed for one. Then throws the first error.
   func forEachOpen(_ body: (QueueWriter) throws(QueueError) -> Void) throws(QueueError) {
     var first: QueueError?
     for (shard, writer) in try enterAll() {
@@ -286,7 +289,7 @@ final class ShardPool: Sendable {
       for await error in group { if let error { errors.append(error) } }
       return errors
     }
-    // What a disk refuses says more than that the task was cancelled.
+    // A refusal by a disk matters more than the cancellation of the task.
     let error = errors.first { $0.code != .cancelled } ?? latchedFailure() ?? errors.first
     if let error { throw error }
     try lock.check()
@@ -294,14 +297,14 @@ final class ShardPool: Sendable {
 
   // MARK: Ending
 
-  /// Closes all, and gives up the lock. Where a writer could not be closed for want of room, the pool
-  /// stays open.
+  /// Closes all writers, and releases the lock. If a writer could not be closed for want of room,
+  /// the pool stays open.
   func close() throws(QueueError) {
     events?.hold()
     defer { events?.release() }
     let failure = try turnover.withLock { turnover throws(QueueError) -> QueueError? in
       if !turnover.isClosed {
-        // From now on none is opened.
+        // From now on no writer is opened.
         turnover.isClosed = true
         var retryable: QueueError?
         for shard in turnover.open.sorted() {
@@ -330,17 +333,18 @@ final class ShardPool: Sendable {
     try await onThread { () throws(QueueError) in try self.close() }
   }
 
-  /// Ends the thread; a later job starts another one.
+  /// Ends the thread. A later job starts another one.
   func stopThread() { thread.stop() }
 
-  /// The sharded writer was dropped: each of its writers is, and flushes.
+  /// Ends the pool after the sharded writer was dropped. Each of its writers is dropped as well,
+  /// and flushes.
   func abandon() {
     var dropped = turnover.withLock { turnover in
       turnover.isClosed = true
       defer { turnover.open = [] }
       return turnover.open.compactMap { slots[$0].take(ifIdle: false) }
     }
-    // Before another one may have the shards.
+    // Drop them before another writer may have the shards.
     dropped = []
     withExtendedLifetime(dropped) { lock.release() }
     thread.close()

@@ -3,20 +3,21 @@
 
 internal import Synchronization
 
-/// A shard's writer, while it is open, and who is in it.
+/// A shard's writer while it is open, and the calls in it.
 final class ShardSlot: Sendable {
   private struct State {
     var writer: QueueWriter?
-    /// How many calls are in the writer, which nobody closes meanwhile.
+    /// How many calls are in the writer. Meanwhile it is not closed.
     var uses = 0
-    /// When it was used last, by the pool's own count.
+    /// The time of its last use, by the pool's own count.
     var lastUse: UInt64 = 0
-    /// What ended the shard's writer.
+    /// The error that ended the shard's writer.
     var failure: QueueError?
   }
   private let state = Mutex(State())
 
-  /// As a writer's own lock, it is tried some times before the kernel puts the thread to sleep.
+  /// As with a writer's own lock: the lock is tried some times before the kernel puts the thread to
+  /// sleep.
   private static let tries = 40
 
   private func withState<R: Sendable, E>(
@@ -32,10 +33,10 @@ final class ShardSlot: Sendable {
     return try state.withLock { (state) throws(E) -> R in try body(&state) }
   }
 
-  /// The writer, if it is open, for one call: `leave` is its end.
+  /// The writer, if it is open, for one call. The call ends with `leave`.
   ///
-  /// - Parameter moment: of the call; nil: it does not count as a use.
-  /// - Throws: what ended the shard's writer.
+  /// - Parameter moment: the time of the call. Nil if the call does not count as a use.
+  /// - Throws: the error that ended the shard's writer.
   func enter(at moment: UInt64?) throws(QueueError) -> QueueWriter? {
     try withState { state throws(QueueError) in
       if let failure = state.failure { throw failure }
@@ -48,15 +49,15 @@ final class ShardSlot: Sendable {
 
   func leave() { withState { $0.uses -= 1 } }
 
-  /// The writer, if it is open, for who keeps it from being closed by other means.
+  /// The writer, if it is open. The caller must keep it from being closed by other means.
   var openWriter: QueueWriter? { state.withLock { $0.writer } }
 
-  /// When it was used last; nil: somebody is in it, or it is not open.
+  /// The time of its last use. Nil if a call is in it, or if it is not open.
   var idleSince: UInt64? {
     state.withLock { $0.writer == nil || $0.uses > 0 ? nil : $0.lastUse }
   }
 
-  /// Puts a writer there that was opened, and enters it.
+  /// Puts in a writer that was opened, and enters it.
   func put(_ writer: QueueWriter, enteredAt moment: UInt64) {
     state.withLock { state in
       state.writer = writer
@@ -65,25 +66,27 @@ final class ShardSlot: Sendable {
     }
   }
 
-  /// Puts a writer back that could not be closed.
+  /// Puts back a writer that could not be closed.
   func putBack(_ writer: QueueWriter) { state.withLock { $0.writer = writer } }
 
-  /// Takes the writer away, to be closed; nil: somebody is in it and it is to be idle, or there is none.
+  /// Takes the writer out, to close it. Nil if there is none, or if a call is in it and `ifIdle` is
+  /// true.
   func take(ifIdle: Bool) -> QueueWriter? {
     state.withLock { ifIdle && $0.uses > 0 ? nil : $0.writer.take() }
   }
 
-  /// The shard's writer was ended: no other one is opened in its place.
+  /// Notes that the shard's writer was ended. No other one is opened for the shard.
   func end(_ failure: QueueError) { state.withLock { $0.failure = failure } }
 }
 
-/// A slot a shard, made when the shard is first asked for: 8 bytes for one that is not.
+/// One slot for each shard, made when the shard is first asked for. Before that, it takes 8 bytes.
 ///
-/// An `AtomicLazyReference` each would be this, but costs 700 instructions a look: it is not inlined.
+/// An `AtomicLazyReference` for each shard would do the same, but costs 700 instructions a look,
+/// because it is not inlined.
 @safe
 final class ShardSlots: @unchecked Sendable {
   let count: Int
-  /// References to the slots, which are owned from here; 0: not made yet. None is ever changed again.
+  /// References to the slots, owned here. 0 if not made yet. None is ever changed again.
   private let slots: UnsafeMutablePointer<Atomic<UInt>>
 
   /// - Precondition: `count` is above 0.
@@ -120,7 +123,7 @@ final class ShardSlots: @unchecked Sendable {
     return self[shard]
   }
 
-  /// Safe for what `make` has put there, for as long as `self` is there.
+  /// Safe for references that `make` has stored, for as long as `self` exists.
   private static func reference(_ bits: UInt) -> Unmanaged<ShardSlot>? {
     unsafe UnsafeRawPointer(bitPattern: bits).map { unsafe Unmanaged.fromOpaque($0) }
   }
