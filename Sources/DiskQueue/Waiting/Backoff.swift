@@ -3,24 +3,26 @@
 
 internal import Synchronization
 
-/// How long threads that found a lock taken give way before they try again: the longer, the more
-/// often the second try fails as well.
+/// How long threads that found a lock taken yield before they try again. The more often the second
+/// try fails as well, the longer they yield.
 ///
 /// Threads that do other work in between find the lock free at the second try, and should make it
-/// soon. Threads that do nothing else find it taken more often than not, and each time it changes
-/// hands all that it guards moves from one core's cache to another's: they are faster together where
-/// each lets the others be for longer.
+/// soon. Threads that do nothing else find it taken more often than not. Each time the lock changes
+/// hands, all that it guards moves from one core's cache to another's. Such threads are faster
+/// together if each leaves the others alone for longer.
 struct Backoff: ~Copyable {
-  /// Giving way takes twice as long with each level: one microsecond to eighty, if nobody else runs.
+  /// Each level yields for twice as long as the level below: one microsecond to eighty, if no other
+  /// thread runs.
   private static let highest = 6
-  /// Of many threads that count at once, one or the other counts in vain.
+  /// If many threads count at once, some of their counts are lost.
   private let level = Atomic(0)
 
-  /// Gives way behind a try that failed; the first one of a call is attempt 0.
+  /// Yields after a try that failed. The first failed try of a call is attempt 0.
   borrowing func giveWay(after attempt: Int) {
     let level = level.load(ordering: .relaxed)
-    // The second try is taken to succeed until it fails: whoever has the lock has no time to count.
-    // The level stays where it does in four cases of five, and rises where it fails more often.
+    // The second try counts as a success until it fails: the thread that has the lock has no time
+    // to count. The level stays the same if about four second tries of five succeed. It rises if
+    // more of them fail.
     let next = attempt == 0 ? max(level - 1, 0) : min(level + (attempt == 1 ? 4 : 2), Self.highest)
     if next != level { self.level.store(next, ordering: .relaxed) }
     Syscalls.giveWay(times: 4 << (attempt == 0 ? level : next))

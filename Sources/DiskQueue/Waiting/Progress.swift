@@ -3,24 +3,25 @@
 
 internal import Synchronization
 
-/// A number that only grows, and who waits for it to come to theirs: the state alone.
+/// The state of `Progress`, without locks: a number that only grows, and the waiters, each with the
+/// value that it waits for.
 ///
-/// Whoever is to be woken is returned, for the holder to wake outside its lock.
+/// It returns the waiters to be woken. Its holder wakes them outside its lock.
 struct ProgressState<Waiter> {
   private(set) var value: UInt64 = 0
-  /// What ended it, if something did: nobody waits any more.
+  /// The error that ended it, if any. Nothing waits any more then.
   private(set) var failure: QueueError?
-  /// In the order in which they came, and so of their names.
+  /// In the order in which they came, which is the order of their ids.
   private var waiting: [(id: UInt64, target: UInt64)] = []
-  /// In the same order. Apart, so that all of them are returned without a look at any: what another
-  /// core wrote last is slow to reach.
+  /// In the same order. A separate array, so that all of them are returned without a look at any:
+  /// memory that another core wrote last is slow to reach.
   private var waiters: [Waiter] = []
   private var nextID: UInt64 = 0
 
   var waiterCount: Int { waiters.count }
 
   enum Entry {
-    /// It waits, under this name.
+    /// The waiter waits, under this id.
     case waits(UInt64)
     case reached
     case failed(QueueError)
@@ -35,7 +36,7 @@ struct ProgressState<Waiter> {
     return .waits(nextID)
   }
 
-  /// Takes away one who does not want to wait any more; nil: it was woken already.
+  /// Removes a waiter that no longer wants to wait. Nil: it was woken already.
   mutating func leave(_ id: UInt64) -> Waiter? {
     var low = 0
     var high = waiting.count
@@ -48,7 +49,7 @@ struct ProgressState<Waiter> {
     return waiters.remove(at: low)
   }
 
-  /// Sets it forward, never back, and returns who is there.
+  /// Sets the number forward, never back, and returns the waiters whose target it reaches.
   mutating func advance(to value: UInt64) -> [Waiter] {
     guard value > self.value else { return [] }
     self.value = value
@@ -61,7 +62,7 @@ struct ProgressState<Waiter> {
     return woken
   }
 
-  /// Returns all who wait: what they wait for was tried, and failed.
+  /// Returns all waiters: the work that they wait for was tried, and failed.
   mutating func rejectAll() -> [Waiter] { takeAll() }
 
   private mutating func takeAll() -> [Waiter] {
@@ -74,33 +75,34 @@ struct ProgressState<Waiter> {
     return all
   }
 
-  /// Ends it: those who come later are told the same.
+  /// Ends it. Later waiters get the same error.
   mutating func end(_ error: QueueError) -> [Waiter] {
     if failure == nil { failure = error }
     return rejectAll()
   }
 }
 
-/// A number that only grows, and tasks and threads that wait until it has come to theirs.
+/// A number that only grows. Tasks and threads wait until it has reached their target.
 final class Progress: @unchecked Sendable {
-  /// One who waits, and what came of it.
+  /// A waiter, and its result.
   ///
-  /// An object, so that the list of them is moved about and looked through at the price of a pointer
-  /// each: whoever waits with many others does so for one sync.
-  // Sendable: all of it is guarded by the monitor until it was taken from the list; then it is that
-  // one's who took it, up to the resumption, and behind that the waiter's own.
+  /// An object, so that the list of waiters is moved and searched at the price of one pointer each:
+  /// many waiters wait for one sync.
+  // Sendable: the monitor guards all of it until it is taken from the list. From then on it belongs
+  // to the thread that took it, up to the resumption. After that it belongs to the waiter.
   @safe
   private final class Waiter: @unchecked Sendable {
     var id: UInt64?
     var isCancelled = false
     var result: Result<Void, QueueError>?
-    /// Resumed once, by whoever takes the waiter from the list, or never enters it there.
+    /// Resumed once, by the code that takes the waiter from the list, or that never enters it
+    /// there.
     var task: UnsafeContinuation<Void, Never>?
     var call: (@Sendable (Result<Void, QueueError>) -> Void)?
-    /// Neither of both: a thread, which the monitor wakes.
+    /// Neither of the two is set: it is a thread, which the monitor wakes.
     var isThread: Bool { unsafe task == nil && call == nil }
 
-    /// Outside the monitor. A thread was told within.
+    /// Call this outside the monitor. A thread gets its result inside it.
     func wake(_ result: Result<Void, QueueError>) {
       guard !isThread else { return }
       self.result = result
@@ -112,12 +114,12 @@ final class Progress: @unchecked Sendable {
   private let monitor = Syscalls.Monitor()
   // Guarded by the monitor.
   private var state = ProgressState<Waiter>()
-  /// How many waited when some of them were woken last.
+  /// How many waited when some of them were last woken.
   private var crowd = 0
-  /// How many of those who wait are threads.
+  /// How many of the waiters are threads.
   private var threads = 0
-  /// How many wait. Beside the list for `gather`, which looks again and again: with the monitor it
-  /// would be in the way of those it looks for.
+  /// How many wait. Stored outside the list for `gather`, which polls it. If `gather` used the
+  /// monitor, it would block the threads that it waits for.
   private let waiting = Atomic(0)
 
   var value: UInt64 { monitor.withLock { state.value } }
@@ -125,18 +127,18 @@ final class Progress: @unchecked Sendable {
   /// How many wait.
   var waiterCount: Int { waiting.load(ordering: .relaxed) }
 
-  /// Sets it forward, and wakes who waited for it.
+  /// Sets the number forward, and wakes the waiters whose target it reaches.
   func advance(to value: UInt64) { update(.success(())) { $0.advance(to: value) } }
 
-  /// Sets it one further.
+  /// Sets the number forward by one.
   func advance() { update(.success(())) { $0.advance(to: $0.value + 1) } }
 
-  /// Tells all who wait that what they wait for was tried in vain; it may be tried again. Returns
-  /// how many were told.
+  /// Gives all waiters an error: the work that they wait for was tried in vain. It may be tried
+  /// again. Returns how many waiters there were.
   @discardableResult
   func reject(_ error: QueueError) -> Int { update(.failure(error)) { $0.rejectAll() } }
 
-  /// Tells all who wait, and all who come, that it will not go on.
+  /// Gives all waiters, and all that come later, an error: the number will not grow any more.
   func end(_ error: QueueError) { update(.failure(error)) { $0.end(error) } }
 
   private func withState<R>(_ body: (inout ProgressState<Waiter>) -> R) -> R {
@@ -167,7 +169,8 @@ final class Progress: @unchecked Sendable {
     return woken.count
   }
 
-  /// Takes its place in the list, or its result; with the monitor held. Returns whether it waits.
+  /// Enters the waiter into the list, or sets its result. Call this with the monitor held. Returns
+  /// whether it waits.
   private func enter(
     _ waiter: Waiter, for target: UInt64, _ state: inout ProgressState<Waiter>
   ) -> Bool {
@@ -181,17 +184,18 @@ final class Progress: @unchecked Sendable {
     return false
   }
 
-  /// Suspends the task until the number is at `target`.
+  /// Suspends the task until the number has reached `target`.
   ///
-  /// - Parameter start: called once it waits, if it has to: what it sets off cannot be missed.
-  /// - Throws: what `reject` or `end` says; `cancelled` at once where the task is.
+  /// - Parameter start: called if the task has to wait, after it is in the list. So the task cannot
+  ///   miss the effect of `start`.
+  /// - Throws: the error of `reject` or `end`. `cancelled`, at once, if the task is cancelled.
   func wait(for target: UInt64, start: () -> Void = {}) async throws(QueueError) {
     let waiter = Waiter()
     await withTaskCancellationHandler {
       // Safe: see `Waiter.task`.
       unsafe await withUnsafeContinuation { continuation in
         let waits = withState { state in
-          // Cancelled before it came here.
+          // The task was cancelled before this point.
           guard !waiter.isCancelled else {
             waiter.result = .failure(.cancelled())
             return false
@@ -211,8 +215,9 @@ final class Progress: @unchecked Sendable {
     try waiter.result?.get()
   }
 
-  /// Calls `body` when the number is at `target`, or with what `reject` or `end` says: once, on the
-  /// thread that brings it there; on this one, before it returns, where it is already.
+  /// Calls `body` once, when the number has reached `target`, or with the error of `reject` or
+  /// `end`. The call comes on the thread that brings this about. If the number has reached `target`
+  /// already, the call comes on this thread, before this returns.
   func call(
     whenAt target: UInt64, _ body: @escaping @Sendable (Result<Void, QueueError>) -> Void
   ) {
@@ -222,7 +227,7 @@ final class Progress: @unchecked Sendable {
     if !waits, let result = waiter.result { waiter.wake(result) }
   }
 
-  /// Blocks the thread until the number is at `target`; as the other in all else.
+  /// Blocks the thread until the number has reached `target`. Otherwise like `wait`.
   func waitBlocking(for target: UInt64) throws(QueueError) {
     let waiter = Waiter()
     let waits = withState { state in
@@ -234,9 +239,9 @@ final class Progress: @unchecked Sendable {
     try waiter.result?.get()
   }
 
-  /// Gives way to other threads until as many wait as when some were woken last, or until a moment
-  /// of the monotonic clock: for times below that of going to sleep and being woken. Returns at once
-  /// where that was one.
+  /// Yields to other threads until as many wait as when some were last woken, or until a moment of
+  /// the monotonic clock. For waits shorter than a sleep and a wake-up. Returns at once if no
+  /// more than one waited then.
   func gather(until deadline: UInt64) {
     let crowd = monitor.withLock { self.crowd }
     guard crowd > 1 else { return }

@@ -3,24 +3,24 @@
 
 internal import Synchronization
 
-/// Events on their way to whoever wants to be told: noted wherever they happen, also under locks, and
-/// told where none is held, in order and one at a time.
+/// Events on their way to the handler. They are noted at any point, also under locks. They are
+/// delivered when no lock is held, in order and one at a time.
 final class EventQueue: Sendable {
   private struct State {
     var waiting: [QueueWriter.Event] = []
     var isTelling = false
-    /// How many hold a lock that the handler may want.
+    /// How many callers hold a lock that the handler may want.
     var holds = 0
     var hasEnded = false
-    /// nil: gone, behind the last event.
+    /// Nil: released, after the last event.
     var handler: (@Sendable (QueueWriter.Event) -> Void)?
   }
   private let state: Mutex<State>
-  /// Tells what others make while one tells; nil: there is no thread to be had.
+  /// Delivers the events that other threads make during a delivery. Nil: there is no such thread.
   private let thread: BackgroundThread?
 
-  /// So often one goes on with what came meanwhile, before the thread does: nobody's call lasts as long
-  /// as others make events.
+  /// After so many rounds, the thread goes on instead of the caller. So no call lasts for as long
+  /// as other threads make events.
   private static let mostRounds = 16
 
   init(
@@ -32,8 +32,8 @@ final class EventQueue: Sendable {
 
   func note(_ event: QueueWriter.Event) { state.withLock { $0.waiting.append(event) } }
 
-  /// Tells what waits. Where another thread is at it, or the handler itself came by here, that one goes
-  /// on with what came meanwhile.
+  /// Delivers the waiting events. If another thread is delivering, or if the handler itself calls
+  /// this, that delivery goes on with the new events.
   func tell() {
     var rounds = 0
     while let (events, handler) = takeAll() {
@@ -48,15 +48,16 @@ final class EventQueue: Sendable {
     }
   }
 
-  /// Whoever opens or closes a writer with a lock held does so between these two: nothing is told
-  /// meanwhile, and what waits is told behind.
+  /// Call `hold` before, and `release` after, opening or closing a writer with a lock held. Nothing
+  /// is delivered in between. `release` delivers the waiting events.
   func hold() { state.withLock { $0.holds += 1 } }
   func release() {
     state.withLock { $0.holds -= 1 }
     tell()
   }
 
-  /// No more comes. Whatever the handler holds, also the writer, is let go once all was told.
+  /// No more events come. The handler, and all that it holds, even the writer, is released after
+  /// the last event is delivered.
   func end() {
     state.withLock { state in
       state.hasEnded = true

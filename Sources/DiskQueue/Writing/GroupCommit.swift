@@ -3,25 +3,25 @@
 
 internal import Synchronization
 
-/// Who syncs for all that wait: one at a time, and whoever comes while it is at work shares the next
-/// turn.
+/// Decides which caller syncs for all waiters. One syncs at a time. A caller that comes during a
+/// sync shares the next turn.
 ///
-/// Without a lock: of many who come at once, all but the first only look.
+/// It needs no lock: if many come at once, all but the first only look.
 struct GroupCommit: ~Copyable {
-  /// Nobody takes turns.
+  /// No turns are taken.
   private static let idle: UInt8 = 0
-  /// A turn was begun for all that waited by then.
+  /// A turn has begun for all that waited by then.
   private static let running: UInt8 = 1
-  /// Somebody waits that no turn was begun for since.
+  /// A caller waits, and no turn has begun since.
   private static let wanted: UInt8 = 2
 
-  // Plain numbers: an enum of its own as an `Atomic` does not link in an optimised build for testing.
+  // Plain numbers: an `Atomic` of an enum does not link in an optimised build for testing.
   private let state = Atomic<UInt8>(GroupCommit.idle)
 
-  /// Somebody waits. True: the caller sees to it that turns are taken.
+  /// A caller waits. Returns true if that caller must see to it that turns are taken.
   ///
-  /// What he waits for was done under a lock that the turn takes as well: whoever reads `wanted` here,
-  /// before `beginTurn` overwrites it, is seen by that turn.
+  /// The caller's work was done under a lock that the turn takes as well. So if it reads `wanted`
+  /// here, before `beginTurn` overwrites it, that turn sees its work.
   borrowing func want() -> Bool {
     while true {
       let known = state.load(ordering: .acquiring)
@@ -32,11 +32,11 @@ struct GroupCommit: ~Copyable {
     }
   }
 
-  /// A turn begins: it is for all that wait by now.
+  /// A turn begins. It is for all that wait by now.
   borrowing func beginTurn() { state.store(Self.running, ordering: .sequentiallyConsistent) }
 
-  /// A turn has ended. Whether there is to be another one; else nobody waits, and none is taken until
-  /// somebody does.
+  /// A turn has ended. Returns whether there must be another one. If not, nothing waits, and no
+  /// turn is taken until a caller waits.
   borrowing func endTurn() -> Bool {
     !state.compareExchange(
       expected: Self.running, desired: Self.idle, ordering: .acquiringAndReleasing
