@@ -1,7 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// What is written, what is durable, and what is stated of it.
+// Writing the buffer, making it durable, and stating how far the log is durable.
 
 extension LogTail {
   mutating func putMark() throws(QueueError) {
@@ -27,27 +27,28 @@ extension LogTail {
 
   // MARK: Flushing
 
-  /// Hands what is in the buffer to the system. What could not be written stays, and is finished
-  /// where the write stopped when `flush` is asked again.
+  /// Writes the buffer to the system. Bytes that could not be written stay in it. The next `flush`
+  /// goes on at the byte at which the write stopped.
   mutating func flush() throws(QueueError) {
     defer { if buffer.isEmpty { noteFlushed() } }
     guard !buffer.isEmpty else { return }
     try write(buffer.count)
   }
 
-  /// As the other, for a sync, which takes less where it only overwrites.
+  /// Like `flush`, for a sync. The sync takes less time if it only overwrites, so this also writes
+  /// zeros ahead.
   mutating func flushForSync() throws(QueueError) {
     try flush()
     zeroAhead()
   }
 
-  /// As `flush`, where nobody can be told of an error: whoever writes next is.
+  /// Like `flush`, if no caller can receive an error. The next call that writes receives it.
   mutating func handOver() {
     guard failure == nil, !buffer.isEmpty else { return }
     do throws(QueueError) {
       try flush()
     } catch {
-      // What was not written stays in the buffer, in order.
+      // Bytes that were not written stay in the buffer, in order.
     }
   }
 
@@ -56,11 +57,11 @@ extension LogTail {
     flushedEnd = position
   }
 
-  /// Makes room in the buffer for a frame.
+  /// Makes space in the buffer for a frame.
   ///
-  /// What leaves it ends with a page of the file, if it can: the next write begins with a page then,
-  /// and no page is written twice. A frame may lie across that border: to readers it is one that is
-  /// not written whole yet, and it is no part of what was flushed.
+  /// If possible, the bytes that leave the buffer end with a page of the file. Then the next write
+  /// begins with a page, and no page is written twice. A frame may cross that border. To readers it
+  /// is a frame that is not written whole yet, and it does not count as flushed.
   mutating func makeRoom(_ count: Int) throws(QueueError) {
     guard buffer.free < count else { return }
     let rest = Int((position - slab.base) % Self.page)
@@ -69,7 +70,7 @@ extension LogTail {
     try write(buffer.count - rest)
   }
 
-  /// Of the file systems that matter, and a divisor of larger ones.
+  /// The page size of the file systems that matter. It divides the larger ones.
   private static let page: UInt64 = 4096
 
   /// Writes the first bytes of the buffer.
@@ -87,26 +88,31 @@ extension LogTail {
 
   // MARK: Syncing
 
-  /// What has to be synced, and in which order, for everything below `end` to be durable.
+  /// The work that makes everything below `end` durable, and its order.
   struct SyncWork {
     var storage: any TopicStorage
     /// The lock's. Nil if no name can change unnoticed.
     var lock: HeldName?
     var namesUpTo: Int
     var includesNames: Bool
-    /// The slabs that were left, oldest first: nothing is synced before what lies below it.
+    /// The slabs that the writer left, oldest first: nothing is synced before everything below it
+    /// is.
     var left: [LeftSlab]
     /// The slab that is written. Apart from the others: nearly every sync is of this one alone, and
     /// needs no array.
     var current: SlabFile?
     var end: UInt64
-    /// Of the first record behind `end`, at the most.
+    /// At most the ordinal of the first record past `end`.
     var ordinal: UInt64
 
-    /// Does it.
+    /// Does the work.
     ///
-    /// Order: sync the directory, if a slab was made since it was synced last; sync the slabs, the
-    /// oldest first; check the names. Only then may the caller acknowledge anything.
+    /// Order:
+    /// 1. Sync the directory, if a slab was made since it was synced last.
+    /// 2. Sync the slabs, the oldest first.
+    /// 3. Check the names.
+    ///
+    /// Only then may the caller acknowledge anything.
     func run() throws(QueueError) {
       if includesNames { try storage.syncNames() }
       for left in left { try left.slab.sync() }
@@ -116,8 +122,9 @@ extension LogTail {
 
     /// Throws if the lock's name, or that of a slab, does not lead to the file that is held.
     ///
-    /// Without its name a slab is lost, however durable its bytes are. If another lock is in its place,
-    /// another writer may have recovered the topic without what was synced here.
+    /// Without its name a slab is lost, however durable its bytes are. If the lock's name leads to
+    /// another lock, another writer may have recovered the topic without the records that were
+    /// synced here.
     ///
     /// - Complexity: one fstat(2), and one fstatat(2) for each name if the directory was changed lately.
     func checkNames() throws(QueueError) {
@@ -134,7 +141,7 @@ extension LogTail {
     }
   }
 
-  /// The work for all that is written, or for the slabs left behind only.
+  /// The work for everything that is written, or only for the slabs that the writer left.
   func syncWork(includingCurrent: Bool) -> SyncWork {
     let last = leftSlabs.last
     return SyncWork(
@@ -144,7 +151,7 @@ extension LogTail {
       ordinal: includingCurrent ? flushedOrdinal : last?.ordinal ?? syncedOrdinal)
   }
 
-  /// Takes note that `work` was done. A slab made meanwhile still needs its name synced.
+  /// Takes note that `work` was done. A slab that was made meanwhile still needs its name synced.
   mutating func didSync(_ work: SyncWork) {
     tally.syncs &+= 1
     slabsNamed = max(slabsNamed, work.namesUpTo)
@@ -152,13 +159,13 @@ extension LogTail {
     guard work.end > synced else { return }
     synced = work.end
     syncedOrdinal = work.ordinal
-    // The first record from now on has the proof before it: a mark that stands there already does
-    // not know of this sync.
+    // The next record gets a mark before it, as the proof. A mark that is there already does not
+    // know of this sync.
     markIsDue = true
     plainEnd = 0
   }
 
-  /// Syncs under the lock: only where nobody else may go on before.
+  /// Syncs under the lock. Only if no other thread may go on before the sync is done.
   mutating func syncNow() throws(QueueError) {
     let work = syncWork(includingCurrent: true)
     try work.run()
@@ -167,15 +174,16 @@ extension LogTail {
 
   // MARK: The cap
 
-  /// What opening, closing and stating what is durable may still write at the cap: a slab's header
-  /// and mark, an opening and a closing mark, and another of each.
+  /// The bytes that opening, closing and stating durability may still write at the cap: a slab's
+  /// header and mark, an opening and a closing mark, and another of each.
   static let reserve: UInt64 = 320
 
-  /// What may come with a record: a header and a mark or a mark before it, and a mark behind it.
+  /// The bytes that may come with a record: before it a header and a mark, or a mark, and after it
+  /// a mark.
   static let mostOverhead = UInt64(
     FrameHeader.byteCount + SlabHeader.byteCount + 2 * Mark.byteCount)
 
-  /// By how many bytes the cap is too low for a record, or 1 where it is one record too many; 0:
+  /// By how many bytes the cap is too low for a record, or 1 if there is one record too many. 0:
   /// there is room.
   func shortage(forPayload payload: Int) -> UInt64 {
     max(byteShortage(forPayload: payload), isAtMaximumRecords ? 1 : 0)
@@ -195,8 +203,8 @@ extension LogTail {
     return sum > settings.maximumBytes ? sum - settings.maximumBytes : 0
   }
 
-  /// States what is durable where no record is coming to bring the mark with it: a cleaner goes by
-  /// it, and the writer may be waiting for the cleaner.
+  /// States how far the log is durable, if no record is coming that brings the mark with it. A
+  /// cleaner relies on that mark, and the writer may be waiting for the cleaner.
   mutating func stateProof() throws(QueueError) {
     try checkOpen()
     if syncedOrdinal != statedOrdinal {

@@ -6,8 +6,9 @@
 extension LogTail {
   /// Leaves the slab for a new one, whose base is the end of this one.
   ///
-  /// Nothing is synced here: the slab left behind is, in the background, after the directory. A
-  /// slab that could not be finished is not gone back from: its header waits in the buffer.
+  /// Nothing is synced here. The slab that was left is synced in the background, after the
+  /// directory. If the new slab could not be finished, the writer does not go back: the header
+  /// waits in the buffer.
   mutating func roll() throws(QueueError) {
     try flush()
     let beginning = UInt64(SlabHeader.byteCount + Mark.byteCount)
@@ -26,12 +27,12 @@ extension LogTail {
     passMark()
   }
 
-  /// Goes on in the next epoch, at its first address, as recovery does: everything before it is
-  /// synced, then the slab and the directory. Once in 2^40 bytes.
+  /// Continues in the next epoch, at its first address, as recovery does. Everything before it is
+  /// synced first, then the slab and the directory. This happens once in 2^40 bytes.
   ///
-  /// A slab that cannot be finished is removed again. If that fails as well, its name stays, and the
-  /// epoch counts as used: the next attempt takes the one behind it. The file may state where the
-  /// records before it end, so nothing more is written before that epoch.
+  /// A slab that cannot be finished is removed again. If that fails as well, its name stays, and
+  /// the epoch counts as used: the next attempt takes the epoch after it. The file may state an end
+  /// for the records before it, so nothing more is written before that epoch.
   mutating func rollEpoch() throws(QueueError) {
     try flush()
     let epoch = max(Epoch.of(slab.base), unfinishedEpoch ?? 0) + 1
@@ -46,7 +47,7 @@ extension LogTail {
       next = try SlabFile.createFirst(header, in: storage)
     } catch {
       if error.isFinal { poison(error) } else { try noteUnfinished(epoch) }
-      // The name was there: the highest epoch in any slab's name is behind us then.
+      // The name existed. The next attempt takes an epoch above the highest in any slab's name.
       guard error.errno == Errno.exists else { throw error }
       return try rollEpoch()
     }
@@ -54,7 +55,7 @@ extension LogTail {
     leaveSlab(for: next)
     leftSlabs = []
     kept = header.kept
-    // The addresses between the epochs as well.
+    // Includes the addresses between the epochs.
     tally.unframedBytes &+= header.base + UInt64(SlabHeader.byteCount) - position
     tally.writtenBytes &+= UInt64(SlabHeader.byteCount + Mark.byteCount)
     position = header.base + UInt64(SlabHeader.byteCount)
@@ -64,16 +65,16 @@ extension LogTail {
     noteFlushed()
   }
 
-  /// Takes note of what a failed attempt to begin an epoch left behind.
+  /// Takes note of the file that a failed attempt to begin an epoch left.
   private mutating func noteUnfinished(_ epoch: UInt64) throws(QueueError) {
-    // The next sync has to make the removal durable, before records that it would hide are.
+    // The next sync has to make the removal durable, before records that the file would hide are.
     slabsMade += 1
     do throws(SystemError) {
       guard try storage.identity(of: SlabName.string(Epoch.firstAddress(epoch))) != nil else {
         return
       }
     } catch {
-      // It may be there.
+      // It may exist.
     }
     plainEnd = 0
     unfinishedEpoch = epoch
@@ -92,7 +93,7 @@ extension LogTail {
     giveBackRoom()
     leftSlabs.append(LeftSlab(slab: slab, end: position, ordinal: ordinal))
     if settings.notesRolls {
-      // A gap in it has the topic listed anew.
+      // If the list has a gap, the topic is listed anew.
       if rolls.count == Self.mostRolls { rolls = [] }
       rolls.append(Roll(left: slab.base, end: position, next: next.base))
     }
@@ -112,8 +113,8 @@ extension LogTail {
 
   /// Writes the closing mark, and syncs it. Everything before it must be synced.
   ///
-  /// It goes straight to the file: left in the buffer, it might come to stand before a record and
-  /// make an unclean end look clean.
+  /// The mark goes straight to the file. If it stayed in the buffer, it might get a record after
+  /// it, and make an unclean end look clean.
   mutating func writeClosingMark() throws(QueueError) {
     try flush()
     if !fits(UInt64(Mark.byteCount)),

@@ -1,48 +1,49 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// Room on the disk, had before it is needed: all of it hints, which may fail without a word. What is
-// behind the last frame is given back when the slab is left, closed, or let go.
+// Disk space that is preallocated before it is needed. All of it is a hint, which may fail
+// silently. The space after the last frame is given back when the slab is left, when the writer
+// closes, and when the writer is dropped.
 
 extension LogTail {
-  // MARK: Blocks, for who writes much
+  // MARK: Blocks, for large writes
 
-  /// How much room is asked for at once: less gains less (measured on ext4: a write of 256 KiB takes a
-  /// fifth less than without where 1 MiB is, a third less where 8 MiB are, and no less beyond), and so
-  /// much may stay behind where the process dies.
+  /// How much is preallocated at once. Less gains less. Measured on ext4, a write of 256 KiB takes
+  /// a fifth less time with 1 MiB, and a third less with 8 MiB. More than that gains nothing. If
+  /// the process dies, this much may stay after the last frame.
   private static let reservation: UInt64 = 8 << 20
 
-  /// Sees to it that the next bytes to be written have their room. The size stays.
+  /// Preallocates blocks for the next bytes to be written. The size stays.
   mutating func reserve(_ count: Int) {
     let end = bufferStart + UInt64(count)
     guard end > reservedEnd else { return }
     let from = max(reservedEnd, bufferStart)
     let to = max(end, min(from.addingSaturating(Self.reservation), slabLimit))
-    // Where it cannot be had, it is not asked for again soon.
+    // If this fails, it is not tried again soon.
     reservedEnd = to
     if slab.file.reserve(to - from, at: from - slab.base) { hasRoomAhead = true }
   }
 
-  // MARK: Zeros, for who syncs often
+  // MARK: Zeros, for frequent syncs
 
-  /// How many are written at once. On ext4 they take 2 ms with the next sync, as 256 KiB do, and 4 MiB
-  /// take 8 to 10. So many, too, stay behind at the most where the process dies.
+  /// How many zeros are written at once. On ext4 they take 2 ms with the next sync, as 256 KiB do,
+  /// and 4 MiB take 8 to 10. If the process dies, at most this many stay after the last frame.
   private static let mostZeros: UInt64 = 1 << 20
 
-  /// Who has more than this to sync each time gains nothing by zeros: the bytes take longer than what
-  /// the file system writes of its own.
+  /// If each sync has more bytes than this, zeros gain nothing: the bytes take longer than the file
+  /// system's own writes.
   private static let smallSync: UInt64 = 64 << 10
 
   private static let zeros = [UInt8](repeating: 0, count: 64 << 10)
 
-  /// Writes zeros behind the last frame, if those of before are used up. Syncs that only overwrite
-  /// leave the file system nothing of its own to write, no size and no blocks: measured on ext4, 102
-  /// to 150 us instead of 202 to 253.
+  /// Writes zeros after the last frame, if the earlier ones are used up. A sync that only
+  /// overwrites leaves the file system nothing of its own to write, no size and no blocks. Measured
+  /// on ext4, it takes 102 to 150 us instead of 202 to 253.
   ///
-  /// Never more than this writer wrote of the slab: who writes little writes few. They are no frame,
-  /// and so no part of the log.
+  /// There are never more zeros than this writer wrote bytes to the slab: a writer that writes
+  /// little writes few. Zeros are no frame, and so no part of the log.
   ///
-  /// - Precondition: all was written.
+  /// - Precondition: everything was written.
   mutating func zeroAhead() {
     let written = position - slabBegan
     guard position >= zeroedEnd, written > 0, position - min(synced, position) <= Self.smallSync
@@ -52,7 +53,7 @@ extension LogTail {
       settings.maximumBytes - min(settings.maximumBytes, otherBytes))
     let end = min(position.addingSaturating(min(written, Self.mostZeros)), slabLimit, cap)
     guard end > position else { return }
-    // Where they cannot be had, they are not tried again soon.
+    // If this fails, it is not tried again soon.
     zeroedEnd = end
     guard slab.file.reserve(end - position, at: position - slab.base) else { return }
     hasRoomAhead = true
@@ -66,7 +67,7 @@ extension LogTail {
         tally.writtenBytes &+= written
         next += written
       } catch {
-        // What is wrong, the next write or sync tells.
+        // The next write or sync reports the cause.
         return
       }
     }
@@ -74,9 +75,9 @@ extension LogTail {
 
   // MARK: Giving it back
 
-  /// Gives back the room behind what was written.
+  /// Gives back the space after the last byte that was written.
   ///
-  /// - Precondition: all was written.
+  /// - Precondition: everything was written.
   mutating func giveBackRoom() {
     if hasRoomAhead, max(reservedEnd, zeroedEnd) > position { leaveNothingBehind() }
     (reservedEnd, zeroedEnd, hasRoomAhead) = (0, 0, false)

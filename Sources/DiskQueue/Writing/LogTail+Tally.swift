@@ -2,12 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension LogTail {
-  /// What a writer did, counted where it is done and never a record at a time: records and their bytes
-  /// follow from where the log ends.
+  /// Counts the work of a writer, at each action and never for each record. The end of the log
+  /// shows how many records there are, and how many bytes they have.
   struct Tally: Sendable {
     private let start: UInt64
     private let startOrdinal: UInt64
-    /// Addresses from the start on that are no part of a record's frame: marks, headers, and those
+    /// Addresses since the start that are no part of a record's frame: marks, headers, and those
     /// between two epochs.
     var unframedBytes: UInt64 = 0
     var writtenBytes: UInt64 = 0

@@ -3,24 +3,25 @@
 
 // Appending: the writer's end of the log. Everything here runs under the writer's lock.
 
-/// The slab that is written, the buffer before it, and what the next frame needs to know.
+/// The slab that is written, the buffer before it, and the state that the next frame needs.
 ///
-/// Addresses below `position` are handed out, or in the buffer; from `position - buffer.count` on
-/// the bytes wait to be written. What was written or handed out never changes.
+/// Addresses below `position` are handed out, or in the buffer. From `position - buffer.count` on,
+/// the bytes wait to be written. Bytes that were written or handed out never change.
 struct LogTail: ~Copyable, Sendable {
-  /// What a new slab and a mark are made of, beside where they stand.
+  /// The settings for new slabs and marks, besides their addresses.
   struct Settings: Sendable {
     var slabSize: UInt64
     var maximumPayload: UInt32
-    /// A mark comes before a record when this much was written since the last one, and around every
-    /// longer payload.
+    /// A mark comes before a record if this much was written since the last mark. Marks also come
+    /// before and after every payload longer than this.
     var markSpacing: UInt64
     var bufferSize: Int
-    /// What all slabs may hold together.
+    /// How many bytes all slabs may hold together.
     var maximumBytes: UInt64 = .max
     /// How many records all slabs may hold together.
     var maximumRecords: UInt64 = .max
-    /// How many records a slab may hold: what is dropped at a time is a small part of all.
+    /// How many records a slab may hold: a sixteenth of all, so that each drop removes a small
+    /// part.
     var slabRecords: UInt64 { maximumRecords == .max ? .max : max(1, maximumRecords / 16) }
     var flushEvery = Threshold()
     var syncEvery = Threshold()
@@ -28,19 +29,19 @@ struct LogTail: ~Copyable, Sendable {
     var now: @Sendable () -> UInt64
     /// Nanoseconds on a clock that is never set.
     var monotonic: @Sendable () -> UInt64 = { 0 }
-    /// How old a slab that holds a record may grow, in nanoseconds; `UInt64.max`: as old as it likes.
+    /// How old a slab that holds a record may grow, in nanoseconds. `UInt64.max`: there is no limit.
     var slabAge: UInt64 = .max
     /// Whether `rolls` is wanted.
     var notesRolls = false
-    /// Told the base of each slab that another one is left for; under the writer's lock.
+    /// Called with the base of each new slab that the writer goes on in, under the writer's lock.
     var didRoll: @Sendable (UInt64) -> Void = { _ in }
   }
 
-  /// How much may wait before something is done about it.
+  /// How much may wait before the writer acts.
   struct Threshold: Sendable {
     var records: UInt64 = .max
     var bytes: UInt64 = .max
-    /// Whether a time is set as well.
+    /// Whether there is a time limit as well.
     var hasTime = false
 
     func isReached(records: UInt64, bytes: UInt64) -> Bool {
@@ -48,38 +49,41 @@ struct LogTail: ~Copyable, Sendable {
     }
   }
 
-  /// A slab that was left, and where it ends.
+  /// A slab that was left, and its end.
   struct LeftSlab: Sendable {
     var slab: SlabFile
     var end: UInt64
-    /// Of the first record behind it.
+    /// The ordinal of the first record past its end.
     var ordinal: UInt64
   }
 
   let storage: any TopicStorage
-  /// The name of the lock that this writer holds. Nil in memory, where no name changes unnoticed.
+  /// The name of the lock that this writer holds. Nil in memory, because no name changes unnoticed
+  /// there.
   var lock: HeldName?
   let settings: Settings
   var buffer: WriteBuffer
 
   var slab: SlabFile
-  /// Where a frame of this slab ends at the latest, unless it is the slab's first record.
+  /// A frame of this slab ends at this address or below it, unless it is the slab's first record.
   var slabLimit: UInt64
   var slabHasRecord: Bool
-  /// Where this writer began in the slab.
+  /// The address at which this writer began in the slab.
   var slabBegan: UInt64
-  /// Below it the slab has its room on the disk, as far as that was asked for; 0: it was not.
+  /// The slab's blocks were preallocated up to this address, if the system granted it. 0: none
+  /// were.
   var reservedEnd: UInt64 = 0
-  /// Below it there are zeros where no frame was written yet, as far as they could be; 0: none were.
+  /// Zeros were written up to this address, after the last frame, as far as possible. 0: none were.
   var zeroedEnd: UInt64 = 0
-  /// Whether any of both was had.
+  /// Whether blocks were preallocated, or zeros written ahead.
   var hasRoomAhead = false
-  /// The size of all slabs but this one, as far as they are known to be there.
+  /// The size of all slabs but this one, as far as they are known to exist.
   var otherBytes: UInt64 = 0
-  /// That of the first record of the first slab, as far as it is known to be there; of interest where
-  /// records are bounded.
+  /// The ordinal of the first record of the first slab, as far as that slab is known to exist. Used
+  /// only if records are bounded.
   var firstOrdinal: UInt64 = 0
-  /// A record from this ordinal on goes to another slab, unless it is the slab's first.
+  /// A record with this ordinal or a higher one goes to another slab, unless it is the slab's
+  /// first.
   var slabEndOrdinal: UInt64
 
   /// The address of the next frame.
@@ -87,70 +91,70 @@ struct LogTail: ~Copyable, Sendable {
   var ordinal: UInt64
   var stamp: UInt64
   var kept: UInt64
-  /// Where the last mark ends: as good a place as its beginning to count from.
+  /// The end of the last mark. It is as good as the mark's beginning to count from.
   var lastMarkEnd: UInt64
   var lastMarkStamp: UInt64
-  /// Whether the next record wants a mark before it, whatever the distance.
+  /// Whether the next record needs a mark before it, whatever the distance.
   var markIsDue = false
 
-  /// A record that ends at or before it, that is no longer than `plainPayload`, and whose ordinal is
-  /// below `plainOrdinal`, needs no second look: it fits the buffer, the slab and the cap, no mark
-  /// and no flush or sync is due, and the writer is open. 0: look.
+  /// A record needs no second look if it ends at or before this address, is no longer than
+  /// `plainPayload`, and has an ordinal below `plainOrdinal`. Then it fits the buffer, the slab and
+  /// the cap. No mark and no flush or sync is due, and the writer is open. 0: look.
   var plainEnd: UInt64 = 0
   private var plainOrdinal: UInt64 = 0
   private let plainPayload: Int
 
-  /// The ordinal of the first record that was not flushed, at the most.
+  /// At most the ordinal of the first record that was not flushed.
   var flushedOrdinal: UInt64
-  /// Where the frames end that were flushed whole, at the least.
+  /// All frames that end at this address or below it were flushed whole. Others may be as well.
   var flushedEnd: UInt64
-  /// All below it is on stable storage.
+  /// Everything below it is on stable storage.
   var synced: UInt64
-  /// The ordinal of the first record that was not synced, at the most.
+  /// At most the ordinal of the first record that was not synced.
   var syncedOrdinal: UInt64
-  /// What `syncedOrdinal` was when the last mark or header was put.
+  /// The value of `syncedOrdinal` when the last mark or header was put.
   var statedOrdinal: UInt64
-  /// Slabs left and not synced yet, oldest first.
+  /// Slabs that were left and are not synced yet, oldest first.
   var leftSlabs: [LeftSlab] = []
-  /// What this writer did, as far as what stands here otherwise does not tell.
+  /// The work of this writer, as far as the other properties do not show it.
   var tally: Tally
-  /// A slab that was left, where its records end, and the slab that the log goes on in.
+  /// A slab that was left, the end of its records, and the slab in which the log continues.
   struct Roll: Sendable, Equatable {
     var left: UInt64
     var end: UInt64
     var next: UInt64
   }
-  /// The last slabs left since the list was taken, oldest first, if they are wanted.
+  /// The last slabs that were left since the list was taken, oldest first, if `notesRolls`.
   var rolls: [Roll] = []
   static let mostRolls = 4096
-  /// The last epoch whose first slab could neither be finished nor removed, if the log does not go on
-  /// behind it yet.
+  /// The last epoch whose first slab could neither be finished nor removed, if the log does not go
+  /// on after that epoch yet.
   var unfinishedEpoch: UInt64?
-  /// How many slabs were made, and how many of those had their names synced.
+  /// How many slabs were made, and for how many of them the name was synced.
   var slabsMade = 0
   var slabsNamed = 0
 
-  /// Whether the next record is flushed at once: somebody waits for it.
+  /// Whether the next record is flushed at once, because a reader waits for it.
   private var isExpected = false
 
-  /// When the slab is old enough to be left, on the monotonic clock; `UInt64.max`: it holds no record,
-  /// or its age is of no interest.
+  /// When the slab is old enough to be left, on the monotonic clock. `UInt64.max`: it holds no
+  /// record, or its age does not matter.
   var slabIsOldAt: UInt64 = .max
 
-  /// Whether a time to flush, to sync, or to leave an old slab, is set.
+  /// Whether a time is set to flush, to sync, or to leave an old slab.
   var flushIsTimed = false
   var syncIsTimed = false
   var leavingIsTimed = false
 
-  /// What ended this writer, if something did.
+  /// The error that ended this writer, if any.
   private(set) var failure: QueueError?
-  /// Whether no more is taken: the writer closes, or is closed.
+  /// Whether no more records are taken: the writer is closing, or is closed.
   private(set) var isClosed = false
 
-  /// A mark a second, where the buffer is empty anyway: the index by time.
+  /// A mark a second, if the buffer is empty anyway: the index by time.
   private static let markInterval: UInt64 = 1_000_000_000
 
-  /// Goes on in a slab behind what `start` describes.
+  /// Goes on in a slab, after the end that `start` describes.
   init(_ start: Start, storage: any TopicStorage, settings: Settings) {
     self.storage = storage
     self.settings = settings
@@ -182,7 +186,7 @@ struct LogTail: ~Copyable, Sendable {
     return overflow ? .max : end
   }
 
-  /// Where a writer begins: behind a mark that is on stable storage.
+  /// The state that a writer begins with, after a mark that is on stable storage.
   struct Start {
     var slab: SlabFile
     /// Whether the slab was made for this writer.
@@ -192,7 +196,7 @@ struct LogTail: ~Copyable, Sendable {
     var slabIsFull: Bool
     /// The ordinal of the slab's first record, as far as that is known.
     var slabOrdinal: UInt64
-    /// When the slab was made, by its header; nil: nothing tells.
+    /// When the slab was made, by its header. Nil if this is not known.
     var slabStamp: UInt64?
     var position: UInt64
     var ordinal: UInt64
@@ -206,19 +210,19 @@ struct LogTail: ~Copyable, Sendable {
     return min(overflow ? .max : end, Epoch.end(Epoch.of(base)))
   }
 
-  /// The slabs left since it was last asked.
+  /// Returns the slabs left since the last call.
   mutating func takeRolls() -> [Roll] {
     defer { rolls = [] }
     return rolls
   }
 
-  /// All below it was written.
+  /// Everything below it was written.
   var bufferStart: UInt64 { position - UInt64(buffer.count) }
 
   // MARK: Appending
 
-  /// Puts a record behind the last one and returns its address, if it needs no second look; nil:
-  /// see `appendCarefully`. Buffered: see `flush`. No slab is left.
+  /// Puts a record after the last one and returns its address, if it needs no second look. Nil: see
+  /// `appendCarefully`. The record is buffered: see `flush`. No slab is left.
   @inline(__always)
   mutating func appendPlainly(_ payload: RawSpan) -> UInt64? {
     let frame = FrameHeader.byteCount &+ payload.byteCount
@@ -229,7 +233,8 @@ struct LogTail: ~Copyable, Sendable {
     return put(payload)
   }
 
-  /// Appends records up to one that needs a second look, and returns how many. No slab is left.
+  /// Appends records up to the first that needs a second look, and returns how many. No slab is
+  /// left.
   mutating func appendPlainly(_ payloads: Span<[UInt8]>) -> Int {
     for index in payloads.indices {
       // Safe: a span of bytes is its bytes.
@@ -249,22 +254,22 @@ struct LogTail: ~Copyable, Sendable {
     return address
   }
 
-  /// What a record that was put leaves to be done.
+  /// The work that is left to do after a record was put.
   struct Appended {
     var address: UInt64
-    /// How many slabs wait for their sync, if one was left; else 0.
+    /// How many slabs wait for their sync, if one was left. Otherwise 0.
     var leftSlabs = 0
-    /// Whether a time to flush, to sync, or to leave an old slab, begins to run.
+    /// Whether a time to flush, to sync, or to leave an old slab begins to run.
     var startsFlushTime = false
     var startsSyncTime = false
     var startsLeavingTime = false
-    /// Whether so much waits that it is to be synced.
+    /// Whether so much waits that it must be synced.
     var wantsSync = false
   }
 
-  /// Puts any record behind the last one. What is due to be flushed by then is.
+  /// Puts any record after the last one, and flushes if a flush is then due.
   ///
-  /// On an error nothing of it is in the log.
+  /// On an error, nothing of the record is in the log.
   ///
   /// - Precondition: the tail is open, and `check` passed.
   @inline(never)
@@ -283,7 +288,7 @@ struct LogTail: ~Copyable, Sendable {
       address = try writeThrough(payload)
     }
     slabHasRecord = true
-    // Directly behind a long payload; a roll counts as the mark. There is room: nothing can fail.
+    // Directly after a long payload. A roll counts as the mark. There is space: nothing can fail.
     if isLong, fits(UInt64(Mark.byteCount)) { try putMark() }
     let wantsSync = settings.syncEvery.isReached(
       records: ordinal &- syncedOrdinal, bytes: position &- synced)
@@ -312,17 +317,17 @@ struct LogTail: ~Copyable, Sendable {
     return appended
   }
 
-  /// Refuses what no topic of these settings can take.
+  /// Refuses a payload that no topic with these settings can take.
   func check(_ payload: Int) throws(QueueError) {
     guard payload <= Int(settings.maximumPayload) else {
       throw QueueError(
         .payloadTooLarge,
         "a payload of \(ByteCount.words(UInt64(payload))) is above the limit of \(settings.maximumPayload):"
-          + " raise maximumPayload, or split it",
+          + " raise maximumPayload, or split the payload",
         path: slab.path, address: position)
     }
-    // Twice, and a slab that was begun to state what is durable: the one before that can only go once
-    // something stands behind its beginning.
+    // The record counts twice. A slab that was begun to state durability counts as well: the slab
+    // before that one can only be removed once something follows its beginning.
     let beginning = UInt64(SlabHeader.byteCount + Mark.byteCount)
     guard
       2 * (UInt64(payload) + Self.mostOverhead) + beginning + Self.reserve <= settings.maximumBytes
@@ -336,8 +341,8 @@ struct LogTail: ~Copyable, Sendable {
     }
   }
 
-  /// Does what must come before a record: leaves a slab that has no room for it, puts a mark that is
-  /// due. Returns the frame's size.
+  /// Does the work that comes before a record: leaves a slab without space for it, and puts a mark
+  /// that is due. Returns the frame's size.
   private mutating func makeWay(_ payload: Int) throws(QueueError) -> Int {
     if buffer.isEmpty, position != lastMarkEnd {
       let now = settings.now()
@@ -350,7 +355,7 @@ struct LogTail: ~Copyable, Sendable {
         && (payload > Int(settings.markSpacing)
           || position - lastMarkEnd >= settings.markSpacing)
     let needed = frame + (wantsMark ? UInt64(Mark.byteCount) : 0)
-    // A slab's first record may reach beyond its size, but none into the next epoch.
+    // A slab's first record may go beyond the slab's size, but no record goes into the next epoch.
     if slabHasRecord, !fits(needed) || ordinal >= slabEndOrdinal || slabIsOld { try roll() }
     if unfinishedEpoch != nil || needed > Epoch.end(Epoch.of(slab.base)) - position {
       try rollEpoch()
@@ -360,7 +365,7 @@ struct LogTail: ~Copyable, Sendable {
     return Int(frame)
   }
 
-  /// Where the tail stood before a record.
+  /// The state of the tail before a record.
   private struct Before {
     var position: UInt64
     var ordinal: UInt64
@@ -381,7 +386,7 @@ struct LogTail: ~Copyable, Sendable {
     }
   }
 
-  /// Flushes; where that fails before the last record, of this frame's size, was written whole, the
+  /// Flushes. If that fails before the last record, of this frame's size, was written whole, the
   /// record is refused.
   private mutating func flush(
     orTakeBack frame: Int, to before: Before
@@ -408,23 +413,24 @@ struct LogTail: ~Copyable, Sendable {
     }
   }
 
-  /// As `handOver`; where there is nothing to hand over, the next record is, at once.
+  /// Like `handOver`. If there is nothing to hand over, the next record is handed over at once.
   mutating func handOverAtOnce() {
     let waited = buffer.count
     handOver()
-    // What was written has told whoever watches.
+    // The write has woken the watches.
     guard buffer.count == waited else { return }
     isExpected = true
     plainEnd = 0
   }
 
-  /// Whether the slab is to be left for its age.
+  /// Whether the slab must be left because of its age.
   private var slabIsOld: Bool { slabIsOldAt != .max && settings.monotonic() >= slabIsOldAt }
 
-  /// Leaves a slab that is old enough, and hands over the beginning of the new one: a cleaner may
-  /// remove the old one once it is synced. False: it is not old enough, or holds no record.
+  /// Leaves a slab that is old enough, and writes the beginning of the new one to the system. A
+  /// cleaner may then remove the old one once it is synced. Returns false if the slab is not old
+  /// enough, or holds no record.
   ///
-  /// If there is no room, the next record leaves it.
+  /// If there is no room, the next record leaves the slab.
   mutating func leaveOldSlab() throws(QueueError) -> Bool {
     guard !isClosed, failure == nil, slabHasRecord, slabIsOld else { return false }
     plainEnd = 0
@@ -433,7 +439,7 @@ struct LogTail: ~Copyable, Sendable {
     return true
   }
 
-  /// Whether the slab is left before the next record, without a look at marks that are due.
+  /// Whether the slab is left before the next record. Marks that are due are not considered.
   func wantsAnotherSlab(forPayload payload: Int) -> Bool {
     slabHasRecord && (!fits(UInt64(FrameHeader.byteCount + payload)) || ordinal >= slabEndOrdinal)
   }
@@ -468,14 +474,14 @@ struct LogTail: ~Copyable, Sendable {
     return address
   }
 
-  /// Bytes of a refused frame, or room that was had ahead, may be behind `position`: gives them up, so
-  /// that a closing mark is the end of its file.
+  /// Gives up the bytes after `position`, so that a closing mark is the end of its file. They may
+  /// be bytes of a refused frame, or preallocated space.
   mutating func leaveNothingBehind() {
     (reservedEnd, zeroedEnd) = (0, 0)
     do throws(SystemError) {
       try slab.file.truncate(to: position - slab.base)
     } catch {
-      // They stay until the next frames take their place; they are no record.
+      // They stay until the next frames replace them. They are no record.
     }
   }
 
@@ -511,7 +517,7 @@ struct LogTail: ~Copyable, Sendable {
     if isClosed { throw .closed(path: storage.path) }
   }
 
-  /// Ends this writer for good: no later call goes on as if nothing had happened.
+  /// Permanently ends this writer: no later call goes on as if nothing had happened.
   mutating func poison(_ error: QueueError) {
     if failure == nil { failure = error }
     plainEnd = 0
@@ -523,6 +529,6 @@ struct LogTail: ~Copyable, Sendable {
     plainEnd = 0
   }
 
-  /// Takes records again, where closing failed for want of room.
+  /// Takes records again, after closing failed, for example for lack of room.
   mutating func resumeTaking() { isClosed = false }
 }
