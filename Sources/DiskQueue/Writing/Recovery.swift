@@ -1,21 +1,21 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Opening a topic for writing: finds where the log ends, makes what stands there durable, and
-/// never changes a byte of what is old.
+/// Opens a topic for writing: finds the end of the log, makes the log up to there durable, and
+/// never changes a byte of old data.
 enum Recovery {
-  /// What a writer begins with.
+  /// The state that a writer begins with.
   struct Opened {
     var start: LogTail.Start
     var topicID: UInt64
     var report: RecoveryReport
-    /// What had to go for it, oldest first.
+    /// The slabs that had to go for it, oldest first.
     var dropped: [DroppedSlab] = []
 
-    /// Removes the slab again if recovery made it. Nothing was handed out in it, and another writer that
-    /// was let in meanwhile may have begun the topic anew, with another id.
+    /// Removes the slab again if recovery made it. No address in it was handed out. Another writer
+    /// that was let in meanwhile may have begun the topic anew, with another id.
     ///
-    /// Order: remove it; sync the directory, so that a power cut does not bring it back.
+    /// Order: remove it. Then sync the directory, so that a power cut does not bring it back.
     func takeBack(in storage: any TopicStorage) {
       guard start.slabIsMade, let name = start.slab.heldName else { return }
       do throws(SystemError) {
@@ -23,23 +23,23 @@ enum Recovery {
         try storage.remove(name.name)
         try storage.syncDirectory()
       } catch {
-        // It stays. The error that this is about says what happened.
+        // It stays. The error that led here says what happened.
       }
     }
   }
 
-  /// A name that is taken while recovery makes a slab, this often, is no accident.
+  /// If a name is taken this often while recovery makes a slab, it is no accident.
   private static let mostAttempts = 100
 
-  /// The largest record that recovery holds in memory; longer ones are checked in pieces.
+  /// The largest record that recovery holds in memory. Longer ones are checked in pieces.
   private static let bufferSize = 1 << 18
 
   /// - Parameters:
-  ///   - firstOrdinal: of a topic that is made.
-  ///   - whenFull: what to do if the disk has no room for what opening writes.
+  ///   - firstOrdinal: of a new topic.
+  ///   - whenFull: what to do if the disk has no room for the bytes that opening writes.
   /// - Precondition: the caller holds the topic's lock.
   /// - Throws: `unsupportedFormat` if a slab of another topic is listed first or last, or is among
-  ///   those that may not be durable. Nothing was written then.
+  ///   the slabs that may not be durable. Nothing was written then.
   static func open(
     _ storage: any TopicStorage, firstOrdinal: UInt64 = 0, maximumPayload: UInt32,
     whenFull: QueueWriter.Options.WhenFull = .fail, environment: Environment
@@ -57,15 +57,15 @@ enum Recovery {
         if error.code == .noSpace, let start = found?.start, try room.make(before: start) {
           continue
         }
-        // A file that could not be finished, nor removed: its name counts, and the next epoch's is
-        // free.
+        // A file could neither be finished nor removed. Its name counts, so the name of the next
+        // epoch is free.
         guard error.errno == Errno.exists, attempts < mostAttempts else { throw error }
         found = try find(storage)
       }
     }
   }
 
-  /// Goes on behind what was found.
+  /// Goes on after the end that was found.
   private static func goOn(
     _ found: Found?, _ storage: any TopicStorage, _ firstOrdinal: UInt64,
     _ maximumPayload: UInt32, _ environment: Environment
@@ -77,8 +77,8 @@ enum Recovery {
     case .create:
       try syncParent(of: storage)
       return try startEpoch(
-        // At address 0 stands ordinal 0, whatever is damaged there: what begins with another one stands
-        // elsewhere, as if records had been before it.
+        // Address 0 has ordinal 0, even if it is damaged. So a topic with another first ordinal
+        // begins at another address, as if there had been records before it.
         RecoveryPlan.Beginning(
           epoch: firstOrdinal == 0 ? 0 : 1, kept: 0, ordinal: firstOrdinal, topicID: nil,
           stamp: 0), storage, maximumPayload, environment,
@@ -107,17 +107,21 @@ enum Recovery {
   private struct Found {
     var findings: RecoveryPlan.Findings
     var report: RecoveryReport
-    /// The slab that it started at: it and all behind it were synced.
+    /// The slab that the search started at. It and all slabs after it were synced.
     var start: UInt64 = 0
     /// The last slab.
     var last: UInt64 = 0
   }
 
-  /// Looks at what may not be durable, whatever the size of the topic. nil: there is no slab.
+  /// Looks at the slabs that may not be durable, whatever the size of the topic. Nil: there is no
+  /// slab.
   ///
-  /// Order: find the last slab that is certainly durable; sync the directory and the slabs from
-  /// there on; forget what is cached of them, so that what is judged is what the disk holds; see
-  /// that the disk, too, holds the slab to start at; walk to the end by the reader's rules.
+  /// Order:
+  /// 1. Find the last slab that is certainly durable.
+  /// 2. Sync the directory, and the slabs from that one on.
+  /// 3. Discard the cached bytes of these slabs, so that the bytes on the disk are judged.
+  /// 4. Check that the disk, too, holds the slab to start at.
+  /// 5. Walk to the end by the reader's rules.
   private static func find(_ storage: any TopicStorage) throws(QueueError) -> Found? {
     while true {
       let index = TopicIndex(storage)
@@ -126,7 +130,7 @@ enum Recovery {
       guard let last = index.bases.last,
         let start = try index.durableEnd().slab ?? index.bases.first
       else { return nil }
-      // A slab gone while it looks was cleaned: begin again.
+      // If a slab is gone meanwhile, it was cleaned: begin again.
       guard try syncSlabs(of: index, from: start) else { continue }
       if var found = try judge(storage, from: start, last: last) {
         (found.start, found.last) = (start, last)
@@ -135,7 +139,7 @@ enum Recovery {
     }
   }
 
-  /// False: a slab is gone.
+  /// Returns false if a slab is gone.
   private static func syncSlabs(
     of index: TopicIndex, from start: UInt64
   ) throws(QueueError) -> Bool {
@@ -154,8 +158,8 @@ enum Recovery {
   ) throws(QueueError) -> Found? {
     let index = TopicIndex(storage)
     try index.refresh()
-    // What a failed sync left in the cache is gone by now, and the slab to start at may be among it:
-    // then that one was not certainly durable. Each time around it is an earlier one.
+    // Bytes that a failed sync left in the cache are gone by now. If the slab to start at is among
+    // them, it was not certainly durable. Each time around it is an earlier one.
     try index.refuseForeign()
     guard index.contains(start), index.bases.last == last,
       try index.durableEnd().slab ?? index.bases.first == start,
@@ -163,7 +167,7 @@ enum Recovery {
     else { return nil }
     let fileEnd = try lastSlab.end()
     if let mark = try closingMark(of: lastSlab, endingAt: fileEnd, index) {
-      // It states that all before it is durable: there is nothing to look at.
+      // It states that everything before it is durable, so there is nothing to look at.
       return Found(
         findings: RecoveryPlan.Findings(
           highestEpoch: Epoch.of(last), closingMark: mark, end: mark.end,
@@ -187,7 +191,7 @@ enum Recovery {
     guard let mark = Mark.read(window.bytes, address: end - size, topicID: topicID),
       mark.closes(at: end - size)
     else { return nil }
-    // A slab that says it is something else is not gone on in.
+    // Never go on in a slab that states another topic, or an unknown version.
     switch try slab.head().header {
     case .sound(let header): try slab.refuse(header, unlessOf: topicID)
     case .unsupported(let version, let flags):
@@ -197,8 +201,8 @@ enum Recovery {
     return MarkAt(address: end - size, mark: mark)
   }
 
-  /// No slab has a sound header or mark: they are passed over, and the topic begins anew behind
-  /// their names.
+  /// No slab has a sound header or mark. They are passed over, and the topic begins anew in the
+  /// epoch after their names.
   private static func nothingReadable(_ index: TopicIndex, _ storage: any TopicStorage) -> Found {
     let end = index.bases.first ?? 0
     return Found(
@@ -217,8 +221,8 @@ enum Recovery {
     let durable = try index.durableEnd()
     var walker = LogWalker(index, payloadLimit: UInt32(bufferSize), bufferSize: bufferSize)
     walker.start(at: start)
-    // Known from the first mark as well: a damaged header that nothing proves to have been durable
-    // ends the log here, and the next epoch still counts on from it.
+    // The first mark states the ordinal as well. If a header is damaged and nothing proves that it
+    // was durable, the log ends here. The next epoch still counts on from this ordinal.
     if let topicID = index.topicID, let slab = try SlabFile.open(start, in: index.storage),
       let ordinal = try slab.head().of(topicID: topicID).ordinal
     {
@@ -238,21 +242,22 @@ enum Recovery {
       }
     }
     let end = walker.position
-    // One too many does no harm. One too few, and a reader would take the sound record behind a
-    // damaged one for the one that was damaged, and not look for it.
+    // One too many does no harm. With one too few, a reader would take the sound record after a
+    // damaged one for the damaged one, and not look for it.
     let ordinal = walker.ordinal &+ walker.placesInTail
     return Found(
       findings: RecoveryPlan.Findings(
         highestEpoch: Epoch.of(last), closingMark: nil, end: end, ordinal: ordinal,
         topicID: index.topicID,
-        // Also of what the walk did not come to: a stamp never goes back.
+        // Includes slabs that the walk did not reach: a stamp never goes back.
         highestStamp: max(walker.highestStamp, durable.stamp)),
       report: RecoveryReport(
         state: index.topicID == nil ? .migrated : .recovered, keptRecords: kept, losses: losses,
         end: Address(rawValue: end), discardedBytes: try bytes(behind: end, in: index)))
   }
 
-  /// How many bytes lie at or behind the end of the log, but for zeros that files end with.
+  /// How many bytes the files hold at the end of the log or past it, except the zeros they end
+  /// with.
   private static func bytes(behind end: UInt64, in index: TopicIndex) throws(QueueError) -> UInt64 {
     var count: UInt64 = 0
     for base in index.bases.reversed() where !index.isPassedOver(base) {
@@ -267,8 +272,8 @@ enum Recovery {
 
   // MARK: Going on
 
-  /// Order: the opening mark is on stable storage before anything else is written, so that the
-  /// clean ending stops being one before there is anything to lose behind it.
+  /// Order: the opening mark is on stable storage before anything else is written. So the ending is
+  /// no longer a clean one before there is anything to lose after it.
   ///
   /// - Parameter base: the slab that the closing mark was found in, whatever was listed since.
   private static func resume(

@@ -1,27 +1,27 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// What opening a topic for writing has to do. A pure value: decided here, carried out elsewhere.
+/// The steps of opening a topic for writing. A pure value: decided here, carried out elsewhere.
 enum RecoveryPlan: Equatable {
   /// There is no slab: make the first.
   case create
-  /// The topic was closed: write the opening mark behind its closing mark, and go on.
+  /// The topic was closed: write the opening mark after its closing mark, and go on.
   case resume(behind: MarkAt)
-  /// Anything else: start this epoch, and leave everything old as it is.
+  /// Anything else: start this epoch, and leave all old data as it is.
   case startEpoch(Beginning)
 
-  /// What the first slab of a new epoch states.
+  /// The statements of the first slab of a new epoch.
   struct Beginning: Equatable {
     var epoch: UInt64
-    /// Where the records before it end: durable by now.
+    /// The end of the records before it, which are durable by now.
     var kept: UInt64
     var ordinal: UInt64
-    /// nil: nothing readable is left that tells one.
+    /// Nil: nothing readable is left that states one.
     var topicID: UInt64?
     var stamp: UInt64
   }
 
-  /// What was found at the end of a topic.
+  /// The end of a topic, as it was found.
   struct Findings: Equatable {
     /// The highest epoch in any slab's name, sound or not.
     var highestEpoch: UInt64
@@ -34,11 +34,11 @@ enum RecoveryPlan: Equatable {
   }
 
   /// - Parameter findings: nil for a topic without slabs.
-  /// - Returns: nil where no epoch is left.
+  /// - Returns: nil if no epoch is left.
   static func decide(_ findings: Findings?) -> RecoveryPlan? {
     guard let findings else { return .create }
     if let mark = findings.closingMark {
-      // The opening mark must fit into the epoch; else that is as good as used up.
+      // The opening mark must fit into the epoch. If it does not, the epoch is as good as used up.
       let epochEnd = Epoch.end(findings.highestEpoch)
       if mark.end < epochEnd, epochEnd - mark.end > UInt64(Mark.byteCount) {
         return .resume(behind: mark)

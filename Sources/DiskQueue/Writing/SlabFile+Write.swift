@@ -4,7 +4,7 @@
 extension SlabFile {
   /// Makes the file of a new slab. A slab of that name must not exist.
   ///
-  /// - Throws: `unsupportedFormat` if it exists and states another topic; else `system`.
+  /// - Throws: `unsupportedFormat` if it exists and states another topic. Otherwise `system`.
   static func create(
     _ base: UInt64, in storage: any TopicStorage, topicID: UInt64? = nil
   ) throws(QueueError) -> SlabFile {
@@ -22,8 +22,8 @@ extension SlabFile {
     }
   }
 
-  /// Writes all of `bytes` at an address, going on where a short write stopped. Reports how many
-  /// were written before it failed.
+  /// Writes all of `bytes` at an address. After a short write, it goes on at the next byte.
+  /// `written` says how many bytes were written before a failure.
   func write(
     _ bytes: RawSpan, at address: UInt64, written: inout Int
   ) throws(QueueError) {
@@ -38,7 +38,7 @@ extension SlabFile {
     }
   }
 
-  /// Makes what was written durable. A failure is final: nothing here asks twice.
+  /// Makes all written bytes durable. A failure is final: a failed sync is never retried.
   func sync() throws(QueueError) {
     do throws(SystemError) {
       try file.sync()
@@ -47,21 +47,21 @@ extension SlabFile {
     }
   }
 
-  /// Throws if the slab's name does not lead to this file any more, unless a cleaner has removed it.
+  /// Throws if the slab's name no longer leads to this file, unless a cleaner has removed it.
   ///
-  /// - Parameter stamp: as `HeldName` takes it.
+  /// - Parameter stamp: see `HeldName`.
   func checkName(
     in storage: any TopicStorage, at stamp: NamesStamp? = nil
   ) throws(QueueError) {
-    // In memory, no name changes but by this program's own calls.
+    // In memory, only this program's own calls change a name.
     guard storage.mayBlock else { return }
     try heldName?.check(in: storage, at: stamp) { () throws(SystemError) in
       try mayBeCleaned(storage)
     }
   }
 
-  /// Whether a cleaner may have removed the slab. Cleaners remove the first slab and never the last
-  /// one, and may prove by themselves that a slab is durable that its writer has yet to sync.
+  /// Whether a cleaner may have removed the slab. Cleaners remove the first slab, and never the
+  /// last one. They may prove by themselves that a slab is durable before its writer has synced it.
   private func mayBeCleaned(_ storage: any TopicStorage) throws(SystemError) -> Bool {
     var hasOlder = false
     var hasNewer = false
@@ -73,12 +73,17 @@ extension SlabFile {
     return hasNewer && !hasOlder
   }
 
-  /// Makes the first slab of an epoch, durable before it returns.
+  /// Makes the first slab of an epoch. It is durable before this returns.
   ///
-  /// Order: the caller has made everything before it durable. Make the file; write the header and
-  /// the first mark; sync the file; sync the directory; check that the name leads to the file; only
-  /// then may an address in it be handed out. If a step before the check fails, the file is removed
-  /// again: nothing was handed out in it.
+  /// Order: the caller has made everything before it durable. Then:
+  /// 1. Make the file.
+  /// 2. Write the header and the first mark.
+  /// 3. Sync the file.
+  /// 4. Sync the directory.
+  /// 5. Check that the name leads to the file.
+  ///
+  /// Only then may an address in it be handed out. If a step before the check fails, the file is
+  /// removed again: nothing was handed out in it.
   static func createFirst(
     _ header: SlabHeader, in storage: any TopicStorage
   ) throws(QueueError) -> SlabFile {
@@ -95,7 +100,7 @@ extension SlabFile {
       do throws(SystemError) {
         try storage.remove(SlabName.string(header.base))
       } catch {
-        // It stays, unfinished: its name counts for the next epoch, and readers pass it over.
+        // It stays, unfinished. Its name counts for the next epoch, and readers pass it over.
       }
       throw error
     }
@@ -105,14 +110,14 @@ extension SlabFile {
 }
 
 extension SlabHeader {
-  /// The first mark of the slab: says again what the header says.
+  /// The first mark of the slab, which repeats the statements of the header.
   var copy: Mark {
     Mark(stamp: stamp, ordinal: ordinal, synced: synced, kept: kept, topicID: topicID)
   }
 }
 
 extension TopicStorage {
-  /// Makes the names in the topic durable; a failure is as final as a file's.
+  /// Makes the names in the topic durable. A failure is as final as that of a file's sync.
   func syncNames() throws(QueueError) {
     do throws(SystemError) {
       try syncDirectory()

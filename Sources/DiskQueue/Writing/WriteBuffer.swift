@@ -1,18 +1,18 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// A buffer of raw memory that frames are put into, and that leaves for the file from the front.
-// Sendable: it owns its memory alone, and is not copied.
+/// A buffer of raw memory. Frames are put in at the end, and written to the file from the front.
+// Sendable: it is the only owner of its memory, and is not copied.
 @safe
 struct WriteBuffer: ~Copyable, @unchecked Sendable {
   private let memory: UnsafeMutableRawPointer
   let capacity: Int
-  /// The bytes that wait.
+  /// How many bytes wait.
   private(set) var count = 0
 
   /// - Precondition: a frame's length word can state `capacity`.
   init(capacity: Int) {
-    precondition(capacity >= 0 && capacity <= Int(UInt32.max), "no such buffer")
+    precondition(capacity >= 0 && capacity <= Int(UInt32.max), "the capacity is out of range")
     unsafe memory = .allocate(byteCount: capacity, alignment: 64)
     self.capacity = capacity
   }
@@ -22,7 +22,7 @@ struct WriteBuffer: ~Copyable, @unchecked Sendable {
   var isEmpty: Bool { count == 0 }
   var free: Int { capacity - count }
 
-  /// The bytes that wait, first in first.
+  /// The bytes that wait, oldest first.
   var bytes: RawSpan {
     @_lifetime(borrow self)
     get {
@@ -32,11 +32,11 @@ struct WriteBuffer: ~Copyable, @unchecked Sendable {
     }
   }
 
-  /// Room for `byteCount` more bytes, which wait from now on.
+  /// Space for `byteCount` more bytes, which wait from now on.
   ///
   /// - Precondition: they fit.
   private mutating func claim(_ byteCount: Int) -> UnsafeMutableRawBufferPointer {
-    precondition(byteCount <= capacity - count, "no room in the buffer")
+    precondition(byteCount <= capacity - count, "no space in the buffer")
     defer { count += byteCount }
     return unsafe UnsafeMutableRawBufferPointer(start: memory + count, count: byteCount)
   }
@@ -48,7 +48,7 @@ struct WriteBuffer: ~Copyable, @unchecked Sendable {
   mutating func putRecord(_ payload: RawSpan, checksum: UInt32) {
     let length = payload.byteCount
     // The count is between 0 and the capacity: nothing wraps around.
-    precondition(length <= capacity &- count &- FrameHeader.byteCount, "no room in the buffer")
+    precondition(length <= capacity &- count &- FrameHeader.byteCount, "no space in the buffer")
     // Safe: the frame fits, as just checked.
     let frame = unsafe memory + count
     unsafe frame.storeBytes(
@@ -64,11 +64,11 @@ struct WriteBuffer: ~Copyable, @unchecked Sendable {
     count &+= FrameHeader.byteCount &+ length
   }
 
-  /// Puts a record's header, for a payload that goes elsewhere.
+  /// Puts a record's header, for a payload that does not go through the buffer.
   ///
   /// - Precondition: it fits.
   mutating func putRecordHeader(length: Int, checksum: UInt32) {
-    // Safe: the span ends before the claimed room does.
+    // Safe: the span ends before the claimed space does.
     var bytes = unsafe MutableRawSpan(_unsafeBytes: claim(FrameHeader.byteCount))
     bytes.store(UInt32(truncatingIfNeeded: length), at: FrameHeader.length)
     bytes.store(checksum, at: FrameHeader.checksum)
@@ -92,17 +92,17 @@ struct WriteBuffer: ~Copyable, @unchecked Sendable {
     header.encode(into: &bytes)
   }
 
-  /// Takes away the first bytes: they are written.
+  /// Removes the first bytes, after they were written.
   mutating func removeFirst(_ byteCount: Int) {
-    precondition(byteCount <= count, "more than there is")
+    precondition(byteCount <= count, "more bytes than the buffer holds")
     count -= byteCount
-    // Safe: both stretches lie inside the memory.
+    // Safe: both stretches are inside the memory.
     unsafe memory.copyMemory(from: memory + byteCount, byteCount: count)
   }
 
-  /// Takes away the last bytes: they are not to be written.
+  /// Removes the last bytes, which are not to be written.
   mutating func removeLast(_ byteCount: Int) {
-    precondition(byteCount >= 0 && byteCount <= count, "more than there is")
+    precondition(byteCount >= 0 && byteCount <= count, "more bytes than the buffer holds")
     count -= byteCount
   }
 }
