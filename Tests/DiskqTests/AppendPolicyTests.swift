@@ -92,7 +92,7 @@ struct AppendPolicyTests {
     let appended = try Diskq.run("append", topic, try input(directory), "--maximum-bytes", "64KiB")
     #expect(appended.status == 2)
     #expect(appended.errorLines.count == 2)
-    #expect(appended.errors.contains("the topic is at its --maximum-bytes: clean it, or raise it"))
+    #expect(appended.errors.contains("the topic is at its --maximum-bytes: clean the topic, or"))
     let lines = try Diskq.run("read", topic).lines
     #expect(
       appended.errorLines.last
@@ -110,7 +110,7 @@ struct AppendPolicyTests {
     let topic = directory.at("topic")
     let full = try Diskq.run("append", topic, try input(directory), "--maximum-records", "1000")
     #expect(full.status == 2)
-    #expect(full.errors.contains("the topic is at its --maximum-records: clean it, or raise it"))
+    #expect(full.errors.contains("the topic is at its --maximum-records: clean the topic, or"))
     #expect(try Diskq.run("read", topic).lines == recordLines(0..<1000))
     let dropping = directory.at("dropping")
     let appended = try Diskq.run(

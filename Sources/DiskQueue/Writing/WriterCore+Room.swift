@@ -3,7 +3,7 @@
 
 internal import Synchronization
 
-// Room: what an append does that finds none, at the cap or on a full disk.
+// Room: what an append does if it finds none, at the cap or on a full disk.
 
 /// A wait for room.
 struct RoomWait: Sendable {
@@ -18,13 +18,13 @@ struct RoomWait: Sendable {
 }
 
 extension WriterCore {
-  /// What to do about a record that the cap has no room for: try again, where nil is returned, or
-  /// wait first.
+  /// Decides what to do about a record that the cap has no room for. Nil: try again. Otherwise wait
+  /// first.
   ///
-  /// - Throws: `noSpace`, where the policy is not to wait and nothing may be removed.
+  /// - Throws: `noSpace`, if the policy is not to wait and nothing may be removed.
   func findRoom(forPayload payload: Int) throws(QueueError) -> RoomWait? {
     defer { events?.tell() }
-    // Somebody may have cleaned since we counted.
+    // A cleaner may have removed slabs since the last count.
     guard try recount(forPayload: payload) > 0 else { return nil }
     let base = updateTail { $0.slab.base }
     switch policies.whenFull {
@@ -48,7 +48,7 @@ extension WriterCore {
       let watch = try watchForRoom()
       let seen = watch.generation
       if let makeRoom = roomMaker.withLock({ $0 }) { try makeRoom() }
-      // Looked at behind the watch: what is removed from now on wakes.
+      // Check only after the watch began: removals from now on wake the waiter.
       try withTail { (tail: inout LogTail) throws(QueueError) in try tail.checkOpen() }
       guard try recount(forPayload: payload) > 0 else { return nil }
       return RoomWait(watch: watch, seen: seen)
@@ -59,13 +59,14 @@ extension WriterCore {
     let bound = updateTail { $0.isAtMaximumRecords } ? "maximumRecords" : "maximumBytes"
     return QueueError(
       .noSpace,
-      "the topic is at its \(bound): clean it, or raise it; nothing before this record is"
-        + " harmed, and appending goes on when there is room",
+      "the topic is at its \(bound): clean the topic, or raise the bound. Earlier records are"
+        + " unharmed, and appending goes on when there is room",
       path: storage.path)
   }
 
-  /// Hands over, syncs, and states as durable all that was appended: consumers see it, and a cleaner
-  /// may remove what they have done with. Costs nothing where no record came since the last time.
+  /// Flushes, syncs, and states as durable all appended records. So consumers see them, and a
+  /// cleaner may remove those that the consumers have done with. Costs nothing if no record came
+  /// since the last time.
   private func proveAll() throws(QueueError) {
     if updateTail({ $0.ordinal != $0.syncedOrdinal }) { try sync() }
     let leftSlabs = try withTail { (tail: inout LogTail) throws(QueueError) -> Int in
@@ -76,16 +77,16 @@ extension WriterCore {
     if leftSlabs > 0 { startSyncing(leftSlabs) }
   }
 
-  /// Leaves the slab that is written where it is the only one and takes no further record, as one does
-  /// that was written under wider bounds: nobody could make room for as long as it is the last one. The
-  /// slab behind it is proven at once, so that it may go. False: it is written still, and there is no
-  /// need.
+  /// Leaves the slab that is written if it is the only slab and takes no further record. A slab
+  /// that was written under wider bounds is such a case. No cleaner could make room while that slab
+  /// is the last one. The slab after it is proven at once, so that the old one may go. Returns
+  /// false if the slab is still written, and need not be left.
   private func leaveOnlySlab(
     _ base: UInt64, forPayload payload: Int
   ) throws(QueueError) -> Bool {
     let (isLeft, isMine) = try withTail { (tail: inout LogTail) throws(QueueError) in
       try tail.checkOpen()
-      // Another thread may have come to the same.
+      // Another thread may have left it already.
       guard tail.slab.base == base else { return (true, false) }
       guard tail.otherBytes == 0, tail.wantsAnotherSlab(forPayload: payload) else {
         return (false, false)
@@ -105,21 +106,22 @@ extension WriterCore {
 
   // MARK: Counting
 
-  /// Counts the other slabs anew, and returns what is still lacking.
+  /// Counts the other slabs anew, and returns the shortage that remains.
   private func recount(forPayload payload: Int) throws(QueueError) -> UInt64 {
-    // Not while another one removes, and counts what it removed.
+    // Not while another thread removes slabs and counts them.
     try makingRoom.withLock { listed throws(QueueError) in
       try recountAlone(&listed, forPayload: payload)
     }
   }
 
-  /// Sees which slabs there are: by the listing that is kept and what came since, or by a new one.
+  /// Finds out which slabs there are: from the last listing and the changes since, or from a new
+  /// one.
   ///
   /// - Parameter isFresh: whether to list in any case.
   private func lookAtSlabs(
     _ listed: inout SlabFront?, isFresh: Bool = false
   ) throws(QueueError) -> SlabFront {
-    // Taken out, so that it is changed in place; after an error the next look lists.
+    // Taken out of `listed`, so that it is changed in place. After an error, the next call lists.
     if var front = listed.take(), !isFresh, !front.isOutdated {
       let rolls = updateTail { $0.takeRolls() }
       if rolls.allSatisfy({ front.add($0.next, after: $0.left, endingAt: $0.end) }) {
@@ -160,8 +162,8 @@ extension WriterCore {
 
   // MARK: Dropping the oldest
 
-  /// Runs what writes. On a full disk, where the policy is to drop the oldest, makes room and runs
-  /// it once more.
+  /// Runs `body`, which writes. If the disk is full and the policy is to drop the oldest, makes
+  /// room and runs it once more.
   func withRoomOnDisk<R: Sendable>(
     _ payload: Int = 0, _ body: () throws(QueueError) -> R
   ) throws(QueueError) -> R {
@@ -169,7 +171,8 @@ extension WriterCore {
       return try body()
     } catch {
       guard error.code == .noSpace, policies.dropsOldest else { throw error }
-      // Counted by what is removed: the file system may keep the room while readers hold a slab.
+      // Counted by the removed bytes: the file system may not free the space while readers hold a
+      // slab.
       let waiting = updateTail { $0.buffer.count }
       let needed = UInt64(waiting + payload) + LogTail.mostOverhead + Self.blockSize
       try dropOldest { removed in needed > removed ? needed - removed : 0 }
@@ -177,14 +180,14 @@ extension WriterCore {
     }
   }
 
-  /// What a file system hands out at a time, mostly.
+  /// The unit in which most file systems allocate.
   private static let blockSize: UInt64 = 4096
 
-  /// Removes slabs from the front until `lacking` says 0, told what was removed so far. Nothing is
-  /// removed where that could not be enough. Who holds what is asked before each removal: a consumer
-  /// may have been set back since the last one.
+  /// Removes slabs from the front until `lacking`, called with the bytes removed so far, returns 0.
+  /// Removes nothing if that could not be enough. The consumers' holds are read before each removal:
+  /// a consumer may have been set back since the last one.
   ///
-  /// - Throws: `noSpace`, where the slabs that may go are not enough.
+  /// - Throws: `noSpace`, if the slabs that may go are not enough.
   private func dropOldest(
     until lacking: (_ removedBytes: UInt64) -> UInt64
   ) throws(QueueError) {
@@ -202,10 +205,10 @@ extension WriterCore {
     }
   }
 
-  /// Slabs that change between a listing and a removal, this often, are no cleaner's work.
+  /// If slabs change this often between a listing and a removal, the cause is not a cleaner.
   private static let mostListings = 100
 
-  /// As `dropOldest`, by one listing. Returns false if the slabs are not those listed.
+  /// Like `dropOldest`, with one listing. Returns false if the slabs are not those listed.
   private func drop(
     from front: inout SlabFront, removed: inout UInt64,
     until lacking: (_ removedBytes: UInt64) -> UInt64
@@ -260,24 +263,26 @@ extension WriterCore {
         bytes: .bytes(Int64(clamping: slab.bytes))))
   }
 
-  /// The first slab goes only when the beginning of the one behind it is known to be durable.
+  /// Makes sure that the beginning of the second slab is known to be durable. Only then may
+  /// the first one go.
   private func prove(_ front: SlabFront) throws(QueueError) {
     guard let next = front.slabs.dropFirst().first?.base, updateTail({ $0.synced <= next }) else {
       return
     }
-    // What it begins with may still be in the buffer.
+    // The beginning of that slab may still be in the buffer.
     try withTail { (tail: inout LogTail) throws(QueueError) in
       if tail.flushedEnd <= next { try tail.flush() }
     }
     try sync(upTo: next + 1)
   }
 
-  /// What the policy lets go now.
+  /// The slabs that the policy lets go now.
   private func whatMayGo(_ front: SlabFront) throws(QueueError) -> Droppable {
     do throws(QueueError) {
       return try policies.whenFull.droppable(of: storage, front) ?? .all
     } catch {
-      // To believe a cursor the topic's directory may have to be synced, whose failure is told once.
+      // To believe a cursor, the topic's directory may have to be synced. The system reports a
+      // failure of that sync only once.
       if error.isFinal { end(error) }
       throw error
     }
@@ -293,7 +298,7 @@ extension WriterCore {
       }
     return QueueError(
       .noSpace,
-      "there is no room, and none can be made: \(why); nothing before this record is harmed, and"
+      "there is no room, and none can be made: \(why). Earlier records are unharmed, and"
         + " appending goes on when there is room",
       path: storage.path)
   }
@@ -310,12 +315,12 @@ extension WriterCore {
     }
   }
 
-  /// Notes, once, that changes are not reported by the system.
+  /// Notes, once, that the system does not report changes.
   func notePolling(_ reason: QueueError) {
     guard !polls.exchange(true, ordering: .relaxed) else { return }
     events?.note(.polling(reason))
   }
 
-  /// Has everybody who waits for room look again, or find out that the writer has ended.
+  /// Wakes all that wait for room, to look again or to find out that the writer has ended.
   func wakeRoomSeekers() { roomWatch.withLock { $0 }?.wake() }
 }

@@ -3,11 +3,11 @@
 
 internal import Synchronization
 
-// Making things durable: who syncs, who shares a sync, and what is done when a time has come.
+// Durability: which thread syncs, which callers share a sync, and the work for which a time is set.
 
 extension WriterCore {
-  /// Slabs that may wait for their sync at a time: each holds a file open. An appender that leaves
-  /// one more syncs them itself.
+  /// At most this many slabs wait for their sync at a time: each holds a file open. An appender
+  /// that leaves one more syncs them itself.
   private static let mostLeftSlabs = 16
 
   func flush() throws(QueueError) {
@@ -15,7 +15,7 @@ extension WriterCore {
     _ = try flushed(forSync: false)
   }
 
-  /// Flushes, and returns the address below which all was.
+  /// Flushes, and returns the address below which everything was flushed.
   private func flushed(forSync: Bool) throws(QueueError) -> UInt64 {
     try withRoomOnDisk { () throws(QueueError) in
       try withTail { (tail: inout LogTail) throws(QueueError) -> UInt64 in
@@ -31,8 +31,8 @@ extension WriterCore {
     try sync(upTo: try flushed(forSync: true))
   }
 
-  /// Syncs everything written, unless another call did meanwhile. In that case only the names are
-  /// checked: they may have changed since.
+  /// Syncs everything written, unless another call has done so meanwhile. In that case only the
+  /// names are checked: they may have changed since.
   func sync(upTo target: UInt64) throws(QueueError) {
     try syncing.withLock { _ throws(QueueError) in
       let (work, isDone) = try withTail {
@@ -43,11 +43,11 @@ extension WriterCore {
       guard isDone else { return try carryOut(work) }
       try orEnd { () throws(QueueError) in try work.checkNames() }
     }
-    // Also where another call did it, under the appenders' lock.
+    // Also if another call synced it, under the appenders' lock.
     synced.advance(to: updateTail { $0.synced })
   }
 
-  /// Syncs the slabs that were left behind.
+  /// Syncs the slabs that the writer left.
   func syncSlabsLeftBehind() throws(QueueError) {
     try syncing.withLock { _ throws(QueueError) in
       let work = try withTail { (tail: inout LogTail) throws(QueueError) -> LogTail.SyncWork? in
@@ -58,7 +58,8 @@ extension WriterCore {
     }
   }
 
-  /// With `syncing` held: one sync at a time, oldest slab first. A failure ends the writer.
+  /// Call this with `syncing` held: one sync at a time, oldest slab first. A failure ends the
+  /// writer.
   private func carryOut(_ work: LogTail.SyncWork) throws(QueueError) {
     let start = events == nil ? 0 : environment.monotonic()
     try orEnd { () throws(QueueError) in try work.run() }
@@ -69,7 +70,7 @@ extension WriterCore {
         took: .nanoseconds(Int64(clamping: environment.monotonic() - start))))
   }
 
-  /// Runs a part of a sync, whose failure ends the writer.
+  /// Runs a part of a sync. A failure ends the writer.
   private func orEnd(_ body: () throws(QueueError) -> Void) throws(QueueError) {
     do throws(QueueError) {
       try body()
@@ -79,7 +80,8 @@ extension WriterCore {
     }
   }
 
-  /// A failure ends the writer for good: whoever waits and whoever comes is told.
+  /// Permanently ends the writer after a failure. All callers that wait, and all later ones, get
+  /// the error.
   func end(_ error: QueueError) {
     updateTail { $0.poison(error) }
     let handlers = ending.withLock { ending -> [@Sendable (QueueError) -> Void] in
@@ -102,8 +104,8 @@ extension WriterCore {
     if let failure { body(failure) }
   }
 
-  /// A slab was left: sees to it that it gets synced. A failure ends the writer, and every later
-  /// call says so; the append that came by has not failed.
+  /// Arranges the sync of a slab that was left. A failure ends the writer, and every later call
+  /// reports it. The append that left the slab has not failed.
   func startSyncing(_ leftSlabs: Int) {
     switch environment.background {
     case .manual:
@@ -113,7 +115,7 @@ extension WriterCore {
         try thread.submit { [self] in syncAndLatch() }
         return
       } catch {
-        // No thread is to be had: the appender does it.
+        // No thread can be started: the appender does it.
       }
     case .thread, .inline:
       break
@@ -141,8 +143,9 @@ extension WriterCore {
     try orEnd { () throws(QueueError) in try held.checkNames() }
   }
 
-  /// Brings all below an address to a level; suspends the task for a sync, which all that wait at the
-  /// same time share. A flush is a write to the system's cache, and needs no thread of its own.
+  /// Brings everything below an address to a level. For a sync it suspends the task, and all tasks
+  /// that wait at the same time share that sync. A flush is a write to the system's cache, and
+  /// needs no thread of its own.
   func reach(_ level: Durability, at target: UInt64) async throws(QueueError) {
     switch level {
     case .buffered: break
@@ -161,20 +164,20 @@ extension WriterCore {
     do throws(SystemError) {
       try thread.submit { [self] in takeTurn() }
     } catch {
-      // No thread is to be had: one of those who wait does it for all.
+      // No thread can be started: one of the waiting tasks does it for all.
       takeTurn()
     }
   }
 
-  /// Syncs for all who wait, and queues the next turn behind what else was asked of the thread. What
-  /// fails is told to all who wait.
+  /// Syncs for all waiters, and queues the next turn after the other jobs of the thread. If the
+  /// sync fails, all waiters get the error.
   private func takeTurn() {
     groupCommit.beginTurn()
     let start = Syscalls.monotonicClock()
     do throws(QueueError) {
       try sync()
     } catch {
-      // Whoever closes brings all to their level, or says why not.
+      // The call that closes brings all waiters to their level, or reports why it cannot.
       if error.code != .closed { synced.reject(error) }
     }
     let end = Syscalls.monotonicClock()
@@ -182,22 +185,22 @@ extension WriterCore {
     if groupCommit.endTurn() { submitTurn() }
   }
 
-  /// Tasks that shared a sync are mostly on their way to the next one: the first to come back would
-  /// have it to itself, and all others wait for one more. So they are waited for, but no longer than
-  /// their sync took, or a millisecond, in nanoseconds.
+  /// Most tasks that shared a sync are on their way to the next one. The first to come back would
+  /// have it to itself, and all others would wait for one more. So the turn waits for them, but no
+  /// longer than their sync took, and no longer than a millisecond (this, in nanoseconds).
   private static let longestGathering: UInt64 = 1_000_000
 
   // MARK: Times
 
-  /// What is done when a time has passed.
+  /// Work that is done when a time has passed.
   enum Timed: Sendable {
     case flush
     case sync
     case leaveOldSlab
   }
 
-  /// Lets the age of a slab run on that was found with records in it: it counts from the slab's
-  /// making, if both the clock then and the clock now knew the time, and else from now.
+  /// Starts the time to leave a slab that was found with records in it. Its age counts from its
+  /// making, if the clock knew the time then and knows it now. Otherwise it counts from now.
   func startSlabAge(_ start: LogTail.Start) {
     guard policies.slabAge != .max, start.slabHasRecord else { return }
     let now = environment.now()
@@ -208,13 +211,13 @@ extension WriterCore {
     updateTail { tail in
       tail.slabIsOldAt = deadline
       tail.leavingIsTimed = true
-      // The first append looks.
+      // The first append looks at the age.
       tail.plainEnd = 0
     }
     self.start(.leaveOldSlab)
   }
 
-  /// Lets the time begin to run.
+  /// Starts the time after which `what` is done.
   func start(_ what: Timed) {
     let time =
       switch what {
@@ -232,13 +235,13 @@ extension WriterCore {
     do throws(SystemError) {
       try thread.submit(after: time) { [self] in timeHasCome(what) }
     } catch {
-      // No thread is to be had: rather now than never.
+      // No thread can be started: it is better to do it now than never.
       doTimed(what)
     }
   }
 
-  /// Does what a time was set for. A failed sync is latched; anything else leaves the records in the
-  /// buffer, where the next call meets it.
+  /// Does the work for which a time was set. A failed sync is latched. After any other failure the
+  /// records stay in the buffer, and the next call meets it.
   private func doTimed(_ what: Timed) {
     let isDue = updateTail { tail in
       defer {
@@ -263,7 +266,7 @@ extension WriterCore {
       case .leaveOldSlab: try leaveOldSlab()
       }
     } catch {
-      // As said above. Where there is no room for another slab, the next append leaves the old one.
+      // See above. If there is no room for another slab, the next append leaves the old one.
       if what == .leaveOldSlab { updateTail { $0.slabIsOldAt = 0 } }
     }
   }
@@ -279,7 +282,7 @@ extension WriterCore {
     if leftSlabs > 0 { startSyncing(leftSlabs) }
   }
 
-  /// Does what a time was set for, and sets another one where that left something to be done.
+  /// Does the work for which a time was set, and sets another time if some is left.
   private func timeHasCome(_ what: Timed) {
     doTimed(what)
     // Records may have come meanwhile that set no time.
@@ -293,7 +296,7 @@ extension WriterCore {
         guard tail.ordinal != tail.syncedOrdinal, !tail.syncIsTimed else { return false }
         tail.syncIsTimed = true
       case .leaveOldSlab:
-        // 0: it could not be left.
+        // 0: the slab could not be left.
         guard tail.slabIsOldAt != .max, tail.slabIsOldAt != 0, !tail.leavingIsTimed else {
           return false
         }
@@ -304,7 +307,7 @@ extension WriterCore {
     if isSetAgain { start(what) }
   }
 
-  /// Does what times were set for that have come, where a test decides about them.
+  /// Does the timed work that is due, if a test decides about times.
   func doWhatIsTimed() {
     let now = environment.monotonic()
     let due = times.withLock { times in

@@ -9,50 +9,53 @@ final class WriterCore: Sendable {
   let storage: any TopicStorage
   let policies: Policies
   private let tail: Mutex<LogTail>
-  /// Held while the disk syncs; never while `tail`'s lock is held, so that appending goes on.
+  /// Held while the disk syncs. It is acquired before `tail`'s lock and never under it, so that
+  /// appending goes on during a sync.
   let syncing = Mutex<Void>(())
   /// Held by the one call that closes, or tries to.
   private let closing = Mutex<Void>(())
-  /// Held by the one call that looks for room at a time; the slabs as they were listed last, if a
-  /// listing is worth keeping.
+  /// Held by the one call that looks for room at a time. It guards the slabs as they were listed
+  /// last, if a listing is worth storing.
   let makingRoom: Mutex<SlabFront?>
-  /// Made when somebody first waits for room.
+  /// Made when a caller first waits for room.
   let roomWatch = Mutex<TopicWatch?>(nil)
-  /// Whether it was noted that changes are looked for.
+  /// Whether the writer has noted that it polls for changes.
   let polls = Atomic(false)
-  /// What makes room where somebody waits for it, besides cleaners elsewhere.
+  /// Makes room if a caller waits for it, besides cleaners elsewhere.
   let roomMaker = Mutex<(@Sendable () throws(QueueError) -> Void)?>(nil)
   private let storageLock: any StorageLock
   let environment: Environment
-  /// What happened, where somebody wants to be told.
+  /// The events. Nil if there is no handler for them.
   let events: EventQueue?
-  /// Whether the events are of this writer alone.
+  /// Whether only this writer adds to the events.
   private let ownsEvents: Bool
   let ending = Mutex(Ending())
-  /// Higher than that of each writer that was opened before it.
+  /// Higher than the number of each writer that was opened before it.
   let number = WriterNumber.next()
   let thread: BackgroundThread
 
-  /// The address below which all is synced: what tasks wait for.
+  /// The address below which everything is synced. Tasks wait for it.
   let synced = Progress()
   let groupCommit = GroupCommit()
-  /// Times that are set, where a test decides when they have come.
+  /// The times that are set, if a test decides when they have come.
   let times = Mutex<[(moment: UInt64, what: Timed)]>([])
 
+  /// How often to try the tail's lock before waiting for it in the kernel.
+  ///
   /// A lock that is held is held for some ten nanoseconds, or for a write. `Mutex` goes to sleep in
-  /// the kernel at once, and its futex hands the lock over thread by thread: beyond as many threads
-  /// as cores that costs thousands of nanoseconds an append. So it is tried some times first.
+  /// the kernel at once, and its futex hands the lock over thread by thread. With more threads than
+  /// cores, that costs thousands of nanoseconds an append.
   private static let tries = 40
   private let backoff = Backoff()
 
-  /// What ended the writer, and who else is to be told.
+  /// The error that ended the writer, and the handlers to call with it.
   struct Ending: Sendable {
     var failure: QueueError?
-    /// Each is called once, maybe with a lock held: it must not call the writer.
+    /// Each is called once, possibly with a lock held: it must not call the writer.
     var handlers: [@Sendable (QueueError) -> Void] = []
   }
 
-  /// What the options say of times and of room.
+  /// The options about times and room.
   struct Policies: Sendable {
     /// In nanoseconds.
     var flushTime: UInt64
@@ -94,14 +97,14 @@ final class WriterCore: Sendable {
     self.environment = environment
   }
 
-  /// Locks a topic, recovers it, and stands behind its last record.
+  /// Locks a topic, recovers it, and starts after its last record.
   ///
-  /// - Parameter sharedEvents: where to note what happens, in place of a queue of its own.
+  /// - Parameter sharedEvents: the queue to note events in, instead of one of its own.
   static func open(
     _ storage: any TopicStorage, options: QueueWriter.Options, sharedEvents: EventQueue?,
     environment: Environment
   ) throws(QueueError) -> (WriterCore, RecoveryReport) {
-    // Before the lock's file is made: a directory of other files stays as it is.
+    // Before the lock's file is made: a directory of other files must stay as it is.
     _ = try TopicIndex.slabs(in: storage)
     let lock: any StorageLock
     do throws(SystemError) {
@@ -121,7 +124,8 @@ final class WriterCore: Sendable {
           EventQueue($0, thread: environment.hasThread && storage.mayBlock ? thread : nil)
         }
       let lockName = try Self.heldName(of: lock, in: storage)
-      // Recovery has made durable what it reports. It is the topic's only if these names lead to it.
+      // Recovery has made the records durable that it reports. They are in the topic only if these
+      // names lead to its files.
       do throws(QueueError) {
         try lockName?.check(in: storage)
         try opened.start.slab.checkName(in: storage)
@@ -164,7 +168,7 @@ final class WriterCore: Sendable {
   private static func heldName(
     of lock: any StorageLock, in storage: any TopicStorage
   ) throws(QueueError) -> HeldName? {
-    // In memory, no name changes but by this program's own calls.
+    // In memory, only this program's own calls change a name.
     guard storage.mayBlock else { return nil }
     do throws(SystemError) {
       return try HeldName(TopicLayout.lockName, leadingTo: lock.file)
@@ -197,12 +201,12 @@ final class WriterCore: Sendable {
     return try tail.withLock { (tail) throws(QueueError) -> R in try body(&tail) }
   }
 
-  /// As `withTail`, for what cannot fail.
+  /// Like `withTail`, for a body that cannot fail.
   func updateTail<R: Sendable>(_ body: (inout LogTail) -> R) -> R { tail.withLock { body(&$0) } }
 
   var position: UInt64 { updateTail { $0.position } }
 
-  /// Where the log ends, if the writer is open.
+  /// The end of the log, if the writer is open.
   func openPosition() throws(QueueError) -> UInt64 {
     try withTail { (tail: inout LogTail) throws(QueueError) -> UInt64 in
       try tail.checkOpen()
@@ -212,21 +216,21 @@ final class WriterCore: Sendable {
 
   // MARK: Appending
 
-  /// What became of a record.
+  /// The result of an attempt to append a record.
   enum Attempt: Sendable {
     case appended(LogTail.Appended)
     /// The cap is too low for it.
     case noRoom
   }
 
-  /// Appends a record; blocks the thread where there is no room, and room is waited for.
+  /// Appends a record. If there is no room, and the policy is to wait, blocks the thread.
   @inline(__always)
   func append(_ payload: RawSpan) throws(QueueError) -> Address {
     guard let address = try appendPlainly(payload) else { return try appendSlowly(payload) }
     return Address(rawValue: address)
   }
 
-  /// Most records come this way. nil: see `appendSlowly`.
+  /// The path of most records. Nil: see `appendSlowly`.
   @inline(__always)
   func appendPlainly(_ payload: RawSpan) throws(QueueError) -> UInt64? {
     try withTail { (tail: inout LogTail) throws(QueueError) -> UInt64? in
@@ -270,8 +274,8 @@ final class WriterCore: Sendable {
     }
   }
 
-  /// Sees to what a record that was put leaves to be done. True: so much waits that the caller is to
-  /// sync.
+  /// Does the work that is left to do after a record was put. Returns true if so much waits that
+  /// the caller must sync.
   func followUp(_ appended: LogTail.Appended) -> Bool {
     if appended.leftSlabs > 0 { startSyncing(appended.leftSlabs) }
     events?.tell()
@@ -281,7 +285,8 @@ final class WriterCore: Sendable {
     return appended.wantsSync
   }
 
-  /// A record may be refused behind a roll that succeeded: the slab left is synced all the same.
+  /// A record may be refused after a roll that succeeded. The slab that was left is synced all the
+  /// same.
   @inline(never)
   private func syncWhatARefusedRecordLeft() {
     let waiting = updateTail { $0.failure == nil ? $0.leftSlabs.count : 0 }
@@ -293,7 +298,7 @@ final class WriterCore: Sendable {
     var first: UInt64?
     var end: UInt64 = 0
     var count = 0
-    /// Whether so much waits that the caller is to sync.
+    /// Whether so much waits that the caller must sync.
     var wantsSync = false
 
     var addresses: Range<Address> {
@@ -307,11 +312,11 @@ final class WriterCore: Sendable {
     }
   }
 
-  /// Appends a batch, under one lock as far as no record needs a second look: 64 KiB at most, which
-  /// keeps others waiting for less than the write of a full buffer does. Ends where a record finds
-  /// no room, or where so much waits that it is to be synced.
+  /// Appends a batch, under one lock until a record needs a second look. A lock is held for 64 KiB
+  /// at most, so others wait for less than the write of a full buffer takes. Ends early if a record
+  /// finds no room, or if so much waits that it must be synced.
   ///
-  /// - Throws: `appended` of the error is what landed of the batch.
+  /// - Throws: an error whose `appended` counts the records of the batch that landed.
   func append(
     _ payloads: Span<[UInt8]>, _ batch: inout BatchProgress
   ) throws(QueueError) {
@@ -338,7 +343,7 @@ final class WriterCore: Sendable {
     }
   }
 
-  /// As the other, to the batch's end; blocks the thread as `append` of one record does.
+  /// Like the other, but up to the batch's end. Blocks the thread as `append` of one record does.
   func append(_ payloads: Span<[UInt8]>) throws(QueueError) -> Range<Address> {
     var batch = BatchProgress()
     if payloads.isEmpty { batch.end = position }
@@ -362,17 +367,23 @@ final class WriterCore: Sendable {
 
   // MARK: Ending
 
-  /// One call at a time: a second one finds out what became of the first.
+  /// One call at a time: a second one gets the result of the first.
   func close() throws(QueueError) {
     defer { events?.tell() }
     try closing.withLock { _ throws(QueueError) in try closeAlone() }
   }
 
-  /// Order: take no more; write all; sync all; write the closing mark; sync it; give up the lock.
+  /// Order:
+  /// 1. Take no more records.
+  /// 2. Write all.
+  /// 3. Sync all.
+  /// 4. Write the closing mark.
+  /// 5. Sync it.
+  /// 6. Release the lock.
   private func closeAlone() throws(QueueError) {
     let target = try withRoomOnDisk { () throws(QueueError) in try stopTaking() }
     guard let target else { return }
-    // Whoever waits for room finds it closed.
+    // Callers that wait for room find the writer closed.
     wakeRoomSeekers()
     do throws(QueueError) {
       try sync(upTo: target)
@@ -390,8 +401,8 @@ final class WriterCore: Sendable {
         end(error)
         leave()
       } else {
-        // Turns that found it closed have told nobody. Where nobody waits, nothing is synced that
-        // nobody asked for: whoever comes from now on starts his own.
+        // Turns that found the writer closed have reported nothing to the waiters, so one more turn
+        // is due. If nothing waits, no sync was asked for: the next waiter starts its own turn.
         if synced.waiterCount > 0 { startTurns() }
       }
       throw error
@@ -400,15 +411,15 @@ final class WriterCore: Sendable {
     leave()
   }
 
-  /// Gives the topic to the next writer.
+  /// Releases the topic to the next writer.
   private func leave() {
     (storage as? MemoryStorage)?.detach(self)
     if ownsEvents { events?.end() }
     storageLock.release()
   }
 
-  /// Takes no more, and writes all; takes more again where that fails for want of room. nil: it was
-  /// closed before.
+  /// Takes no more records, and writes all. If that fails, for example for lack of room, takes
+  /// records again. Nil: the writer was closed before.
   private func stopTaking() throws(QueueError) -> UInt64? {
     try withTail { (tail: inout LogTail) throws(QueueError) -> UInt64? in
       if tail.isClosed {
@@ -427,7 +438,7 @@ final class WriterCore: Sendable {
     }
   }
 
-  /// The writer was dropped: flushes if it was not closed. What fails now has nobody to be told.
+  /// The writer was dropped: flushes if it was not closed. No caller can receive an error now.
   func abandon() {
     let wasOpen = updateTail { tail in
       defer { tail.stopTaking() }
@@ -439,7 +450,7 @@ final class WriterCore: Sendable {
     if wasOpen { leave() }
   }
 
-  /// As the death of the process: what is in the buffer is gone.
+  /// Like the death of the process: the records in the buffer are lost.
   func die() {
     updateTail { $0.stopTaking() }
     thread.close()
@@ -448,15 +459,15 @@ final class WriterCore: Sendable {
     wakeRoomSeekers()
   }
 
-  /// Ends the thread; a later job starts another one.
+  /// Ends the thread. A later job starts another one.
   func stopThread() { thread.stop() }
 }
 
 extension WriterCore: MemoryWriter {
-  /// Lets whoever reads have what is in the buffer, where that is memory as well.
+  /// Lets readers have the records in the buffer, if the topic is in memory.
   func attachToMemory() {
     (storage as? MemoryStorage)?.attach(self)
-    // Whoever waits may have asked before there was anybody to ask.
+    // A reader may have asked before there was a writer to ask.
     handOverAtOnce()
   }
 
@@ -465,7 +476,7 @@ extension WriterCore: MemoryWriter {
 }
 
 extension LogTail {
-  /// Appends a record that needs a second look, if the cap lets it.
+  /// Appends a record that needs a second look, if the cap allows it.
   fileprivate mutating func attempt(
     _ payload: RawSpan
   ) throws(QueueError) -> WriterCore.Attempt {
