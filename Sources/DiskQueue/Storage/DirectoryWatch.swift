@@ -286,7 +286,7 @@ struct DirectoryChanges: Equatable {
         }
       }
       let count = min(try read.get(), buffer.count)
-      // Safe: a span of bytes is its bytes.
+      // Safe: the elements of the span are bytes.
       return DirectoryChanges(unsafe buffer.span.bytes.extracting(first: max(0, count)))
     }
   }

@@ -34,7 +34,7 @@ package struct FileIdentity: Hashable, Sendable {
 /// A directory of plain files.
 ///
 /// Names are plain file names inside it. You may call all methods from any thread at once. Each
-/// method says what it makes durable. Nothing else is durable.
+/// method states its durability. Nothing else is durable.
 package protocol StorageDirectory: AnyObject, Sendable {
   /// Its path, for messages.
   var path: String { get }

@@ -6,7 +6,7 @@ internal import Synchronization
 /// How long threads that found a lock taken yield before they try again. The more often the second
 /// try fails as well, the longer they yield.
 ///
-/// Threads that do other work in between find the lock free at the second try, and should make it
+/// Threads that do other work in between find the lock free at the second try, and should try
 /// soon. Threads that do nothing else find it taken more often than not. Each time the lock changes
 /// hands, all that it guards moves from one core's cache to another's. Such threads are faster
 /// together if each leaves the others alone for longer.

@@ -91,7 +91,7 @@ extension LogTail {
   /// The work that makes everything below `end` durable, and its order.
   struct SyncWork {
     var storage: any TopicStorage
-    /// The lock's. Nil if no name can change unnoticed.
+    /// The lock's name. Nil if no name can change unnoticed.
     var lock: HeldName?
     var namesUpTo: Int
     var includesNames: Bool

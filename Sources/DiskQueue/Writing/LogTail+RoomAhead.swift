@@ -61,7 +61,7 @@ extension LogTail {
     while next < end {
       let count = Int(min(UInt64(Self.zeros.count), end - next))
       do throws(SystemError) {
-        // Safe: a span of bytes is its bytes.
+        // Safe: the elements of the span are bytes.
         let zeros = unsafe Self.zeros.span.bytes.extracting(first: count)
         let written = UInt64(try slab.file.write(zeros, at: next - slab.base))
         tally.writtenBytes &+= written

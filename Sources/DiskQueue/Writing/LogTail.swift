@@ -31,7 +31,7 @@ struct LogTail: ~Copyable, Sendable {
     var monotonic: @Sendable () -> UInt64 = { 0 }
     /// How old a slab that holds a record may grow, in nanoseconds. `UInt64.max`: there is no limit.
     var slabAge: UInt64 = .max
-    /// Whether `rolls` is wanted.
+    /// Whether `rolls` is filled.
     var notesRolls = false
     /// Called with the base of each new slab that the writer goes on in, under the writer's lock.
     var didRoll: @Sendable (UInt64) -> Void = { _ in }
@@ -124,7 +124,7 @@ struct LogTail: ~Copyable, Sendable {
     var end: UInt64
     var next: UInt64
   }
-  /// The last slabs that were left since the list was taken, oldest first, if `notesRolls`.
+  /// The last slabs that were left since the list was taken, oldest first, if `notesRolls` is set.
   var rolls: [Roll] = []
   static let mostRolls = 4096
   /// The last epoch whose first slab could neither be finished nor removed, if the log does not go
@@ -237,7 +237,7 @@ struct LogTail: ~Copyable, Sendable {
   /// left.
   mutating func appendPlainly(_ payloads: Span<[UInt8]>) -> Int {
     for index in payloads.indices {
-      // Safe: a span of bytes is its bytes.
+      // Safe: the elements of the span are bytes.
       let payload = unsafe payloads[index].span.bytes
       if appendPlainly(payload) == nil { return index }
     }

@@ -134,7 +134,7 @@ extension WriterCore {
 
   // MARK: Group commit
 
-  /// As `sync`, and suspends the task. If nothing is left to sync, the names are checked at once.
+  /// Like `sync`, but suspends the task. If nothing is left to sync, the names are checked at once.
   func syncAll() async throws(QueueError) {
     defer { events?.tell() }
     let target = try openPosition()

@@ -42,8 +42,8 @@ final class WriterCore: Sendable {
 
   /// How often to try the tail's lock before waiting for it in the kernel.
   ///
-  /// A lock that is held is held for some ten nanoseconds, or for a write. `Mutex` goes to sleep in
-  /// the kernel at once, and its futex hands the lock over thread by thread. With more threads than
+  /// A holder releases the lock after some ten nanoseconds, or after a write. `Mutex` goes to sleep
+  /// in the kernel at once, and its futex hands the lock over thread by thread. With more threads than
   /// cores, that costs thousands of nanoseconds an append.
   private static let tries = 40
   private let backoff = Backoff()
@@ -328,7 +328,7 @@ final class WriterCore: Sendable {
           if plain > 0 { batch.add(plain, from: start, to: tail.position) }
         }
         guard batch.count < payloads.count else { return }
-        // Safe: a span of bytes is its bytes.
+        // Safe: the elements of the span are bytes.
         let payload = unsafe payloads[batch.count].span.bytes
         guard case .appended(let appended) = try attempt(payload) else { return }
         let frame = UInt64(FrameHeader.byteCount + payload.byteCount)
