@@ -1,8 +1,8 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// A disk-backed asynchronous sequence: what one task sends, another receives, in order, also in the
-/// next run of the program.
+/// An asynchronous sequence on disk. One task sends messages, and another receives them in order,
+/// also in the next run of the program.
 ///
 /// ```swift
 /// let channel = try DiskChannel(topic: "work")
@@ -13,44 +13,55 @@
 /// }
 /// ```
 ///
-/// It is a ``QueueWriter``, a ``QueueConsumer`` named `channel`, and a cleaner of the slabs that all
-/// consumers of the topic have acknowledged. Memory is bounded by the buffers and a batch, whatever
-/// waits on the disk. Every message is delivered at least once: what was not acknowledged when the
-/// program ended is delivered again, first.
+/// A channel consists of a ``QueueWriter``, a ``QueueConsumer`` named `channel`, and a cleaner. The
+/// cleaner removes the slabs that all consumers of the topic have acknowledged.
 ///
-/// Any number of tasks may send and receive; each message goes to one receiver. One channel at a
-/// time has a topic open, in all processes.
+/// - Every message is delivered at least once. Messages that were not acknowledged when the program
+///   ended are delivered first in the next run.
+/// - Memory is bounded by the buffers and one batch, regardless of the number of messages on the
+///   disk.
+/// - Any number of tasks may send and receive. Each message goes to one receiver.
+/// - In all processes together, one channel at a time has a topic open.
 public final class DiskChannel: AsyncSequence, Sendable {
+  /// The sequence consists of messages.
   public typealias Element = Message
+  /// Every error of a channel is a ``QueueError``.
   public typealias Failure = QueueError
 
-  /// The name of its consumer.
+  /// The name of the channel's consumer.
   public static let consumerName = "channel"
 
-  /// How it writes and reads. Each default says why it is one; a value out of its bounds is refused
-  /// by `init` with `invalidOption`.
+  /// How a channel writes and reads. ``DiskChannel/init(topic:options:onLoss:)`` refuses a value
+  /// that is out of its bounds with `invalidOption`.
   public struct Options: Sendable {
-    /// How messages are written. As a writer's own, but for these: at most 1 GiB, where `send` waits
-    /// until something was acknowledged; slabs of 16 MiB, which is how much is acknowledged before
-    /// room comes back; and nothing is flushed without being asked for, as ``ensuring`` says.
+    /// The options of the channel's writer. The defaults are a writer's own, with these exceptions:
+    ///
+    /// - `maximumBytes` is 1 GiB, and `whenFull` is `wait`: at the cap, `send` waits until messages
+    ///   are acknowledged.
+    /// - `slabSize` is 16 MiB, which is the amount that must be acknowledged before room comes
+    ///   back.
+    /// - `flushEvery` is `never`, because ``ensuring`` determines when messages are flushed.
     public var writer: QueueWriter.Options
 
-    /// How messages are read. As a consumer's own, but for batches of 256 KiB, and so for what is
-    /// held in memory.
+    /// The options of the channel's consumer. The defaults are a consumer's own, except that a
+    /// batch is at most 256 KiB. So the channel holds at most that much in memory.
     public var consumer: QueueConsumer.Options
 
-    /// The level that a message has reached when `send` returns. ``Durability/flushed`` by default:
-    /// it survives the end of the program. ``Durability/synced`` survives a power cut as well, and
-    /// senders at the same time share a sync; ``Durability/buffered`` is for messages that may be
-    /// lost with the program.
+    /// The level that a message has reached when `send` returns. ``Durability/flushed`` by default.
+    ///
+    /// - ``Durability/flushed`` survives the end of the program.
+    /// - ``Durability/synced`` survives a power cut as well. Senders at the same time share a sync.
+    /// - ``Durability/buffered`` is for messages that may be lost with the program.
     public var ensuring = Durability.flushed
 
-    /// How soon at the latest an acknowledgement is durable: those that come meanwhile share one
-    /// write. 100 ms by default: ten writes a second at most, and as much is delivered again after a
-    /// crash. From a microsecond.
+    /// The longest time until an acknowledgement is durable. 100 ms by default.
+    ///
+    /// At least a microsecond. All acknowledgements during this time share one write. So the
+    /// default causes at most ten writes a second. After a crash, the messages acknowledged in the
+    /// last 100 ms are delivered again.
     public var acknowledgementDelay = Duration.milliseconds(100)
 
-    /// The defaults.
+    /// Makes options with the defaults.
     public init() {
       writer = QueueWriter.Options()
       writer.maximumBytes = .gibibytes(1)
@@ -61,6 +72,8 @@ public final class DiskChannel: AsyncSequence, Sendable {
       consumer.maximumBatchBytes = .kibibytes(256)
     }
 
+    /// Checks that all values are within their bounds.
+    ///
     /// - Throws: `invalidOption`, with the bounds.
     public func validate() throws(QueueError) {
       try writer.validate()
@@ -72,30 +85,31 @@ public final class DiskChannel: AsyncSequence, Sendable {
     }
   }
 
-  /// What it was opened with.
+  /// The topic that stores the messages.
   public let topic: Topic
 
-  /// What opening the topic found, and what became of it.
+  /// The state in which opening found the topic, and what recovery did.
   public var recovery: RecoveryReport { core.writer.recovery }
 
   package var writer: QueueWriter { core.writer }
 
-  /// What its writer did so far.
+  /// What the channel's writer has done so far.
   ///
-  /// - Complexity: as ``QueueWriter/statistics``.
+  /// - Complexity: As ``QueueWriter/statistics``.
   public var statistics: QueueWriter.Statistics { core.writer.statistics }
 
   let core: ChannelCore
 
-  /// Opens a channel; makes its topic if there is none. Blocks for the syncs that this takes.
+  /// Opens a channel. Creates its topic if it does not exist. Blocks the thread for the necessary
+  /// syncs.
   ///
   /// - Parameters:
-  ///   - topic: where messages are kept: a directory, or memory.
-  ///   - options: how it writes and reads, and the level that `send` reaches.
-  ///   - onLoss: with it, every loss is handed to it and receiving goes on; without, it is thrown
-  ///     once to a receiver, as ``QueueError/loss``.
-  /// - Throws: what opening a ``QueueWriter`` and a ``QueueConsumer`` throws; after an error nothing
-  ///   is open or locked.
+  ///   - topic: The topic that stores the messages: a directory, or memory.
+  ///   - options: How the channel writes and reads, and the level that `send` reaches.
+  ///   - onLoss: Receives every loss, and receiving continues. Without it, each loss is thrown once
+  ///     to a receiver, as ``QueueError/loss``.
+  /// - Throws: The errors of opening a ``QueueWriter`` and a ``QueueConsumer``. After an error
+  ///   nothing is open or locked.
   public convenience init(
     topic: Topic, options: Options = .init(), onLoss: (@Sendable (Loss) -> Void)? = nil
   ) throws(QueueError) {
@@ -114,30 +128,32 @@ public final class DiskChannel: AsyncSequence, Sendable {
 
   // MARK: Sending
 
-  /// Sends one message; suspends the task while the channel is full. Level reached: that of
+  /// Sends one message. Suspends the task while the channel is full. Level reached: that of
   /// ``Options-swift.struct/ensuring``.
   ///
-  /// - Throws: `closed` behind `finish` or `close`; as ``QueueWriter/append(_:ensuring:)-(RawSpan,_)``,
-  ///   whose ``QueueError/appended`` says whether the message is in the channel: `cancelled` with 0,
-  ///   where the task was while there was no room, and with 1 while it waited for a sync.
+  /// - Throws: `closed` after ``finish()`` or ``close()``. Otherwise as
+  ///   ``QueueWriter/append(_:ensuring:)-(RawSpan,_)``, whose ``QueueError/appended`` says whether
+  ///   the message is in the channel. If the task is cancelled, the error is `cancelled`: with 0
+  ///   while there was no room, and with 1 during the wait for a sync.
   public func send(_ payload: RawSpan) async throws(QueueError) {
     try await core.send(payload)
   }
 
-  /// Sends one message: `[UInt8]`, `Data`, a slice, any collection of bytes. Level reached: that of
-  /// ``Options-swift.struct/ensuring``.
+  /// Sends one message from `[UInt8]`, `Data`, a slice or any other collection of bytes. Level
+  /// reached: that of ``Options-swift.struct/ensuring``.
   ///
-  /// - Throws: as ``send(_:)-(RawSpan)``.
-  /// - Complexity: as ``send(_:)-(RawSpan)``, and an array.
+  /// - Throws: As ``send(_:)-(RawSpan)``.
+  /// - Complexity: As ``send(_:)-(RawSpan)``, and an array.
   @inlinable
   public func send(_ payload: some Collection<UInt8>) async throws(QueueError) {
     try await send(bytes: Array(payload))
   }
 
-  /// Sends one message: the text's UTF-8. Level reached: that of ``Options-swift.struct/ensuring``.
+  /// Sends one message with the UTF-8 bytes of a text. Level reached: that of
+  /// ``Options-swift.struct/ensuring``.
   ///
-  /// - Throws: as ``send(_:)-(RawSpan)``.
-  /// - Complexity: as ``send(_:)-(RawSpan)``, and an array.
+  /// - Throws: As ``send(_:)-(RawSpan)``.
+  /// - Complexity: As ``send(_:)-(RawSpan)``, and an array.
   @inlinable
   public func send(_ text: some StringProtocol) async throws(QueueError) {
     try await send(bytes: Array(text.utf8))
@@ -149,15 +165,17 @@ public final class DiskChannel: AsyncSequence, Sendable {
     unsafe try await core.send(bytes.span.bytes)
   }
 
-  /// No more is sent: a loop on the other side ends once it has seen everything. What a `send` was
-  /// still waiting with comes in the next run of the program, which may send again.
+  /// Ends sending. A receiving loop ends after it has received every message.
+  ///
+  /// If a `send` is still waiting, its message may be stored after that. The next run of the
+  /// program then receives it. The next run can send again.
   public func finish() { core.finish() }
 
   // MARK: Receiving
 
-  /// A message: a record that owns its bytes, to be acknowledged.
+  /// A received message: a record that owns its bytes. Acknowledge it after you have processed it.
   public struct Message: Sendable {
-    /// The record that carried it: address, ordinal and bytes.
+    /// The record that carried the message: address, ordinal and bytes.
     public let record: QueueRecord
     let delivery: ChannelCore.Delivery
     let core: ChannelCore
@@ -165,55 +183,65 @@ public final class DiskChannel: AsyncSequence, Sendable {
     /// The bytes that were sent, verified against their checksum.
     public var payload: [UInt8] { record.payload }
 
-    /// The payload as text, or nil where it is not UTF-8. O(payload).
+    /// The payload as text, or nil if it is not valid UTF-8. O(payload).
     public var text: String? { record.text }
 
-    /// Says that the message was done with: it is not delivered again, once that is durable, which
-    /// is within ``DiskChannel/Options-swift.struct/acknowledgementDelay``; `close` sees to it, too.
-    /// In any order, whatever was delivered before.
+    /// Acknowledges the message: it is not delivered again, once the acknowledgement is durable.
     ///
-    /// - Throws: `closed`, and `syncFailed` and `fileRemoved` for good; `noSpace` and `system` where an earlier
-    ///   acknowledgement could not be written, once: ask again.
+    /// This call does not wait for that. The acknowledgement is durable within
+    /// ``DiskChannel/Options-swift.struct/acknowledgementDelay``, and when ``DiskChannel/close()``
+    /// returns. You may acknowledge messages in any order.
+    ///
+    /// - Throws: One of these codes:
+    ///   - `syncFailed`, `fileRemoved` or `closed` permanently.
+    ///   - `noSpace` or `system`, once, if an earlier acknowledgement could not be written. Retry
+    ///     this call.
     public func acknowledge() async throws(QueueError) { try core.acknowledge(delivery) }
 
-    /// Puts a message aside that cannot be handled, with the reason: see
+    /// Puts aside a message that cannot be processed, with a reason. It behaves like
     /// ``QueueConsumer/Batch/deadLetter(_:reason:)-(Int,String)``.
     ///
-    /// - Parameter reason: for people; cut where it is longer than 65,535 bytes.
-    /// - Returns: the address it has there.
-    /// - Throws: as ``QueueConsumer/Batch/deadLetter(_:reason:)-(Int,String)``.
+    /// - Parameter reason: A text for people. It is cut after 65,535 bytes.
+    /// - Returns: The message's address in the topic for dead letters.
+    /// - Throws: As ``QueueConsumer/Batch/deadLetter(_:reason:)-(Int,String)``.
     @discardableResult
     public func deadLetter(reason: String) async throws(QueueError) -> Address {
       try await delivery.batch.deadLetter(delivery.index, reason: reason)
     }
   }
 
+  /// Makes an iterator. Several iterators share the messages: each message goes to one of them.
   public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(core: core) }
 
+  /// Receives the messages of a channel.
   public struct AsyncIterator: AsyncIteratorProtocol {
     let core: ChannelCore
 
-    /// The next message; waits for one, by wake-up. nil: `finish` was called, and all was delivered.
+    /// Returns the next message, and waits until there is one. Returns nil after
+    /// ``DiskChannel/finish()``, when every message was delivered.
     ///
-    /// - Throws: a loss once, if no closure takes it: the next call goes on after it.
-    ///   `payloadTooLarge` each time the next message is above the limit of
-    ///   ``Options-swift.struct/consumer``, until ``DiskChannel/deadLetterOversized(at:upTo:reason:)``
-    ///   puts it aside. `cancelled` at once where the task
-    ///   is: no message is lost by it. `closed`; `syncFailed` for good; `system`.
+    /// - Throws: One of these codes:
+    ///   - A loss, once, if there is no closure for losses. The next call continues after it.
+    ///   - `payloadTooLarge` each time that the next message is above the limit of
+    ///     ``Options-swift.struct/consumer``, until
+    ///     ``DiskChannel/deadLetterOversized(at:upTo:reason:)`` puts it aside.
+    ///   - `cancelled`, immediately, if the task is cancelled. No message is lost by that.
+    ///   - `noSpace` or `system` until its cause is gone.
+    ///   - `syncFailed`, `fileRemoved` or `closed` permanently.
     public mutating func next(
       isolation actor: isolated (any Actor)? = #isolation
     ) async throws(QueueError) -> Message? { try await core.receive() }
   }
 
-  /// Puts aside the message above the limit of ``Options-swift.struct/consumer`` that comes next: see
-  /// ``QueueConsumer/deadLetterOversized(at:upTo:reason:)``.
+  /// Puts aside the next message if it is above the limit of ``Options-swift.struct/consumer``. It
+  /// behaves like ``QueueConsumer/deadLetterOversized(at:upTo:reason:)``.
   ///
   /// - Parameters:
-  ///   - address: the message's, as the error `payloadTooLarge` names it.
-  ///   - maximumPayload: the most bytes that the message may have.
-  ///   - reason: for people; cut where it is longer than 65,535 bytes.
-  /// - Returns: the address it has there.
-  /// - Throws: as ``QueueConsumer/deadLetterOversized(at:upTo:reason:)``.
+  ///   - address: The message's address, as the error `payloadTooLarge` states it.
+  ///   - maximumPayload: The largest number of bytes that the message may have.
+  ///   - reason: A text for people. It is cut after 65,535 bytes.
+  /// - Returns: The message's address in the topic for dead letters.
+  /// - Throws: As ``QueueConsumer/deadLetterOversized(at:upTo:reason:)``.
   @discardableResult
   public func deadLetterOversized(
     at address: Address, upTo maximumPayload: ByteCount, reason: String
@@ -223,11 +251,13 @@ public final class DiskChannel: AsyncSequence, Sendable {
 
   // MARK: Ending
 
-  /// Makes durable what was sent and what was acknowledged, and closes the topic. Level reached:
-  /// `synced`. Who sends or receives is told `closed`. What was not acknowledged is delivered to the
-  /// next run.
+  /// Makes all messages and acknowledgements durable, and closes the topic. Level reached:
+  /// `synced`.
   ///
-  /// - Throws: as `close` of a ``QueueWriter`` and of a ``QueueConsumer``; it may be asked again where
-  ///   those may.
+  /// A task that sends or receives gets the error `closed`. Unacknowledged messages are delivered
+  /// in the next run.
+  ///
+  /// - Throws: As `close` of a ``QueueWriter`` and of a ``QueueConsumer``. Retry it in the cases in
+  ///   which those can be retried.
   public func close() async throws(QueueError) { try await core.close() }
 }

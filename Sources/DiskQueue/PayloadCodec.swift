@@ -71,7 +71,7 @@ public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
     /// Decodes the value. Each call decodes it again.
     ///
     /// - Throws: `notCoded`, with the record's address, if the codec refuses the payload. The
-    ///   message stays unacknowledged: you can dead-letter it, acknowledge it, or leave it to a
+    ///   message stays unacknowledged: you can put it aside, acknowledge it, or leave it to a
     ///   newer program, which receives it again.
     public func value() throws(QueueError) -> Codec.Value {
       do {
@@ -79,7 +79,7 @@ public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
       } catch {
         throw QueueError(
           .notCoded,
-          "the codec cannot decode a payload: \(error). Dead-letter the message, or acknowledge it to"
+          "the codec cannot decode a payload: \(error). Put the message aside, or acknowledge it to"
             + " skip it",
           path: path, address: record.address.rawValue)
       }
@@ -90,11 +90,11 @@ public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
     /// - Throws: As ``DiskChannel/Message/acknowledge()``.
     public func acknowledge() async throws(QueueError) { try await raw.acknowledge() }
 
-    /// Moves the message to the dead-letter topic. It behaves like
+    /// Puts the message aside as a dead letter. It behaves like
     /// ``DiskChannel/Message/deadLetter(reason:)``.
     ///
     /// - Parameter reason: A text for people. It is cut after 65,535 bytes.
-    /// - Returns: The message's address in the dead-letter topic.
+    /// - Returns: The message's address in the topic for dead letters.
     /// - Throws: As ``DiskChannel/Message/deadLetter(reason:)``.
     @discardableResult
     public func deadLetter(reason: String) async throws(QueueError) -> Address {

@@ -1,8 +1,8 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Reads a topic from a durable position with a name: every record at least once, across restarts,
-/// crashes and power cuts.
+/// Reads a topic from a durable position with a name. It delivers every record at least once,
+/// across restarts, crashes and power cuts.
 ///
 /// ```swift
 /// let uploader = try QueueConsumer(topic: "sensors", name: "uploader") { print($0) }
@@ -12,53 +12,75 @@
 /// }
 /// ```
 ///
-/// What was acknowledged is not delivered again once the call returned; what was not is delivered
-/// again to the next holder of the name. The cursor is never durable before the records behind it.
-/// A consumer that was overtaken, because records were cleaned or discarded before it came to them,
-/// is told so with their number, and goes on.
+/// - An acknowledged record is not delivered again, once the acknowledging call has returned.
+/// - An unacknowledged record is delivered again to the next holder of the name.
+/// - The cursor never runs ahead of durable records: the records before it are synced first.
+/// - If records were cleaned or discarded before the consumer reached them, it reports a loss with
+///   their number and continues.
 ///
-/// One consumer holds a name at a time, in all processes; it may be shared among tasks and threads,
-/// and each record goes to one of its iterators. All disk work runs on a thread of its own.
+/// In all processes together, one consumer at a time holds a name. You can share it among tasks and
+/// threads: each record goes to one of its iterators. Its asynchronous calls do their disk work on
+/// the consumer's own thread.
 public final class QueueConsumer: Sendable {
-  /// Bounds of memory, permissions, and where to put what cannot be processed. Each default says why
-  /// it is one; a value out of its bounds is refused by `init` with `invalidOption`.
+  /// The bounds of memory, the permissions, and the topic for dead letters of a consumer.
+  ///
+  /// ``QueueConsumer/init(topic:name:from:options:onLoss:)`` refuses a value that is out of its
+  /// bounds with `invalidOption`.
   public struct Options: Sendable {
-    /// The largest payload that is held in memory. The consumer stops before a record with a larger
-    /// one, which is never acknowledged undelivered: every call for more throws `payloadTooLarge`,
-    /// until ``QueueConsumer/deadLetterOversized(at:upTo:reason:)`` puts the record aside, or the
-    /// consumer is opened with a higher limit. 0 bytes to 4 GiB less 17 bytes; 16 MiB by default, as the writer's.
+    /// The largest payload that the consumer holds in memory. 16 MiB by default, as the writer's.
+    ///
+    /// 0 bytes to 4 GiB less 17 bytes. The consumer stops before a record with a larger payload,
+    /// and never acknowledges it undelivered. Every call for the next batch then throws
+    /// `payloadTooLarge`, until one of these happens:
+    ///
+    /// - ``QueueConsumer/deadLetterOversized(at:upTo:reason:)`` puts the record aside.
+    /// - You open the consumer with a higher limit.
     public var maximumPayload: ByteCount = .bytes(Int64(Limits.defaultMaximumPayload))
 
-    /// How much is read at once. 4 KiB to 1 GiB; 256 KiB by default, as the reader's. Grows to the
-    /// largest record met.
+    /// The number of bytes that the consumer reads at a time. 256 KiB by default, as the reader's.
+    ///
+    /// 4 KiB to 1 GiB. The buffer grows to the largest record that was read.
     public var bufferSize: ByteCount = .kibibytes(256)
 
-    /// A batch ends before its records, with 8 bytes each for their headers, would exceed this; a
-    /// larger record is a batch by itself. 1 byte to 1 GiB; 4 MiB by default: enough to be worth a
-    /// request over a network, and little to hold in memory.
+    /// The largest size of a batch: its records, with 8 bytes each for their headers. 4 MiB by
+    /// default.
+    ///
+    /// 1 byte to 1 GiB. A larger record is a batch by itself. A batch of the default size is worth
+    /// a request over a network, and needs little memory.
     public var maximumBatchBytes: ByteCount = .mebibytes(4)
 
-    /// How many stretches of records that are acknowledged may be held behind one that is not. At
-    /// the bound no more batches are delivered until the cursor moves; an acknowledgement is never
-    /// refused. 1 to 1,048,576; 4,096 by default, 100 KiB of memory.
+    /// The number of stretches of acknowledged records that the consumer holds in memory after an
+    /// unacknowledged record. 4,096 by default, which takes 100 KiB of memory.
+    ///
+    /// 1 to 1,048,576. At the limit no more batches are delivered until the cursor moves. An
+    /// acknowledgement is never refused.
     public var maximumOutOfOrder = 4096
 
-    /// Permission bits of the directory of a topic that is made for records put aside, unless it takes
-    /// after the topic. 0700 by default. The consumers' directory has those of the topic's directory.
+    /// The permission bits of the directory of a new topic for dead letters. 0700 by default.
+    ///
+    /// A new dead-letter topic beside the topic gets the topic's permissions instead. The directory
+    /// of the consumers gets the permission bits of the topic's directory.
     public var directoryPermissions: UInt16 = 0o700
 
-    /// Permission bits of the cursor's file, if it is made in a topic without slabs. 0600 by default.
-    /// Otherwise it has those of the newest slab.
+    /// The permission bits of a new cursor's file in a topic without slabs. 0600 by default.
+    ///
+    /// In a topic with slabs, the file gets the permission bits of the newest slab. The files of a
+    /// new topic for dead letters get these bits, too, with the same exception as for
+    /// ``directoryPermissions``.
     public var filePermissions: UInt16 = 0o600
 
-    /// The topic that records are put aside to; nil, the default, for one beside the topic, whose
-    /// name is the topic's with `.dead` behind it. It cannot be the topic itself, and has to be set
-    /// where the topic is in memory, or its path ends in `.` or `..`.
+    /// The topic for dead letters. nil by default: a topic beside this one, with the suffix
+    /// `.dead`.
+    ///
+    /// It must not be the consumer's own topic. Set it if the topic is in memory, or if its path
+    /// ends in `.` or `..`.
     public var deadLetters: Topic?
 
-    /// The defaults.
+    /// Makes options with the defaults.
     public init() {}
 
+    /// Checks that all values are within their bounds.
+    ///
     /// - Throws: `invalidOption`, with the bounds.
     public func validate() throws(QueueError) {
       try Limits.check(maximumPayload, Limits.maximumPayload, "maximumPayload")
@@ -79,37 +101,40 @@ public final class QueueConsumer: Sendable {
     }
   }
 
-  /// What it was opened with.
+  /// The topic that this consumer reads.
   public let topic: Topic
 
-  /// The topic, and that of records put aside, whatever the working directory is later.
+  /// The topic and the topic for dead letters, independent of later working directories.
   private let place: Topic
   private let deadLetterPlace: Topic?
 
-  /// What it was opened with.
+  /// The name that this consumer holds.
   public let name: String
 
   let core: ConsumerCore
   private let options: Options
   private let onLoss: (@Sendable (Loss) -> Void)?
 
-  /// Opens a consumer, or makes it: its cursor is durable before this returns. Blocks for the syncs
-  /// that this takes.
+  /// Opens a consumer, or creates it. Its cursor is durable before this returns. Blocks the thread
+  /// for the necessary syncs.
   ///
   /// - Parameters:
-  ///   - topic: what to consume; it has to be there.
+  ///   - topic: The topic to consume. It must exist.
   ///   - name: 1 to 64 of `A-Z a-z 0-9 _ - .`, not beginning with a dot.
-  ///   - start: where a new consumer begins; the earliest record by default. One that exists goes on
-  ///     where it was.
-  ///   - options: bounds of memory, permissions, where to put records aside.
-  ///   - onLoss: with it, every loss is handed to it and delivery goes on; without, it is thrown once
-  ///     by the next batch, as ``QueueError/loss``. It is called by the task that asks for a batch.
-  /// - Throws: `locked` while the name is held, in this process or another; `damagedCursor`,
-  ///   `unsupportedFormat` (a newer version's, or another topic's cursor), `invalidOption`,
-  ///   `noSuchTopic`, `notATopic`, `noSpace`, `syncFailed`, `system`; `notARecord` and
-  ///   `beyondLatest` for a position that is none. After an error nothing is open or locked, and no
-  ///   new file is left.
-  /// - Complexity: as of a reader that starts at an address.
+  ///   - start: The position at which a new consumer begins. The earliest record by default. An
+  ///     existing consumer continues at its cursor.
+  ///   - options: The bounds of memory, the permissions, and the topic for dead letters.
+  ///   - onLoss: Receives every loss, and delivery continues. It is called by the task that asks
+  ///     for a batch. Without it, the next batch throws each loss once, as ``QueueError/loss``.
+  /// - Throws: One of these codes. After an error nothing is open or locked, and no new file is
+  ///   left.
+  ///   - `locked` while another consumer holds the name, in this process or another.
+  ///   - `damagedCursor`.
+  ///   - `unsupportedFormat` if the cursor is a newer version's, or another topic's.
+  ///   - `notARecord` or `beyondLatest` if `start` is not a valid position.
+  ///   - `invalidOption`, `noSuchTopic`, `notATopic`, `noSpace`, `syncFailed`, `fileRemoved` or
+  ///     `system`.
+  /// - Complexity: As of a reader that starts at an address.
   public convenience init(
     topic: Topic, name: String, from start: Topic.Position = .earliest,
     options: Options = .init(), onLoss: (@Sendable (Loss) -> Void)? = nil
@@ -127,8 +152,8 @@ public final class QueueConsumer: Sendable {
     _ = try CursorFile.fileName(name)
     if let deadLetters = options.deadLetters, deadLetters.isSame(as: topic) {
       throw .invalidOption(
-        "deadLetters is the consumer's own topic, where what is put aside would be delivered again:"
-          + " set it to another one")
+        "deadLetters is the consumer's own topic, so dead letters would be delivered again: set it to"
+          + " another topic")
     }
     self.topic = topic
     place = topic.anchored()
@@ -145,44 +170,60 @@ public final class QueueConsumer: Sendable {
 
   // MARK: Position
 
-  /// Where the next holder of the name would go on: everything below it is acknowledged, durably.
+  /// The position at which the next holder of the name would continue. Everything below it is
+  /// durably acknowledged.
   public var position: Address { Address(rawValue: core.durable.address) }
 
-  /// How many records the topic took before `position`.
+  /// The number of records that the topic took before ``position``.
   public var ordinal: UInt64 { core.durable.ordinal }
 
-  /// Goes elsewhere, durably, also to records that were acknowledged, or past some that were not.
-  /// All that was handed out before is void: acknowledging it later does nothing. To have what was
-  /// handed out and not acknowledged delivered again, reset to `.address(position)`.
+  /// Moves the consumer to another position, durably. The position may be before acknowledged
+  /// records or after unacknowledged ones.
   ///
-  /// - Throws: `notARecord` and `beyondLatest` for a position that is none, `noSpace`, `system`:
-  ///   nothing has changed then. `syncFailed`, `fileRemoved` and `closed` for good.
+  /// All batches that were delivered before become void: acknowledging them later does nothing. To
+  /// have the unacknowledged records delivered again, reset to `.address(position)`.
+  ///
+  /// - Throws: One of these codes:
+  ///   - `notARecord` or `beyondLatest` if the position is not valid. `noSpace` or `system`.
+  ///     Nothing has changed then.
+  ///   - `syncFailed`, `fileRemoved` or `closed` permanently.
   public func reset(to position: Topic.Position) async throws(QueueError) {
     try await core.onThread { core throws(QueueError) in try core.reset(to: position) }
   }
 
   // MARK: Batches
 
-  /// The batches from where the consumer stands on.
+  /// Returns the batches from the consumer's position on, as an asynchronous sequence.
   ///
-  /// Several iterators, of one sequence or more, share the records: each goes to one of them.
+  /// Several iterators, of one sequence or of several, share the records: each record goes to one
+  /// of them.
   ///
   /// - Parameters:
-  ///   - count: how many records a batch has at most; at least 1.
-  ///   - following: whether to wait for more at the end of the log, by wake-up; else the iteration
-  ///     ends there.
+  ///   - count: The largest number of records in a batch. At least 1.
+  ///   - following: Whether to wait at the end of the log for more records, which wake the
+  ///     consumer. true by default. If false, the iteration ends there.
   public func batches(upTo count: Int, following: Bool = true) -> Batches {
     Batches(consumer: self, count: count, following: following)
   }
 
-  /// The next batch: of as many records as there are, up to `count`; nil at the end of the log,
-  /// where nothing is followed.
+  /// Returns the next batch, or nil at the end of the log if `following` is false.
   ///
-  /// - Throws: a loss once, if no closure takes it; delivery goes on after it. `payloadTooLarge` each
-  ///   time the next record is above the limit: all before it were delivered, and none after it are
-  ///   until it is put aside. `cancelled` where the task is: no record is lost by
-  ///   it. `system` and `unsupportedFormat` until their cause is gone. `closed`, and `syncFailed`
-  ///   and `fileRemoved` for good. What failed in writing a cursor that nobody waited for is thrown once.
+  /// A batch has as many records as there are, up to `count`.
+  ///
+  /// - Parameters:
+  ///   - count: The largest number of records in a batch. At least 1.
+  ///   - following: Whether to wait at the end of the log for more records, which wake the
+  ///     consumer. true by default.
+  /// - Throws: One of these codes:
+  ///   - A loss, once, if there is no closure for losses. Delivery continues after it.
+  ///   - `payloadTooLarge` each time that the next record is above the limit. All records before it
+  ///     were delivered. No record after it is delivered until it is put aside.
+  ///   - `cancelled`, immediately, if the task is cancelled. No record is lost by that.
+  ///   - `system` or `unsupportedFormat` until its cause is gone.
+  ///   - `syncFailed`, `fileRemoved` or `closed` permanently, and `noSuchTopic` if the topic was
+  ///     removed.
+  ///   - `invalidOption` if `count` is below 1.
+  ///   - The error of a write of the cursor for which no call waited, once.
   public func nextBatch(
     upTo count: Int, following: Bool = true
   ) async throws(QueueError) -> Batch? {
@@ -190,23 +231,27 @@ public final class QueueConsumer: Sendable {
     return next.map { Batch(consumer: self, $0) }
   }
 
-  /// Batches, to loop over.
+  /// The batches of a consumer, to iterate over.
   public struct Batches: AsyncSequence, Sendable {
+    /// The sequence consists of batches.
     public typealias Element = Batch
+    /// Every error of the sequence is a ``QueueError``.
     public typealias Failure = QueueError
 
     fileprivate let consumer: QueueConsumer
     fileprivate let count: Int
     fileprivate let following: Bool
 
+    /// Makes an iterator. Several iterators share the records: each record goes to one of them.
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(batches: self) }
 
+    /// Iterates over the batches of a consumer.
     public struct AsyncIterator: AsyncIteratorProtocol {
       fileprivate let batches: Batches
 
-      /// The next batch; see ``QueueConsumer/nextBatch(upTo:following:)``.
+      /// Returns the next batch. It behaves like ``QueueConsumer/nextBatch(upTo:following:)``.
       ///
-      /// - Throws: as ``QueueConsumer/nextBatch(upTo:following:)``.
+      /// - Throws: As ``QueueConsumer/nextBatch(upTo:following:)``.
       public mutating func next(
         isolation actor: isolated (any Actor)? = #isolation
       ) async throws(QueueError) -> Batch? {
@@ -217,9 +262,11 @@ public final class QueueConsumer: Sendable {
 
   // MARK: Records above the limit
 
-  /// Puts aside the record above ``Options-swift.struct/maximumPayload`` that the consumer stands
-  /// before, as ``Batch/deadLetter(_:reason:)-(Int,String)`` does a record that was delivered. It takes the
-  /// record's bytes in memory, up to `maximumPayload`, for as long as the call runs.
+  /// Puts aside the record above ``Options-swift.struct/maximumPayload`` before which the consumer
+  /// has stopped.
+  ///
+  /// It does with this record what ``Batch/deadLetter(_:reason:)-(Int,String)`` does with a
+  /// delivered one. During the call it holds the record's bytes in memory, up to `maximumPayload`.
   ///
   /// ```swift
   /// do throws(QueueError) {
@@ -232,13 +279,14 @@ public final class QueueConsumer: Sendable {
   /// ```
   ///
   /// - Parameters:
-  ///   - address: the record's, as the error `payloadTooLarge` names it.
-  ///   - maximumPayload: the most bytes that the record may have.
-  ///   - reason: for people; cut where it is longer than 65,535 bytes.
-  /// - Returns: the address it has in the topic for records put aside.
-  /// - Throws: `payloadTooLarge` if it is above `maximumPayload` as well; `invalidOption` if the
-  ///   consumer does not stand before such a record at this address; as
-  ///   ``Batch/deadLetter(_:reason:)-(Int,String)``.
+  ///   - address: The record's address, as the error `payloadTooLarge` states it.
+  ///   - maximumPayload: The largest number of bytes that the record may have.
+  ///   - reason: A text for people. It is cut after 65,535 bytes.
+  /// - Returns: The record's address in the topic for dead letters.
+  /// - Throws: One of these codes:
+  ///   - `payloadTooLarge` if the record is above `maximumPayload` as well.
+  ///   - `invalidOption` if the consumer has not stopped before such a record at this address.
+  ///   - As ``Batch/deadLetter(_:reason:)-(Int,String)``.
   /// - Complexity: O(payload).
   @discardableResult
   public func deadLetterOversized(
@@ -254,55 +302,59 @@ public final class QueueConsumer: Sendable {
 
   // MARK: Ending
 
-  /// Makes durable what was acknowledged, and gives the name free. Closing a closed consumer does
-  /// nothing, or throws again what ended it. What was handed out and not acknowledged is delivered
-  /// to the next holder. Who waits for a batch is told `closed`.
+  /// Makes all acknowledgements durable, and releases the name.
   ///
-  /// A consumer that is dropped, with all its batches, gives the name free as well, and loses
-  /// nothing that an acknowledgement returned for.
+  /// Unacknowledged records are delivered to the next holder of the name. A task that waits for a
+  /// batch gets the error `closed`. Closing a closed consumer does nothing. If an error ended the
+  /// consumer, it throws that error again.
   ///
-  /// - Throws: `noSpace` and `system` where the cursor could not be written: the consumer stays
-  ///   open, and `close` may be asked again. `syncFailed` and `fileRemoved`: it is closed.
+  /// A consumer that is dropped, with all its batches, also releases the name. It loses no
+  /// acknowledgement whose call has returned.
+  ///
+  /// - Throws: One of these codes:
+  ///   - `noSpace` or `system` if the cursor could not be written. The consumer stays open. Retry
+  ///     `close`.
+  ///   - `syncFailed` or `fileRemoved`. The consumer is closed.
   public func close() throws(QueueError) {
     try core.close()
     core.stopThread()
   }
 
-  /// As the other `close`, without blocking the caller's thread.
+  /// Closes the consumer without blocking the caller's thread.
   ///
-  /// - Throws: as the other `close`.
+  /// - Throws: As the synchronous `close`.
   public func close() async throws(QueueError) {
     try await core.onThread { core throws(QueueError) in try core.close() }
     core.stopThread()
   }
 
-  // MARK: For what is built upon it
+  // MARK: For types that are built on this one
 
-  /// Begins to watch the topic before anything is waited for. Returns why changes are looked for a few
-  /// times a second, or nil if the system reports them.
+  /// Begins to watch the topic before anything waits. Returns the reason for polling, or nil if the
+  /// operating system reports changes.
   package func beginWatching() throws(QueueError) -> QueueError? { try core.beginWatching() }
 
-  /// Makes durable what was acknowledged so far.
+  /// Makes all acknowledgements so far durable.
   package func settle() throws(QueueError) { try core.writeNoted() }
 
-  /// As the other `settle`, without blocking the caller's thread.
+  /// Makes all acknowledgements so far durable, without blocking the caller's thread.
   package func settle() async throws(QueueError) {
     try await core.onThread { core throws(QueueError) in try core.writeNoted() }
   }
 
-  /// Where records are put aside to.
+  /// The topic for dead letters.
   func deadLetters() throws(QueueError) -> Topic {
     if let deadLetterPlace { return deadLetterPlace }
     guard let path = place.trimmedPath else {
       throw .invalidOption(
-        "there is no place beside a topic in memory: set deadLetters to the topic that records are"
-          + " put aside to")
+        "a topic in memory has no directory beside it: set deadLetters to the topic for dead"
+          + " letters")
     }
     let last = path.split(separator: "/").last
     guard last != ".", last != ".." else {
       throw .invalidOption(
-        "the topic's path, \(path), does not end in a name, and so there is none for a topic beside"
-          + " it: set deadLetters to the topic that records are put aside to")
+        "the topic's path, \(path), does not end in a name, so a topic beside it cannot be named: set"
+          + " deadLetters to the topic for dead letters")
     }
     return Topic(path + ".dead")
   }

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension QueueConsumer {
-  /// Records that were delivered together, in order. It keeps its consumer open. Safe to share among
-  /// tasks.
+  /// Records that were delivered together, in order. Tasks may share a batch. A batch keeps its
+  /// consumer open.
   public struct Batch: RandomAccessCollection, Sendable {
     private let consumer: QueueConsumer
     private let session: UInt64
@@ -18,85 +18,109 @@ extension QueueConsumer {
       records = delivery.records
     }
 
+    /// The index of the first record: 0.
     public var startIndex: Int { 0 }
+    /// The number of records, as the index after the last one.
     public var endIndex: Int { records.count }
 
+    /// Returns a record of the batch.
+    ///
     /// - Precondition: `position` is an index of the batch.
     public subscript(position: Int) -> QueueRecord { records[position] }
 
     // MARK: Acknowledging
 
-    /// Acknowledges everything delivered up to the end of this batch, also in batches before it.
-    /// Returns when that is durable; calls at the same time share a write and its sync.
+    /// Acknowledges everything that was delivered up to the end of this batch, earlier batches
+    /// included. Returns when that is durable.
     ///
-    /// - Throws: `noSpace` and `system` where the cursor could not be written: ask again, of this
-    ///   batch or a later one. `syncFailed`, `fileRemoved` and `closed` for good: what is not known
-    ///   to be acknowledged is delivered again to the next holder. `cancelled` where the task is: it is
-    ///   acknowledged, and soon durable, but this call has not seen to it.
-    /// - Complexity: a write to the cursor and its sync, shared by all that wait; before it a sync of
-    ///   the slabs that are not known to be durable up to there.
+    /// Calls at the same time share a write and its sync. If several workers share the consumer,
+    /// use `acknowledge(only:)` instead: this call also acknowledges records that other workers are
+    /// still processing.
+    ///
+    /// - Throws: One of these codes:
+    ///   - `noSpace` or `system` if the cursor could not be written. Retry with this batch or a
+    ///     later one.
+    ///   - `syncFailed`, `fileRemoved` or `closed` permanently. Records whose acknowledgement is
+    ///     not known to be durable are delivered again to the next holder.
+    ///   - `cancelled` if the task is cancelled. The records are acknowledged and will soon be
+    ///     durable, but this call has not waited for that.
+    /// - Complexity: A write to the cursor and its sync, shared by all calls that wait. Before that
+    ///   a sync of the slabs up to the cursor that are not known to be durable.
     public func acknowledge() async throws(QueueError) {
       // A batch has at least one record.
       try await acknowledge(through: endIndex - 1)
     }
 
-    /// Acknowledges everything delivered up to this record and with it; as `acknowledge()`.
+    /// Acknowledges everything that was delivered up to and including this record. It behaves like
+    /// `acknowledge()`.
     ///
-    /// - Throws: as `acknowledge()`.
+    /// - Throws: As `acknowledge()`.
     /// - Precondition: `index` is an index of the batch.
     public func acknowledge(through index: Int) async throws(QueueError) {
       try await consumer.core.acknowledge(through(index), session: session)
     }
 
-    /// Acknowledges one record, whatever was before it. The cursor moves up to the first record that
-    /// is not acknowledged: if it moves by this, the call returns when that is durable; else at once,
-    /// and what is held so is durable when the cursor comes to it.
+    /// Acknowledges one record, whether or not the records before it are acknowledged.
     ///
-    /// - Throws: as `acknowledge()`.
+    /// The cursor moves up to the first unacknowledged record. If this call moves it, the call
+    /// returns when that is durable. Otherwise the call returns immediately. The consumer then
+    /// holds the acknowledgement in memory, and it becomes durable when the cursor reaches it.
+    ///
+    /// - Throws: As `acknowledge()`.
     /// - Precondition: `index` is an index of the batch.
     public func acknowledge(only index: Int) async throws(QueueError) {
       try await acknowledge(only: index..<index + 1)
     }
 
-    /// Acknowledges some records, as the other `acknowledge(only:)`: for a batch that one of several
-    /// workers has done, `batch.acknowledge(only: batch.indices)`.
+    /// Acknowledges several records, whether or not the records before them are acknowledged.
     ///
-    /// - Throws: as `acknowledge()`.
-    /// - Precondition: the range lies within the batch's indices.
+    /// It behaves like `acknowledge(only:)` for one record. One of several workers acknowledges its
+    /// whole batch with `batch.acknowledge(only: batch.indices)`.
+    ///
+    /// - Throws: As `acknowledge()`.
+    /// - Precondition: The range is within the batch's indices.
     public func acknowledge(only indices: Range<Int>) async throws(QueueError) {
       guard !indices.isEmpty else { return }
       try await consumer.core.acknowledge(only(indices), session: session)
     }
 
-    /// Puts a record aside that cannot be processed: appends it, with the reason and where it came
-    /// from, to the topic for such, as ``DeadLetter`` reads it, and acknowledges it once it is there
-    /// on stable storage. After a crash in between it may be there twice.
+    /// Puts aside a record that cannot be processed: appends it to the topic for dead letters, and
+    /// acknowledges it thereafter.
     ///
-    /// The topic is opened for the move and closed behind it, so that several consumers may share
-    /// it.
+    /// The dead letter contains the reason and the record's origin. Read it with ``DeadLetter``.
+    /// The record is acknowledged after the dead letter is on stable storage. If a crash comes in
+    /// between, there may be two dead letters for it.
+    ///
+    /// Each call opens the topic for dead letters and closes it again. So several consumers may
+    /// share the topic.
     ///
     /// - Parameters:
-    ///   - index: the record's, in the batch.
-    ///   - reason: for people; cut where it is longer than 65,535 bytes.
-    /// - Returns: the address it has there.
-    /// - Throws: `locked` while somebody else writes there: try again. What a `QueueWriter` throws;
-    ///   the record is then not acknowledged. What `acknowledge()` throws.
+    ///   - index: The record's index in the batch.
+    ///   - reason: A text for people. It is cut after 65,535 bytes.
+    /// - Returns: The record's address in the topic for dead letters.
+    /// - Throws: One of these codes:
+    ///   - `locked` while another writer has the topic for dead letters open. Retry.
+    ///   - The errors of a `QueueWriter`. The record is not acknowledged then.
+    ///   - The errors of `acknowledge()`.
     /// - Precondition: `index` is an index of the batch.
     @discardableResult
     public func deadLetter(_ index: Int, reason: String) async throws(QueueError) -> Address {
       try await deadLetter(CollectionOfOne(index)) { _ in reason }[0]
     }
 
-    /// Puts several records aside, as ``deadLetter(_:reason:)-(Int,String)``: the topic for such is opened
-    /// once and synced once for all of them.
+    /// Puts aside several records that cannot be processed, as
+    /// ``deadLetter(_:reason:)-(Int,String)`` does with one.
+    ///
+    /// It opens and syncs the topic for dead letters once for all of them.
     ///
     /// - Parameters:
-    ///   - indices: the records', in the batch.
-    ///   - reason: says for an index why, for people; cut where it is longer than 65,535 bytes.
-    /// - Returns: the addresses that they have there, in the order of `indices`.
-    /// - Throws: as ``deadLetter(_:reason:)-(Int,String)``. After an error none of them is acknowledged,
-    ///   and some may be there: they are there twice if you put them aside again.
-    /// - Precondition: the indices are indices of the batch.
+    ///   - indices: The records' indices in the batch.
+    ///   - reason: Returns a text for people, for an index. It is cut after 65,535 bytes.
+    /// - Returns: The records' addresses in the topic for dead letters, in the order of `indices`.
+    /// - Throws: As ``deadLetter(_:reason:)-(Int,String)``. After an error none of the records is
+    ///   acknowledged, and some may be in the topic for dead letters. If you put them aside again,
+    ///   they are there twice.
+    /// - Precondition: The indices are indices of the batch.
     @discardableResult
     public func deadLetter(
       _ indices: some Collection<Int>, reason: (Int) -> String
@@ -112,15 +136,17 @@ extension QueueConsumer {
       return addresses
     }
 
-    /// As `acknowledge(through:)`, without waiting: the cursor is written within so many nanoseconds,
-    /// or by `settle` or `close`. What fails then is thrown by the next call.
+    /// Acknowledges like `acknowledge(through:)`, without waiting. The cursor is written within
+    /// this number of nanoseconds, or by `settle` or `close`. If that fails, the next call throws
+    /// the error.
     package func acknowledgeSoon(
       through index: Int, within nanoseconds: UInt64
     ) throws(QueueError) {
       try consumer.core.acknowledgeSoon(through(index), session: session, within: nanoseconds)
     }
 
-    /// As `acknowledge(only:)`, without waiting; see the other.
+    /// Acknowledges like `acknowledge(only:)`, without waiting. See
+    /// `acknowledgeSoon(through:within:)`.
     package func acknowledgeSoon(only index: Int, within nanoseconds: UInt64) throws(QueueError) {
       try consumer.core.acknowledgeSoon(
         only(index..<index + 1), session: session, within: nanoseconds)

@@ -1,40 +1,43 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// A topic's consumers by name: what can be done without holding one.
+// Operations on a topic's consumers by name, without holding one.
 
 extension QueueConsumer {
-  /// A consumer of a topic, as its cursor's file says.
+  /// A consumer of a topic, as its cursor's file describes it.
   public struct Description: Sendable, Hashable {
-    /// What the file of a cursor turned out to be.
+    /// The state of a cursor's file.
     @nonexhaustive
     public enum State: Sendable, Hashable {
-      /// Its position is known.
+      /// The consumer's position is known.
       case sound
-      /// It was made, and its first position was not written: it begins anew when it is opened.
+      /// The file was created, but its first position was not written. The consumer begins anew
+      /// when it is opened.
       case neverWritten
-      /// Its position is not known: reset it, or delete it. Where its file is no plain one, but a
-      /// link, a directory or a pipe, both fail with `system`: remove that by hand. A cleaner that
-      /// protects consumers removes nothing before.
+      /// The consumer's position is not known. Reset the consumer, or delete it.
+      ///
+      /// If the file is not a regular file, but a link, a directory or a pipe, both fail with
+      /// `system`. Remove it by hand. Until then, a cleaner that protects consumers removes
+      /// nothing.
       case damaged
-      /// A newer version wrote it.
+      /// A newer version wrote the file.
       case unsupported
     }
 
     /// The consumer's name.
     public var name: String
-    /// What its file turned out to be.
+    /// The state of the cursor's file.
     public var state: State
-    /// Everything below it is acknowledged; nil where it is not known.
+    /// The consumer's position: everything below it is acknowledged. nil if it is not known.
     public var position: Address?
-    /// How many records the topic took before it.
+    /// The number of records that the topic took before ``position``. nil if it is not known.
     public var ordinal: UInt64?
   }
 
-  /// A topic's consumers, by name. Needs no lock, and no write permission.
+  /// Returns a topic's consumers, sorted by name. It needs no lock and no write permission.
   ///
-  /// - Throws: `noSuchTopic`, `notATopic`, `system`.
-  /// - Complexity: a listing of the topic and of its consumers, and a read for each of them.
+  /// - Throws: `noSuchTopic`, `notATopic` or `system`.
+  /// - Complexity: A listing of the topic and of its consumers, and a read for each consumer.
   public static func consumers(of topic: Topic) throws(QueueError) -> [Description] {
     let storage = try topic.openForReading()
     _ = try TopicIndex.slabs(in: storage)
@@ -58,7 +61,7 @@ extension QueueConsumer {
     return descriptions
   }
 
-  /// nil: it is gone.
+  /// Describes one consumer. Returns nil if its file was removed.
   private static func describe(
     _ name: String, in directory: any StorageDirectory
   ) throws(QueueError) -> Description? {
@@ -70,7 +73,7 @@ extension QueueConsumer {
     } catch {
       switch error.errno {
       case Errno.noEntry: return nil
-      // A link, or a directory: none of ours, and in the way.
+      // A link or a directory: not a cursor, but it occupies the cursor's name.
       case Errno.tooManyLinks, Errno.notSupported: return Description(name: name, state: .damaged)
       default: throw .system(error, doing: "opening a cursor", path: path)
       }
@@ -86,11 +89,13 @@ extension QueueConsumer {
     }
   }
 
-  /// Forgets a consumer, durably, whatever state its cursor is in. A new one of its name begins
-  /// anew. Blocks the thread for a sync.
+  /// Deletes a consumer, durably, in any state of its cursor. A new consumer of this name begins
+  /// anew.
   ///
-  /// - Throws: `locked` while it is held, `noSuchConsumer`, `noSuchTopic`, `notATopic`,
-  ///   `invalidOption`, `noSpace`, `syncFailed`, `system`.
+  /// Blocks the thread for a sync.
+  ///
+  /// - Throws: `locked` while the consumer is held. `noSuchConsumer`, `noSuchTopic`, `notATopic`,
+  ///   `invalidOption`, `noSpace`, `syncFailed` or `system`.
   public static func delete(_ name: String, of topic: Topic) throws(QueueError) {
     let storage = try topic.openForReading()
     _ = try TopicIndex.slabs(in: storage)
@@ -99,12 +104,16 @@ extension QueueConsumer {
     try file.remove()
   }
 
-  /// Sets a consumer to a position, durably; also one whose cursor is damaged, or another topic's.
-  /// Blocks the thread for the syncs of the cursor and of what lies before the position.
+  /// Moves a consumer to a position, durably. The cursor may be damaged, or another topic's.
   ///
-  /// - Throws: `locked` while it is held, `noSuchConsumer`, `unsupportedFormat` for a newer
-  ///   version's; `notARecord` and `beyondLatest` for a position that is none; `noSuchTopic`,
-  ///   `notATopic`, `invalidOption`, `noSpace`, `syncFailed`, `system`.
+  /// Blocks the thread for the syncs of the cursor and of the slabs before the position.
+  ///
+  /// - Throws: One of these codes:
+  ///   - `locked` while the consumer is held.
+  ///   - `unsupportedFormat` if the cursor is a newer version's.
+  ///   - `notARecord` or `beyondLatest` if the position is not valid.
+  ///   - `noSuchConsumer`, `noSuchTopic`, `notATopic`, `invalidOption`, `noSpace`, `syncFailed` or
+  ///     `system`.
   public static func reset(
     _ name: String, of topic: Topic, to position: Topic.Position
   ) throws(QueueError) {
