@@ -3,32 +3,42 @@
 
 /// Walks a topic record by record and verifies every checksum.
 ///
-/// A reader needs no write permission, blocks nobody and is blocked by nobody: any number, in any
-/// process, while a writer writes, rolls and a cleaner removes slabs. It sees what was flushed.
-/// Until a writer has recovered the topic after a crash, it may see records that recovery will
-/// discard; it then says so. It holds one slab open and one buffer, and ``record(at:)`` up to 16 slabs
-/// and another, and 128 KiB; memory does not grow with the topic. It has one owner, and its scope
-/// closes it; it is not to be shared among threads.
-///
 /// ```swift
 /// var reader = try QueueReader(topic: "sensors")
 /// while let record = try reader.next() { parse(record.payload) }
 /// ```
+///
+/// - A reader needs no lock and no write permission. Any number of readers, in any process, can
+///   read while a writer writes and rolls and a cleaner removes slabs.
+/// - A reader sees everything that was flushed. After a crash, until a writer has recovered the
+///   topic, it may see records that recovery will discard. It then reports them as a loss.
+/// - Memory does not grow with the topic. A reader holds one slab open and one buffer.
+///   ``record(at:)`` holds up to 16 more slabs open, a second buffer, and 128 KiB.
+/// - A reader has one owner, and its scope closes it. Threads must not share it.
 public struct QueueReader: ~Copyable {
-  /// Bounds of memory; a value out of its own bounds is refused by `init` with `invalidOption`.
+  /// The bounds of a reader's memory.
+  ///
+  /// ``QueueReader/init(topic:from:options:onLoss:)`` refuses a value that is out of its bounds
+  /// with `invalidOption`.
   public struct Options: Sendable {
-    /// Records with a larger payload are verified, reported once with `payloadTooLarge`, and
-    /// passed. It bounds the buffer. 0 bytes to 4 GiB less 17 bytes; 16 MiB by default, as the
+    /// The largest payload that the reader returns. It bounds the buffer. 16 MiB by default, as the
     /// writer's.
+    ///
+    /// 0 bytes to 4 GiB less 17 bytes. A record with a larger payload is verified, reported once
+    /// with `payloadTooLarge`, and skipped.
     public var maximumPayload: ByteCount = .bytes(Int64(Limits.defaultMaximumPayload))
 
-    /// How much is read at once. 4 KiB to 1 GiB; 256 KiB by default, above which reading from the
-    /// page cache gains nothing. Grows to the largest record met.
+    /// The number of bytes that the reader reads at a time. 256 KiB by default. A larger buffer
+    /// gains nothing when the page cache has the data.
+    ///
+    /// 4 KiB to 1 GiB. The buffer grows to the largest record that was read.
     public var bufferSize: ByteCount = .kibibytes(256)
 
-    /// The defaults.
+    /// Makes options with the defaults.
     public init() {}
 
+    /// Checks that all values are within their bounds.
+    ///
     /// - Throws: `invalidOption`, with the bounds.
     public func validate() throws(QueueError) {
       try Limits.check(maximumPayload, Limits.maximumPayload, "maximumPayload")
@@ -36,29 +46,30 @@ public struct QueueReader: ~Copyable {
     }
   }
 
-  /// What it was opened with.
+  /// The topic that this reader reads.
   public let topic: Topic
   @usableFromInline var walker: LogWalker
   var onLoss: ((Loss) -> Void)?
   private let options: Options
   private let environment: Environment
-  /// For `record(at:)`, which leaves the position alone.
+  /// The lookup of `record(at:)`, which does not move the reader's position.
   var lookup: RecordLookup?
-  /// For who waits at the end.
+  /// Waits at the end of the log.
   let follower: Follower
 
   /// Opens a topic for reading.
   ///
   /// - Parameters:
-  ///   - topic: what to read; it has to be there.
-  ///   - start: where to begin; the earliest record by default.
-  ///   - options: bounds of memory.
-  ///   - onLoss: with it, every loss is handed to it and reading goes on; without, it is thrown
-  ///     once as ``QueueError/loss``, and the next call goes on behind it.
-  /// - Throws: `noSuchTopic`, `notATopic`, `unsupportedFormat`, `invalidOption`, `beyondLatest` and
-  ///   `notARecord` for a position that is none, `system`.
-  /// - Complexity: one listing of the directory and a few reads for `earliest`; for other positions
-  ///   also a search of O(log slabs) reads, and a walk from the last mark before it.
+  ///   - topic: The topic to read. It must exist.
+  ///   - start: The position at which reading begins. The earliest record by default.
+  ///   - options: The bounds of memory.
+  ///   - onLoss: Receives every loss, and reading continues. Without it, each loss is thrown once
+  ///     as ``QueueError/loss``, and the next call continues after it.
+  /// - Throws: One of these codes:
+  ///   - `beyondLatest` or `notARecord` if `start` is not a valid position.
+  ///   - `noSuchTopic`, `notATopic`, `unsupportedFormat`, `invalidOption` or `system`.
+  /// - Complexity: One listing of the directory and a few reads for `earliest`. Other positions add
+  ///   a search of O(log slabs) reads, and a walk from the last mark before the position.
   public init(
     topic: Topic, from start: Topic.Position = .earliest, options: Options = .init(),
     onLoss: ((Loss) -> Void)? = nil
@@ -85,19 +96,23 @@ public struct QueueReader: ~Copyable {
     self.onLoss = onLoss
   }
 
-  /// The address that the next call reads from: that of the next record, or of a mark before it.
+  /// The address at which the next call reads: that of the next record, or of a mark before it.
   public var position: Address { Address(rawValue: walker.position) }
 
-  /// The next record, in the reader's buffer, or nil at the end of the log: ask again later, or
-  /// ``waitForMore()``.
+  /// Returns the next record, in the reader's buffer, or nil at the end of the log.
   ///
-  /// - Throws: a loss once, where no closure takes it; `payloadTooLarge` once for a record above
-  ///   the reader's limit; the next call goes on behind either. `unsupportedFormat` and `system`
-  ///   (also for a read error, which is not damage) until their cause is gone; nothing is skipped.
-  /// - Complexity: O(payload); no allocation, but where the buffer grows to a record or a slab is
+  /// After nil, call it again later, or wait with ``waitForMore()``.
+  ///
+  /// - Throws: One of these codes:
+  ///   - A loss, once, if there is no closure for losses. The next call continues after it.
+  ///   - `payloadTooLarge`, once, for a record above the reader's limit. The next call continues
+  ///     after it.
+  ///   - `unsupportedFormat` or `system` until its cause is gone. Nothing is skipped. A read error
+  ///     is `system` and not damage.
+  /// - Complexity: O(payload). It allocates only if the buffer must grow to a record, or a slab is
   ///   opened.
-  // Inlined, a record that the buffer shows costs a loop in another module a fifth less: no frame on
-  // the stack, and no way through memory for what is returned.
+  // Inlined: a loop in another module then takes a fifth less time per buffered record. There is no
+  // stack frame, and the result does not pass through memory.
   @_lifetime(&self)
   @inlinable
   @inline(__always)
@@ -106,8 +121,8 @@ public struct QueueReader: ~Copyable {
     return try nextSlowly()
   }
 
-  /// `next` where the buffer shows no sound record. Apart from it, so that it takes neither room on
-  /// the stack nor registers there.
+  /// The path of `next` if the buffer holds no sound record. It is a separate function, so that it
+  /// takes no stack space and no registers in `next`.
   @_lifetime(&self)
   @usableFromInline
   @inline(never)
@@ -128,27 +143,32 @@ public struct QueueReader: ~Copyable {
     }
   }
 
-  /// The next record with its own bytes, to keep; as ``next()`` in all else.
+  /// Returns a copy of the next record, which you can keep. Otherwise it behaves like ``next()``.
   ///
-  /// - Throws: as ``next()``.
-  /// - Complexity: O(payload); one allocation.
+  /// - Throws: As ``next()``.
+  /// - Complexity: O(payload), with one allocation.
   public mutating func nextCopy() throws(QueueError) -> QueueRecord? { try next()?.copy() }
 
-  /// The next record where the buffer shows it; nil says nothing about the log.
+  /// Returns the next record if the buffer holds it. nil does not mean the end of the log.
   mutating func nextBufferedCopy() -> QueueRecord? { walker.nextBuffered()?.copy() }
 
-  /// Has the buffer show what lies behind the position, as far as that is had without waiting for a
-  /// disk. False: nobody can tell how far that is.
+  /// Fills the buffer with the bytes after the position that are available without waiting for a
+  /// disk. Returns false if the storage cannot report which bytes are available.
   mutating func loadWithoutWaiting() -> Bool { walker.loadWithoutWaiting() }
 
-  /// The record that starts at exactly this address; the position does not move.
+  /// Returns the record that starts at exactly this address. The reader's position does not move.
   ///
-  /// - Throws: `notARecord` where none starts there: `address` of the error is that of the record it
-  ///   lies in, if any; `beforeEarliest`, `damaged`, `beyondLatest`, `payloadTooLarge`; as `next`.
-  /// - Complexity: a walk from the last mark before it, 32 KiB on the average; by one read where an
-  ///   earlier call found that mark, else by one to three and a search; in the newest slab also a
-  ///   listing of the directory. The first call takes a second buffer. The slabs of the last 16 that were looked into stay open, also if they are
-  ///   removed, until a call finds the directory changed.
+  /// - Throws: One of these codes:
+  ///   - `notARecord` if no record starts there. The error's `address` is the start of the record
+  ///     that contains the address, if there is one.
+  ///   - `beforeEarliest`, `damaged`, `beyondLatest` or `payloadTooLarge`.
+  ///   - As ``next()``.
+  /// - Complexity: A walk from the last mark before the address, 32 KiB on average.
+  ///   - One read if an earlier call found that mark. Otherwise one to three reads and a search. In
+  ///     the newest slab also a listing of the directory.
+  ///   - The first call allocates a second buffer.
+  ///   - The last 16 slabs that were read stay open, even if they are removed, until a call finds
+  ///     the directory changed.
   @_lifetime(&self)
   public mutating func record(at address: Address) throws(QueueError) -> BorrowedRecord {
     makeLookup()
@@ -164,7 +184,7 @@ public struct QueueReader: ~Copyable {
       throw .loss(loss, path: walker.index.path(of: loss))
     case .end:
       throw QueueError(
-        .beyondLatest, "address \(address) lies at the end of the topic", path: topic.description,
+        .beyondLatest, "address \(address) is the end of the topic", path: topic.description,
         address: lookup!.walker.position)
     }
   }
@@ -185,7 +205,7 @@ public struct QueueReader: ~Copyable {
     QueueError(
       .payloadTooLarge,
       "a record of \(ByteCount.words(count)) is above this reader's limit of \(options.maximumPayload) and was"
-        + " passed: raise maximumPayload to read it",
+        + " skipped: raise maximumPayload to read it",
       path: walker.slab?.path, address: address)
   }
 
@@ -197,7 +217,7 @@ public struct QueueReader: ~Copyable {
 }
 
 extension LogWalker {
-  /// A record in the window, for as long as nothing moves the walker.
+  /// A record in the window. It is valid as long as nothing moves the walker.
   @_lifetime(borrow self)
   @inline(__always)
   func record(

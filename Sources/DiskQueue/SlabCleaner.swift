@@ -8,23 +8,26 @@
 ///   .clean(keeping: .init(age: .days(7), bytes: .gibibytes(1), consumers: .protected))
 /// ```
 ///
-/// Only whole slabs go, from the front, one at a time. A cleaner needs no lock: it may run beside a
-/// writer, readers, consumers and other cleaners, in any process, and be killed or lose power at any
-/// moment; what is left is always the end of the log, without a hole. Whoever reads a slab that is
-/// removed reads on in it, and whoever comes too late is told how much was cleaned. The last slab
-/// always stays, and so does a slab that recovery may still have to start at.
+/// - It removes only whole slabs, from the front, one at a time. The last slab always stays, and so
+///   does a slab at which recovery may still have to start.
+/// - It needs no lock. It may run beside a writer, readers, consumers and other cleaners, in any
+///   process.
+/// - It may be killed or lose power at any moment. The slabs that remain are always the end of the
+///   log, without a gap.
+/// - A reader that has a removed slab open keeps reading it. A later reader gets a loss with the
+///   exact number of cleaned records.
 ///
-/// Safe to share among threads and tasks.
+/// Threads and tasks may share a cleaner.
 public struct SlabCleaner: Sendable {
-  /// What it was opened with.
+  /// The topic that this cleaner cleans.
   public let topic: Topic
   let storage: any TopicStorage
   let environment: Environment
 
-  /// Opens a topic for cleaning. Nothing is locked, made or changed.
+  /// Opens a topic for cleaning. Locks, creates and changes nothing.
   ///
-  /// - Throws: `noSuchTopic`, `notATopic`, `system`.
-  /// - Complexity: one listing of the directory.
+  /// - Throws: `noSuchTopic`, `notATopic` or `system`.
+  /// - Complexity: One listing of the directory.
   public init(topic: Topic) throws(QueueError) {
     try self.init(topic: topic, environment: .system)
   }
@@ -36,41 +39,46 @@ public struct SlabCleaner: Sendable {
     _ = try TopicIndex.slabs(in: storage)
   }
 
-  /// Removes what lies beyond a bound, and returns what was removed, oldest first. It is gone for
-  /// good when this returns: level reached: `synced`.
+  /// Removes the slabs that are outside a bound. Returns the removed slabs, oldest first. Level
+  /// reached: `synced`.
   ///
-  /// - Throws: `invalidOption`, before anything is removed; `unsupportedFormat` where a newer program
-  ///   or another topic has put a slab: nothing is guessed; `syncFailed`, `system`: what was removed
-  ///   before stays removed, and `report(keeping:isDryRun:onRemoval:)` tells it.
-  /// - Complexity: reads as many slabs' sizes as hold what is to be kept, two headers, and one more a
-  ///   slab that is removed; a bound on records also reads from the last proof of durability to the
-  ///   end. Each removal lists the topic and its consumers, and syncs the directory. Holds 8 bytes a
-  ///   slab, and the list that it returns.
+  /// When this returns, the removals are permanent.
+  ///
+  /// - Throws: One of these codes:
+  ///   - `invalidOption`, before anything is removed.
+  ///   - `unsupportedFormat` if a slab belongs to a newer program or to another topic. The cleaner
+  ///     does not guess.
+  ///   - `syncFailed` or `system`. Earlier removals stay. ``report(keeping:isDryRun:onRemoval:)``
+  ///     reports them.
+  /// - Complexity: It reads the sizes of the slabs that stay, two slab headers, and one more header
+  ///   for each removal. A bound on records adds a walk from the last proof of durability to the
+  ///   end. Each removal lists the topic and its consumers, and syncs the directory. Memory: 8
+  ///   bytes per slab, and the list that it returns.
   @discardableResult
   public func clean(keeping retention: Retention) throws(QueueError) -> [Removal] {
     try report(keeping: retention, isDryRun: false).removals
   }
 
-  /// What `clean` would remove now. Nothing is removed.
+  /// Returns the slabs that ``clean(keeping:)`` would remove now. Nothing is removed.
   ///
-  /// As `clean`, it syncs the position of a consumer that has acknowledged only once, and slabs of
-  /// which nothing but a proof that they are durable is wanting.
+  /// Like `clean`, it may sync two things: the position of a consumer that has acknowledged only
+  /// once, and slabs that only lack a proof of durability.
   ///
-  /// - Throws: as ``clean(keeping:)``.
-  /// - Complexity: as ``clean(keeping:)``, without the removals.
+  /// - Throws: As ``clean(keeping:)``.
+  /// - Complexity: As ``clean(keeping:)``, without the removals.
   public func plan(keeping retention: Retention) throws(QueueError) -> [Removal] {
     try report(keeping: retention, isDryRun: true).removals
   }
 
-  /// As `clean` or `plan`, and says why no more goes.
+  /// Cleans or plans, and also reports why no more slabs go.
   ///
   /// - Parameters:
-  ///   - retention: how much to keep.
-  ///   - isDryRun: whether nothing is removed.
-  ///   - onRemoval: called with each removal as soon as it is done, or would be: what was removed
-  ///     before an error is known by it.
-  /// - Throws: as ``clean(keeping:)``.
-  /// - Complexity: as ``clean(keeping:)``.
+  ///   - retention: How much to keep.
+  ///   - isDryRun: Whether to remove nothing.
+  ///   - onRemoval: Called with each removal immediately after it was done, or would be done. So
+  ///     you know the removals before an error.
+  /// - Throws: As ``clean(keeping:)``.
+  /// - Complexity: As ``clean(keeping:)``.
   public func report(
     keeping retention: Retention, isDryRun: Bool, onRemoval: (Removal) -> Void = { _ in }
   ) throws(QueueError) -> Report {
@@ -85,33 +93,36 @@ public struct SlabCleaner: Sendable {
   }
 }
 
-// MARK: - What it reports
+// MARK: - Reports
 
 extension SlabCleaner {
-  /// A slab that was removed, or would be.
+  /// A slab that was removed, or would be removed.
   public struct Removal: Sendable, Hashable {
-    /// The bound that all of it lay beyond.
+    /// The bound that the whole slab was outside of.
     @nonexhaustive
     public enum Cause: Sendable, Hashable {
-      /// Its newest record was older than this.
+      /// The slab's newest record was older than this.
       case age(Age)
-      /// It lay before the newest so many bytes.
+      /// The slab was before this many newest bytes.
       case bytes(ByteCount)
-      /// It lay before the newest so many records.
+      /// The slab was before this many newest records.
       case records(UInt64)
     }
 
-    /// The address that it began at.
+    /// The slab's base address.
     public var slab: Address
-    /// How many records the log took in it, damaged ones included; nil where nothing tells: in
-    /// version 1 slabs, and where the beginning of it or of the next one is damaged.
+    /// The number of records that the log took in the slab, damaged ones included. nil if it is not
+    /// known.
+    ///
+    /// It is not known in version 1 slabs, and if the beginning of this slab or of the next one is
+    /// damaged.
     public var records: UInt64?
-    /// The size of its file.
+    /// The size of the slab's file.
     public var bytes: ByteCount
-    /// The bound that it lay beyond.
+    /// The bound that the slab was outside of.
     public var cause: Cause
 
-    /// The cause, for people.
+    /// The cause as a text for people.
     public var reason: String {
       switch cause {
       case .age(let age): "older than \(age.duration)"
@@ -121,38 +132,41 @@ extension SlabCleaner {
     }
   }
 
-  /// What became of one cleaning.
+  /// The result of one cleaning.
   public struct Report: Sendable, Hashable {
-    /// Oldest first.
+    /// The removed slabs, oldest first.
     public var removals: [Removal]
-    /// Why no more went.
+    /// The reason why no more slabs were removed.
     public var kept: Kept
   }
 
-  /// Why a slab stays, and with it all behind it.
+  /// The reason why a slab stays, together with all slabs after it.
   @nonexhaustive
   public enum Kept: Sendable, Hashable, CustomStringConvertible {
     /// The retention has no bound.
     case noBound
-    /// The topic holds no slab.
+    /// The topic has no slab.
     case empty
-    /// It is the last one.
+    /// It is the last slab.
     case lastSlab
-    /// It lies, at least in part, within every bound.
+    /// At least a part of the slab is within every bound.
     case withinBounds
-    /// What lies behind it is less than the minimum to keep.
+    /// The slabs after it hold less than ``Retention/minimumBytes``.
     case minimum
-    /// The slab behind it is not known to have begun to be durable, and could not be made so: a crash
-    /// has parted it from the log, which the next writer sees to, or it is just being made.
+    /// The beginning of the next slab is not known to be durable, and the cleaner could not make it
+    /// durable.
+    ///
+    /// Either a crash has separated that slab from the log, which the next writer resolves, or the
+    /// slab is being created.
     case unproven
-    /// This consumer has not acknowledged all of it.
+    /// This consumer has not acknowledged the whole slab.
     case consumer(String)
-    /// Where this consumer stands cannot be told.
+    /// The position of this consumer cannot be read.
     case unreadableConsumer(String, reason: String)
-    /// The task was cancelled, or an error came between.
+    /// The task was cancelled, or an error ended the cleaning.
     case interrupted
 
-    /// For people.
+    /// The reason as a text for people.
     public var description: String {
       switch self {
       case .noBound: "no bound was given"
@@ -163,7 +177,7 @@ extension SlabCleaner {
       case .unproven: "it is not certain yet that the next slab is on stable storage"
       case .consumer(let name): "held by consumer \(name)"
       case .unreadableConsumer(let name, let reason):
-        "held by consumer \(name), whose position cannot be told (\(reason)): set it or delete it"
+        "held by consumer \(name), whose position cannot be read (\(reason)): reset it or delete it"
       case .interrupted: "interrupted"
       }
     }

@@ -158,7 +158,7 @@ struct CleanTests {
     #expect(cleaned.status == 1)
     #expect(cleaned.output == [])
     #expect(cleaned.errorLines.count == 1)
-    #expect(cleaned.errors.contains("held by consumer one, whose position cannot be told"))
+    #expect(cleaned.errors.contains("held by consumer one, whose position cannot be read"))
     #expect(try Diskq.run("consumers", topic, "--delete", "one").status == 0)
     #expect(try clean(topic, "--keep-records", "1").status == 0)
   }

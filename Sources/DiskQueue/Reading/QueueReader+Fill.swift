@@ -2,19 +2,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension QueueReader {
-  /// Replaces the elements of an array by the next records, from its beginning on; returns how many
-  /// were replaced: all of them, or fewer at the end of the log. The others stay as they were.
+  /// Replaces the elements of an array with the next records. Returns the number of replaced
+  /// elements: all, or fewer at the end of the log.
   ///
-  /// Payloads go into the arrays that the elements have, where those are large enough and nobody else
-  /// holds them: going through a topic with one array takes no allocation.
+  /// It replaces elements from the beginning of the array. The other elements stay unchanged.
+  /// Payloads are stored in the arrays that the elements already have, if those are large enough
+  /// and not shared. So reading a topic with one array needs no allocation.
   ///
   /// ```swift
   /// var records = Array(repeating: QueueRecord(), count: 500)
   /// while case let count = try reader.fill(&records), count > 0 { send(records[..<count]) }
   /// ```
   ///
-  /// - Throws: as ``next()``. Where something was read before that, it is returned, and the next call
-  ///   throws what there is to tell.
+  /// - Throws: As ``next()``. If records were read before the error, their number is returned, and
+  ///   the next call throws the error.
   /// - Complexity: O(bytes of the records).
   public mutating func fill(_ records: inout [QueueRecord]) throws(QueueError) -> Int {
     var count = 0
@@ -27,7 +28,7 @@ extension QueueReader {
     return count
   }
 
-  /// False: it is the end of the log.
+  /// Fills one record. Returns false at the end of the log.
   private mutating func fill(_ record: inout QueueRecord) throws(QueueError) -> Bool {
     guard let next = try next() else { return false }
     record.address = next.address
@@ -40,8 +41,8 @@ extension QueueReader {
 }
 
 extension LogWalker {
-  /// The error was told to nobody: the next step comes to it again. Errors of the system's do so by
-  /// themselves.
+  /// Makes the next step return this error again, because it was not reported. System errors repeat
+  /// by themselves.
   fileprivate mutating func takeBack(_ error: QueueError) {
     if let loss = error.loss {
       owedLoss = loss

@@ -2,37 +2,42 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension QueueReader {
-  /// The ordinals that the topic holds now: from that of the earliest record that can be read to the
-  /// one that the next record will get. Empty where there is no record: `0..<0` in a new topic, where
-  /// one record is `0..<1`. The position does not move.
+  /// Returns the ordinals in the topic now: from the earliest readable record to the one that the
+  /// next record will get. The position does not move.
   ///
-  /// A cleaner or a writer may have changed it by the time it is returned.
+  /// The range is empty if there is no record. It is `0..<0` in a new topic, and `0..<1` after one
+  /// record. A cleaner or a writer may have changed the topic before this returns.
   ///
-  /// - Throws: `unsupportedFormat`, `system`.
-  /// - Complexity: two listings of the directory, a walk from the last mark that is known to be durable
-  ///   to the end, and one to the first record. The first call takes a second buffer.
+  /// - Throws: `unsupportedFormat` or `system`.
+  /// - Complexity: Two listings of the directory, a walk from the last mark that is known to be
+  ///   durable to the end, and a walk to the first record. The first call allocates a second
+  ///   buffer.
   public mutating func ordinals() throws(QueueError) -> Range<UInt64> {
     makeLookup()
     var end = try lookup!.walker.endOrdinal()
     while true {
       let first = try lookup!.walker.firstOrdinal()
       if first < end { return first..<end }
-      // There is none; or all that lay before that end was dropped meanwhile.
+      // There is no record, or all records before that end were dropped meanwhile.
       let newEnd = try lookup!.walker.endOrdinal()
       guard newEnd > end else { return newEnd..<newEnd }
       end = newEnd
     }
   }
 
-  /// The record that the topic took as the n-th, from its first ordinal on; the position does not move.
+  /// Returns the record with this ordinal. The position does not move.
   ///
-  /// Records that are asked for one after the other cost as much as ``next()`` each.
+  /// Records that you look up one after the other cost as much as with ``next()``.
   ///
-  /// - Throws: `beforeEarliest` where it was cleaned, `damaged` and `discarded` where it was lost, each
-  ///   time that it is asked for; `notARecord` behind damage that nothing counts; `beyondLatest` where
-  ///   it is still to come; `payloadTooLarge`; as `next`.
-  /// - Complexity: a search of O(log slabs) reads, and a walk from the last mark before it, about
-  ///   64 KiB; behind the record that was looked up last, none of both.
+  /// - Throws: One of these codes:
+  ///   - `beforeEarliest` if the record was cleaned, or `damaged` or `discarded` if it was lost.
+  ///     Each call for it throws again.
+  ///   - `notARecord` after damage of an unknown number of records.
+  ///   - `beyondLatest` if the record was not appended yet.
+  ///   - `payloadTooLarge`.
+  ///   - As ``next()``.
+  /// - Complexity: A search of O(log slabs) reads, and a walk from the last mark before the record,
+  ///   about 64 KiB. Neither is necessary directly after the record that was looked up last.
   @_lifetime(&self)
   public mutating func record(ordinal: UInt64) throws(QueueError) -> BorrowedRecord {
     makeLookup()
@@ -53,27 +58,28 @@ extension QueueReader {
       throw .loss(loss, path: walker.index.path(of: loss))
     case .end:
       throw QueueError(
-        .beyondLatest, "ordinal \(ordinal) is that of the next record: there is none of it yet",
+        .beyondLatest, "ordinal \(ordinal) belongs to the next record, which was not appended yet",
         path: topic.description, address: lookup!.walker.position)
     }
   }
 
-  /// What to tell of an ordinal in whose place another record was found: that it was damaged, where
-  /// what lies between is counted, and else that nobody knows.
+  /// Returns the error for an ordinal if the walk found another record instead. If the records in
+  /// between are counted, the error is their damage. Otherwise it says that the record is not
+  /// known.
   private mutating func noRecord(
     of ordinal: UInt64, before address: UInt64, _ found: UInt64
   ) throws(QueueError) -> QueueError {
     let isCounted = lookup!.walker.isExact && found > ordinal
     while isCounted, lookup!.walker.pending != nil {
-      // As every reader is told: for the whole stretch, with the next ordinal that is known.
+      // The loss that every reader reports: for the whole stretch, with the next known ordinal.
       if case .loss(let loss) = try lookup!.walker.step() {
         return .loss(loss, path: walker.index.path(of: loss))
       }
     }
     return QueueError(
       .notARecord,
-      "no record is known to be ordinal \(ordinal): there is damage that nothing counts before the"
-        + " next one, which is \(found)",
+      "no record is known to have ordinal \(ordinal): damage of an unknown number of records precedes"
+        + " the next one, which has ordinal \(found)",
       path: topic.description, address: address)
   }
 }
@@ -88,8 +94,8 @@ extension LogWalker {
     return ordinal
   }
 
-  /// That of the earliest record that can be read, before which it stands then; where there is none,
-  /// that of the next one.
+  /// The ordinal of the earliest readable record, before which the walk then stops. If there is no
+  /// record, the ordinal of the next one.
   fileprivate mutating func firstOrdinal() throws(QueueError) -> UInt64 {
     try seek(to: .earliest, now: { 0 })
     while true {

@@ -4,7 +4,7 @@
 internal import Synchronization
 
 extension QueueReader {
-  /// The records from ``position`` on, as an asynchronous sequence.
+  /// Returns the records from ``position`` on, as an asynchronous sequence.
   ///
   /// ```swift
   /// for try await record in try QueueReader(topic: "sensors").records(following: true) {
@@ -12,8 +12,8 @@ extension QueueReader {
   /// }
   /// ```
   ///
-  /// - Parameter following: whether to wait at the end of the log for what is appended, by
-  ///   wake-up; false by default, which ends the sequence there.
+  /// - Parameter following: Whether to wait at the end of the log for more records, which wake the
+  ///   task. false by default: the sequence ends there.
   public consuming func records(following: Bool = false) -> Records {
     let onLoss = onLoss
     var reader = self
@@ -21,21 +21,22 @@ extension QueueReader {
     return Records(RecordFeed(reader, isFollowing: following), onLoss)
   }
 
-  /// The records of a reader, read in batches of up to 512 records or 256 KiB (one record at
-  /// least), on a thread of its own, which is one batch ahead and ends with the sequence and its
-  /// iterators. A topic in memory needs no thread: the task reads.
+  /// The records of a reader as an asynchronous sequence.
   ///
-  /// Single pass: a second loop goes on where the first one ended, also after an error, and after
-  /// the end of the log. One loop at a time.
-  ///
-  /// A cancelled task is told so by the error `cancelled`, before the next record and at once where
-  /// it waits; nil would read as the end of the log. No record is lost by that: the next loop goes
-  /// on behind the last one that was given.
-  ///
-  /// Losses go to the reader's `onLoss`, called by the task that asks for the next record, in order
-  /// with the records; without it they are thrown, once each.
+  /// - Records are read in batches of up to 512 records or 256 KiB, one record at least. The
+  ///   sequence's own thread reads one batch ahead. It ends with the sequence and its iterators. A
+  ///   topic in memory needs no thread: the task reads.
+  /// - The sequence is single-pass. A second loop continues after the first one, also after an
+  ///   error and after the end of the log. Run one loop at a time.
+  /// - In a cancelled task the next call throws `cancelled`, before the next record, and
+  ///   immediately during a wait. It does not return nil, which would mean the end of the log. No
+  ///   record is lost: the next loop continues after the last record that was returned.
+  /// - The task that asks for the next record calls the reader's `onLoss` for each loss, in order
+  ///   with the records. Without `onLoss` each loss is thrown once.
   public struct Records: AsyncSequence {
+    /// The sequence consists of records.
     public typealias Element = QueueRecord
+    /// Every error of the sequence is a ``QueueError``.
     public typealias Failure = QueueError
 
     private let source: Source
@@ -44,15 +45,18 @@ extension QueueReader {
       source = Source(feed, onLoss)
     }
 
+    /// Makes an iterator. It continues after the record that was returned last.
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(source: source) }
 
+    /// Iterates over the records of a reader.
     public struct AsyncIterator: AsyncIteratorProtocol {
       fileprivate let source: Source
 
-      /// The next record, or nil at the end of the log where that is not followed.
+      /// Returns the next record, or nil at the end of the log if the sequence does not follow it.
       ///
-      /// - Throws: as ``QueueReader/next()``; `cancelled`; where the end is followed as
-      ///   ``QueueReader/waitForMore()``; `system` where the system has no thread to give.
+      /// - Throws: As ``QueueReader/next()``. Also `cancelled`, and `system` if the operating
+      ///   system refuses a thread. If the sequence follows the log, also as
+      ///   ``QueueReader/waitForMore()``.
       public mutating func next(
         isolation actor: isolated (any Actor)? = #isolation
       ) async throws(QueueError) -> QueueRecord? {
@@ -62,7 +66,7 @@ extension QueueReader {
       }
     }
 
-    /// What all iterators share.
+    /// The state that all iterators share.
     fileprivate final class Source {
       var batch = RecordFeed.Batch()
       private let feed: RecordFeed
@@ -73,7 +77,7 @@ extension QueueReader {
         self.onLoss = onLoss
       }
 
-      /// The first record of the next batch that has one.
+      /// Returns the first record of the next batch that has one.
       func nextBatch(
         isolation actor: isolated (any Actor)?
       ) async throws(QueueError) -> QueueRecord? {
@@ -95,61 +99,64 @@ extension QueueReader {
   }
 }
 
-/// Reads records for a task, many at a time, on a thread of its own: the cooperative pool has a
-/// thread a core, and none of them may wait for a disk. What is in memory the task reads itself.
+/// Reads records for a task, many at a time, on its own thread. The cooperative pool has one thread
+/// per core, and none of them may wait for a disk. If the data is in memory, the task reads it
+/// itself.
 ///
-/// At the end of the log the change itself wakes the task, which reads what the system has in its cache:
-/// nearly always the record that was just written. Where that shows none, or the storage cannot tell
-/// what it has, the thread looks; it also looks for the end behind what was read.
+/// At the end of the log, a change wakes the task directly. The task then reads from the operating
+/// system's cache, which nearly always has the record that was just written. If the cache has no
+/// record, or the storage cannot report its content, the thread reads. The thread also looks for the
+/// end after the records that were read.
 ///
-/// The thread starts with the first batch and ends with the last reference to this.
+/// The thread starts with the first batch and ends with the last reference to this object.
 private final class RecordFeed: @unchecked Sendable {
   struct Batch {
-    /// The last one comes first: they are taken from behind.
+    /// In reverse order, because records are taken from the end of the array.
     var records: [QueueRecord] = []
     var ending: Ending?
   }
 
-  /// Why a batch ended where it did; nil: it was full.
+  /// The reason for the end of a batch. nil: the batch was full.
   enum Ending {
     case error(QueueError)
-    /// The end of the log, which is not followed.
+    /// The end of the log, without following it.
     case end
-    /// The end of the log so far: the next batch is read when that is over.
+    /// The end of the log so far. The next batch is read after this wait.
     case waiting(Follower.Wait)
     /// The end of the buffer, for a task that waited and gets few records. The next batch is read
-    /// when it is asked for: to have the thread read ahead takes longer than to go through these.
+    /// when the task asks for it: reading ahead on the thread would take longer than processing
+    /// these records.
     case buffered
-    /// There was a change behind the end of the log, or what ended the wait for one.
+    /// A change after the end of the log, or the error that ended the wait for one.
     case changed(Result<Void, QueueError>)
   }
 
-  /// So much is read at a time, whatever the payloads' size: it bounds the memory, and how often a
-  /// task is suspended.
+  /// The bounds of one batch. They limit the memory, and how often the task is suspended.
   static let mostRecords = 512
   static let mostBytes = 256 << 10
 
-  /// Fewer are gone through sooner than a thread is woken to read ahead.
+  /// A task processes fewer records than this before a woken thread would begin to read ahead.
   static let fewRecords = 16
 
   private let thread = BackgroundThread()
   private let isFollowing: Bool
   /// Whether reading may wait for a disk.
   private let mayBlock: Bool
-  /// Of whoever has the turn: the thread's job, of which there is one at a time, while one is under way;
-  /// else the task.
+  /// Owned by the thread's job while one is running, and otherwise by the task. There is one job at
+  /// a time.
   private var reader: QueueReader
-  /// Whether the storage can tell what is had without waiting, as far as that is known. As `reader`.
+  /// Whether the storage can report which bytes are available without waiting, as far as that is
+  /// known. Owned like `reader`.
   private var readsHere = true
 
   private struct Order {
-    /// How many batches were asked for.
+    /// The number of batches that were requested.
     var asked: UInt64 = 0
-    /// Read, and not taken yet.
+    /// A batch that was read and not taken yet.
     var batch: Batch?
-    /// Also while it waits for a change.
+    /// True also during the wait for a change.
     var isUnderWay = false
-    /// Where the last batch ended at the end of the log: what the next one waits for.
+    /// If the last batch ended at the end of the log: the wait before the next one.
     var wait: Follower.Wait?
 
     mutating func ask() {
@@ -158,11 +165,14 @@ private final class RecordFeed: @unchecked Sendable {
     }
   }
 
-  /// What the thread leaves for the task. An object of its own: who makes a change leaves a note of it
-  /// here, and must not come to hold the last reference to the thread, whose end it would wait for.
+  /// The thread's results for the task.
+  ///
+  /// It is an object of its own, because a thread that makes a change stores its note here. That
+  /// thread must not get the last reference to the reading thread: it would wait for the thread's
+  /// end.
   private final class Box: Sendable {
     let order = Mutex(Order())
-    /// How many batches were left.
+    /// The number of batches that were stored here.
     let left = Progress()
 
     func leave(_ batch: Batch, wait: Follower.Wait? = nil) {
@@ -176,25 +186,25 @@ private final class RecordFeed: @unchecked Sendable {
   }
   private let box = Box()
 
-  /// - Parameter reader: one that throws its losses.
+  /// - Parameter reader: A reader that throws its losses.
   init(_ reader: consuming QueueReader, isFollowing: Bool) {
     mayBlock = reader.walker.index.storage.mayBlock
     self.reader = reader
     self.isFollowing = isFollowing
   }
 
-  // For good: a change that comes meanwhile must not start it again.
+  // Permanently: a change during this call must not start the thread again.
   deinit { thread.close() }
 
-  /// The next batch. One task asks at a time.
+  /// Returns the next batch. One task asks at a time.
   ///
-  /// - Throws: `cancelled` at once where the task is; the batch is the next one's then.
+  /// - Throws: `cancelled`, immediately, if the task is cancelled. The next call gets the batch.
   func next() async throws(QueueError) -> Batch {
     guard mayBlock else { return try await nextHere() }
     while true {
       let (number, isNew, batch, wait) = box.order.withLock { order in
         let batch = order.batch.take()
-        // Behind a full batch the thread reads ahead, while this one is gone through.
+        // After a full batch, the thread reads ahead while the task processes this one.
         let isNew = !order.isUnderWay && (batch == nil || batch?.ending == nil)
         if isNew { order.ask() }
         return (order.asked, isNew, batch, isNew ? order.wait.take() : nil)
@@ -202,7 +212,7 @@ private final class RecordFeed: @unchecked Sendable {
       do throws(QueueError) {
         if let wait { readOn(after: wait) } else if isNew { try start() }
       } catch {
-        // What was read comes first; the next call tries again.
+        // The batch that was read comes first. The next call tries again.
         guard batch != nil else { throw error }
       }
       if let batch {
@@ -217,7 +227,8 @@ private final class RecordFeed: @unchecked Sendable {
     }
   }
 
-  /// What the change brought, as far as that is had without waiting for a disk.
+  /// Returns the records that the change brought, as far as they are available without waiting for
+  /// a disk.
   private func readWithoutWaiting() -> Batch {
     readsHere = reader.loadWithoutWaiting()
     var batch = Batch(ending: .buffered)
@@ -232,7 +243,7 @@ private final class RecordFeed: @unchecked Sendable {
     return batch
   }
 
-  /// The next batch, read by the task itself.
+  /// Returns the next batch, read by the task itself.
   private func nextHere() async throws(QueueError) -> Batch {
     var isAwaited = false
     while true {
@@ -243,7 +254,7 @@ private final class RecordFeed: @unchecked Sendable {
     }
   }
 
-  /// Has the thread read the batch that was asked for.
+  /// Makes the thread read the requested batch.
   private func start(isAwaited: Bool = false) throws(QueueError) {
     do throws(SystemError) {
       try thread.submit { self.readOne(isAwaited: isAwaited) }
@@ -256,23 +267,24 @@ private final class RecordFeed: @unchecked Sendable {
     }
   }
 
-  /// Leaves a note once that is over; where the task could not read, the thread does.
+  /// Stores a note when the wait has ended. If the task could not read, the thread reads instead.
   private func readOn(after wait: Follower.Wait) {
     guard !readsHere else {
       return wait.whenChanged { [box] in box.leave(Batch(ending: .changed($0))) }
     }
-    // Weak: nobody may be left to want it. Only the thread makes a reference of that, as the last
-    // one ends the thread, for which a writer must not wait.
+    // Weak, because no task may want the result any more. Only the thread makes a strong reference
+    // of it. The last reference ends the thread, and a writer must not wait for that.
     wait.whenChanged { [weak self, thread] result in
       do throws(SystemError) {
         try thread.submit { [weak self] in self?.readOne(behind: result, isAwaited: true) }
       } catch {
-        // It runs, and is closed with the last reference to this: nobody waits for a batch.
+        // This cannot fail while a task waits for a batch: the thread is running, and it is closed
+        // only with the last reference to this object.
       }
     }
   }
 
-  /// - Parameter change: how the wait that preceded it ended.
+  /// - Parameter change: The result of the wait before this batch.
   private func readOne(behind change: Result<Void, QueueError> = .success(()), isAwaited: Bool) {
     var batch = Batch()
     do throws(QueueError) {
@@ -283,12 +295,12 @@ private final class RecordFeed: @unchecked Sendable {
     }
     var wait: Follower.Wait?
     if case .waiting(let until) = batch.ending { wait = until }
-    // A change without a record: the task sleeps on.
+    // A change without a record: the task continues to sleep.
     if let wait, batch.records.isEmpty { return readOn(after: wait) }
     box.leave(batch, wait: wait)
   }
 
-  /// - Parameter isAwaited: whether a task has waited for a record: it gets those that are in the
+  /// - Parameter isAwaited: Whether a task has waited for a record. It then gets the records in the
   ///   buffer before the reader looks for more, which lists the directory.
   private func readBatch(isAwaited: Bool) -> Batch {
     var batch = Batch()

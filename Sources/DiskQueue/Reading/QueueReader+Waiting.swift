@@ -2,14 +2,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension QueueReader {
-  /// Waits until there may be something to read behind ``position``.
+  /// Waits until there may be something to read after ``position``.
   ///
-  /// Whoever flushes, in this process or another, wakes it. It does not poll, and while nothing
-  /// happens it makes no system call, unless the system has no watch to give: then it looks four times
-  /// a second. Call it when ``next()`` returned nil, and then `next` again,
-  /// which may still return nil: other changes wake it, too, and the first wait only begins to watch
-  /// the topic and returns at once, so that nothing is missed that came between the look and it.
-  /// If you call it twice without `next` in between, the second call waits for a further change.
+  /// - Every flush wakes it, in this process or another. It does not poll, and makes no system call
+  ///   while nothing happens. If the operating system refuses to watch the topic, it polls four
+  ///   times a second.
+  /// - `next` may still return nil after the wait, because other changes wake it, too. The first
+  ///   wait only begins to watch the topic and returns immediately. So no record is missed that
+  ///   came before the watch.
+  /// - If you call it twice without `next` in between, the second call waits for a further change.
+  ///
+  /// Call it when ``next()`` has returned nil, and then call `next` again:
   ///
   /// ```swift
   /// while true {
@@ -18,9 +21,10 @@ extension QueueReader {
   /// }
   /// ```
   ///
-  /// - Throws: `cancelled` at once where the task is, and the reader goes on as before;
-  ///   `noSuchTopic` where the topic was removed; `system` where the system has no more watches to
-  ///   give, with the limit to raise.
+  /// - Throws: One of these codes:
+  ///   - `cancelled`, immediately, if the task is cancelled. The reader is unchanged.
+  ///   - `noSuchTopic` if the topic was removed.
+  ///   - `system` if the operating system refuses a watch. The message names the limit to raise.
   public nonisolated(nonsending) borrowing func waitForMore() async throws(QueueError) {
     guard !Task.isCancelled else { throw .cancelled() }
     let position = walker.position
@@ -28,17 +32,18 @@ extension QueueReader {
     follower.didReturn(at: position)
   }
 
-  /// Why the wait looks for changes a few times a second. Nil if the system reports them.
+  /// The reason for polling a few times a second. Nil if the operating system reports changes.
   package borrowing func pollingReason() -> QueueError? { follower.pollingReason }
 
-  /// As `waitForMore`, and blocks the thread.
+  /// Waits like `waitForMore`, and blocks the thread.
   package borrowing func waitForMoreBlocking() throws(QueueError) {
     let position = walker.position
     try follower.wait(at: position)?.changeBlocking()
     follower.didReturn(at: position)
   }
 
-  /// Returns what ends every wait of this reader, now and later, with `cancelled`; from any thread.
+  /// Returns a closure that ends every wait of this reader, now and later, with `cancelled`. Any
+  /// thread may call it.
   package borrowing func makeWaitEnder() throws(QueueError) -> @Sendable () -> Void {
     let watch = try follower.existingOrNewWatch()
     return { watch.end(.cancelled()) }
