@@ -1,17 +1,19 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// A consumer of a topic, and how far it is behind the end of the log.
+/// A consumer of a topic, and its distance from the end of the log.
 package struct ConsumerInfo: Sendable {
   package var consumer: QueueConsumer.Description
-  /// Records that the log took behind its position, damaged and cleaned ones included; nil where
-  /// that is not known.
+  /// How many records the log took after the consumer's position, including damaged and cleaned
+  /// ones. Nil if that is unknown.
   package var records: UInt64?
-  /// Bytes of the slabs between its position and the end of the log: the frames of its records, and
-  /// the marks and headers between them. 0 if no record is left. nil where the position is not known.
+  /// The bytes of the slabs between its position and the end of the log: the frames of its records,
+  /// and the marks and headers between them. 0 if no record is left. Nil if the position is
+  /// unknown.
   package var bytes: UInt64?
 
-  /// All consumers of a topic, by name. One that was never written begins at the earliest record.
+  /// All consumers of a topic, by name. A consumer whose cursor was never written begins at the
+  /// earliest record.
   package static func all(of topic: Topic) throws(QueueError) -> [ConsumerInfo] {
     let consumers = try QueueConsumer.consumers(of: topic)
     guard !consumers.isEmpty else { return [] }
@@ -33,7 +35,7 @@ package struct ConsumerInfo: Sendable {
       let before = isNew ? firstOrdinal : consumer.ordinal
       let bytesBefore = extent.bytes(before: position)
       let records = behind(before, position.rawValue, end: end, ordinal)
-      // Marks and headers alone are nothing that a consumer could still acknowledge.
+      // A consumer cannot acknowledge marks and headers alone.
       let hasRecords = records != 0 && bytesBeforeEnd > bytesBefore
       return ConsumerInfo(
         consumer: consumer, records: records, bytes: hasRecords ? bytesBeforeEnd - bytesBefore : 0)

@@ -7,12 +7,12 @@ package enum LogEnding: Sendable, Hashable {
   case empty
   /// The last writer closed it.
   case closed
-  /// A writer has it open, or ended without closing it; the next one recovers it.
+  /// A writer has it open, or ended without closing it. In that case, the next writer recovers it.
   case open
-  /// It was written by queuefka, which marks no end.
+  /// queuefka wrote it, which does not mark the end.
   case version1
 
-  /// - Parameter walker: that walked to the end.
+  /// - Parameter walker: a walk that came to the end.
   init(_ walker: borrowing LogWalker) throws(QueueError) {
     let index = walker.index
     guard let last = index.bases.last else {
@@ -23,7 +23,7 @@ package enum LogEnding: Sendable, Hashable {
       self = .version1
       return
     }
-    // As recovery sees it: a closing mark ends the last file.
+    // As recovery decides it: a closing mark ends the last file.
     guard let mark = walker.lastMark, mark.mark.closes(at: mark.address),
       mark.end == walker.position, mark.address >= last,
       try SlabFile.open(last, in: index.storage)?.end() == mark.end

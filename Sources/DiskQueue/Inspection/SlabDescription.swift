@@ -1,20 +1,22 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// What one slab's file is, by its name, size and beginning: nothing behind its first mark is read.
+/// A slab's file, described by its name, its size and its beginning. Nothing after its first mark
+/// is read.
 package struct SlabDescription: Sendable, Hashable {
   package enum Condition: Sendable, Hashable {
-    /// The header is sound; or it is a version 1 slab, which has none.
+    /// The header is sound, or it is a version 1 slab, which has no header.
     case sound
-    /// The header is damaged, and the mark behind it says what it said.
+    /// The header is damaged, but the mark after it states the same.
     case headerDamaged
-    /// Neither the header nor the mark behind it is sound: just being made, torn, or damaged.
+    /// Neither the header nor the mark after it is sound. The slab is just being made, torn, or
+    /// damaged.
     case unreadable
-    /// The header is sound, and was written for another name: a renamed or copied file.
+    /// The header is sound, but was written for another name: the file was renamed or copied.
     case misnamed(stated: Address)
     /// The header is another topic's.
     case foreign
-    /// The header is of a newer version, or uses flags that this one does not know.
+    /// The header is of a newer version, or uses flags that this version does not know.
     case unsupported(version: UInt16, flags: UInt16)
   }
 
@@ -23,16 +25,16 @@ package struct SlabDescription: Sendable, Hashable {
   package var path: String
   /// The file's size.
   package var bytes: UInt64
-  /// nil where nothing tells.
+  /// The version of the format. Nil if nothing states it.
   package var version: UInt16?
   package var condition: Condition
-  /// Of the slab's first record, by the header or the mark behind it.
+  /// The ordinal of the slab's first record, as the header or the mark after it states it.
   package var ordinal: UInt64?
-  /// Nanoseconds since 1970, by the header or the mark behind it.
+  /// Nanoseconds since 1970, as the header or the mark after it states it.
   package var stamp: UInt64?
-  /// No payload of the slab is larger, by the header.
+  /// No payload of the slab is larger, as the header states it.
   package var largestPayload: UInt32?
-  /// Whether all of it lies where a later epoch says that no records are.
+  /// Whether the whole slab is past the end of its epoch's records, as a later epoch states it.
   package var isPassedOver: Bool
 
   /// Describes every slab of a topic, in the order of their addresses. Slabs that are cleaned
@@ -43,8 +45,9 @@ package struct SlabDescription: Sendable, Hashable {
     return try all(in: index)
   }
 
-  /// What no payload of a topic is longer than: by the slabs' headers, by its size for a slab that
-  /// has none, and at least what writers and readers take by default.
+  /// An upper bound of the payload length in a topic: the highest one that a slab's header states.
+  /// A slab without a header counts with its size. The bound is at least the default limit of
+  /// writers and readers.
   package static func largestPayload(in topic: Topic) throws(QueueError) -> ByteCount {
     var largest = UInt64(Limits.defaultMaximumPayload)
     for slab in try all(of: topic) {

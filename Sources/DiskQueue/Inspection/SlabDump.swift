@@ -3,29 +3,29 @@
 
 /// Everything in one slab's file, in order, for people.
 ///
-/// The file's name gives its base; its own header or marks give the topic's id. What other slabs say
-/// of it does not count, but that those beside it show whether it was written by queuefka.
+/// The file's name states its base. Its own header or marks state the topic's id. Other slabs do
+/// not count, except that the slabs beside it show whether queuefka wrote it.
 package struct SlabDump: ~Copyable {
   package enum Frame: Sendable, Equatable {
     case header(SlabHeader)
     case mark(MarkAt)
     case record(Record)
-    /// Bytes that make no sound frame.
+    /// Bytes that are not a sound frame.
     case neither(Range<Address>)
-    /// Zeros at the end: room for frames.
+    /// Zeros at the end: preallocated space for frames.
     case room(Range<Address>)
   }
 
   package struct Record: Sendable, Hashable {
     package var address: Address
-    /// nil behind damage, up to the next mark.
+    /// Nil after damage, up to the next mark.
     package var ordinal: UInt64?
     package var payloadBytes: UInt64
-    /// The first bytes of the payload; none of a very long one.
+    /// The first bytes of the payload. Empty for a very long one.
     package var beginning: [UInt8]
   }
 
-  /// How much of a payload is shown.
+  /// How many bytes of a payload are shown.
   private static let shownBytes = 64
 
   package let slab: SlabDescription
@@ -35,7 +35,7 @@ package struct SlabDump: ~Copyable {
 
   /// Opens a slab's file.
   ///
-  /// - Parameter path: of the file, which is named as a slab is.
+  /// - Parameter path: the path of the file, whose name must be a slab's.
   package init(path: String) throws(QueueError) {
     let (directory, name) = SlabDump.split(path)
     guard let base = SlabName.parse(name) else {
@@ -61,11 +61,11 @@ package struct SlabDump: ~Copyable {
       storage: storage)
     self.topicID = topicID
     self.slab = slab
-    // Version 1 slabs count nothing; those at address 0 begin at the first record.
+    // Version 1 slabs state no ordinals. The slab at address 0 begins at the first record.
     ordinal = slab.ordinal ?? (base == 0 ? 0 : nil)
   }
 
-  /// What stands next; nil at the end of the file.
+  /// The next frame. Nil at the end of the file.
   package mutating func next() throws(QueueError) -> Frame? {
     switch try scan.next() {
     case .header(let header):
@@ -90,7 +90,7 @@ package struct SlabDump: ~Copyable {
     }
   }
 
-  /// The directory and the name that a path is made of.
+  /// The directory and the name in a path.
   private static func split(_ path: String) -> (directory: String, name: String) {
     guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return (".", path) }
     let name = path[path.utf8.index(after: slash)...]
@@ -103,7 +103,7 @@ package struct SlabDump: ~Copyable {
 }
 
 extension SlabFile {
-  /// The topic's id by the word of this slab alone.
+  /// The topic's id, as this slab alone states it.
   func ownTopicID() throws(QueueError) -> UInt64? {
     if let id = try head().topicID { return id }
     var marks = MarkSearch(self, topicID: nil)

@@ -1,39 +1,39 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Goes through one slab's file frame by frame, whatever the topic makes of it: for what lies behind
-/// the end of a log, and for people who look at a file.
+/// Goes through one slab's file frame by frame, whether or not the frames belong to the topic. For
+/// the bytes past the end of a log, and for people that look at a file.
 ///
-/// A frame counts as in any walk; what is no frame is searched as damage is. Memory is constant.
+/// A frame counts as in any walk. Other bytes are searched as damage is. Memory is constant.
 struct SlabScan: ~Copyable {
   enum Item {
     case header(SlabHeader)
     case mark(MarkAt)
-    /// `beginning` is the place of its payload in `window`, where it is no longer than that.
+    /// `beginning` is the range of its payload in `window`. Nil if the payload is longer than that.
     case record(address: UInt64, payloadBytes: UInt64, beginning: Range<Int>?)
-    /// No sound frame.
+    /// Bytes without a sound frame.
     case neither(from: UInt64, to: UInt64)
-    /// Zeros up to the end: room for frames.
+    /// Zeros up to the end: preallocated space for frames.
     case room(from: UInt64, to: UInt64)
   }
 
-  /// The longest payload that is held in memory; longer ones are checked in pieces.
+  /// The longest payload that is held in memory. Longer ones are checked in pieces.
   private static let payloadLimit = 1 << 16
 
   private let slab: SlabFile
   private let end: UInt64
   private let topicID: UInt64?
   private var walker: LogWalker
-  /// nil where nothing is searched.
+  /// Nil if nothing is searched.
   private let damage: SlabDamage?
-  /// The next mark, or the end, as far as it was searched for.
+  /// The next mark, or the end, as far as the search has come.
   private var nextMark: UInt64 = 0
 
   /// - Parameters:
-  ///   - start: where a frame is expected; the slab's base or an address behind it.
-  ///   - end: where to stop: the end of the file, or before it.
-  ///   - topicID: the topic's; nil where nothing tells it, and so no frame is sound.
-  ///   - version1: which length the frames state, in a slab that was written by queuefka.
+  ///   - start: the address at which a frame is expected: the slab's base, or an address after it.
+  ///   - end: the address to stop at: the end of the file, or an address before it.
+  ///   - topicID: the topic's id. Nil if nothing states it, and then no frame is sound.
+  ///   - version1: which length the frames state, in a slab that queuefka wrote.
   init(
     _ slab: SlabFile, from start: UInt64, to end: UInt64, topicID: UInt64?,
     version1: Version1Length?, storage: any TopicStorage
@@ -45,7 +45,7 @@ struct SlabScan: ~Copyable {
       if let header = try slab.head().soundHeader { UInt64(header.largestPayload) } else {
         try slab.size()
       }
-    // A bad frame ends a version 1 slab: nothing tells where the next one stands.
+    // A bad frame ends a version 1 slab: nothing states the address of the next one.
     if let topicID, version1 == nil {
       damage = SlabDamage(
         base: slab.base,
@@ -65,7 +65,7 @@ struct SlabScan: ~Copyable {
     walker.position = start
   }
 
-  /// What stands next; nil at the end.
+  /// The next item. Nil at the end.
   mutating func next() throws(QueueError) -> Item? {
     let address = walker.position
     guard address < end else { return nil }
@@ -95,7 +95,7 @@ struct SlabScan: ~Copyable {
       ? .neither(from: address, to: written) : .room(from: address, to: end)
   }
 
-  /// Where the next sound frame stands, or the end.
+  /// The address of the next sound frame, or the end.
   private mutating func nextFrame(behind address: UInt64) throws(QueueError) -> UInt64 {
     guard let damage else { return end }
     walker.damage = damage
@@ -107,7 +107,7 @@ struct SlabScan: ~Copyable {
 
   /// The first bytes of a record's payload.
   ///
-  /// - Parameter payload: as the last `next` gave it.
+  /// - Parameter payload: the range from the last call of `next`.
   func beginning(of payload: Range<Int>, upTo count: Int) -> [UInt8] {
     let bytes = walker.window.bytes
     return payload.prefix(count).map { bytes.byte($0) }

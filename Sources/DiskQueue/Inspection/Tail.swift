@@ -1,22 +1,22 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Bytes of one slab's file that are no part of the log. Zeros that it ends with are none.
+/// Bytes of one slab's file that are not part of the log. Zeros at the file's end do not count.
 package struct Tail: Sendable, Hashable {
   package enum Cause: Sendable, Hashable {
-    /// A recovery put the log's end before them. They stay where they are.
+    /// A recovery put the log's end before these bytes. They stay in the file.
     case discarded
-    /// They lie behind the end of a log that was not recovered since: what a crash left, or what a
-    /// writer is about to finish. The next recovery discards them.
+    /// The bytes are past the end of a log that was not recovered since. A crash left them, or a
+    /// writer is about to finish them. The next recovery discards them.
     case behindEnd
   }
 
   package var cause: Cause
   /// The slab's file.
   package var path: String
-  /// Empty for a file that holds nothing.
+  /// Empty if the file holds nothing.
   package var addresses: Range<Address>
-  /// The sound records that stand there; nil where that cannot be known, as in version 1 slabs.
+  /// How many sound records there are in it. Nil if that cannot be known, as in version 1 slabs.
   package var records: UInt64?
 
   package var bytes: UInt64 { addresses.upperBound.rawValue - addresses.lowerBound.rawValue }
@@ -26,8 +26,9 @@ extension Tail {
   /// Finds every tail of a topic, in the order of their addresses.
   ///
   /// - Parameters:
-  ///   - extent: the files' sizes, taken before the log was walked: what was written since is none.
-  ///   - end: the address where the log ends.
+  ///   - extent: the files' sizes, taken before the log was walked. Bytes written since are not a
+  ///     tail.
+  ///   - end: the address at which the log ends.
   static func find(
     in index: TopicIndex, extent: TopicExtent, end: UInt64, _ found: (Tail) -> Void
   ) throws(QueueError) {
@@ -46,7 +47,7 @@ extension Tail {
     }
   }
 
-  /// nil: there are only zeros, or the slab was cleaned meanwhile.
+  /// Makes a tail. Nil if there are only zeros, or if the slab was cleaned meanwhile.
   private static func make(
     _ cause: Cause, _ addresses: Range<UInt64>, of base: UInt64, _ index: TopicIndex
   ) throws(QueueError) -> Tail? {

@@ -1,7 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// How long a topic's slabs were at one moment: what progress is measured against.
+/// The sizes of a topic's slabs at one moment. Progress is measured against them.
 ///
 /// Holds 24 bytes a slab.
 package struct TopicExtent: Sendable {
@@ -11,7 +11,7 @@ package struct TopicExtent: Sendable {
     /// The bytes of all slabs before it.
     var before: UInt64
 
-    /// The address behind the file's last byte.
+    /// The address after the file's last byte.
     var end: UInt64 { bytes > .max - base ? .max : base + bytes }
   }
 
@@ -35,7 +35,7 @@ package struct TopicExtent: Sendable {
     }
   }
 
-  /// How many bytes of the slabs lie before an address.
+  /// How many bytes of the slabs are before an address.
   package func bytes(before address: Address) -> UInt64 {
     var low = 0
     var high = slabs.count

@@ -1,34 +1,34 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a topic holds, without reading its records: a few reads a slab, and a walk of about the last
-/// one. Version 1 slabs, which count nothing, are walked.
+/// A summary of a topic, made without reading its records. It takes a few reads a slab, and a walk
+/// over about the last slab. Version 1 slabs state no numbers, and are walked.
 package struct TopicInfo: Sendable {
   package struct Slab: Sendable {
     package var file: SlabDescription
-    /// How many records the log took in it, damaged ones included; nil where nothing tells, and in
-    /// slabs that are passed over.
+    /// How many records the log took in it, including damaged ones. Nil if nothing states that, and
+    /// for slabs that are passed over.
     package var records: UInt64?
   }
 
   package private(set) var slabs: [Slab] = []
-  /// How many records the log took and no cleaner removed, damaged ones included; nil where that
-  /// cannot be known: where the first slab's beginning is damaged, and in damaged version 1 slabs.
+  /// How many records the log took that no cleaner removed, including damaged ones. Nil if that
+  /// cannot be known: if the first slab's beginning is damaged, or if a version 1 slab is damaged.
   package private(set) var records: UInt64?
   /// The size of all files.
   package private(set) var bytes: UInt64 = 0
-  /// Of the first sound record; nil where there is none.
+  /// The address of the first sound record. Nil if there is none.
   package private(set) var first: Address?
-  /// Where the log ends: the next record will stand there or behind it.
+  /// The end of the log. The next record will be at this address or after it.
   package private(set) var next: Address
-  /// How many records the log took before that; nil where it is not known.
+  /// How many records the log took before `next`. Nil if that is unknown.
   package private(set) var nextOrdinal: UInt64?
-  /// Nanoseconds since 1970, by headers and marks; nil where none is sound.
+  /// Nanoseconds since 1970, as headers and marks state them. Nil if none is sound.
   package private(set) var oldestStamp: UInt64?
   package private(set) var newestStamp: UInt64?
   package private(set) var ending: LogEnding
-  /// Bytes behind the end of the log, but for zeros at the end of files: a torn tail, or a write under
-  /// way.
+  /// The bytes past the end of the log, without zeros at the end of files: a torn tail, or a write
+  /// that is under way.
   package private(set) var tailBytes: UInt64 = 0
 
   package init(of topic: Topic) throws(QueueError) {
@@ -39,7 +39,8 @@ package struct TopicInfo: Sendable {
 
     var walker = LogWalker(index, payloadLimit: 0, bufferSize: 1 << 18)
     if let end = version1.end {
-      // Nothing but version 1: that walk came to the end, and a second one would find the same.
+      // The topic holds only version 1 slabs. The walk for them came to the end, and a second one
+      // would find the same.
       walker.start(at: end)
     } else {
       try walker.seek(to: .latest, now: { 0 })
@@ -77,7 +78,7 @@ package struct TopicInfo: Sendable {
     }
   }
 
-  /// - Parameter files: those that are not passed over.
+  /// - Parameter files: the slabs that are not passed over.
   private static func records(
     _ files: [SlabDescription], _ version1: Version1Count, end: UInt64?
   ) -> UInt64? {
@@ -90,8 +91,9 @@ package struct TopicInfo: Sendable {
     return overflow ? nil : sum
   }
 
-  /// A slab's records are those between its ordinal and that of the next readable slab beside it. If
-  /// slabs between the two are gone, nothing tells how many of those records were theirs.
+  /// A slab's records are those between its ordinal and the ordinal of the next readable slab
+  /// beside it. If slabs between the two are gone, nothing states how many of these records were
+  /// theirs.
   private static func slabs(
     _ files: [SlabDescription], _ index: TopicIndex, _ version1: Version1Count, end: UInt64?
   ) -> [Slab] {
@@ -124,13 +126,13 @@ package struct TopicInfo: Sendable {
   }
 }
 
-/// How many records version 1 slabs hold. Nothing but a walk tells.
+/// How many records version 1 slabs hold. Only a walk can count them.
 private struct Version1Count {
-  /// By the slab's base; not for slabs that are damaged.
+  /// By the slab's base. Damaged slabs are left out.
   var bySlab: [UInt64: UInt64] = [:]
-  /// nil where one is damaged.
+  /// Nil if a slab is damaged.
   var total: UInt64? = 0
-  /// Where the log ends, if it holds nothing but version 1 slabs.
+  /// The end of the log, if it holds only version 1 slabs.
   var end: UInt64?
 
   init(_ index: TopicIndex) throws(QueueError) {

@@ -1,19 +1,19 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// What reading all of a topic once showed, by the reader's rules and with their one judgement.
+/// The result of reading all of a topic once, by the reader's rules and with the reader's own code.
 package struct TopicVerification: Sendable {
-  /// One thing that is to be said of a topic.
+  /// One finding about a topic.
   package enum Finding: Sendable {
-    /// A name in the directory that is no part of a topic. Nothing looks at it.
+    /// A name in the directory that is not part of a topic. Nothing uses it.
     case otherName(path: String)
     /// A slab whose header was written for another name.
     case misnamedSlab(path: String, stated: Address)
-    /// Records that can never be read again; `path` is the slab that the first address lies in.
+    /// Records that can never be read again. `path` is the slab that holds the first address.
     case loss(Loss, path: String)
-    /// Bytes that are no part of the log, which is no damage.
+    /// Bytes that are not part of the log. This is not damage.
     case tail(Tail)
-    /// The log was not closed, which is no damage.
+    /// The log was not closed. This is not damage.
     case notClosed
   }
 
@@ -25,10 +25,10 @@ package struct TopicVerification: Sendable {
   package private(set) var damagedRanges: UInt64 = 0
   /// Records lost to damage, as far as their number is known.
   package private(set) var damagedRecords: UInt64 = 0
-  /// Whether some range's number of records is not known.
+  /// Whether the number of records is unknown for any damaged range.
   package private(set) var damageIsUncounted = false
   package private(set) var misnamedSlabs: UInt64 = 0
-  /// Where the log ends.
+  /// The end of the log.
   package private(set) var end = Address(rawValue: 0)
   package private(set) var ending = LogEnding.empty
 
@@ -37,15 +37,15 @@ package struct TopicVerification: Sendable {
 
   /// Records longer than this are checked in pieces.
   private static let bufferSize = 1 << 18
-  /// After how many bytes progress is told again.
+  /// After how many bytes progress is reported again.
   private static let progressStep: UInt64 = 1 << 20
 
   /// Reads all of a topic once, in constant memory.
   ///
   /// - Parameters:
-  ///   - onProgress: takes the address that was come to, about once a mebibyte.
-  ///   - onFinding: takes each finding when it is known: names, then losses, then tails.
-  /// - Throws: as reading does. A read error is no damage.
+  ///   - onProgress: called with the address reached, about once a mebibyte.
+  ///   - onFinding: called with each finding when it is known: names, then losses, then tails.
+  /// - Throws: as reading does. A read error is not damage.
   package init(
     of topic: Topic, onProgress: (Address) -> Void = { _ in }, onFinding: (Finding) -> Void
   ) throws(QueueError) {
@@ -124,7 +124,8 @@ package struct TopicVerification: Sendable {
     ending = try LogEnding(walker)
   }
 
-  /// What a cleaner removed, or a recovery discarded, while we read is told, and no damage.
+  /// Records that a cleaner removed or a recovery discarded during the walk are reported, but are
+  /// not damage.
   private mutating func note(_ loss: Loss) {
     guard loss.cause == .damaged else { return }
     damagedRanges += 1
