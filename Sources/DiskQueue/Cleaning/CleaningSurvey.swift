@@ -1,8 +1,8 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// A cleaner's findings about a topic: from its end as far as the bounds reach, and from its front
-/// as far as slabs are to be removed.
+/// A cleaner's findings about a topic. It looks from the end as far as the bounds reach, and from
+/// the front as far as slabs are to be removed.
 ///
 /// Holds 8 bytes a slab, and a buffer.
 struct CleaningSurvey {

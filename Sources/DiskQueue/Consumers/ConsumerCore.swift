@@ -262,8 +262,10 @@ final class ConsumerCore: Sendable {
 
   /// Notes an acknowledgement. Returns the move of the cursor that makes it durable.
   ///
-  /// Nil if there is nothing to wait for. Either it is durable, or it is held until the cursor
-  /// comes to it, or its record was delivered before a reset and it is void.
+  /// Nil if there is nothing to wait for:
+  /// - It is durable.
+  /// - It is held until the cursor comes to it.
+  /// - Its record was delivered before a reset, so it is void.
   private func note(
     _ acknowledged: Acknowledged, session: UInt64
   ) throws(QueueError) -> UInt64? {
@@ -443,7 +445,7 @@ final class ConsumerCore: Sendable {
       try writing.file.advance(to: cursor, topicID: topicID)
       reading.withLock { $0.didWrite(topicID: topicID, at: cursor.address) }
       // A cleaner goes by the lower slot. A slot left in an earlier slab would hold that slab until
-      // more is acknowledged, and a writer at its cap may be waiting for the room.
+      // more is acknowledged. A writer at its cap may be waiting for that room.
       if reading.withLock({ $0.isBehind(writing.file.lowest, theSlabOf: cursor.address) }) {
         try writing.file.advance(to: cursor, topicID: topicID)
       }

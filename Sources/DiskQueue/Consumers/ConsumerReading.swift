@@ -109,8 +109,8 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
 
   /// Throws if the cursor, as it was written, is another topic's.
   ///
-  /// A cursor without an id was written while the topic had none: before its first slab, or while
-  /// it held only version 1 slabs, which are all in epoch 0. The current position of the reading
+  /// A cursor without an id was written while the topic had none. The topic then had no slab yet,
+  /// or it held only version 1 slabs, which are all in epoch 0. The current position of the reading
   /// says nothing about that.
   func checkTopic(path: String) throws(QueueError) {
     let index = walker.index

@@ -7,9 +7,9 @@ package struct ConsumerInfo: Sendable {
   /// How many records the log took after the consumer's position, including damaged and cleaned
   /// ones. Nil if that is unknown.
   package var records: UInt64?
-  /// The bytes of the slabs between its position and the end of the log: the frames of its records,
-  /// and the marks and headers between them. 0 if no record is left. Nil if the position is
-  /// unknown.
+  /// The bytes of the slabs between its position and the end of the log. They hold the frames of
+  /// its records, and the marks and headers between them. 0 if no record is left. Nil if the
+  /// position is unknown.
   package var bytes: UInt64?
 
   /// All consumers of a topic, by name. A consumer whose cursor was never written begins at the

@@ -1,8 +1,8 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Goes through one slab's file frame by frame, whether or not the frames belong to the topic. For
-/// the bytes past the end of a log, and for people that look at a file.
+/// Goes through one slab's file frame by frame, whether or not the frames belong to the topic. It
+/// reads the bytes past the end of a log, and a file that a person wants to see.
 ///
 /// A frame counts as in any walk. Other bytes are searched as damage is. Memory is constant.
 struct SlabScan: ~Copyable {

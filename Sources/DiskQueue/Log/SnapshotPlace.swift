@@ -52,7 +52,7 @@ struct SnapshotPlace {
         }
       }
     } catch {
-      throw .system(error, doing: "listing what is at a snapshot's path", path: path)
+      throw .system(error, doing: "listing a snapshot's path", path: path)
     }
     if isEmpty { return false }
     if let others {

@@ -1,8 +1,8 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// Decides how the walk continues without a valid frame: in the next slab, in the next epoch, after
-// cleaned records, after damage, or not at all. Each decision is a rule of the format, in
+// Decides how the walk continues without a valid frame: in the next slab or epoch, after cleaned
+// records, after damage, or not at all. Each decision is a rule of the format, in
 // "Reading and damage".
 
 extension LogWalker {

@@ -115,8 +115,8 @@ struct RecordLookup: ~Copyable {
     let counts: Bool
   }
 
-  /// The mark to walk from to an address: a known mark, or the last mark that counts by itself, or
-  /// the first mark from which a walk comes over another.
+  /// The mark to walk from to an address. It is a known mark, or the last mark that counts by
+  /// itself, or the first mark from which a walk comes over another.
   private mutating func mark(
     before address: UInt64, in place: LogWalker.Place
   ) throws(QueueError) -> Beginning? {
