@@ -1,10 +1,12 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// Tells ThreadSanitizer what it cannot see of Swift's libraries on Linux, which are not instrumented.
-// Without it, two threads that met there share nothing, and what they handed over is a race. Linked
-// into a program, these take the place of the libraries' calls, and call them. Should the libraries
-// change, races are told that are none; none that is one is hidden.
+// Reports to ThreadSanitizer the synchronization in Swift's libraries on Linux, which are not
+// instrumented. Without this file, ThreadSanitizer does not see that two threads synchronized there,
+// and reports a race on the data that they handed over.
+//
+// Linked into a program, these functions replace the libraries' calls, and call them. If the libraries
+// change, ThreadSanitizer may report false races. It hides no real one.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -21,8 +23,8 @@ extern void __tsan_release(void *address);
   static __typeof__(&function) next; \
   if (!next) next = (__typeof__(&function))dlsym(RTLD_NEXT, name)
 
-// A Mutex that nobody waits for is taken and given up by atomic operations in the instrumented code.
-// Where somebody does, a futex passes it on, in _MutexHandle's _lockSlow, _tryLockSlow, _unlockSlow.
+// Atomic operations in the instrumented code lock and unlock a Mutex for which no thread waits. If a
+// thread waits, a futex passes the lock on, in _MutexHandle's _lockSlow, _tryLockSlow, _unlockSlow.
 // https://github.com/swiftlang/swift/blob/release/6.3/stdlib/public/Synchronization/Mutex/LinuxImpl.swift
 
 #define LOCK "$s15Synchronization12_MutexHandleV9_lockSlowyys6UInt32VF"
@@ -52,19 +54,19 @@ SWIFT void unlock(SELF) {
   next(self);
 }
 
-// A task that suspends at a continuation is handed over by the runtime's own words to the sanitizer:
-// the resumption releases the task, and the job that goes on with it acquires it. Where the
-// continuation was resumed before its task came to wait, the task just goes on, and acquires nothing:
-// that is made good here. Of the context, the runtime reads where to go on in this case alone; in the
-// other it goes by the task, which was told at the beginning.
+// If a task suspends at a continuation, the runtime itself reports the handover to the sanitizer: the
+// resumption releases the task, and the job that continues the task acquires it. If the continuation
+// is resumed before its task waits, the task just continues and acquires nothing. The code below adds
+// that acquire. Only in this case does the runtime read the resumption from the context. In the other
+// case it uses the task, which stored it at its start.
 // https://github.com/swiftlang/swift/blob/release/6.3/stdlib/public/Concurrency/Task.cpp
-// (swift_continuation_init, _await, _resume), and include/swift/ABI/Task.h for what stands where.
+// (swift_continuation_init, _await, _resume), and include/swift/ABI/Task.h for the layout.
 
 #define SWIFT_ASYNC __attribute__((swiftasynccall))
 
 typedef SWIFT_ASYNC void Resumption(__attribute__((swift_async_context)) void *context);
 
-// AsyncTask: a job of seven words, then where and with which context it goes on.
+// AsyncTask: a job of seven words, then the function that continues it, and the context for that.
 struct Task {
   void *job[7];
   Resumption *resume;
@@ -76,7 +78,8 @@ struct ContinuationContext {
   uintptr_t flags;
 };
 
-// It goes on by way of another executor, and so as a job; the compiler does not ask for it.
+// The flag of a continuation that continues on another executor, and so as a job. The compiler does
+// not set it.
 static const uintptr_t switchesExecutor = 2;
 
 SWIFT struct Task *swift_task_getCurrent(void);
