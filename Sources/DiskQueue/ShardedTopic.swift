@@ -1,8 +1,8 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Topics behind a key: every record is appended under a key, and a key's records come to lie in one
-/// *shard*, in order. A directory of topics, or memory.
+/// Several topics, called *shards*, in a directory or in memory. A record's key decides its shard,
+/// and all records of a key are in one shard, in order.
 ///
 /// ```swift
 /// let orders = ShardedTopic("orders", shards: 100)
@@ -10,62 +10,67 @@
 /// try writer.append("3 chairs", key: "customer 17")
 /// try await writer.flush()
 ///
-/// var reader = try orders.reader(ofKey: "customer 17")      // and whoever shares its shard
+/// var reader = try orders.reader(ofKey: "customer 17")      // and other keys of the same shard
 /// for try await found in try orders.records(following: true) { print(found.shard, found.record) }
 /// ```
 ///
-/// A shard is a ``Topic`` like any other: ``topic(ofShard:)`` gives it to a ``QueueReader``, a
-/// ``QueueConsumer`` or a ``SlabCleaner``. Within a shard records are in the order in which they were
-/// appended; between shards there is none. The key itself is not stored: put it into the payload where
-/// a reader is to tell keys of one shard apart.
+/// A shard is a ``Topic`` like any other. Pass ``topic(ofShard:)`` to a ``QueueReader``, a
+/// ``QueueConsumer`` or a ``SlabCleaner``. Within a shard, records are in the order in which they
+/// were appended. There is no order between shards. The key itself is not stored: put it into the
+/// payload if a reader must distinguish the keys of one shard.
 ///
-/// How many shards there are is fixed when they are made, and stored with them on disk, together with
-/// the kind of the ``Sharder``. A shard is made by the first record that is appended to it:
-/// what was never written takes neither room on the disk nor memory.
+/// The number of shards is fixed when they are created. On disk it is stored with them, together
+/// with the kind of the ``Sharder``. The first record that is appended to a shard creates it. A
+/// shard without records takes no disk space and no memory.
 ///
-/// A value of this type names the place and says how keys are dealt out; it opens nothing.
+/// A value of this type names the shards and says how keys are assigned to them. It opens nothing.
 public struct ShardedTopic: Sendable, CustomStringConvertible {
-  /// Where the shards lie.
+  /// The storage of the shards.
   enum Place: Sendable {
     case files(ShardFiles)
     case memory(MemoryShards)
   }
 
   private(set) var place: Place
-  /// How many shards were asked for; nil: those that there are.
+  /// The number of shards that the caller requested. nil: the number that is stored.
   let wanted: Int?
   let sharder: Sharder
-  /// The path, or what stands for it.
+  /// The path of the directory, or a text that replaces it for shards in memory.
   public let description: String
 
-  /// The shards in this directory: topics `0000`, `0001`, … beside a file `shards`. A relative path
-  /// counts from the working directory of the moment it is opened.
+  /// Names the shards in a directory: topics `0000`, `0001`, … beside a file `shards`. Nothing is
+  /// opened or created yet.
+  ///
+  /// The working directory at the moment of opening resolves a relative path.
   ///
   /// - Parameters:
-  ///   - path: the directory.
-  ///   - shards: how many, from 1 to 10,000; another number than what is stored is refused with
-  ///     `invalidOption` where the topic is opened. nil, the default, takes what is stored; a new
-  ///     topic gets 16 then, and as many as there are keys where `sharder` lists more.
-  ///   - sharder: how keys are dealt out; by their hash by default, which deals them evenly and needs
-  ///     to know nothing about them. A sharder of another kind than what is stored is refused with
-  ///     `invalidOption`: keys would be looked for in other shards than those they are in.
+  ///   - path: The path of the directory.
+  ///   - shards: The number of shards, from 1 to 10,000. Opening refuses another number than the
+  ///     stored one with `invalidOption`. nil, the default: the stored number. A new topic then
+  ///     gets 16 shards, or as many as the sharder's list has keys if those are more.
+  ///   - sharder: How keys are assigned to shards. By their hash by default, which distributes them
+  ///     evenly and needs no knowledge of the keys. Opening refuses a sharder of another kind than
+  ///     the stored one with `invalidOption`: keys would be looked up in the wrong shards.
   public init(_ path: some StringProtocol, shards: Int? = nil, by sharder: Sharder = .hash) {
     let path = String(path)
     self.init(.files(ShardFiles(path: path)), wanted: shards, sharder, description: path)
   }
 
-  /// Shards in memory, which live as long as the values that name them. Two calls make two topics.
-  /// Each is as ``Topic/memory(capacity:records:)``: bounded, it drops its oldest slab there, and what
-  /// was appended can be read at once.
+  /// Makes shards in memory. They live as long as the values that name them. Two calls make two
+  /// topics.
+  ///
+  /// Each shard behaves like ``Topic/memory(capacity:records:)``: at its cap it drops its oldest
+  /// slab, and an appended record is readable immediately.
   ///
   /// - Parameters:
-  ///   - shards: how many, from 1 to 10,000; 16 by default, as on disk. An empty shard takes no memory.
-  ///   - capacity: what all shards may hold together, headers and marks included, divided evenly: at
-  ///     least 64 KiB for each; 64 MiB by default. A value out of these bounds is refused with
-  ///     `invalidOption` where the topic is opened.
-  ///   - records: how many records all shards may hold together, divided evenly, and up: at least 2 for
-  ///     each; no bound by default.
-  ///   - sharder: how keys are dealt out; by their hash by default.
+  ///   - shards: The number of shards, from 1 to 10,000. 16 by default, as on disk. An empty shard
+  ///     takes no memory.
+  ///   - capacity: The number of bytes that all shards may hold together, with headers and marks,
+  ///     divided evenly. At least 64 KiB for each shard. 64 MiB by default. Opening refuses a value
+  ///     out of these bounds with `invalidOption`.
+  ///   - records: The number of records that all shards may hold together, divided evenly and
+  ///     rounded up. At least 2 for each shard. nil, the default: no cap on records.
+  ///   - sharder: How keys are assigned to shards. By their hash by default.
   public static func memory(
     shards: Int = 16, capacity: ByteCount = .mebibytes(64), records: UInt64? = nil,
     by sharder: Sharder = .hash
@@ -75,7 +80,7 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
       sharder, description: MemoryShards.path)
   }
 
-  /// Shards on any storage; for the parameters see `ShardFiles`.
+  /// Shards in any storage. For the parameters see `ShardFiles`.
   package init(
     root: any TopicStorage, shards: Int? = nil, by sharder: Sharder = .hash,
     topic: @escaping @Sendable (Int) -> Topic
@@ -94,51 +99,56 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
 
   // MARK: Shards
 
-  /// How many shards there are.
+  /// Returns the number of shards.
   ///
-  /// - Throws: `noSuchTopic` where none were made yet; `notATopic` for a directory of something else,
-  ///   and where the file that tells is damaged; `unsupportedFormat`, `system`; `invalidOption` where
-  ///   the number, or the kind of sharder, is another one than what is stored, and where the sharder
-  ///   cannot deal keys out to so many.
-  /// - Complexity: on disk, a listing of the directory and a read.
+  /// - Throws: One of these codes:
+  ///   - `noSuchTopic` if no shards were created yet.
+  ///   - `notATopic` if the directory holds something else, or the file `shards` is damaged.
+  ///   - `invalidOption` if the number of shards or the kind of sharder differs from the stored
+  ///     one, or the sharder cannot assign keys to this number.
+  ///   - `unsupportedFormat` or `system`.
+  /// - Complexity: On disk, a listing of the directory and a read.
   public func shardCount() throws(QueueError) -> Int { try opened().count }
 
-  /// The shard that a key belongs to. Each call opens the topic: ``ShardedWriter/shard(of:)-(RawSpan)``
+  /// Returns the shard of a key. Each call opens the topic. ``ShardedWriter/shard(of:)-(RawSpan)``
   /// does not.
   ///
-  /// - Throws: as ``shardCount()``; `invalidOption` for a key that the sharder refuses, and what a
-  ///   sharder of the program's own throws.
+  /// - Throws: As ``shardCount()``. Also `invalidOption` if the sharder refuses the key, and the
+  ///   errors of a custom sharder.
   public func shard(of key: RawSpan) throws(QueueError) -> Int {
     try sharder.shard(of: key, among: try shardCount())
   }
 
-  /// The shard that a key belongs to.
+  /// Returns the shard of a key, from any collection of bytes.
   ///
-  /// - Throws: as ``shard(of:)-(RawSpan)``.
+  /// - Throws: As ``shard(of:)-(RawSpan)``.
   @inlinable
   public func shard(of key: some Collection<UInt8>) throws(QueueError) -> Int {
     try withBytes(of: key) { key throws(QueueError) in try shard(of: key) }
   }
 
-  /// The shard that a key belongs to, by its UTF-8.
+  /// Returns the shard of a key, from the UTF-8 bytes of a text.
   ///
-  /// - Throws: as ``shard(of:)-(RawSpan)``.
+  /// - Throws: As ``shard(of:)-(RawSpan)``.
   @inlinable
   public func shard(of key: some StringProtocol) throws(QueueError) -> Int {
     try shard(of: key.utf8)
   }
 
-  /// A shard's own topic, for a ``QueueReader``, a ``QueueConsumer`` or a ``SlabCleaner``. On disk it
-  /// is there once something was appended to it: they say `noSuchTopic` before.
+  /// Returns the topic of a shard, for a ``QueueReader``, a ``QueueConsumer`` or a ``SlabCleaner``.
   ///
-  /// A ``QueueWriter`` works on it as well while no ``ShardedWriter`` has the shard open, but appends
-  /// whatever the key: leave that to those who know.
+  /// On disk, the shard does not exist until the first record is appended to it. Until then those
+  /// types throw `noSuchTopic`.
   ///
-  /// - Throws: as ``shardCount()``; `invalidOption` where there is no such shard.
+  /// A ``QueueWriter`` can also open the topic while no ``ShardedWriter`` has the shard open. It
+  /// appends without regard to keys, so use it only if you know that each key belongs to this
+  /// shard.
+  ///
+  /// - Throws: As ``shardCount()``. Also `invalidOption` if there is no such shard.
   public func topic(ofShard shard: Int) throws(QueueError) -> Topic {
     let count = try shardCount()
     guard (0..<count).contains(shard) else {
-      throw .invalidOption("shard \(shard) is none: shards are from 0 to \(count - 1)")
+      throw .invalidOption("shard \(shard) does not exist: they are numbered from 0 to \(count - 1)")
     }
     return topic(shard)
   }
@@ -147,8 +157,8 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
 
   /// Opens a shard for reading.
   ///
-  /// - Throws: as ``topic(ofShard:)`` and `QueueReader.init`; `noSuchTopic` on disk where nothing was
-  ///   appended to the shard yet.
+  /// - Throws: As ``topic(ofShard:)`` and `QueueReader.init`. On disk also `noSuchTopic` if nothing
+  ///   was appended to the shard yet.
   public func reader(
     ofShard shard: Int, from start: Topic.Position = .earliest,
     options: QueueReader.Options = .init(), onLoss: ((Loss) -> Void)? = nil
@@ -157,9 +167,9 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
       topic: try topic(ofShard: shard), from: start, options: options, onLoss: onLoss)
   }
 
-  /// Opens the shard of a key for reading. Other keys may share it.
+  /// Opens the shard of a key for reading. It may also contain records of other keys.
   ///
-  /// - Throws: as ``shard(of:)-(RawSpan)`` and ``reader(ofShard:from:options:onLoss:)``.
+  /// - Throws: As ``shard(of:)-(RawSpan)`` and ``reader(ofShard:from:options:onLoss:)``.
   public func reader(
     ofKey key: RawSpan, from start: Topic.Position = .earliest,
     options: QueueReader.Options = .init(), onLoss: ((Loss) -> Void)? = nil
@@ -168,9 +178,10 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
       topic: topic(try shard(of: key)), from: start, options: options, onLoss: onLoss)
   }
 
-  /// Opens the shard of a key for reading. Other keys may share it.
+  /// Opens the shard of a key, from any collection of bytes, for reading. It may also contain
+  /// records of other keys.
   ///
-  /// - Throws: as ``reader(ofKey:from:options:onLoss:)-(RawSpan,_,_,_)``.
+  /// - Throws: As ``reader(ofKey:from:options:onLoss:)-(RawSpan,_,_,_)``.
   public func reader(
     ofKey key: some Collection<UInt8>, from start: Topic.Position = .earliest,
     options: QueueReader.Options = .init(), onLoss: ((Loss) -> Void)? = nil
@@ -179,9 +190,10 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
       topic: topic(try shard(of: key)), from: start, options: options, onLoss: onLoss)
   }
 
-  /// Opens the shard of a key for reading, by its UTF-8. Other keys may share it.
+  /// Opens the shard of a key, from the UTF-8 bytes of a text, for reading. It may also contain
+  /// records of other keys.
   ///
-  /// - Throws: as ``reader(ofKey:from:options:onLoss:)-(RawSpan,_,_,_)``.
+  /// - Throws: As ``reader(ofKey:from:options:onLoss:)-(RawSpan,_,_,_)``.
   public func reader(
     ofKey key: some StringProtocol, from start: Topic.Position = .earliest,
     options: QueueReader.Options = .init(), onLoss: ((Loss) -> Void)? = nil
@@ -191,7 +203,7 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
 
   // MARK: Opening
 
-  /// A shard's topic. On disk nothing is asked for.
+  /// The topic of a shard. On disk this opens nothing.
   func topic(_ shard: Int) -> Topic {
     switch place {
     case .files(let files): files.topic(shard)
@@ -199,14 +211,14 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
     }
   }
 
-  /// What was found at the place.
+  /// The shards as they were found.
   struct Opened {
     var count: Int
-    /// The directory, if it is one.
+    /// The directory, if the shards are in one.
     var root: (any TopicStorage)?
   }
 
-  /// Opens the place for reading, and checks it against what was asked for.
+  /// Opens the shards for reading, and checks them against the caller's request.
   func opened() throws(QueueError) -> Opened {
     try checkWanted()
     switch place {
@@ -221,7 +233,8 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
     }
   }
 
-  /// As `Topic.anchored`, for its shards.
+  /// Returns these shards with a path that is independent of the working directory. See
+  /// `Topic.anchored`.
   func anchored() -> ShardedTopic {
     guard case .files(let files) = place else { return self }
     var anchored = self
@@ -229,7 +242,7 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
     return anchored
   }
 
-  /// Opens the place for the one writer, made if need be; returns its lock.
+  /// Opens the shards for the one writer. Creates them if they do not exist. Returns their lock.
   func openForWriting(
     permissions: FilePermissions
   ) throws(QueueError) -> (lock: ShardsLock, count: Int) {
@@ -246,7 +259,7 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
     case .files(let files):
       let count = wanted ?? sharder.ordinaryCount
       guard ShardsFile.counts.contains(count) else { throw .invalidShardCount(count) }
-      // A list that fits nothing is refused before anything is made.
+      // An unsuitable list is refused before anything is created.
       if wanted != nil { try sharder.check(for: count) }
       let (lock, file) = try files.openForWriting(
         ShardsFile(dealer: sharder.dealer, count: count), permissions: permissions)
@@ -264,16 +277,16 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
     if let wanted, wanted != file.count {
       throw QueueError(
         .invalidOption,
-        "shards is \(wanted), and the topic was made with \(file.count): their number is fixed, as keys"
-          + " would be looked for elsewhere; leave it out, or take another path",
+        "shards is \(wanted), but the topic was created with \(file.count): the number is fixed, because"
+          + " keys would map to other shards. Leave it out, or use another path",
         path: path)
     }
     guard sharder.dealer == file.dealer else {
       throw QueueError(
         .invalidOption,
-        "keys are dealt out by \(sharder.dealer.words), and the topic was made with"
-          + " \(file.dealer.words): keys would be looked for elsewhere; open it as it was made, or take"
-          + " another path",
+        "the sharder assigns keys by \(sharder.dealer.words), but the topic was created to assign them"
+          + " by \(file.dealer.words): keys would map to other shards. Use the sharder that the topic"
+          + " was created with, or another path",
         path: path)
     }
     try sharder.check(for: file.count)
@@ -283,28 +296,29 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
 extension ShardsFile.Dealer {
   fileprivate var words: String {
     switch self {
-    case .program: "a way of the program's own"
+    case .program: "a function of the program"
     case .hash: "their hash"
     case .list: "a list of keys"
     }
   }
 }
 
-/// Names a record of a ``ShardedTopic``, for ever.
+/// Identifies one record of a ``ShardedTopic``, permanently.
 public struct ShardAddress: Sendable, Hashable, Codable {
-  /// The shard it lies in.
+  /// The shard that contains the record.
   public var shard: Int
-  /// Its address there.
+  /// The record's address in the shard.
   public var address: Address
 
-  /// The name of a record that was kept elsewhere, in parts.
+  /// Makes the address of a record from its stored parts.
   public init(shard: Int, address: Address) {
     self.shard = shard
     self.address = address
   }
 }
 
-/// The bytes of a key or a payload; contiguous ones where they are, others by way of an array.
+/// Passes the bytes of a key or a payload to a closure. Contiguous bytes are passed directly, and
+/// others by way of an array.
 @inlinable
 func withBytes<R>(
   of bytes: some Collection<UInt8>, _ body: (RawSpan) throws(QueueError) -> R

@@ -1,8 +1,8 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Appends records to a ``ShardedTopic``, each to the shard of its key: one writer a topic, shared by
-/// any number of threads and tasks.
+/// Appends records to a ``ShardedTopic``, each to the shard of its key. A sharded topic has one
+/// writer at a time, which any number of threads and tasks may share.
 ///
 /// ```swift
 /// let writer = try ShardedWriter(topic: ShardedTopic("orders", shards: 100))
@@ -11,55 +11,62 @@
 /// try await writer.close()
 /// ```
 ///
-/// Each shard has a ``QueueWriter``, opened by the first record for the shard: so nothing is done for a
-/// shard that nothing is appended to, and threads that append to different shards are not in each
-/// other's way. Levels of ``Durability`` are as a `QueueWriter`'s.
+/// Each shard has its own ``QueueWriter``, which the first record for the shard opens. So a shard
+/// without appends costs nothing, and threads that append to different shards do not block each
+/// other. The levels of ``Durability`` are those of a `QueueWriter`.
 ///
-/// On disk at most 64 shards are open at once. To open one more, the one is closed that was used least
-/// recently and that no call is in; that syncs it, and to open it again later reads its end and syncs it
-/// as well, some milliseconds each: who appends to more than 64 shards in turn, a record each, writes at
-/// the pace of the disk's syncs. Calls that are in more than 64 shards at once, waiting for room, say,
-/// each keep theirs open. In memory there is no such limit, and nothing waits.
+/// On disk, at most 64 shards are open at once. To open one more, the writer closes the least
+/// recently used shard that no call is using. That syncs the closed shard. Opening it again later
+/// reads its end and syncs it, too. Each takes some milliseconds. So if you cycle through more than
+/// 64 shards, a record each, throughput drops to the disk's sync rate. If calls use more than 64
+/// shards at once, for example while they wait for room, all these shards stay open. In memory
+/// there is no such limit, and nothing waits.
 ///
-/// What ends a shard's writer, a failed sync, ends that shard's alone: the others go on, and every later
-/// append to the shard gets the error, until this writer is closed and a new one opened, which recovers
-/// the shard when something is first appended to it.
+/// An error that ends a shard's writer, such as a failed sync, ends that shard only. The other
+/// shards continue, and every later append to the shard throws the error. To recover the shard,
+/// close this writer and open a new one. The first append to the shard then recovers it.
 public final class ShardedWriter: Sendable {
-  /// What it was opened with.
+  /// The sharded topic that this writer appends to.
   public let topic: ShardedTopic
 
   let pool: ShardPool
 
-  /// A ``QueueWriter``'s, but for ``QueueWriter/Options-swift.struct/bufferSize``, which is 64 KiB: up to
-  /// 64 shards are open at once, each with a buffer of its own, so 4 MiB rather than 128.
+  /// The default options of each shard's writer: those of a ``QueueWriter``, but with a
+  /// ``QueueWriter/Options-swift.struct/bufferSize`` of 64 KiB.
+  ///
+  /// Up to 64 shards are open at once, each with its own buffer. So all buffers together take 4 MiB
+  /// rather than 128 MiB.
   public static let defaultOptions: QueueWriter.Options = {
     var options = QueueWriter.Options()
     options.bufferSize = .kibibytes(64)
     return options
   }()
 
-  /// Opens the shards for writing; makes the directory, and the file that says how many shards there
-  /// are, if there is none. No shard is opened or made yet.
+  /// Opens the shards for writing. Creates the directory and the file with the number of shards, if
+  /// they do not exist. No shard is opened or created yet.
   ///
   /// - Parameters:
-  ///   - topic: the shards, in a directory or in memory.
-  ///   - options: of each shard's writer, also what bounds a topic: so `maximumBytes` is a shard's. In
-  ///     memory they are taken as ``Topic/memory(capacity:records:)`` says, and no shard has a thread of
-  ///     its own.
-  /// - Throws: `locked` while another writer has the shards open, in this process or another;
-  ///   `notATopic` for a directory of other files, of an ordinary topic, or of shards whose file
-  ///   `shards` is gone or damaged; `invalidOption`, also where the number of shards or the kind of
-  ///   sharder is another one than what is stored; `unsupportedFormat`, `noSpace`, `syncFailed`,
-  ///   `system`. After an error nothing is open or locked.
-  /// - Complexity: independent of the number of shards and of what is in them, but for a listing of the
-  ///   directory and 8 bytes a shard.
+  ///   - topic: The shards, in a directory or in memory.
+  ///   - options: The options of each shard's writer. They include its cap: `maximumBytes` applies
+  ///     to each shard. In memory they are limited as ``Topic/memory(capacity:records:)`` says, and
+  ///     no shard has its own thread.
+  /// - Throws: One of these codes. After an error nothing is open or locked.
+  ///   - `locked` while another writer has the shards open, in this process or another.
+  ///   - `notATopic` if the directory holds other files, an ordinary topic, or shards whose file
+  ///     `shards` is missing or damaged.
+  ///   - `invalidOption`, also if the number of shards or the kind of sharder differs from the
+  ///     stored one.
+  ///   - `unsupportedFormat`, `noSpace`, `syncFailed`, `fileRemoved` or `system`.
+  /// - Complexity: Independent of the content of the shards. A listing of the directory, and 8
+  ///   bytes per shard.
   public convenience init(
     topic: ShardedTopic, options: QueueWriter.Options = ShardedWriter.defaultOptions
   ) throws(QueueError) {
     try self.init(topic: topic, options: options, environment: .system)
   }
 
-  /// - Parameter limit: how many shards are open at once; nil: as is right for the place.
+  /// - Parameter limit: The number of shards that are open at once. nil: the default for the
+  ///   storage.
   package init(
     topic: ShardedTopic, options: QueueWriter.Options = ShardedWriter.defaultOptions,
     environment: Environment, limit: Int? = nil
@@ -68,28 +75,30 @@ public final class ShardedWriter: Sendable {
     pool = try ShardPool(topic, options: options, environment: environment, limit: limit)
   }
 
-  /// Each open shard flushes, as a `QueueWriter` that is dropped does; the next writer recovers them.
+  /// Each open shard flushes, like a `QueueWriter` that is dropped. The next writer recovers the
+  /// shards.
   deinit { pool.abandon() }
 
-  /// How many shards there are.
+  /// The number of shards.
   public var shardCount: Int { pool.count }
 
-  /// What was found in the shards that this writer opened and that had not been closed, by their
-  /// numbers. A shard is opened, and recovered, by the first record that is appended to it.
+  /// The recovery reports of the shards that this writer opened and that had not been closed, by
+  /// shard number.
+  ///
+  /// The first record that is appended to a shard opens and recovers it.
   public var recoveries: [Int: RecoveryReport] { pool.reports }
 
-  /// What was done in all shards, those that are closed as well.
+  /// What this writer has done in all shards, closed ones included.
   ///
-  /// - Complexity: O(open shards). Waits while a shard is opened or closed.
+  /// - Complexity: O(open shards). It waits while a shard is being opened or closed.
   public var statistics: QueueWriter.Statistics { pool.statistics }
 
-  /// How many shards are open.
+  /// The number of open shards.
   package var openShardCount: Int { pool.openCount }
 
-  /// The shard that a key belongs to.
+  /// Returns the shard of a key.
   ///
-  /// - Throws: `invalidOption` for a key that the sharder refuses, and what a sharder of the program's
-  ///   own throws.
+  /// - Throws: `invalidOption` if the sharder refuses the key, and the errors of a custom sharder.
   public func shard(of key: RawSpan) throws(QueueError) -> Int {
     try topic.sharder.shard(of: key, among: pool.count)
   }
@@ -99,14 +108,18 @@ public final class ShardedWriter: Sendable {
   /// Appends one record to the shard of its key. Level reached: `buffered`.
   ///
   /// - Parameters:
-  ///   - payload: the record's bytes.
-  ///   - key: any bytes, also none. It is not stored.
-  /// - Returns: the shard, and the record's address in it.
-  /// - Throws: as ``QueueWriter/append(_:)-(RawSpan)``. As ``shard(of:)-(RawSpan)`` for the key, and as
-  ///   `QueueWriter.init` where the shard is opened for the record, and as `QueueWriter.close`
-  ///   where another shard is closed for that: the record is not in the log then. `syncFailed` and
-  ///   `fileRemoved` where it, or a sync of this shard before, failed; `closed`.
-  /// - Complexity: as a `QueueWriter`'s, and a hash of the key; where the shard is not open, syncs.
+  ///   - payload: The record's bytes.
+  ///   - key: Any bytes, or none. The key is not stored.
+  /// - Returns: The shard and the record's address in it.
+  /// - Throws: One of these errors. Only with ``QueueError/appended`` 1 is the record in the log.
+  ///   - As ``QueueWriter/append(_:)-(RawSpan)``.
+  ///   - As ``shard(of:)-(RawSpan)``, for the key.
+  ///   - As `QueueWriter.init` if the call opens the shard, and as `QueueWriter.close` if it closes
+  ///     another shard for that.
+  ///   - `syncFailed` or `fileRemoved` if such a sync, or an earlier one of this shard, failed.
+  ///   - `closed`.
+  /// - Complexity: As a `QueueWriter`'s, and a hash of the key. If the shard is not open, also
+  ///   syncs.
   @discardableResult
   public func append(_ payload: RawSpan, key: RawSpan) throws(QueueError) -> ShardAddress {
     let shard = try shard(of: key)
@@ -116,11 +129,10 @@ public final class ShardedWriter: Sendable {
     return ShardAddress(shard: shard, address: address)
   }
 
-  /// Appends one record to the shard of its key, the text's UTF-8. Level reached:
-  /// `buffered`.
+  /// Appends one record to the shard of its key, a text's UTF-8 bytes. Level reached: `buffered`.
   ///
-  /// - Returns: the shard, and the record\'s address in it.
-  /// - Throws: as ``append(_:key:)-(RawSpan,RawSpan)``.
+  /// - Returns: The shard and the record's address in it.
+  /// - Throws: As ``append(_:key:)-(RawSpan,RawSpan)``.
   @discardableResult
   @inlinable
   public func append(
@@ -129,11 +141,11 @@ public final class ShardedWriter: Sendable {
     try append(payload, key: key.utf8)
   }
 
-  /// Appends one record to the shard of its key. Level reached:
+  /// Appends one record to the shard of its key, from any collection of bytes. Level reached:
   /// `buffered`.
   ///
-  /// - Returns: the shard, and the record\'s address in it.
-  /// - Throws: as ``append(_:key:)-(RawSpan,RawSpan)``.
+  /// - Returns: The shard and the record's address in it.
+  /// - Throws: As ``append(_:key:)-(RawSpan,RawSpan)``.
   @discardableResult
   @inlinable
   public func append(
@@ -142,11 +154,11 @@ public final class ShardedWriter: Sendable {
     try withBytes(of: key) { key throws(QueueError) in try append(payload, key: key) }
   }
 
-  /// Appends one record to the shard of its key. Level reached:
+  /// Appends one record to the shard of its key, both from any collection of bytes. Level reached:
   /// `buffered`.
   ///
-  /// - Returns: the shard, and the record\'s address in it.
-  /// - Throws: as ``append(_:key:)-(RawSpan,RawSpan)``.
+  /// - Returns: The shard and the record's address in it.
+  /// - Throws: As ``append(_:key:)-(RawSpan,RawSpan)``.
   @discardableResult
   @inlinable
   public func append(
@@ -155,11 +167,11 @@ public final class ShardedWriter: Sendable {
     try withBytes(of: payload) { payload throws(QueueError) in try append(payload, key: key) }
   }
 
-  /// Appends one record to the shard of its key, the text's UTF-8. Level reached:
-  /// `buffered`.
+  /// Appends one record from any collection of bytes to the shard of its key, a text's UTF-8 bytes.
+  /// Level reached: `buffered`.
   ///
-  /// - Returns: the shard, and the record\'s address in it.
-  /// - Throws: as ``append(_:key:)-(RawSpan,RawSpan)``.
+  /// - Returns: The shard and the record's address in it.
+  /// - Throws: As ``append(_:key:)-(RawSpan,RawSpan)``.
   @discardableResult
   @inlinable
   public func append(
@@ -168,11 +180,11 @@ public final class ShardedWriter: Sendable {
     try append(payload, key: key.utf8)
   }
 
-  /// Appends one record, the text's UTF-8, to the shard of its key. Level reached:
+  /// Appends one record with the UTF-8 bytes of a text to the shard of its key. Level reached:
   /// `buffered`.
   ///
-  /// - Returns: the shard, and the record\'s address in it.
-  /// - Throws: as ``append(_:key:)-(RawSpan,RawSpan)``.
+  /// - Returns: The shard and the record's address in it.
+  /// - Throws: As ``append(_:key:)-(RawSpan,RawSpan)``.
   @discardableResult
   @inlinable
   public func append(
@@ -181,11 +193,10 @@ public final class ShardedWriter: Sendable {
     try append(text.utf8, key: key)
   }
 
-  /// Appends one record, the text's UTF-8, to the shard of its key. Level reached:
-  /// `buffered`.
+  /// Appends one record to the shard of its key, both given as texts. Level reached: `buffered`.
   ///
-  /// - Returns: the shard, and the record\'s address in it.
-  /// - Throws: as ``append(_:key:)-(RawSpan,RawSpan)``.
+  /// - Returns: The shard and the record's address in it.
+  /// - Throws: As ``append(_:key:)-(RawSpan,RawSpan)``.
   @discardableResult
   @inlinable
   public func append(
@@ -196,18 +207,20 @@ public final class ShardedWriter: Sendable {
 
   // MARK: Appending, and waiting for a level
 
-  /// Appends one record to the shard of its key, and waits until it is at a level. Level reached:
+  /// Appends one record to the shard of its key, and waits until it reaches a level. Level reached:
   /// `level`.
   ///
-  /// As ``QueueWriter/append(_:ensuring:)-(RawSpan,_)``: tasks that wait for ``Durability/synced`` in the
-  /// same shard share a sync. Where the shard has to be opened, or another one closed for it, that is
-  /// done on a thread of this writer's.
+  /// It behaves like ``QueueWriter/append(_:ensuring:)-(RawSpan,_)``: tasks that wait for
+  /// ``Durability/synced`` in the same shard share a sync. If the shard must be opened, or another
+  /// one closed for it, a thread of this writer does that.
   ///
-  /// - Returns: the shard, and the record's address in it.
-  /// - Throws: as `append(_:key:)`, with ``QueueError/appended`` 0: the record is not in the log. With
-  ///   `appended` 1 it is, at ``QueueError/address`` of its shard, and only the level is in doubt:
-  ///   `cancelled` at once where the task is; `noSpace`, `system`, `syncFailed`,
-  ///   `fileRemoved`.
+  /// - Returns: The shard and the record's address in it.
+  /// - Throws: ``QueueError/appended`` distinguishes two cases:
+  ///   - 0: the record is not in the log. The codes are those of
+  ///     ``append(_:key:)-(RawSpan,RawSpan)``, and `cancelled`.
+  ///   - 1: the record is in the log, at ``QueueError/address`` of its shard, and only its level is
+  ///     in doubt. `cancelled` is thrown immediately if the task is cancelled. The other codes are
+  ///     `noSpace`, `system`, `syncFailed` and `fileRemoved`.
   @discardableResult
   public func append(
     _ payload: RawSpan, key: RawSpan, ensuring level: Durability
@@ -217,11 +230,11 @@ public final class ShardedWriter: Sendable {
     return ShardAddress(shard: shard, address: address)
   }
 
-  /// Appends one record to the shard of its key, and waits until it is at a level.
-  /// Level reached: `level`.
+  /// Appends one record to the shard of its key, both from any collection of bytes, and waits until
+  /// it reaches a level. Level reached: `level`.
   ///
-  /// - Returns: the shard, and the record\'s address in it.
-  /// - Throws: as ``append(_:key:ensuring:)-(RawSpan,_,_)``.
+  /// - Returns: The shard and the record's address in it.
+  /// - Throws: As ``append(_:key:ensuring:)-(RawSpan,_,_)``.
   @discardableResult
   @inlinable
   public func append(
@@ -230,11 +243,11 @@ public final class ShardedWriter: Sendable {
     try await append(bytes: Array(payload), key: Array(key), ensuring: level)
   }
 
-  /// Appends one record to the shard of its key, the text's UTF-8, and waits until it is at a level.
-  /// Level reached: `level`.
+  /// Appends one record to the shard of its key, a text's UTF-8 bytes, and waits until it reaches a
+  /// level. Level reached: `level`.
   ///
-  /// - Returns: the shard, and the record\'s address in it.
-  /// - Throws: as ``append(_:key:ensuring:)-(RawSpan,_,_)``.
+  /// - Returns: The shard and the record's address in it.
+  /// - Throws: As ``append(_:key:ensuring:)-(RawSpan,_,_)``.
   @discardableResult
   @inlinable
   public func append(
@@ -243,11 +256,11 @@ public final class ShardedWriter: Sendable {
     try await append(bytes: Array(payload), key: Array(key.utf8), ensuring: level)
   }
 
-  /// Appends one record, the text's UTF-8, to the shard of its key, and waits until it is at a level.
-  /// Level reached: `level`.
+  /// Appends one record with the UTF-8 bytes of a text to the shard of its key, and waits until it
+  /// reaches a level. Level reached: `level`.
   ///
-  /// - Returns: the shard, and the record\'s address in it.
-  /// - Throws: as ``append(_:key:ensuring:)-(RawSpan,_,_)``.
+  /// - Returns: The shard and the record's address in it.
+  /// - Throws: As ``append(_:key:ensuring:)-(RawSpan,_,_)``.
   @discardableResult
   @inlinable
   public func append(
@@ -256,11 +269,11 @@ public final class ShardedWriter: Sendable {
     try await append(bytes: Array(text.utf8), key: Array(key), ensuring: level)
   }
 
-  /// Appends one record, the text's UTF-8, to the shard of its key, and waits until it is at a level.
-  /// Level reached: `level`.
+  /// Appends one record to the shard of its key, both given as texts, and waits until it reaches a
+  /// level. Level reached: `level`.
   ///
-  /// - Returns: the shard, and the record\'s address in it.
-  /// - Throws: as ``append(_:key:ensuring:)-(RawSpan,_,_)``.
+  /// - Returns: The shard and the record's address in it.
+  /// - Throws: As ``append(_:key:ensuring:)-(RawSpan,_,_)``.
   @discardableResult
   @inlinable
   public func append(
@@ -279,49 +292,58 @@ public final class ShardedWriter: Sendable {
 
   // MARK: Durability
 
-  /// Hands everything appended so far to the system. Level reached: `flushed`.
+  /// Hands everything appended so far to the operating system. Level reached: `flushed`.
   ///
-  /// - Throws: the first shard's error, behind all that could be flushed: as `QueueWriter.flush`.
-  ///   Also what ended a shard's writer before; `closed`.
+  /// - Throws: The first shard's error, after the other shards were flushed as far as possible. The
+  ///   errors are those of `QueueWriter.flush`. Also the error that ended a shard's writer earlier,
+  ///   and `closed`.
   public func flush() throws(QueueError) {
     try pool.forEachOpen { writer throws(QueueError) in try writer.flush() }
   }
 
-  /// Puts everything appended so far on stable storage, in shards that were closed meanwhile, too. Level
-  /// reached: `synced`.
+  /// Puts everything appended so far on stable storage, also in shards that were closed meanwhile.
+  /// Level reached: `synced`.
   ///
-  /// One shard after the other; shards that nothing was appended to since cost nothing. The asynchronous
-  /// one syncs all at once.
+  /// It syncs one shard after the other. A shard without appends since the last sync costs nothing.
+  /// The asynchronous `sync` syncs all shards at once.
   ///
-  /// - Throws: the first shard's error, behind all that could be synced: as `QueueWriter.sync`.
-  ///   Also what ended a shard's writer before: what was appended to that shard may be lost. `closed`.
+  /// - Throws: The first shard's error, after the other shards were synced as far as possible. The
+  ///   errors are those of `QueueWriter.sync`. Also the error that ended a shard's writer earlier:
+  ///   records of that shard may be lost. Also `closed`, and `fileRemoved` if the lock or the file
+  ///   `shards` was removed or replaced.
   public func sync() throws(QueueError) {
     try pool.sync()
   }
 
-  /// Puts everything on stable storage, closes every shard, and gives up the lock. Level reached:
-  /// `synced`. Closing a closed writer does nothing, or throws again what ended a shard's.
+  /// Puts everything on stable storage, closes every shard, and releases the lock. Level reached:
+  /// `synced`.
   ///
-  /// - Throws: the first shard's error, behind all that could be closed. `noSpace` and `system`: this
-  ///   writer stays open, and `close` may be asked again when there is room. `syncFailed` and
-  ///   `fileRemoved`: it is closed, and the next one recovers the shard.
+  /// Closing a closed writer does nothing. If an error ended a shard's writer, it throws that error
+  /// again.
+  ///
+  /// - Throws: The first shard's error, after the other shards were closed as far as possible:
+  ///   - `noSpace` or `system`. This writer stays open. Retry `close` when there is space.
+  ///   - `syncFailed` or `fileRemoved`. This writer is closed, and the next one recovers the shard.
   public func close() throws(QueueError) {
     defer { pool.stopThread() }
     try pool.close()
   }
 
-  /// As the other `flush`, without blocking the caller's thread.
+  /// Hands everything appended so far to the operating system, without blocking the caller's
+  /// thread. Level reached: `flushed`.
   ///
-  /// - Throws: as the other `flush`.
+  /// - Throws: As the synchronous `flush`.
   public func flush() async throws(QueueError) { try await pool.flush() }
 
-  /// As the other `sync`, without blocking the caller's thread, and for all shards at once.
+  /// Puts everything appended so far on stable storage, for all shards at once, without blocking
+  /// the caller's thread. Level reached: `synced`.
   ///
-  /// - Throws: also `cancelled`, at once where the task is; what it waited for may still be done.
+  /// - Throws: As the synchronous `sync`. Also `cancelled`, immediately, if the task is cancelled.
+  ///   The syncs that it waited for may still be done.
   public func sync() async throws(QueueError) { try await pool.sync() }
 
-  /// As the other `close`, without blocking the caller's thread.
+  /// Closes the writer without blocking the caller's thread. Level reached: `synced`.
   ///
-  /// - Throws: as the other `close`.
+  /// - Throws: As the synchronous `close`.
   public func close() async throws(QueueError) { try await pool.close() }
 }

@@ -2,11 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension ShardedTopic {
-  /// Says which shard a key belongs to.
+  /// Assigns keys to shards.
   ///
-  /// The same key has to lead to the same shard for as long as the topic is there: a record is only
-  /// looked for where its key leads. How keys are dealt out is stored with a topic on disk, as far as
-  /// it can be, and another way is refused.
+  /// A key must lead to the same shard as long as the topic exists. A record is only looked up in
+  /// the shard of its key. On disk, the kind of sharder is stored with the topic, and another kind
+  /// is refused.
   public struct Sharder: Sendable {
     enum Kind: Sendable {
       case hash
@@ -18,29 +18,38 @@ extension ShardedTopic {
 
     private init(_ kind: Kind) { self.kind = kind }
 
-    /// XXH3-64 of the key's bytes, seed 0, modulo the number of shards. Any key has a shard, the empty
-    /// one, too; keys whose hashes agree share theirs.
+    /// Assigns keys by their hash: XXH3-64 of the key's bytes with seed 0, modulo the number of
+    /// shards.
+    ///
+    /// Every key has a shard, the empty key included. Keys whose results are equal share a shard.
     public static let hash = Sharder(.hash)
 
-    /// Keys that are known beforehand: a key's place in the list is its shard. Further keys may be
-    /// added behind the last one later, while there are shards for them.
+    /// Assigns keys from a list: the index of a key in the list is its shard. You may add keys at
+    /// the end later, as long as there are shards for them.
     ///
-    /// A key that is not in the list is refused, with `invalidOption`, and so is a list that names a
-    /// key twice or more keys than there are shards, once something needs it. Keys are compared byte
-    /// by byte. What is stored with the topic is that there is a list, and not the list itself.
+    /// When the list is used, `invalidOption` refuses
+    ///
+    /// - a key that is not in the list
+    /// - a list that contains a key twice
+    /// - a list with more keys than there are shards
+    ///
+    /// Keys are compared byte by byte. The topic stores that there is a list, but not the list
+    /// itself.
     public static func keys(_ keys: [String]) -> Sharder { Sharder(.keys(KeyList(keys))) }
 
-    /// The program's own way, which no file can tell: it has to stay the same in every program that
-    /// opens the topic.
+    /// Assigns keys with the program's own function.
     ///
-    /// - Parameter shard: returns the shard of a key, for a number of shards. Called once a record,
-    ///   on the thread that appends it, so by several at once. A result that is no shard is refused
-    ///   with `invalidOption`, which is the way to refuse a key; what it throws is thrown on.
+    /// No file can store the function. It must stay the same in every program that opens the topic.
+    ///
+    /// - Parameter shard: Returns the shard of a key, for a number of shards. It is called once per
+    ///   record, on the thread that appends, so by several threads at once. A result that is not a
+    ///   shard is refused with `invalidOption`, which is the way to refuse a key. An error that it
+    ///   throws is thrown to the caller.
     public static func custom(
       _ shard: @escaping @Sendable (_ key: Span<UInt8>, _ count: Int) throws(QueueError) -> Int
     ) -> Sharder { Sharder(.custom(shard)) }
 
-    /// What is stored of it.
+    /// The kind of sharder, as it is stored.
     var dealer: ShardsFile.Dealer {
       switch kind {
       case .hash: .hash
@@ -49,8 +58,9 @@ extension ShardedTopic {
       }
     }
 
-    /// How many shards a new topic gets where nothing is said of them: 16, enough to spread the load
-    /// of a machine's cores, and few files; and as many as a list has keys, where those are more.
+    /// The number of shards of a new topic, if the caller does not state one. It is 16, or the
+    /// number of keys in a list if that is higher. 16 shards spread the load over a machine's
+    /// cores, and are few files.
     var ordinaryCount: Int {
       guard case .keys(let list) = kind else { return Self.ordinaryCount }
       return max(Self.ordinaryCount, list.keys.count)
@@ -58,21 +68,23 @@ extension ShardedTopic {
 
     static let ordinaryCount = 16
 
-    /// - Throws: `invalidOption` where it cannot deal keys out to so many shards.
+    /// Checks that this sharder can assign keys to this number of shards.
+    ///
+    /// - Throws: `invalidOption` if it cannot.
     func check(for count: Int) throws(QueueError) {
       guard case .keys(let list) = kind else { return }
       if let repeated = list.repeated {
         throw .invalidOption(
-          "the list of keys names \(Self.quoted(repeated.utf8)) twice: a key has one shard")
+          "the list of keys contains \(Self.quoted(repeated.utf8)) twice: a key has one shard")
       }
       guard list.keys.count <= count else {
         throw .invalidOption(
-          "the list has \(list.keys.count) keys, and there are \(count) shards: a key needs a shard"
-            + " of its own")
+          "the list has \(list.keys.count) keys, but there are only \(count) shards: each key needs"
+            + " its own shard")
       }
     }
 
-    /// The shard of a key. The sharder was checked for the number.
+    /// Returns the shard of a key. The caller has checked the sharder for this number of shards.
     func shard(of key: RawSpan, among count: Int) throws(QueueError) -> Int {
       switch kind {
       case .hash:
@@ -80,22 +92,22 @@ extension ShardedTopic {
       case .keys(let list):
         guard let shard = list.place(of: key) else {
           throw .invalidOption(
-            "the list of keys has no \(Self.quoted(key)): add it behind the last one, or append under"
-              + " another key")
+            "the list of keys does not contain \(Self.quoted(key)): add it at the end, or use another"
+              + " key")
         }
         return shard
       case .custom(let body):
         let shard = try body(Span<UInt8>(_bytes: key), count)
         guard (0..<count).contains(shard) else {
           throw .invalidOption(
-            "the program's sharder says \(shard) for the key \(Self.quoted(key)), and shards are from"
-              + " 0 to \(count - 1)")
+            "the program's sharder returned \(shard) for the key \(Self.quoted(key)), but shards are"
+              + " numbered from 0 to \(count - 1)")
         }
         return shard
       }
     }
 
-    /// So much of a key stands in a message.
+    /// The longest part of a key in a message, in bytes.
     private static let longestQuote = 64
 
     private static func quoted(_ key: RawSpan) -> String {
@@ -109,13 +121,13 @@ extension ShardedTopic {
   }
 }
 
-/// Keys and their places, found without an allocation.
+/// Keys and their indices. A lookup needs no allocation.
 struct KeyList: Sendable {
   let keys: [String]
-  /// The first key that is there twice.
+  /// The first key that is in the list twice.
   let repeated: String?
   private let bytes: [[UInt8]]
-  /// Places by the hash of the key.
+  /// Indices by the hash of the key.
   private let places: [UInt64: [Int]]
 
   init(_ keys: [String]) {

@@ -1,14 +1,14 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// A record, and the shard that it was read from.
+/// A record and the shard that it was read from.
 public struct ShardedRecord: Sendable, Hashable {
-  /// The shard it lies in.
+  /// The shard that contains the record.
   public var shard: Int
-  /// The record; its address and ordinal are the shard's.
+  /// The record. Its address and its ordinal are those of the shard.
   public var record: QueueRecord
 
-  /// A record made by hand, in a test say.
+  /// Makes a record by hand, for example for a test.
   public init(shard: Int, record: QueueRecord) {
     self.shard = shard
     self.record = record
@@ -16,8 +16,14 @@ public struct ShardedRecord: Sendable, Hashable {
 }
 
 extension ShardedTopic {
-  /// The records of all shards as one asynchronous sequence: each shard in its own order, shards in turn,
-  /// and no order between them.
+  /// Returns the records of all shards as one asynchronous sequence. The shards take turns, each in
+  /// its own order. There is no order between shards.
+  ///
+  /// - Without `following`, the sequence ends when it has seen the end of each shard once. It does
+  ///   not look at a shard again after that. So it returns every record that was flushed before the
+  ///   first one was requested. Later records are returned if they precede the end that is seen.
+  /// - With `following`, the sequence waits at that point until a change wakes it. It then reads
+  ///   only the changed shards. It reads a new shard from its first record on.
   ///
   /// ```swift
   /// for try await found in try ShardedTopic("orders").records(following: true) {
@@ -25,24 +31,19 @@ extension ShardedTopic {
   /// }
   /// ```
   ///
-  /// Without `following` the sequence ends when each shard was seen at its end once; a shard is not looked
-  /// at again behind that. So it gives every record that was flushed before the first one was asked for,
-  /// and of what comes later what lies before the end that is seen. With it, the sequence waits there, by
-  /// wake-up, and looks only at the shards that have changed, and at those that are made meanwhile, which
-  /// it gives from their first record on.
-  ///
   /// - Parameters:
-  ///   - start: where to begin in each shard that there is: `earliest`, `latest`, `ago` or `time`;
-  ///     addresses and ordinals are a shard's own, and are refused with `invalidOption`.
-  ///   - following: whether to wait for what is appended; false by default.
-  ///   - options: bounds of memory; of `bufferSize` no more than 64 KiB a shard is taken.
-  ///   - onLoss: with it, every loss is handed to it, with the shard, and reading goes on; without, it is
-  ///     thrown once as ``QueueError/loss``, the shard's directory in ``QueueError/path``, and the next
-  ///     call goes on behind it.
-  /// - Throws: as ``shardCount()`` and, for a start other than the earliest record, as
-  ///   `QueueReader.init`; where the end is followed `system` where the system has no more watches to
-  ///   give.
-  /// - Complexity: from the earliest record, a listing of the directory; else each shard is opened once.
+  ///   - start: The position at which reading begins in each existing shard: `earliest`, `latest`,
+  ///     `ago` or `time`. Addresses and ordinals belong to one shard, and are refused with
+  ///     `invalidOption`.
+  ///   - following: Whether to wait for more records. false by default.
+  ///   - options: The bounds of memory. At most 64 KiB of `bufferSize` is used per shard.
+  ///   - onLoss: Receives every loss with its shard, and reading continues. Without it, each loss
+  ///     is thrown once as ``QueueError/loss``, with the shard's directory in ``QueueError/path``.
+  ///     The next call continues after it.
+  /// - Throws: As ``shardCount()``. For another start than the earliest record also as
+  ///   `QueueReader.init`. With `following` also `system` if the operating system refuses a watch.
+  /// - Complexity: From the earliest record, a listing of the directory. Otherwise each shard is
+  ///   opened once.
   public func records(
     from start: Topic.Position = .earliest, following: Bool = false,
     options: QueueReader.Options = .init(), onLoss: ((_ shard: Int, _ loss: Loss) -> Void)? = nil
@@ -52,23 +53,26 @@ extension ShardedTopic {
     return Records(MergedFeed(reading, path: description), onLoss)
   }
 
-  /// The records of all shards, read in turn: 64 records or 64 KiB of a shard, one record at least, then
-  /// the next shard's. That is done on a thread of its own, which is one turn ahead and ends with the
-  /// sequence and its iterators.
+  /// The records of all shards as an asynchronous sequence.
   ///
-  /// Single pass: a second loop goes on where the first one ended, also after an error, and after the end,
-  /// behind which it begins another round. One loop at a time.
-  ///
-  /// A cancelled task is told so by the error `cancelled`, before the next record and at once where it
-  /// waits; nil would read as the end. No record is lost by that: the next loop goes on behind the last
-  /// one that was given.
-  ///
-  /// At most 64 shards are open at once, with a buffer of up to 64 KiB each; of the others only where they
-  /// stand is kept, and, where the end is followed, a watch. What is cleaned before a shard's next turn is
-  /// told with its exact count, whether it was open or not. An error that is no loss, of a shard that
-  /// cannot be read, is thrown at each of that shard's turns; those of the others come between.
+  /// - A turn of a shard is 64 records or 64 KiB, one record at least. Then the next shard has its
+  ///   turn. The sequence's own thread reads one turn ahead. It ends with the sequence and its
+  ///   iterators.
+  /// - The sequence is single-pass. A second loop continues after the first one, also after an
+  ///   error. After the end it begins another round. Run one loop at a time.
+  /// - In a cancelled task the next call throws `cancelled`, before the next record, and
+  ///   immediately during a wait. It does not return nil, which would mean the end. No record is
+  ///   lost: the next loop continues after the last record that was returned.
+  /// - At most 64 shards are open at once, with a buffer of up to 64 KiB each. For each other
+  ///   shard, memory holds its position, and a watch if the sequence follows the topic.
+  /// - Records that are cleaned before a shard's next turn are reported as a loss with the exact
+  ///   count, whether or not the shard was open.
+  /// - An error that is not a loss, of a shard that cannot be read, is thrown at each turn of that
+  ///   shard. The records of the other shards come in between.
   public struct Records: AsyncSequence {
+    /// The sequence consists of records with their shards.
     public typealias Element = ShardedRecord
+    /// Every error of the sequence is a ``QueueError``.
     public typealias Failure = QueueError
 
     private let source: Source
@@ -77,16 +81,23 @@ extension ShardedTopic {
       source = Source(feed, onLoss)
     }
 
+    /// Makes an iterator. It continues after the record that was returned last.
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(source: source) }
 
+    /// Iterates over the records of all shards.
     public struct AsyncIterator: AsyncIteratorProtocol {
       fileprivate let source: Source
 
-      /// The next record, or nil at the end of all shards where that is not followed.
+      /// Returns the next record, or nil at the end of all shards if the sequence does not follow
+      /// them.
       ///
-      /// - Throws: as ``QueueReader/next()``; `cancelled`; where the end is followed `noSuchTopic` for a
-      ///   shard, or a topic, that was removed, and `system` where the system has no more watches to
-      ///   give, with the limit to raise; `system` where it has no thread to give.
+      /// - Throws: One of these codes:
+      ///   - As ``QueueReader/next()``.
+      ///   - `cancelled`.
+      ///   - `system` if the operating system refuses a thread.
+      ///   - If the sequence follows the shards, `noSuchTopic` if a shard or the topic was removed.
+      ///     Also `system` if the operating system refuses a watch. The message names the limit to
+      ///     raise.
       public mutating func next(
         isolation actor: isolated (any Actor)? = #isolation
       ) async throws(QueueError) -> ShardedRecord? {
@@ -96,7 +107,7 @@ extension ShardedTopic {
       }
     }
 
-    /// What all iterators share.
+    /// The state that all iterators share.
     fileprivate final class Source {
       private var batch = MergedFeed.Batch()
       private let feed: MergedFeed
@@ -112,7 +123,7 @@ extension ShardedTopic {
         return batch.records.popLast().map { ShardedRecord(shard: shard, record: $0) }
       }
 
-      /// The first record of the next batch that has one.
+      /// Returns the first record of the next batch that has one.
       func nextBatch(
         isolation actor: isolated (any Actor)?
       ) async throws(QueueError) -> ShardedRecord? {
