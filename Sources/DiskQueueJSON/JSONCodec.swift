@@ -9,7 +9,7 @@ public import DiskQueue
   public import Foundation
 #endif
 
-/// `Codable` values as JSON, for `DiskChannel.values(_:)`.
+/// Encodes `Codable` values as JSON, for `DiskChannel.values(_:)`.
 ///
 /// ```swift
 /// let readings = try DiskChannel(topic: "readings").values(JSONCodec<Reading>())
@@ -23,12 +23,12 @@ public struct JSONCodec<Value: Codable>: PayloadCodec {
   private let encoder: @Sendable () -> JSONEncoder
   private let decoder: @Sendable () -> JSONDecoder
 
-  /// A codec with encoders and decoders of your making; plain ones by default.
+  /// Makes a codec with your own encoders and decoders. By default they have no special strategies.
   ///
   /// - Parameters:
-  ///   - encoder: makes the encoder of a value, with the strategies that you choose; one for each, as
-  ///     an encoder belongs to one task at a time.
-  ///   - decoder: the same of the decoder.
+  ///   - encoder: Makes the encoder of one value, with the strategies that you choose. It is called
+  ///     for each value, because an encoder belongs to one task at a time.
+  ///   - decoder: Makes the decoder of one value, under the same conditions.
   public init(
     encoder: @escaping @Sendable () -> JSONEncoder = { JSONEncoder() },
     decoder: @escaping @Sendable () -> JSONDecoder = { JSONDecoder() }
@@ -37,15 +37,15 @@ public struct JSONCodec<Value: Codable>: PayloadCodec {
     self.decoder = decoder
   }
 
-  /// The value as JSON, by an encoder of its own.
+  /// Encodes a value as JSON, with its own encoder.
   ///
-  /// - Throws: what the encoder throws.
+  /// - Throws: The errors of the encoder.
   /// - Complexity: O(bytes of the JSON), and an encoder.
   public func encode(_ value: Value) throws -> [UInt8] { Array(try encoder().encode(value)) }
 
-  /// The value that the JSON says, by a decoder of its own.
+  /// Decodes a value from JSON, with its own decoder.
   ///
-  /// - Throws: what the decoder throws.
+  /// - Throws: The errors of the decoder.
   /// - Complexity: O(payload), and a decoder.
   public func decode(_ payload: [UInt8]) throws -> Value {
     try decoder().decode(Value.self, from: Data(payload))

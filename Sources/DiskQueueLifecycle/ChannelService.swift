@@ -4,24 +4,30 @@
 public import DiskQueue
 public import ServiceLifecycle
 
-/// Closes a channel when the program ends, and ends the program's group where the channel fails.
+/// Closes a channel when the program ends. Ends the program's group if the channel fails.
 ///
-/// Messages that were sent and not acknowledged stay on the disk, and come first in the program's next
-/// run. As a ``WriterService``, it goes before the services that send and receive. Those that receive are
-/// ``ReceiverService``s: a loop over the channel alone ends only when the channel is closed, which it
-/// would keep from being closed.
+/// Messages that were sent and not acknowledged stay on the disk. The program's next run receives
+/// them first.
+///
+/// Put this service before the services that send and receive, as with a ``WriterService``. Receive
+/// in ``ReceiverService``s. A plain loop over the channel ends only when the channel is closed, and
+/// it would keep this service from closing it.
 public struct ChannelService: Service {
   private let channel: DiskChannel
 
-  /// - Parameter channel: an open one. It belongs to this service from now on, as far as its end goes.
+  /// Makes the service of an open channel.
+  ///
+  /// - Parameter channel: An open channel. From now on this service closes it.
   public init(_ channel: DiskChannel) { self.channel = channel }
 
-  /// Waits for the shutdown, and closes the channel: what was acknowledged, and all that was sent, is on
-  /// stable storage when this returns. Who still sends or receives is told `closed`. It is closed also
-  /// where this throws, as far as it can be.
+  /// Waits for the shutdown, and closes the channel. When this returns, all acknowledgements and
+  /// all sent messages are on stable storage.
   ///
-  /// - Throws: at once, what ends the channel's writer for good: `syncFailed`. What
-  ///   `DiskChannel.close()` throws.
+  /// A task that still sends or receives gets the error `closed`. If this throws, the channel is
+  /// closed as far as possible.
+  ///
+  /// - Throws: `syncFailed` or another error that permanently ends the channel's writer,
+  ///   immediately. The errors of `DiskChannel.close()`.
   public func run() async throws {
     let failure = await untilShutdown(orFailureOf: channel.writer)
     try await close(behind: failure) { try await channel.close() }

@@ -4,7 +4,7 @@
 public import DiskQueue
 public import ServiceLifecycle
 
-/// Cleans a topic from time to time, until the program ends.
+/// Cleans a topic at an interval, until the program ends.
 public struct CleanerService: Service {
   private let cleaner: SlabCleaner
   private let interval: Duration
@@ -12,15 +12,17 @@ public struct CleanerService: Service {
   private let onClean: @Sendable (SlabCleaner.Report) -> Void
   private let onError: (@Sendable (QueueError) -> Void)?
 
-  /// As `SlabCleaner.run(every:keeping:clock:onClean:onError:)`.
+  /// Makes the service of a cleaner. The parameters are those of
+  /// `SlabCleaner.run(every:keeping:clock:onClean:onError:)`.
   ///
   /// - Parameters:
-  ///   - cleaner: of the topic.
-  ///   - interval: between two rounds; above 0.
-  ///   - retention: how much to keep.
-  ///   - onClean: called after each round, also if nothing was removed; for a log, and for metrics.
-  ///   - onError: with it, a round that fails is told, and the next one tries again; without, it ends
-  ///     the service, and so the group.
+  ///   - cleaner: The cleaner of the topic.
+  ///   - interval: The time between two rounds. Above 0.
+  ///   - retention: How much to keep.
+  ///   - onClean: Called after each round, even if nothing was removed. Use it for a log and for
+  ///     metrics.
+  ///   - onError: Receives the error of a round, and the next round tries again. Without it, an
+  ///     error ends the service and its group.
   public init(
     _ cleaner: SlabCleaner, every interval: Duration, keeping retention: Retention,
     onClean: @escaping @Sendable (SlabCleaner.Report) -> Void = { _ in },
@@ -33,10 +35,11 @@ public struct CleanerService: Service {
     self.onError = onError
   }
 
-  /// Cleans now, and each time the interval has passed; ends between two removals.
+  /// Cleans now, and again each time that the interval has passed. At the shutdown it ends between
+  /// two removals.
   ///
-  /// - Throws: `invalidOption`, before the first round; `syncFailed`; any other error where there is no
-  ///   `onError`.
+  /// - Throws: `invalidOption`, before the first round. `syncFailed`. Any other error if there is
+  ///   no `onError`.
   public func run() async throws {
     try await cancelWhenGracefulShutdown {
       try await cleaner.run(

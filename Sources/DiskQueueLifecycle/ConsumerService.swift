@@ -4,18 +4,20 @@
 public import DiskQueue
 public import ServiceLifecycle
 
-/// Hands a consumer's batches to a closure, one after the other, until the program ends.
+/// Passes a consumer's batches to a closure, one after the other, until the program ends.
 public struct ConsumerService: Service {
   private let consumer: QueueConsumer
   private let count: Int
   private let handle: @Sendable (QueueConsumer.Batch) async throws -> Void
 
+  /// Makes the service of an open consumer.
+  ///
   /// - Parameters:
-  ///   - consumer: an open one. It belongs to this service from now on, as far as its end goes.
-  ///   - count: how many records a batch has at most; at least 1.
-  ///   - handle: acknowledges what it has done with, by `QueueConsumer.Batch.acknowledge()`. What it
-  ///     does not acknowledge comes again in the next run; what it throws ends the service, and so the
-  ///     group: whoever wants to try again does so within.
+  ///   - consumer: An open consumer. From now on this service closes it.
+  ///   - count: The largest number of records in a batch. At least 1.
+  ///   - handle: Processes a batch and acknowledges it with `QueueConsumer.Batch.acknowledge()`.
+  ///     The next run receives the unacknowledged records again. An error that the closure throws
+  ///     ends the service and its group. Retry inside the closure if you want to retry.
   public init(
     _ consumer: QueueConsumer, batchesUpTo count: Int,
     handle: @escaping @Sendable (QueueConsumer.Batch) async throws -> Void
@@ -25,12 +27,14 @@ public struct ConsumerService: Service {
     self.handle = handle
   }
 
-  /// Waits for records by wake-up. At the shutdown the batch in hand is finished, and no other one is
-  /// begun; what was acknowledged is on stable storage when this returns.
+  /// Waits for batches and passes them to the closure. At the shutdown it finishes the current
+  /// batch and begins no other one.
   ///
-  /// - Throws: what the closure throws, and, as
-  ///   `QueueConsumer.nextBatch(upTo:following:)`, what cannot be read: losses as well,
-  ///   unless the consumer was made with a closure for them. The consumer is closed all the same.
+  /// When this returns, all acknowledgements are on stable storage.
+  ///
+  /// - Throws: The errors of the closure and of `QueueConsumer.nextBatch(upTo:following:)`. They
+  ///   include losses, unless the consumer was made with a closure for them. The consumer is closed
+  ///   in every case.
   public func run() async throws {
     var failure: (any Error)?
     do {

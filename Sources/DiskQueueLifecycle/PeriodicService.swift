@@ -4,17 +4,19 @@
 internal import DiskQueue
 public import ServiceLifecycle
 
-/// Does something from time to time until the group shuts down, and once more then: samples metrics,
-/// syncs shards, writes a topic in memory to a disk.
+/// Calls a closure at an interval until the group shuts down, and once more then. Use it to sample
+/// metrics, to sync shards, or to write a topic in memory to a disk.
 public struct PeriodicService<C: Clock<Duration>>: Service {
   private let interval: Duration
   private let clock: C
   private let body: @Sendable () async throws -> Void
 
+  /// Makes the service of a closure.
+  ///
   /// - Parameters:
-  ///   - interval: how long to wait between the end of one time and the next; above 0.
-  ///   - clock: what the waiting is measured with.
-  ///   - body: what to do. What it throws ends the service, and so the group.
+  ///   - interval: The time from the end of one call to the next call. Above 0.
+  ///   - clock: The clock that measures the interval.
+  ///   - body: The work. An error that it throws ends the service and its group.
   public init(
     every interval: Duration, clock: C = ContinuousClock(),
     _ body: @escaping @Sendable () async throws -> Void
@@ -24,10 +26,12 @@ public struct PeriodicService<C: Clock<Duration>>: Service {
     self.body = body
   }
 
-  /// Does it first when the interval has passed, and last when the group shuts down. Where the task is
-  /// cancelled, as by another service that failed, there is no last time.
+  /// Calls the closure for the first time when the interval has passed, and for the last time when
+  /// the group shuts down.
   ///
-  /// - Throws: `invalidOption` for the interval; what the closure throws.
+  /// If the task is cancelled, for example because another service failed, there is no last call.
+  ///
+  /// - Throws: `invalidOption` for the interval. The errors of the closure.
   public func run() async throws {
     guard interval > .zero else {
       throw QueueError(.invalidOption, "the interval is \(interval), and must be above 0")
@@ -36,7 +40,7 @@ public struct PeriodicService<C: Clock<Duration>>: Service {
     if !Task.isCancelled { try await body() }
   }
 
-  /// False: the group shuts down, or the task is cancelled.
+  /// Waits for the interval. Returns false if the group shuts down or the task is cancelled.
   private func waits() async -> Bool {
     do {
       try await cancelWhenGracefulShutdown { [clock, interval] in
@@ -44,7 +48,7 @@ public struct PeriodicService<C: Clock<Duration>>: Service {
       }
       return !isEnding
     } catch {
-      // It was woken: a clock's sleep fails for nothing else.
+      // It was woken: a clock's sleep fails for no other reason.
       return false
     }
   }

@@ -4,16 +4,18 @@
 public import DiskQueue
 public import ServiceLifecycle
 
-/// Hands a channel's messages to a closure, one after the other, until the program ends or the channel
-/// is finished. More than one share the messages.
+/// Passes a channel's messages to a closure, one after the other, until the program ends or the
+/// channel is finished. Several services share the messages.
 public struct ReceiverService: Service {
-  /// What is to be done with the next message; nil: there is none any more.
+  /// Returns the work for the next message, or nil after the last one.
   private let next: @Sendable () async throws -> (@Sendable () async throws -> Void)?
 
+  /// Makes a service that receives messages.
+  ///
   /// - Parameters:
-  ///   - channel: an open one; a ``ChannelService`` closes it.
-  ///   - handle: acknowledges what it has done with. What it does not acknowledge comes again in the
-  ///     next run; what it throws ends the service, and so the group.
+  ///   - channel: An open channel. A ``ChannelService`` closes it.
+  ///   - handle: Processes a message and acknowledges it. The next run receives an unacknowledged
+  ///     message again. An error that the closure throws ends the service and its group.
   public init(
     _ channel: DiskChannel,
     handle: @escaping @Sendable (DiskChannel.Message) async throws -> Void
@@ -25,11 +27,12 @@ public struct ReceiverService: Service {
     }
   }
 
-  /// As the other one, of a channel of values.
+  /// Makes a service that receives values. Otherwise it behaves like the service for messages.
   ///
   /// - Parameters:
-  ///   - values: of an open channel.
-  ///   - handle: as of the other one.
+  ///   - values: The values of an open channel. A ``ChannelService`` closes the channel.
+  ///   - handle: Processes a message and acknowledges it. The next run receives an unacknowledged
+  ///     message again. An error that the closure throws ends the service and its group.
   public init<Codec: PayloadCodec>(
     _ values: ValueChannel<Codec>,
     handle: @escaping @Sendable (ValueChannel<Codec>.Message) async throws -> Void
@@ -41,11 +44,11 @@ public struct ReceiverService: Service {
     }
   }
 
-  /// Waits for messages by wake-up. At the shutdown the message in hand is finished, and no other one is
-  /// begun.
+  /// Waits for messages and passes them to the closure. At the shutdown it finishes the current
+  /// message and begins no other one.
   ///
-  /// - Throws: what the closure throws, and what `DiskChannel.AsyncIterator.next()` does: losses as well,
-  ///   unless the channel was made with a closure for them.
+  /// - Throws: The errors of the closure and of `DiskChannel.AsyncIterator.next()`. They include
+  ///   losses, unless the channel was made with a closure for them.
   public func run() async throws {
     while let work = try await nextUnlessShutDown(next) { try await work() }
   }

@@ -6,7 +6,7 @@ internal import ServiceLifecycle
 
 /// Waits until the group shuts down, or the task is cancelled.
 ///
-/// - Parameter writer: what it returns for as well, with the error, where this one has failed for good.
+/// - Parameter writer: If this writer permanently fails, the function returns its error.
 func untilShutdown(orFailureOf writer: QueueWriter) async -> QueueError? {
   let (failures, continuation) = AsyncStream<QueueError>.makeStream()
   writer.onFailure { error in
@@ -20,7 +20,8 @@ func untilShutdown(orFailureOf writer: QueueWriter) async -> QueueError? {
   }
 }
 
-/// Closes what a service holds, also behind a failure: that came first, and is what is thrown.
+/// Closes the object of a service, also after a failure. The failure came first, so it is the error
+/// that is thrown.
 func close(
   behind failure: (any Error)?, _ body: () async throws -> Void
 ) async throws {
@@ -32,8 +33,10 @@ func close(
   if let failure { throw failure }
 }
 
-/// The next of what is delivered until it is acknowledged; nil also where the group shuts down, or the
-/// task is cancelled. What comes together with that is not begun: it is delivered again.
+/// Returns the next element of a delivery, or nil if there is none, the group shuts down, or the
+/// task is cancelled.
+///
+/// An element that arrives together with the shutdown is dropped, because it is delivered again.
 func nextUnlessShutDown<Element: Sendable>(
   _ next: @escaping @Sendable () async throws -> Element?
 ) async throws -> Element? {

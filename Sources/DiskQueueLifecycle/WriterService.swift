@@ -4,7 +4,7 @@
 public import DiskQueue
 public import ServiceLifecycle
 
-/// Closes a writer when the program ends, and ends the program's group where the writer fails.
+/// Closes a writer when the program ends. Ends the program's group if the writer fails.
 ///
 /// ```swift
 /// import DiskQueueLifecycle
@@ -26,21 +26,25 @@ public import ServiceLifecycle
 /// try await group.run()
 /// ```
 ///
-/// A group shuts down from its last service to its first: so the writer goes before whatever appends to
-/// it, and is closed when all those have ended. Between the two, what was appended is flushed and synced
-/// as the writer's `QueueWriter.Options.flushEvery` and
-/// `QueueWriter.Options.syncEvery` say, by its own thread.
+/// A group shuts down from its last service to its first. So put the writer before the services
+/// that append to it: it is closed after all of them have ended. Until then, the writer's own
+/// thread flushes and syncs as `QueueWriter.Options.flushEvery` and `QueueWriter.Options.syncEvery`
+/// say.
 public struct WriterService: Service {
   private let writer: QueueWriter
 
-  /// - Parameter writer: an open one. It belongs to this service from now on, as far as its end goes.
+  /// Makes the service of an open writer.
+  ///
+  /// - Parameter writer: An open writer. From now on this service closes it.
   public init(_ writer: QueueWriter) { self.writer = writer }
 
-  /// Waits for the shutdown, and closes the writer: all that was appended is on stable storage when
-  /// this returns. It is closed also where this throws, as far as it can be.
+  /// Waits for the shutdown, and closes the writer. When this returns, all appended records are on
+  /// stable storage.
   ///
-  /// - Throws: at once, what ends the writer for good: `syncFailed`. What
-  ///   `QueueWriter.close()` throws: with `noSpace`, what was not flushed is lost.
+  /// If this throws, the writer is closed as far as possible.
+  ///
+  /// - Throws: `syncFailed` or another error that permanently ends the writer, immediately. The
+  ///   errors of `QueueWriter.close()`: with `noSpace`, records that were not flushed are lost.
   public func run() async throws {
     let failure = await untilShutdown(orFailureOf: writer)
     try await close(behind: failure) { try await writer.close() }

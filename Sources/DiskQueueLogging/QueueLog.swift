@@ -4,9 +4,9 @@
 public import DiskQueue
 public import Logging
 
-/// Writes what becomes of a topic to a logger, as sentences with metadata.
+/// Logs the events of a topic, as sentences with metadata.
 ///
-/// It is handed to whatever tells something:
+/// Pass its `record` functions to the types that report events:
 ///
 /// ```swift
 /// import DiskQueueLogging
@@ -19,17 +19,24 @@ public import Logging
 /// let uploader = try QueueConsumer(topic: "sensors", name: "uploader", onLoss: log.record)
 /// ```
 ///
-/// Levels: `error` for the end of a writer and for records that damage took; `warning` for records that
-/// are gone in other ways before they were read; `notice` for a topic that was recovered; `info` for
-/// one that was opened, and for what a cleaner removed; `debug` for slabs that are begun and a topic
-/// that is closed; `trace` for each sync. That is more than a library would log of its own: here you
-/// have asked for it. Nothing is logged of single records.
+/// It logs at these levels:
 ///
-/// Safe to share among threads and tasks. A call costs what the logger's handler takes.
+/// - `error`: the permanent end of a writer, other errors, and records lost to damage.
+/// - `warning`: records that were cleaned or discarded before they were read, slabs that were
+///   dropped, and polling instead of a watch.
+/// - `notice`: a topic that was recovered.
+/// - `info`: a topic that was opened, and slabs that a cleaner removed.
+/// - `debug`: a new slab, and a topic that was closed.
+/// - `trace`: each sync, and a cleaning that removed nothing.
+///
+/// A library would normally log less by itself. Here you have requested it. Nothing is logged about
+/// single records.
+///
+/// Threads and tasks may share a value. The cost of a call is that of the logger's handler.
 public struct QueueLog: Sendable {
   private let logger: Logger
 
-  /// The metadata's keys; none is in a message that has nothing to say of it.
+  /// The keys of the metadata. A message contains only the keys for which it has a value.
   enum Key {
     static let topic = "diskqueue.topic"
     static let address = "diskqueue.address"
@@ -45,37 +52,39 @@ public struct QueueLog: Sendable {
     static let kept = "diskqueue.kept"
   }
 
+  /// Makes a log for a topic.
+  ///
   /// - Parameters:
-  ///   - logger: where to. Its label, level and metadata stay what they are.
-  ///   - topic: what it is about.
-  ///   - label: put into the metadata of each message, as `diskqueue.topic`. By default what the topic is
-  ///     written as, which all those in memory have in common.
+  ///   - logger: The logger. Its label, level and metadata stay unchanged.
+  ///   - topic: The topic of the messages.
+  ///   - label: The value of `diskqueue.topic` in the metadata of each message. By default the
+  ///     topic's description, which is the same for all topics in memory.
   public init(_ logger: Logger, topic: Topic, label: String? = nil) {
     var logger = logger
     logger[metadataKey: Key.topic] = "\(label ?? topic.description)"
     self.logger = logger
   }
 
-  /// For `QueueWriter.Options.onEvent`.
+  /// Logs an event of a writer. Assign it to `QueueWriter.Options.onEvent`.
   public func record(_ event: QueueWriter.Event) {
     switch event {
     case .opened(let report): record(report)
     case .rolled(let base):
-      logger.debug("a slab is full: the next one is begun", metadata: [Key.address: "\(base)"])
+      logger.debug("a new slab was started", metadata: [Key.address: "\(base)"])
     case .synced(let end, let duration):
       logger.trace(
-        "all before the end is on stable storage",
+        "everything before the end is on stable storage",
         metadata: [Key.end: "\(end)", Key.milliseconds: "\(duration / .milliseconds(1))"])
     case .dropped(let slab, let records, let bytes):
       logger.warning(
-        "the oldest slab was removed for want of room",
+        "the oldest slab was removed to make room",
         metadata: merged(
           [Key.address: "\(slab)", Key.bytes: "\(bytes.bytes)"], Key.records, records))
     case .failed(let error):
       record(error)
     case .polling(let reason):
       logger.warning(
-        "changes are looked for four times a second", metadata: ["reason": "\(reason)"])
+        "polling for changes four times a second", metadata: ["reason": "\(reason)"])
     case .closed:
       logger.debug("the topic is closed: all of it is on stable storage")
     @unknown default:
@@ -83,7 +92,7 @@ public struct QueueLog: Sendable {
     }
   }
 
-  /// What opening a topic for writing found; `record(_:)` of an event does it as well.
+  /// Logs the report of an opening. `record(_:)` of an event logs it, too.
   public func record(_ report: RecoveryReport) {
     var metadata: Logger.Metadata = [
       Key.state: "\(report.state)", Key.end: "\(report.end)",
@@ -94,12 +103,12 @@ public struct QueueLog: Sendable {
     metadata[Key.records] = "\(report.keptRecords)"
     metadata[Key.bytes] = "\(report.discardedBytes)"
     logger.notice(
-      "the topic had not been closed, and was recovered: its sound records are kept",
+      "the topic had not been closed and was recovered: its sound records remain",
       metadata: metadata)
     for loss in report.losses { record(loss) }
   }
 
-  /// For the closures of `QueueReader` and `QueueConsumer`.
+  /// Logs a loss. Pass it to `QueueReader` and `QueueConsumer` as `onLoss`.
   public func record(_ loss: Loss) {
     let (level, cause): (Logger.Level, String) =
       switch loss.cause {
@@ -117,25 +126,25 @@ public struct QueueLog: Sendable {
         ], Key.records, loss.records))
   }
 
-  /// For `SlabCleaner.run(every:keeping:clock:onClean:onError:)`. A round that removed
-  /// nothing is logged at `trace`.
+  /// Logs a round of cleaning. Pass it to `SlabCleaner.run(every:keeping:clock:onClean:onError:)`.
+  /// A round that removed nothing is logged at `trace`.
   public func record(_ report: SlabCleaner.Report) {
     let kept: Logger.MetadataValue = "\(report.kept)"
     guard !report.removals.isEmpty else {
-      return logger.trace("nothing was to be cleaned", metadata: [Key.kept: kept])
+      return logger.trace("nothing was cleaned", metadata: [Key.kept: kept])
     }
     let bytes = report.removals.reduce(0) { $0 + $1.bytes.bytes }
     let records = report.removals.reduce(0 as UInt64?) { sum, removal in
       sum.flatMap { sum in removal.records.map { sum + $0 } }
     }
     logger.info(
-      "the oldest slabs were cleaned",
+      "the oldest slabs were removed",
       metadata: merged(
         [Key.slabs: "\(report.removals.count)", Key.bytes: "\(bytes)", Key.kept: kept],
         Key.records, records))
   }
 
-  /// For what is thrown, and for a cleaner's `onError`.
+  /// Logs an error that was thrown, or that a cleaner passed to `onError`.
   public func record(_ error: QueueError) {
     if let loss = error.loss { return record(loss) }
     var metadata: Logger.Metadata = [:]

@@ -5,11 +5,11 @@ public import CoreMetrics
 public import DiskQueue
 internal import Synchronization
 
-/// Counts what becomes of a topic, by swift-metrics.
+/// Publishes the metrics of a topic with swift-metrics.
 ///
-/// Some of it is told as it happens: hand this to whatever tells something. The rest is looked at from
-/// time to time, by ``record(_:)-(QueueWriter.Statistics)`` and ``sample()``, in a loop of yours or in a
-/// service:
+/// Some metrics come from events: pass the `record` functions to the types that report events. The
+/// others come from samples: call ``record(_:)-(QueueWriter.Statistics)`` and ``sample()`` at an
+/// interval, in your own loop or in a service:
 ///
 /// ```swift
 /// import DiskQueueLifecycle
@@ -26,14 +26,14 @@ internal import Synchronization
 /// }
 /// ```
 ///
-/// All metrics have the dimension `topic`; their names are in the module's page. Nothing is done a
-/// record: appending costs the same with and without.
+/// All metrics have the dimension `topic`. Their names are in DiskQueue's article *Logs, metrics
+/// and services*. There is no work per record: appending costs the same with and without metrics.
 ///
-/// Safe to share among threads and tasks.
+/// Threads and tasks may share an object.
 public final class QueueMetrics: Sendable {
   private let topic: Topic
   private let dimensions: [(String, String)]
-  // Sendable by what they promise: swift-metrics' handlers are.
+  // Sendable by the promise of swift-metrics: its handlers are.
   private let factory: any MetricsFactory
 
   private let recordsAppended: Counter
@@ -56,11 +56,12 @@ public final class QueueMetrics: Sendable {
 
   private let slabs: Gauge
   private let sizeBytes: Gauge
-  /// What changes from look to look.
+  /// The values that change between two samples.
   private struct State {
-    /// As of the last look.
+    /// The statistics of the last call.
     var statistics = QueueWriter.Statistics()
-    /// Those that may come to have no value: then they are gone, by name and consumer.
+    /// The gauges whose value may become unknown, by name and consumer. A gauge without a value is
+    /// removed.
     var gauges: [GaugeKey: Gauge] = [:]
   }
   private struct GaugeKey: Hashable {
@@ -69,14 +70,14 @@ public final class QueueMetrics: Sendable {
   }
   private let state = Mutex(State())
 
-  /// Makes the metrics, with 0 where nothing was counted yet.
+  /// Makes the metrics of a topic. All counters begin at 0.
   ///
   /// - Parameters:
-  ///   - topic: the topic to look at. Of a sharded topic, the directory: only ``sample()`` is not for
-  ///     it.
-  ///   - label: the dimension `topic`. By default what the topic is written as, which all those in memory
-  ///     have in common.
-  ///   - factory: where the metrics are made; the system's by default.
+  ///   - topic: The topic to sample. For a sharded topic, its directory: everything except
+  ///     ``sample()`` works for it.
+  ///   - label: The value of the dimension `topic`. By default the topic's description, which is
+  ///     the same for all topics in memory.
+  ///   - factory: The factory that makes the metrics. The system's factory by default.
   public init(
     topic: Topic, label: String? = nil, factory: any MetricsFactory = MetricsSystem.factory
   ) {
@@ -111,10 +112,13 @@ public final class QueueMetrics: Sendable {
     sizeBytes = gauge("size_bytes")
   }
 
-  // MARK: Told
+  // MARK: Events
 
-  /// For `QueueWriter.Options.onEvent`: the durations of syncs, records that are dropped, recoveries, and
-  /// what ends the writer. Losses that a recovery met are left to those who read, and are told as well.
+  /// Counts an event of a writer. Assign it to `QueueWriter.Options.onEvent`.
+  ///
+  /// It counts the durations of syncs, dropped records, recoveries, and the error that ends the
+  /// writer. It does not count the losses in a recovery report, because readers report them as
+  /// well.
   public func record(_ event: QueueWriter.Event) {
     switch event {
     case .opened(let report):
@@ -125,13 +129,13 @@ public final class QueueMetrics: Sendable {
       recordsDropped.increment(by: records ?? 0)
     case .failed(let error):
       record(error)
-    case .rolled, .closed, .polling: break  // As the statistics say.
+    case .rolled, .closed, .polling: break  // The statistics count them.
     @unknown default: break
     }
   }
 
-  /// For the closures of `QueueReader` and `QueueConsumer`. A loss of an unknown
-  /// number of records counts as a loss of none.
+  /// Counts a loss. Pass it to `QueueReader` and `QueueConsumer` as `onLoss`. A loss of an unknown
+  /// number of records counts as a loss of 0 records.
   public func record(_ loss: Loss) {
     let cause =
       switch loss.cause {
@@ -147,7 +151,8 @@ public final class QueueMetrics: Sendable {
       .increment(by: loss.records ?? 0)
   }
 
-  /// For `SlabCleaner.run(every:keeping:clock:onClean:onError:)`.
+  /// Counts a round of cleaning. Pass it to
+  /// `SlabCleaner.run(every:keeping:clock:onClean:onError:)`.
   public func record(_ report: SlabCleaner.Report) {
     for removal in report.removals {
       slabsRemoved.increment()
@@ -156,7 +161,8 @@ public final class QueueMetrics: Sendable {
     }
   }
 
-  /// For what is thrown, and for a cleaner's `onError`: by code, and a loss as a loss.
+  /// Counts an error that was thrown, or that a cleaner passed to `onError`. It counts errors by
+  /// code, and a loss as a loss.
   public func record(_ error: QueueError) {
     if let loss = error.loss { return record(loss) }
     Counter(
@@ -165,12 +171,14 @@ public final class QueueMetrics: Sendable {
     ).increment()
   }
 
-  // MARK: Looked at
+  // MARK: Samples
 
-  /// Counts what a writer did since the last look: of a `QueueWriter`, a `ShardedWriter` or a
-  /// `DiskChannel`, one after the other. Another one than at the last look began at 0, and the one before
-  /// it is done with: look at that once more when it is closed, before the next. A look that comes later
-  /// than one behind it counts nothing.
+  /// Counts the work of a writer since the last call. The statistics may be those of a
+  /// `QueueWriter`, a `ShardedWriter` or a `DiskChannel`.
+  ///
+  /// Record several writers one after the other. The counts of a new writer begin at 0. After you
+  /// close the previous writer, record its statistics once more, before those of the new writer.
+  /// Statistics that are older than those of an earlier call count nothing.
   ///
   /// - Complexity: O(1).
   public func record(_ statistics: QueueWriter.Statistics) {
@@ -199,13 +207,13 @@ public final class QueueMetrics: Sendable {
     }
   }
 
-  /// Looks at the topic: how much it holds, and how far behind each consumer is, also those of other
-  /// processes. A metric whose value is not known any more is destroyed.
+  /// Samples the topic: its size, and the lag of each consumer, also of consumers in other
+  /// processes. A metric whose value is no longer known is destroyed.
   ///
-  /// Blocks the thread for some reads of what the system mostly has in its cache.
+  /// Blocks the thread for some reads, which the operating system mostly has in its cache.
   ///
-  /// - Throws: `noSuchTopic`, `notATopic`, `unsupportedFormat`, `system`: nothing is set then.
-  /// - Complexity: some reads a slab and a consumer, and a walk of about the last slab.
+  /// - Throws: `noSuchTopic`, `notATopic`, `unsupportedFormat` or `system`. No metric is set then.
+  /// - Complexity: Some reads per slab and per consumer, and a walk through about the last slab.
   public func sample() throws(QueueError) {
     let info = try TopicInfo(of: topic)
     let consumers = try ConsumerInfo.all(of: topic)
@@ -240,7 +248,7 @@ public final class QueueMetrics: Sendable {
 }
 
 extension QueueWriter.Statistics {
-  /// Whether all that only grows is at least as much.
+  /// Whether every value that only grows is at least as large.
   fileprivate func isBehind(_ other: QueueWriter.Statistics) -> Bool {
     records >= other.records && payloadBytes >= other.payloadBytes
       && writtenBytes >= other.writtenBytes && flushes >= other.flushes && syncs >= other.syncs
@@ -249,7 +257,7 @@ extension QueueWriter.Statistics {
 }
 
 extension QueueError.Code {
-  /// The case's name, without what it holds.
+  /// The name of the case, without its associated value.
   fileprivate var name: String {
     String("\(self)".prefix { $0 != "(" })
   }

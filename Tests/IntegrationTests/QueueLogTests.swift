@@ -38,10 +38,10 @@ struct QueueLogTests {
     log.record(.closed)
     #expect(
       entries == [
-        "debug: a slab is full: the next one is begun address=4096",
-        "trace: all before the end is on stable storage end=5000 milliseconds=1.5",
-        "warning: the oldest slab was removed for want of room address=0 bytes=4096 records=12",
-        "warning: the oldest slab was removed for want of room address=9 bytes=10",
+        "debug: a new slab was started address=4096",
+        "trace: everything before the end is on stable storage end=5000 milliseconds=1.5",
+        "warning: the oldest slab was removed to make room address=0 bytes=4096 records=12",
+        "warning: the oldest slab was removed to make room address=9 bytes=10",
         "error: the disk refused address=7 errno=5 path=a/b",
         "debug: the topic is closed: all of it is on stable storage ",
       ])
@@ -56,7 +56,7 @@ struct QueueLogTests {
     #expect(
       entries == [
         "info: the topic is open end=500 state=created",
-        "notice: the topic had not been closed, and was recovered: its sound records are kept"
+        "notice: the topic had not been closed and was recovered: its sound records remain"
           + " bytes=17 end=500 records=3 state=recovered",
         "error: records are lost: \(loss) address=128 cause=damaged end=300 records=2",
       ])
@@ -99,12 +99,12 @@ struct QueueLogTests {
     log.record(try cleaner.report(keeping: retention, isDryRun: false))
     log.record(try cleaner.report(keeping: retention, isDryRun: false))
     #expect(entries.count == 2)
-    #expect(entries[0].hasPrefix("info: the oldest slabs were cleaned bytes="))
+    #expect(entries[0].hasPrefix("info: the oldest slabs were removed bytes="))
     #expect(
       entries[0].contains("kept=all that is left is within the bounds")
         && entries[0].contains("records="))
     #expect(
-      entries[1] == "trace: nothing was to be cleaned kept=all that is left is within the bounds")
+      entries[1] == "trace: nothing was cleaned kept=all that is left is within the bounds")
   }
 
   @Test("handed to a writer and a reader, it hears of all from opening to closing")
