@@ -3,13 +3,15 @@
 
 internal import DiskQueue
 
-/// What is wrong with the order in which a topic was made durable; nil: nothing.
+/// The first fault in the order in which a topic was made durable. Nil if there is none.
 ///
-/// Nothing in a slab is synced before the directory was since the slab was made, nor in a new topic
-/// before the directory that holds the topic was; nothing at an address is synced before everything
-/// below it is.
+/// The rules:
+///
+/// 1. Nothing in a slab is synced before the directory was synced after the slab was made.
+/// 2. Nothing in a new topic is synced before its parent directory was synced.
+/// 3. Nothing at an address is synced before everything below it.
 package func orderFault(in calls: [SimulatedStorage.Call]) -> String? {
-  // Of each slab, the lowest address that was written since it was synced.
+  // For each slab, the lowest address that was written since its last sync.
   var written: [UInt64: UInt64] = [:]
   var made: Set<UInt64> = []
   var unnamed: Set<UInt64> = []
@@ -36,13 +38,14 @@ package func orderFault(in calls: [SimulatedStorage.Call]) -> String? {
       isParentSynced = true
     case .sync(let name):
       guard let base = SlabName.parse(name) else { continue }
-      // The first slab of an epoch is synced before its name is: no address is handed out before.
+      // The first slab of an epoch is synced before its name. No address in it is given out
+      // earlier.
       if unnamed.contains(base), base & (1 << 40 - 1) != 0 {
         return "call \(index): slab \(base) is synced before its name"
       }
       if !isParentSynced { return "call \(index): the topic's own name is not durable" }
       for (lower, address) in written where lower < base {
-        // What lies behind the next slab's base was refused, and is no part of this one.
+        // Bytes past the next slab's base were refused, and are no part of this slab.
         if made.contains(where: { $0 > lower && $0 <= address }) { continue }
         return "call \(index): slab \(base) is synced before \(address)"
       }

@@ -3,7 +3,8 @@
 
 package import DiskQueue
 
-/// A topic on a simulated disk to be cleaned: made by a writer of small slabs, or forged.
+/// A topic to be cleaned, on a simulated disk. A writer makes it from small slabs, or the test
+/// forges it.
 package struct CleaningTopic {
   package let storage = SimulatedStorage()
   package let clock = ManualClock()
@@ -28,7 +29,7 @@ package struct CleaningTopic {
       environment: fixedEnvironment(clock, topicID: Self.topicID))
   }
 
-  /// Appends records of 700 bytes, each of its own, until there are so many slabs more.
+  /// Appends distinct records of 700 bytes until there are `times` more slabs.
   package func roll(_ writer: QueueWriter, times: Int) throws {
     let slabs = storage.slabs.count + times
     while storage.slabs.count < slabs {
@@ -37,14 +38,14 @@ package struct CleaningTopic {
     }
   }
 
-  /// A closed topic of so many slabs.
+  /// Fills the topic up to `slabs` slabs, and closes it.
   package func fill(slabs: Int) throws {
     let writer = try writer()
     try roll(writer, times: slabs - storage.slabs.count)
     try writer.close()
   }
 
-  /// Puts a cursor of these slots, each where its generation belongs.
+  /// Writes a cursor's file that holds these slots, each at the offset of its generation.
   package func putCursor(
     _ name: String, _ slots: CursorSlot..., isSynced: Bool = true
   ) throws {
@@ -83,6 +84,6 @@ package struct CleaningTopic {
 }
 
 extension Retention {
-  /// Everything goes that may.
+  /// Keeps as little as a cleaner may.
   package static let nothing = Retention(records: 0, minimumBytes: .bytes(0))
 }

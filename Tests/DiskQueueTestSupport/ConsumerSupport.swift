@@ -4,7 +4,7 @@
 package import DiskQueue
 import Synchronization
 
-/// Losses, as they are told.
+/// Collects the losses that are reported.
 package final class Told: Sendable {
   private let state = Mutex<[Loss]>([])
   package init() {}
@@ -14,7 +14,7 @@ package final class Told: Sendable {
   package func forget() { state.withLock { $0 = [] } }
 }
 
-/// Small topics with records whose payloads tell their ordinals.
+/// Small topics of records whose payloads contain their ordinals.
 package enum ConsumerTopic {
   package static func text(_ ordinal: Int) -> String {
     "record \(ordinal) " + String(repeating: "·", count: 20 + ordinal % 23)
@@ -24,7 +24,7 @@ package enum ConsumerTopic {
     try QueueWriter(topic: topic, options: SmallTopic.options, environment: .simulated())
   }
 
-  /// Appends records and closes, or dies unsynced.
+  /// Appends records, then closes, or dies without a sync.
   @discardableResult
   package static func append(_ range: Range<Int>, to topic: Topic, closing: Bool = true) throws
     -> [Address]
@@ -40,7 +40,7 @@ package enum ConsumerTopic {
     return addresses
   }
 
-  /// The bytes of a slab that queuefka wrote.
+  /// The bytes of a slab as queuefka writes them.
   package static func version1Slab(_ range: Range<Int>) -> [UInt8] {
     range.reduce(into: []) { slab, number in
       let payload = Array(text(number).utf8)
@@ -74,7 +74,7 @@ package enum ConsumerTopic {
       environment: .simulated(background: background), onLoss: onLoss)
   }
 
-  /// The records up to the end, in batches, unacknowledged.
+  /// Reads the records up to the end in batches, without acknowledging them.
   package static func drain(_ consumer: QueueConsumer, upTo count: Int = 7) async throws
     -> [QueueRecord]
   {
@@ -101,7 +101,7 @@ package func queueError(_ body: () async throws -> Void) async -> QueueError? {
 }
 
 extension Topic {
-  /// Puts the bytes of a cursor's file there, durably.
+  /// Writes a cursor's file, durably.
   package func putCursor(_ name: String, _ bytes: [UInt8]) throws {
     let storage = try openForReading()
     let directory = try storage.consumers(creating: true)
@@ -130,7 +130,7 @@ extension Topic {
     return CursorSlots.read(bytes.span.bytes, of: name)
   }
 
-  /// The names in its consumers' directory, which is made if need be.
+  /// The names in the consumers' directory, which is made if it is missing.
   package func cursorFiles() throws -> [String] {
     var names: [String] = []
     try openForReading().consumers(creating: true).forEachName { names.append($0) }
@@ -138,7 +138,7 @@ extension Topic {
   }
 }
 
-/// How many are within something at a time.
+/// Counts how many tasks are inside a section at a time.
 package final class Occupancy: Sendable {
   private let state = Mutex((now: 0, most: 0))
   package init() {}

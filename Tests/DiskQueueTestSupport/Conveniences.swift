@@ -5,7 +5,7 @@ import CXXHash
 public import DiskQueue
 import Synchronization
 
-/// A clock that only moves when told to.
+/// A clock that moves only when a test moves it.
 public final class ManualClock: Sendable {
   private let time: Mutex<UInt64>
 
@@ -17,7 +17,8 @@ public final class ManualClock: Sendable {
   public func set(_ nanoseconds: UInt64) { time.withLock { $0 = nanoseconds } }
 }
 
-/// An environment without chance: a manual clock, a fixed topic id, slabs synced when told to.
+/// An environment without random parts: a manual clock and a fixed topic id. By default the
+/// appender itself syncs the slab that it leaves.
 package func fixedEnvironment(
   _ clock: ManualClock = ManualClock(), topicID: UInt64 = 0x1122_3344_5566_7788,
   background: Environment.Background = .inline
@@ -26,7 +27,7 @@ package func fixedEnvironment(
     now: { clock.now }, monotonic: { clock.now }, randomID: { topicID }, background: background)
 }
 
-/// Everything a reader gives, in order.
+/// Everything that a reader delivers, in order.
 public struct ReadResult: Sendable {
   public var records: [QueueRecord] = []
   public var losses: [Loss] = []
@@ -35,7 +36,7 @@ public struct ReadResult: Sendable {
   public var texts: [String] { records.map { $0.text ?? "<\($0.payload.count) bytes>" } }
 }
 
-/// Reads a topic to its end for now.
+/// Reads a topic to its current end.
 public func readAll(
   _ topic: Topic, from start: Topic.Position = .earliest,
   options: QueueReader.Options = .init()

@@ -3,12 +3,12 @@
 
 package import DiskQueue
 
-/// Everything that one pass of the library's reader showed, in the naive reader's terms.
+/// Everything that one pass of the library's reader delivered, in the naive reader's terms.
 package struct EnginePass {
   package var events: [NaiveEvent] = []
-  /// Where the reader stood when there was nothing more.
+  /// The reader's position when there was nothing more.
   package var end: UInt64 = 0
-  /// What ended the pass, if not the end of the log.
+  /// The error that ended the pass, if it did not reach the end of the log.
   package var error: QueueError?
 
   package var records: [NaiveRecord] {
@@ -48,11 +48,11 @@ package struct EnginePass {
     losses = []
   }
 
-  /// How this pass differs from the naive reader's over the same bytes; nil: in nothing that
-  /// counts.
+  /// Describes how this pass differs from the naive reader's over the same bytes. Nil if they
+  /// agree.
   ///
-  /// The naive reader leaves an ordinal out where the page does not determine it. Where discarded
-  /// and cleaned stretches begin and end is not said on the page.
+  /// The naive reader omits an ordinal that the format's page does not determine. The bounds of
+  /// discarded and cleaned losses are not compared, because the page does not define them.
   package func difference(from naive: NaiveResult) -> String? {
     if let refused = naive.refused {
       if case .unsupportedFormat = error?.code { return nil }
@@ -97,7 +97,7 @@ extension NaiveRecord {
     self.init(address: address, ordinal: ordinal, payload: payload)
   }
 
-  /// The address behind it.
+  /// The address after it.
   package var end: UInt64 { address + 8 + UInt64(payload.count) }
 }
 
@@ -116,7 +116,7 @@ extension NaiveLoss {
 }
 
 extension Environment {
-  /// A clock and ids that a test decides, and nobody who syncs in the background.
+  /// A seed decides the clock and the ids. By default, nothing syncs in the background.
   package static func simulated(
     seed: UInt64 = 1, background: Background = .manual
   ) -> Environment {

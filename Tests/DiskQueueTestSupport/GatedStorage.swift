@@ -4,9 +4,9 @@
 package import DiskQueue
 internal import Synchronization
 
-/// A topic whose syncs wait at a gate, and are counted.
+/// A topic whose syncs wait at a gate, which counts them.
 package final class GatedStorage: TopicStorage {
-  /// Lets syncs through, or holds them.
+  /// Lets syncs pass, or holds them.
   package final class Gate: Sendable {
     private struct State {
       var isOpen = true
@@ -19,7 +19,7 @@ package final class GatedStorage: TopicStorage {
 
     package init() {}
 
-    /// How many syncs have come to the gate.
+    /// How many syncs have reached the gate.
     package var syncs: Int { state.withLock { $0.syncs } }
 
     package func close() { state.withLock { $0.isOpen = false } }
@@ -29,10 +29,10 @@ package final class GatedStorage: TopicStorage {
       condition.signal()
     }
 
-    /// What every sync that goes through from now on fails with.
+    /// Makes every sync that passes from now on fail with `error`.
     package func fail(_ error: SystemError) { state.withLock { $0.error = error } }
 
-    /// Waits until so many syncs have come to the gate.
+    /// Waits until `count` syncs have reached the gate.
     package func waitForSyncs(_ count: Int) async {
       await withCheckedContinuation { continuation in
         let isThere = state.withLock { state in

@@ -4,8 +4,8 @@
 package import DiskQueue
 internal import Synchronization
 
-/// A topic that calls somebody behind every listing and every removal in it: what another process
-/// does between two calls of ours.
+/// A topic that calls a hook after each listing and each removal in it. The hook does what another
+/// process may do between two calls of this one.
 package final class HookedStorage: TopicStorage {
   package enum Moment: Sendable {
     case listed
@@ -17,7 +17,7 @@ package final class HookedStorage: TopicStorage {
 
   package init(_ base: any TopicStorage) { self.base = base }
 
-  /// Calls `body` at the next such moment, once.
+  /// Calls `body` once, at the next moment of this kind.
   package func atNext(_ moment: Moment, _ body: @escaping @Sendable () -> Void) {
     hook.withLock { hook in
       hook = { [weak self] now in

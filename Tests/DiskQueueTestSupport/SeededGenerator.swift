@@ -1,8 +1,8 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Random numbers that a seed decides: SplitMix64. A test that fails prints its seed, and the same
-/// seed gives the same numbers for ever.
+/// Random numbers that a seed decides: SplitMix64. A test that fails prints its seed. The same seed
+/// always gives the same numbers.
 public struct SeededGenerator: RandomNumberGenerator, Sendable {
   private var state: UInt64
 
@@ -16,7 +16,7 @@ public struct SeededGenerator: RandomNumberGenerator, Sendable {
     return mixed ^ (mixed >> 31)
   }
 
-  /// A number from 0 up to below `bound`, which is above 0.
+  /// A number from 0 up to, but not including, `bound`, which must be above 0.
   public mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
 
   /// True in `percent` of a hundred cases.

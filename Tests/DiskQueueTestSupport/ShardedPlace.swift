@@ -4,11 +4,12 @@
 package import DiskQueue
 import Synchronization
 
-/// Where the shards of a test lie.
+/// The storage of a test's shards: memory, or a temporary directory.
 package enum ShardedPlace: CaseIterable {
   case memory, disk
 
-  /// A new topic there, and what keeps its directory.
+  /// Makes a new topic there. Hold `directory` while you use the topic: its last reference removes
+  /// the files.
   package func make(
     shards: Int = 10, by sharder: ShardedTopic.Sharder = .hash
   ) throws -> (topic: ShardedTopic, directory: TemporaryDirectory?) {
@@ -38,7 +39,7 @@ package final class SimulatedShards: Sendable {
     }
   }
 
-  /// Those that were asked for.
+  /// The shards that were used, in order.
   fileprivate var made: [Int] { shards.withLock { $0.keys.sorted() } }
 
   package func topic(shards: Int? = nil, by sharder: ShardedTopic.Sharder = .hash) -> ShardedTopic {
@@ -47,7 +48,7 @@ package final class SimulatedShards: Sendable {
     }
   }
 
-  /// The directory, which lists its shards, too.
+  /// The topic's directory. It also lists the shards.
   private final class Root: TopicStorage {
     let shards: SimulatedShards
     private var base: SimulatedStorage { shards.root }
@@ -89,7 +90,7 @@ package final class SimulatedShards: Sendable {
   }
 }
 
-/// What all shards hold, read shard by shard.
+/// The records of all shards, read shard by shard.
 package func readShards(_ topic: ShardedTopic) throws -> [Int: [String]] {
   var texts: [Int: [String]] = [:]
   for shard in 0..<(try topic.shardCount()) {
@@ -99,7 +100,7 @@ package func readShards(_ topic: ShardedTopic) throws -> [Int: [String]] {
         texts[shard, default: []].append(record.text ?? "")
       }
     } catch {
-      // One that nothing was appended to.
+      // Nothing was appended to this shard.
       guard error.code == .noSuchTopic else { throw error }
     }
   }

@@ -3,18 +3,18 @@
 
 internal import Synchronization
 
-/// A wall clock that goes on a little with every look at it, and jumps when it is told to; and
-/// beside it the time that it really is.
+/// A wall clock, and beside it the true time. Each reading moves both on by 1 µs. A test can set
+/// the clock ahead or back.
 package final class SimulatedClock: Sendable {
   private struct State {
     var truth: UInt64 = 1_700_000_000_000_000_000
-    /// By how much the clock is ahead.
+    /// How far the clock is ahead of the true time, in nanoseconds.
     var offset: Int64 = 0
     var random: SeededGenerator
 
     var reading: UInt64 {
       let (sum, overflow) = truth.addingReportingOverflow(UInt64(bitPattern: offset))
-      // Two's complement: a carry is what setting it back gives.
+      // In two's complement, adding a negative number carries, unless the sum is below 0.
       return overflow == (offset < 0) ? sum : (offset < 0 ? 0 : .max)
     }
   }
@@ -29,19 +29,19 @@ package final class SimulatedClock: Sendable {
     }
   }
 
-  /// The time that it really is.
+  /// The true time.
   package var truth: UInt64 { state.withLock { $0.truth } }
 
-  /// By how much the clock is ahead of it, in nanoseconds.
+  /// How far the clock is ahead of the true time, in nanoseconds.
   package var offset: Int64 { state.withLock { $0.offset } }
 
   /// Lets time pass.
   package func pass(nanoseconds: UInt64) { state.withLock { $0.truth &+= nanoseconds } }
 
-  /// Sets the clock forward or back.
+  /// Moves the clock ahead, or back, without the true time.
   package func jump(nanoseconds: Int64) { state.withLock { $0.offset &+= nanoseconds } }
 
-  /// Sets the clock right.
+  /// Sets the clock to the true time.
   package func setRight() { state.withLock { $0.offset = 0 } }
 
   package func randomID() -> UInt64 { state.withLock { max(1, $0.random.next()) } }

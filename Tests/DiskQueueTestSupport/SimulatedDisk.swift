@@ -3,29 +3,30 @@
 
 internal import DiskQueue
 
-/// A file as the system caches it, and as the disk holds it.
+/// A file, as the system caches it and as the disk stores it.
 ///
-/// A disk writes sectors of 512 bytes whole. Between two syncs it may write any of them, in any
-/// order. Where the file grew and a sector did not get to the disk, that holds zeros, or what was
-/// there before it became this file's: bytes of another one.
+/// A disk writes whole sectors of 512 bytes. Between two syncs it may write any of them, in any
+/// order. If the file grew and a sector did not reach the disk, the sector holds zeros, or bytes of
+/// another file that used it before.
 package struct SimulatedFile: Sendable {
   package static let sector = 512
 
-  /// What a reader sees.
+  /// The bytes that a reader sees.
   package private(set) var cached: [UInt8] = []
-  /// What is certainly on the disk, if the power goes now.
+  /// The bytes that are certainly on the disk if the power fails now.
   package private(set) var durable: [UInt8] = []
   /// Sectors written since the last sync.
   private var dirty: Set<Int> = []
-  /// Sectors that a failed sync gave up: cached, taken for clean, and not on the disk.
+  /// Sectors that a failed sync gave up. They are cached and count as clean, but are not on the
+  /// disk.
   private var lost: Set<Int> = []
-  /// How many syncs failed. Each handle that was open then is told by its next one, as Linux does;
-  /// one that is opened later is not: somebody was told.
+  /// How many syncs failed. As on Linux, each handle that was open at a failure reports it at its
+  /// next sync. A handle that is opened later does not, because the failure was already reported.
   private(set) var failures = 0
 
   init() {}
 
-  /// A file that lies on the disk as it is.
+  /// A file whose bytes are all on the disk.
   init(durable: [UInt8]) {
     self.cached = durable
     self.durable = durable
@@ -37,7 +38,7 @@ package struct SimulatedFile: Sendable {
     guard !bytes.isEmpty else { return }
     let end = offset + bytes.count
     if end > cached.count {
-      // Sectors left out are zero in the cache, whatever the disk has there.
+      // Sectors that the write skips are zero in the cache, whatever the disk holds there.
       for sector in cached.count / Self.sector..<max(offset, cached.count) / Self.sector {
         dirty.insert(sector)
       }
@@ -52,7 +53,7 @@ package struct SimulatedFile: Sendable {
     }
   }
 
-  /// The disk has what is cut off until the next sync, or some of it.
+  /// Until the next sync, the disk may still hold the bytes that are cut off here.
   mutating func truncate(to size: Int) {
     guard size < cached.count else { return }
     cached.removeLast(cached.count - size)
@@ -66,7 +67,7 @@ package struct SimulatedFile: Sendable {
     return start..<min(start + self.sector, size)
   }
 
-  /// Copies a sector's cached bytes to the disk, as far as the file reaches there.
+  /// Copies a sector's cached bytes to the disk, up to the end of the file on the disk.
   private mutating func putOnDisk(_ sector: Int) {
     let range = Self.bytes(of: sector, below: min(cached.count, durable.count))
     durable.replaceSubrange(range, with: cached[range])
@@ -80,8 +81,8 @@ package struct SimulatedFile: Sendable {
     }
   }
 
-  /// As the other, before any sector is put there: those that the file had not had yet, and that
-  /// were written to, may hold what others left.
+  /// Like `resizeOnDisk(_:)`, before any sector is put there. Sectors that are new to the file and
+  /// were written to may hold bytes that other files left.
   private mutating func resizeOnDisk(
     _ size: Int, _ leftovers: Leftovers, using random: inout SeededGenerator
   ) {
@@ -101,14 +102,14 @@ package struct SimulatedFile: Sendable {
     dirty = []
   }
 
-  /// A sync that fails: some sectors reach the disk, and all are taken for clean afterwards, if the
-  /// system forgets about them.
+  /// A sync that fails: some sectors reach the disk. If the system forgets the others, all sectors
+  /// count as clean afterwards.
   mutating func failSync(
     using random: inout SeededGenerator, leftovers: Leftovers, forgets: Bool
   ) {
     if random.chance(50) { resizeOnDisk(cached.count, leftovers, using: &random) }
     for sector in dirty.sorted() {
-      // A sector may have got there, and the size that would show it not.
+      // A sector may reach the disk while the size that would show it does not.
       let isThere = random.chance(50)
       if isThere { putOnDisk(sector) }
       let end = Self.bytes(of: sector, below: cached.count).upperBound
@@ -119,7 +120,7 @@ package struct SimulatedFile: Sendable {
     failures += 1
   }
 
-  /// Forgets what is cached and clean. The size stays: the system remembers it elsewhere.
+  /// Drops the clean bytes from the cache. The size stays, because the system stores it elsewhere.
   mutating func dropCache() { cached = afterDroppedCache }
 
   /// What a reader would see if the cache were dropped.
@@ -133,8 +134,8 @@ package struct SimulatedFile: Sendable {
     return seen
   }
 
-  /// The file after a power cut: any size between the disk's and the cached one, and any of the
-  /// sectors written since the last sync.
+  /// The file after a power cut. Its size is between the disk's and the cached one. Any of the
+  /// sectors written since the last sync may be on the disk.
   func afterPowerCut(
     using random: inout SeededGenerator, leftovers: Leftovers
   ) -> SimulatedFile {
@@ -153,7 +154,7 @@ package struct SimulatedFile: Sendable {
     return SimulatedFile(durable: file.durable)
   }
 
-  /// Puts other bytes in the place of all there were, durably: damage.
+  /// Replaces all bytes, durably: damage.
   mutating func replaceAll(_ bytes: [UInt8]) { self = SimulatedFile(durable: bytes) }
 
   /// Flips one bit, on the disk and in the cache.
@@ -163,11 +164,11 @@ package struct SimulatedFile: Sendable {
   }
 }
 
-/// What lies in sectors that no file has any more, or that one had before another took them over:
-/// bytes of slabs, or of consumers' cursors, live and removed.
+/// Old bytes in sectors that belong to no file any more, or that belonged to another file before.
+/// They come from slabs, or from consumers' cursors, live and removed.
 struct Leftovers: Sendable {
   private var files: [[UInt8]]
-  /// So many files are remembered, and so much of each.
+  /// How many files are remembered, and how many bytes of each.
   private static let most = (files: 12, bytes: 32 << 10)
 
   init(_ files: [[UInt8]]) {
@@ -178,8 +179,8 @@ struct Leftovers: Sendable {
 
   var isEmpty: Bool { files.isEmpty }
 
-  /// Half of the time the sector that another file had at the same place, which is the one most
-  /// like what belongs there.
+  /// A sector of a random file. In half of the cases it has the same number, because such a sector
+  /// is most like the right one.
   func sector(like sector: Int, using random: inout SeededGenerator) -> ArraySlice<UInt8> {
     let bytes = files[random.below(files.count)]
     let count = bytes.count / SimulatedFile.sector
@@ -188,30 +189,31 @@ struct Leftovers: Sendable {
     return bytes[start..<start + SimulatedFile.sector]
   }
 
-  /// With those of before.
+  /// These leftovers, and more.
   func adding(_ more: [[UInt8]]) -> Leftovers { Leftovers(files + more) }
 }
 
-/// A directory of files, and what of it is durable.
+/// A directory of files, and which part of it is durable.
 package struct SimulatedDisk: Sendable {
   private var files: [Int: SimulatedFile] = [:]
   /// Files that are or were slabs.
   private var slabs: Set<Int> = []
   /// Files that are or were cursors, finished or not.
   private var cursors: Set<Int> = []
-  /// Of slabs from before the last power cut.
+  /// Leftovers of slabs from before the last power cut.
   private var earlier = Leftovers([])
-  /// Of cursors from before it.
+  /// Leftovers of cursors from before the last power cut.
   private var earlierCursors = Leftovers([])
   /// The names as programs see them.
   private(set) var names: [String: Int] = [:] { didSet { nameChanges += 1 } }
-  /// How often a name changed, and one.
+  /// How often a name changed, plus one.
   private(set) var nameChanges: UInt64 = 1
-  /// What a name may turn out to be after a power cut: as it was at the last sync of the directory,
-  /// and after each change since. A name that is not here is as programs see it.
+  /// The files that a name may lead to after a power cut. These are the file at the last sync of
+  /// the directory, and the one after each change since. A name that is not listed leads to the
+  /// file that programs see.
   private var changes: [String: [Int?]] = [:]
   private var nextFile = 0
-  /// Whether the directory's own name was made durable in the one that holds it.
+  /// Whether the parent directory was synced, so that the directory's own name is durable.
   package private(set) var isNamed = false
 
   subscript(_ file: Int) -> SimulatedFile {
@@ -232,12 +234,12 @@ package struct SimulatedDisk: Sendable {
     return file
   }
 
-  /// What a slab may hold where it grew.
+  /// The bytes that a slab may hold in the part by which it grew.
   private var leftovers: Leftovers {
     earlier.adding(slabs.sorted().compactMap { files[$0]?.cached })
   }
 
-  /// What a cursor may: what is most like it, and so the worst.
+  /// The same for a cursor. Bytes of cursors are most like the right ones, and so the worst case.
   private var cursorLeftovers: Leftovers {
     earlierCursors.adding(cursors.sorted().compactMap { files[$0]?.cached })
   }
@@ -254,7 +256,7 @@ package struct SimulatedDisk: Sendable {
     names[name] = file
   }
 
-  /// Gives a file another name, which no file has. False: there is no such file.
+  /// Gives a file a name that no other file has. Returns false if there is no such file.
   mutating func rename(_ name: String, to new: String) -> Bool {
     guard let file = names[name] else { return false }
     change(name, to: nil)
@@ -271,7 +273,7 @@ package struct SimulatedDisk: Sendable {
 
   mutating func syncParent() { isNamed = true }
 
-  /// The disk after a power cut: any legal mixture of what was not durable yet.
+  /// The disk after a power cut: any state that the rules allow for changes that were not durable.
   func afterPowerCut(using random: inout SeededGenerator) -> SimulatedDisk {
     var disk = SimulatedDisk()
     disk.nextFile = nextFile
@@ -293,7 +295,7 @@ package struct SimulatedDisk: Sendable {
       if slabs.contains(file) { disk.slabs.insert(file) }
       if isCursor { disk.cursors.insert(file) }
     }
-    // What lies in a directory goes with it.
+    // The files in a directory are gone if the directory is.
     for (name, file) in disk.names {
       guard let slash = name.firstIndex(of: "/"), disk.names[String(name[..<slash])] == nil else {
         continue

@@ -3,8 +3,8 @@
 
 package import DiskQueue
 
-/// The verbs of a test about one topic on a simulated disk. A writer that is opened after another one
-/// died recovers what that one left. `flip`, `replace`, `kill` and `powerCut` do the damage.
+/// The verbs of a test about one topic on a simulated disk. If a writer dies, the next writer that
+/// is opened recovers the topic. `flip`, `replace`, `kill` and `powerCut` do the damage.
 ///
 /// ```swift
 /// let storage = SimulatedStorage()
@@ -19,17 +19,17 @@ package import DiskQueue
 extension SimulatedStorage {
   package var topic: Topic { Topic(storage: self) }
 
-  /// Opens the topic for writing, by a clock and a topic id of the test's.
+  /// Opens the topic for writing, with a simulated clock and topic id.
   package func writer(_ options: QueueWriter.Options = .init()) throws(QueueError) -> QueueWriter {
     try QueueWriter(topic: topic, options: options, environment: .simulated())
   }
 
-  /// Reads all that there is.
+  /// Reads the whole topic.
   package func pass(options: QueueReader.Options = .init()) -> EnginePass {
     EnginePass(topic, options: options)
   }
 
-  /// How a pass differs from what the second reader makes of the same bytes. Nil if it does not.
+  /// Describes how a pass differs from the second reader's over the same bytes. Nil if they agree.
   package func difference(from pass: EnginePass) -> String? {
     pass.difference(from: naiveRead(slabs: slabs))
   }

@@ -4,22 +4,23 @@
 package import DiskQueue
 internal import Synchronization
 
-/// A topic on a disk that loses power, runs full, fails and writes less than it was asked to.
+/// A topic on a disk that loses power, runs full, fails and writes fewer bytes than requested.
 ///
-/// It knows what is durable and what only looks so. All chance in it comes from one seed.
+/// It distinguishes durable bytes from bytes that are only cached. All its random choices come from
+/// one seed.
 package final class SimulatedStorage: TopicStorage {
   package let path = "simulated"
 
-  /// One call that came through the seam.
+  /// One call that the library made to the storage.
   package enum Call: Hashable, Sendable {
     case list
     case open(String)
     case create(String)
     case remove(String)
     case rename(String, to: String)
-    /// It was asked which file a name leads to.
+    /// The library asked which file a name leads to.
     case identify(String)
-    /// It was asked for a stamp of the names.
+    /// The library asked for a stamp of the names.
     case namesStamp
     case read(String)
     case write(String, offset: UInt64, count: Int)
@@ -31,13 +32,13 @@ package final class SimulatedStorage: TopicStorage {
     case syncParent
     case lock
     case unlock
-    /// The directory of the consumers was asked for.
+    /// The library asked for the directory of the consumers.
     case consumers
     case lockFile(String)
     case unlockFile(String)
     case syncConsumers
 
-    /// Whether it may change what is on the disk.
+    /// Whether the call may change the disk.
     package var changes: Bool {
       switch self {
       case .create, .remove, .rename, .write, .truncate, .sync, .syncDirectory, .syncParent,
@@ -53,23 +54,25 @@ package final class SimulatedStorage: TopicStorage {
     package var isSync: Bool { if case .sync = self { true } else { false } }
   }
 
-  /// What goes wrong, and at which call.
+  /// A failure, and the call at which it happens.
   package struct Fault: Sendable {
     package enum Effect: Sendable {
-      /// The call fails and does nothing, or, if it is a sync, loses data.
+      /// The call fails and does nothing. A sync that fails loses data.
       case fail(Int32)
-      /// The process dies within the call: part of it may be done, and nothing after it is.
+      /// The process dies within the call. Part of the call may be done. No later call does
+      /// anything.
       case die
     }
 
-    /// Counts the calls that it looks at; the fault comes at the last of so many.
+    /// How many of the calls that `concerns` picks are left, including the one that fails.
     var countdown: Int
     var isLasting: Bool
     var effect: Effect
     var concerns: @Sendable (Call) -> Bool
 
     /// - Parameters:
-    ///   - number: the fault comes at this one of the calls that `concerns` picks, from 1.
+    ///   - number: the fault strikes at this one of the calls that `concerns` picks, counted from
+    ///     1.
     ///   - isLasting: whether all such calls after it fail as well.
     package init(
       _ effect: Effect, at number: Int, isLasting: Bool = false,
@@ -89,7 +92,7 @@ package final class SimulatedStorage: TopicStorage {
     var logsCalls = false
     var fault: Fault?
     var hits = 0
-    /// Counts the processes; what an earlier one opened no longer writes.
+    /// Counts the processes. A file that an earlier process opened no longer writes.
     var process = 0
     var isDead = false
     /// Which process holds the lock on which file, by the file's number.
@@ -105,7 +108,7 @@ package final class SimulatedStorage: TopicStorage {
   private let watchers = Watchers()
   private let hook = Mutex<(@Sendable (Call) -> Void)?>(nil)
 
-  /// Whether the disk says that it lays out room, and can give some back.
+  /// Whether the disk reports that it preallocates, and can truncate.
   private let laysOutRoom: Bool
 
   package convenience init(seed: UInt64 = 1, laysOutRoom: Bool = false) {
@@ -120,22 +123,22 @@ package final class SimulatedStorage: TopicStorage {
 
   // MARK: Fate
 
-  /// What the disk holds when power is back, in a new storage. This one goes on as if nothing had
-  /// happened, for whoever still holds it.
+  /// Returns a new storage with the disk's content when the power is back. This storage continues
+  /// as if nothing had happened, for code that still uses it.
   package func powerCut(using random: inout SeededGenerator) -> SimulatedStorage {
     let disk = state.withLock { $0.disk.afterPowerCut(using: &random) }
     return SimulatedStorage(
       disk: disk, random: SeededGenerator(seed: random.next()), laysOutRoom: laysOutRoom)
   }
 
-  /// A copy of all there is, cached and durable, for another fate.
+  /// A copy of everything, cached and durable, so that a test can continue in another way.
   package func copy(seed: UInt64 = 1) -> SimulatedStorage {
     SimulatedStorage(
       disk: state.withLock { $0.disk }, random: SeededGenerator(seed: seed),
       laysOutRoom: laysOutRoom)
   }
 
-  /// The writer's process is gone: what was written stays, its lock and its files do not.
+  /// Ends the writer's process. The written bytes stay, but its lock and its open files are gone.
   package func kill() {
     state.withLock {
       $0.process += 1
@@ -152,7 +155,7 @@ package final class SimulatedStorage: TopicStorage {
     }
   }
 
-  /// Decides anew what chance does from here on.
+  /// Restarts the random choices from another seed.
   package func reseed(_ seed: UInt64) {
     state.withLock { $0.random = SeededGenerator(seed: seed) }
   }
@@ -163,20 +166,20 @@ package final class SimulatedStorage: TopicStorage {
   /// Whether the process died of a fault.
   package var isDead: Bool { state.withLock { $0.isDead } }
 
-  /// Bytes that all files together may hold.
+  /// Sets how many bytes all files together may hold.
   package func setCapacity(_ bytes: Int?) { state.withLock { $0.capacity = bytes ?? .max } }
 
   package var used: Int { state.withLock { $0.disk.used } }
 
-  /// In how many of a hundred cases a write stops short.
+  /// Sets how many of a hundred writes stop short.
   package func setShortWrites(percent: Int) { state.withLock { $0.shortWrites = percent } }
 
-  /// Has somebody called before each call, with no lock of this storage held: what others do between
-  /// two calls. What he calls himself is not told.
+  /// Calls `body` before each call, with no lock of this storage held. `body` does what other
+  /// processes may do between two calls. The calls that `body` makes do not call it again.
   package func setHook(_ body: (@Sendable (Call) -> Void)?) { hook.withLock { $0 = body } }
 
   private func tellHook(_ call: Call) {
-    // Taken for as long as it runs.
+    // The hook is removed while it runs.
     guard let body = hook.withLock({ $0.take() }) else { return }
     body(call)
     hook.withLock { if $0 == nil { $0 = body } }
@@ -184,7 +187,7 @@ package final class SimulatedStorage: TopicStorage {
 
   // MARK: Looking
 
-  /// Begins to keep a log of calls, anew.
+  /// Starts a new log of calls.
   package func logCalls() {
     state.withLock {
       $0.logsCalls = true
@@ -198,12 +201,13 @@ package final class SimulatedStorage: TopicStorage {
   /// The bytes of every slab by its base, as a reader sees them.
   package var slabs: [UInt64: [UInt8]] { slabs(\.cached) }
 
-  /// The same, if every cache were dropped: what a failed sync gave up is not there.
+  /// The same, if every cache were dropped: without the bytes that a failed sync gave up.
   package var slabsAfterDroppedCache: [UInt64: [UInt8]] { slabs(\.afterDroppedCache) }
 
   private func slabs(_ bytes: (SimulatedFile) -> [UInt8]) -> [UInt64: [UInt8]] {
-    // All of it under the lock: that a copy was given up shows in a count which ThreadSanitizer does
-    // not see, and so the next change in place would be a race.
+    // All of this happens under the lock. A reference count shows when a copy was given up, and
+    // ThreadSanitizer does not see that count. Otherwise it would report the next change in place
+    // as a race.
     state.withLock { state in
       var slabs: [UInt64: [UInt8]] = [:]
       for (name, file) in state.disk.names {
@@ -215,7 +219,7 @@ package final class SimulatedStorage: TopicStorage {
 
   // MARK: Damage
 
-  /// Puts other bytes, or none, in a slab's place, durably.
+  /// Replaces a slab's bytes durably. If `bytes` is nil, removes the slab.
   package func replace(slab base: UInt64, with bytes: [UInt8]?) {
     let name = SlabName.string(base)
     state.withLock { state in
@@ -230,7 +234,7 @@ package final class SimulatedStorage: TopicStorage {
     }
   }
 
-  /// Takes a name away, durably, as another program does: `rm`.
+  /// Removes a name durably, as another program's `rm` does.
   package func takeAway(_ name: String) {
     state.withLock { state in
       state.disk.change(name, to: nil)
@@ -240,10 +244,10 @@ package final class SimulatedStorage: TopicStorage {
     watchers.tell()
   }
 
-  /// Flips one bit of a slab; bit 8 is the lowest one of its second byte.
+  /// Flips one bit of a slab. Bit 8 is the lowest one of its second byte.
   package func flip(bit: Int, ofSlab base: UInt64) { flip(bit: bit, of: SlabName.string(base)) }
 
-  /// The same of any file, by its path in the topic; without effect where there is none.
+  /// Flips one bit of any file, by its path in the topic. Does nothing if there is no such file.
   package func flip(bit: Int, of name: String) {
     state.withLock { state in
       if let file = state.disk.names[name] { state.disk[file].flip(bit: bit) }
@@ -257,11 +261,11 @@ package final class SimulatedStorage: TopicStorage {
 
   // MARK: TopicStorage
 
-  /// Runs one call, or what a fault makes of it.
+  /// Runs one call, or the fault that strikes it.
   ///
   /// - Parameters:
-  ///   - process: the one that opened the file it is about; nil for a call without one.
-  ///   - half: what a failed or dying call may have done.
+  ///   - process: the process that opened the call's file. Nil for a call without a file.
+  ///   - half: does the part that a failed or dying call may have done.
   private func perform<R: Sendable>(
     _ call: Call, process: Int? = nil, half: (inout State, _ isDying: Bool) -> Void = { _, _ in },
     body: (inout State) -> Result<R, SystemError>
@@ -451,7 +455,7 @@ package final class SimulatedStorage: TopicStorage {
     }
   }
 
-  /// The directory of the consumers: files whose names go on behind its own.
+  /// The directory of the consumers. The names of its files begin with its own.
   private final class Consumers: StorageDirectory {
     private let storage: SimulatedStorage
     private static let prefix = TopicLayout.consumersName + "/"
@@ -514,7 +518,7 @@ package final class SimulatedStorage: TopicStorage {
     private let name: String
     private let file: Int
     private let process: Int
-    /// How many failed syncs of the file this handle knows of.
+    /// How many failed syncs of the file this handle has reported, or was opened after.
     private let told: Mutex<Int>
 
     init(
@@ -584,13 +588,13 @@ package final class SimulatedStorage: TopicStorage {
         .sync(name), process: process,
         half: { [file] state, isDying in
           var random = state.random
-          // A process that dies in its sync loses nothing by it; part of it may be done.
+          // A process that dies in its sync loses no data by it. Part of the sync may be done.
           state.disk.failSync(file, using: &random, forgets: !isDying)
           state.random = random
           if !isDying { told.withLock { $0 = state.disk[file].failures } }
         },
         body: { [file] state -> Result<Void, SystemError> in
-          // Of one that failed by another handle, each is told once.
+          // If a sync failed through another handle, each handle reports that once.
           let failures = state.disk[file].failures
           guard
             told.withLock({ told in
@@ -608,8 +612,8 @@ package final class SimulatedStorage: TopicStorage {
 
     func identity() -> FileIdentity { FileIdentity(device: 0, node: UInt64(file)) }
 
-    /// Where the disk lays out no room, it cannot give any back: what was refused stays until it is
-    /// written over, which is the harder way.
+    /// Fails if this disk does not preallocate. Then the bytes of a refused record stay until they
+    /// are overwritten, which is the harder case.
     func truncate(to count: UInt64) throws(SystemError) {
       guard storage.laysOutRoom else {
         throw SystemError(errno: Errno.notSupported, call: "ftruncate")
@@ -619,7 +623,8 @@ package final class SimulatedStorage: TopicStorage {
       }
     }
 
-    /// All room is the same to this disk; who asks for it goes on as if it had been laid out.
+    /// Preallocated or not, space is the same to this disk. If it returns true, the caller
+    /// continues as after a preallocation.
     func reserve(_ count: UInt64, at offset: UInt64) -> Bool { storage.laysOutRoom }
 
     func dropCache() {

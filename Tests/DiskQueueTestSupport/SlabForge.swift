@@ -3,8 +3,8 @@
 
 internal import CXXHash
 
-/// Makes the bytes of a slab from the page that describes the format, without the library: for
-/// topics that no test has the time to write.
+/// Makes the bytes of a slab from the page that describes the format, without the library. For
+/// topics that would take a test too long to write.
 public struct SlabForge {
   public let base: UInt64
   public private(set) var bytes: [UInt8] = []
@@ -52,7 +52,7 @@ public struct SlabForge {
     ordinal &+= 1
   }
 
-  /// Bytes that are no frame, in the place of so many records.
+  /// Appends bytes that are no frame, instead of `records` records.
   public mutating func putGap(_ gap: [UInt8], records: UInt64 = 0) {
     bytes += gap
     ordinal &+= records

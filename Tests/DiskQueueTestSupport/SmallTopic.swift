@@ -3,7 +3,7 @@
 
 package import DiskQueue
 
-/// A topic of several slabs and two epochs, closed, and what is in it.
+/// A closed topic of several slabs and two epochs, and its records.
 package struct SmallTopic {
   package let storage = SimulatedStorage()
   package private(set) var records: [NaiveRecord] = []
@@ -23,7 +23,11 @@ package struct SmallTopic {
 
   package var topic: Topic { Topic(storage: storage) }
 
-  /// Two slabs and a kill; a slab and a half, closed; opened again, up to the next slab; closed.
+  /// Makes the topic in three steps:
+  ///
+  /// 1. Two slabs, then the writer is killed.
+  /// 2. A slab and a half, closed.
+  /// 3. Opened again, up to the next slab, closed.
   package init() throws {
     let environment = Environment.simulated()
     let first = try QueueWriter(topic: topic, options: Self.options, environment: environment)
@@ -51,7 +55,7 @@ package struct SmallTopic {
     }
   }
 
-  /// Bytes that no other record has, unless they are none.
+  /// A payload that no other record has, unless it is empty.
   package static func payload(_ number: UInt64, length: Int) -> [UInt8] {
     var random = SeededGenerator(seed: number)
     return (0..<length).map { _ in UInt8(truncatingIfNeeded: random.next()) }

@@ -3,7 +3,7 @@
 
 import Foundation
 
-/// A directory that goes with the last reference to it, and verbs on the files in it.
+/// A directory that is removed with the last reference to it, and verbs for the files in it.
 public final class TemporaryDirectory: Sendable {
   public let path: String
 
@@ -17,7 +17,7 @@ public final class TemporaryDirectory: Sendable {
   deinit { try? FileManager.default.removeItem(atPath: path) }
 }
 
-/// What stands in a directory: every file below it by its relative path.
+/// Every file below a directory, by its relative path.
 public func snapshot(_ directory: String) throws -> [String: [UInt8]] {
   var files: [String: [UInt8]] = [:]
   for name in try FileManager.default.subpathsOfDirectory(atPath: directory) {
@@ -67,7 +67,7 @@ public func flipBit(_ path: String, byte: Int, bit: Int = 0) throws {
   try writeFile(path, bytes)
 }
 
-/// Cuts a file.
+/// Truncates a file.
 public func truncateFile(_ path: String, to count: Int) throws {
   try writeFile(path, Array(try readFile(path).prefix(count)))
 }

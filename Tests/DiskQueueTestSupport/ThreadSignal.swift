@@ -3,7 +3,7 @@
 
 import Foundation
 
-/// Threads that wait for a condition, and are woken to look again.
+/// Lets threads wait for a condition, and wakes them to check it again.
 final class ThreadSignal: Sendable {
   private let condition = NSCondition()
 
