@@ -1,9 +1,9 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// A package of its own: a package with unsafe flags can be nobody's dependency. The library and the
-// program are built here once more, from links to their sources, as they have to be instrumented to
-// show the fuzzer where it comes to.
+// This is a package of its own, because a package with unsafe flags cannot be a dependency. It
+// builds the library and the program once more, from links to their sources. They have to be
+// instrumented to show the fuzzer which parts an input reaches.
 let sanitizers = "-sanitize=fuzzer,address"
 
 let package = Package(
@@ -30,7 +30,7 @@ let package = Package(
         "DiskQueue",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
-      // It is a library here, and its `main` nobody's.
+      // Here the program is a library, so its `main` gets a name that is never called.
       swiftSettings: [
         .unsafeFlags(["-Xfrontend", "-entry-point-function-name", "-Xfrontend", "diskq_main"])
       ]
@@ -46,7 +46,7 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]
     ),
-    // Makes the seeds that are made, and not found: see README.md.
+    // Writes the seeds that are generated, not found. See README.md.
     .executableTarget(name: "Seeds"),
   ],
   swiftLanguageModes: [.v6]
@@ -55,7 +55,7 @@ let package = Package(
 for target in package.targets where target.type != .system && target.name != "Seeds" {
   target.swiftSettings =
     (target.swiftSettings ?? []) + [
-      // Where the fuzzer is to come to is the library and the program, not what examines them.
+      // The fuzzer is to explore the library and the program, not the code that examines them.
       .unsafeFlags([
         target.name == "FuzzSupport" ? "-sanitize=address" : sanitizers, "-enable-testing",
       ]),
@@ -65,7 +65,7 @@ for target in package.targets where target.type != .system && target.name != "Se
       .enableUpcomingFeature("MemberImportVisibility"),
     ]
   if target.type == .executable {
-    // The linker that is used else cannot read what the sanitizers add.
+    // The default linker cannot read what the sanitizers add.
     target.linkerSettings = [.unsafeFlags([sanitizers, "-use-ld=lld"])]
   }
 }

@@ -7,7 +7,7 @@ import FuzzSupport
 @testable import DiskQueue
 @testable import diskq
 
-// The command line, as far as it is parsed: arguments with zero bytes between them.
+// Fuzzes how the command line is parsed. The input is arguments with zero bytes between them.
 runFuzzer { bytes, count in
   var input = Input(bytes, count)
   let words = input.takeRest().split(separator: 0, maxSplits: 64, omittingEmptySubsequences: false)
@@ -17,7 +17,7 @@ runFuzzer { bytes, count in
   return 0
 }
 
-/// What is refused is wrong usage, and said in words.
+/// Refused arguments count as wrong usage (64), and there is a message.
 func parse(_ words: [String]) {
   do {
     _ = try Diskq.parseAsRoot(words)
@@ -28,7 +28,7 @@ func parse(_ words: [String]) {
   }
 }
 
-/// Each kind of value: what can be written can be read again, and means the same.
+/// For each kind of value: its printed form can be read again, and means the same.
 func parseValues(_ word: String) {
   if let size = Size(argument: word) {
     require(
@@ -56,7 +56,7 @@ func parseValues(_ word: String) {
   }
   if let start = Start(argument: word) {
     do throws(QueueError) {
-      // Nothing is there, but the position is calculated with.
+      // The topic is empty, but the reader calculates with the position.
       _ = try QueueReader(topic: .memory(), from: start.position) { _ in }
     } catch {
       require(!error.description.isEmpty, "an error says nothing")

@@ -3,11 +3,11 @@
 
 import FuzzSupport
 
-/// The bytes of a cursor's file, and what the format's page says of them.
+/// The bytes of a cursor's file, and how the format's page judges them.
 struct CursorImage {
   private(set) var bytes: [UInt8] = []
 
-  /// A file of two slots; a slot is bytes as they are, such with a hash made right, or fields.
+  /// A file of two slots. A slot is empty, raw bytes, raw bytes with a correct hash, or fields.
   init(from input: inout Input, _ topic: KnownTopic) {
     let kind = input.u8()
     bytes = [UInt8](repeating: 0, count: 8192)
@@ -56,13 +56,13 @@ struct CursorImage {
     return slot
   }
 
-  /// By which a slot of version 2 says whose it is.
+  /// A slot of version 2 states this hash of its consumer's name.
   private static let nameHash: UInt64 = {
     let name = Array(Holding.name.utf8)
     return name.xxh3(0..<name.count, seed: 0)
   }()
 
-  // MARK: By the page
+  // MARK: Judgement by the page
 
   struct Slot {
     var version: UInt16
@@ -99,7 +99,7 @@ struct CursorImage {
       sound.removeAll { $0.version == 1 && $0.generation != newer.generation - 1 }
     }
     if let holds = sound.max(by: { $0.generation < $1.generation }) { return .sound(holds) }
-    // Too short, and zeros below the second slot: its making was cut short.
+    // If the file is too short, with zeros below the second slot, its making was cut short.
     let isCutShort = file.count < 8192 && empty[0]
     return isCutShort || empty[0] && empty[1] ? .never : .damaged
   }

@@ -6,7 +6,7 @@ import FuzzSupport
 
 @testable import DiskQueue
 
-/// Opens a consumer on a file, and does what a consumer does.
+/// Opens a consumer on a cursor's file, and does what a consumer does.
 struct Holding: Sendable {
   static let name = "fuzzed"
   let place: FuzzTopic
@@ -24,7 +24,8 @@ struct Holding: Sendable {
     if case .sound(let slot) = judgement { slot.generation } else { nil }
   }
 
-  /// It is described as what it is, and a cleaner, which goes by it, changes nothing unasked.
+  /// The file is described correctly. A cleaner, which depends on it, changes nothing when it only
+  /// plans.
   func describe() {
     do throws(QueueError) {
       let all = try QueueConsumer.consumers(of: place.topic)
@@ -54,7 +55,7 @@ struct Holding: Sendable {
     }
   }
 
-  /// Holds it for as long as the script lasts. What was damaged is never taken for new.
+  /// Holds the consumer while the script lasts. A damaged file is never taken for a new one.
   func hold(_ script: [UInt8]) {
     let before = place.cursor(Self.name)
     let judged = judgement
@@ -91,7 +92,7 @@ struct Holding: Sendable {
       } catch {
         switch error.code {
         case .unsupportedFormat: break
-        // It came to the last generation, which none is counted on from.
+        // The cursor reached the last generation (2^64 - 1): none can follow it.
         case .damagedCursor where generation == .max: break
         default: fatalError("a held one fails: \(error)")
         }
@@ -144,7 +145,7 @@ struct Holding: Sendable {
     done.wait()
   }
 
-  /// Setting it by name works whatever was there, but for a newer version.
+  /// A reset by name works whatever the file held, unless a newer version wrote it.
   func reset(to position: Topic.Position) {
     let before = judgement
     do throws(QueueError) {
@@ -159,8 +160,8 @@ struct Holding: Sendable {
   }
 }
 
-/// Hands a consumer over, so that nothing of a task that is over holds it: one that cannot be closed
-/// gives up its file where it is dropped.
+/// Hands a consumer over, so that a finished task no longer references it. If a consumer cannot be
+/// closed, it gives up its file when it is released.
 private final class Holder: @unchecked Sendable {
   private var consumer: QueueConsumer?
 

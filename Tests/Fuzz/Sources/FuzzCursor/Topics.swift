@@ -5,10 +5,10 @@ import FuzzSupport
 
 @testable import DiskQueue
 
-/// The topics that cursors are tried in, made once.
+/// The topics in which cursors are tried. They are made once.
 struct KnownTopic: Sendable {
   var slabs: [SlabImage]
-  /// What a pass over it gives.
+  /// The records that a pass over the topic delivers.
   var records: [Seen] = []
 
   struct Seen: Hashable, Sendable {
@@ -40,7 +40,7 @@ struct KnownTopic: Sendable {
     return [[:], small, several, cleaned, damaged, version1()].map { KnownTopic($0) }
   }()
 
-  /// Writers in a row, of which all but the last one end with a crash.
+  /// Runs one writer after another. All but the last one end with a crash.
   private static func written(_ counts: [Int]) -> [UInt64: [UInt8]] {
     let place = FuzzTopic([])
     var options = QueueWriter.Options()

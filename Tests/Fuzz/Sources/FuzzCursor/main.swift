@@ -5,7 +5,7 @@ import FuzzSupport
 
 @testable import DiskQueue
 
-// A cursor's file in one of a few topics; then what its holder does.
+// Tries a cursor's file in one of a few topics, then does what its holder does.
 runFuzzer { bytes, count in
   var input = Input(bytes, count)
   let known = KnownTopic.all[Int(input.u8()) % KnownTopic.all.count]

@@ -3,7 +3,7 @@
 
 import FuzzSupport
 
-// Slabs of version 2, as files with what is to be made right in them, or as a program.
+// Slabs of version 2: either files with a note of the parts to repair, or a program.
 runFuzzer { bytes, count in
   var input = Input(bytes, count)
   let isProgram = input.u8() % 2 == 1

@@ -3,13 +3,13 @@
 
 internal import CXXHash
 
-// The format's integers and hashes, by its page and without the library.
+// The format's integers and hashes, written from its page and without the library.
 
-/// The id of the topics that are forged here; that of the golden ones, too.
+/// The id of the topics that are forged here, and of the golden topics.
 public let forgedTopicID: UInt64 = 0x1122_3344_5566_7788
 
 extension [UInt8] {
-  /// The little-endian integer at an offset; nil where its bytes are not all there.
+  /// The little-endian integer at an offset. Nil if not all of its bytes are there.
   public func integer<T: FixedWidthInteger>(_ offset: Int, as type: T.Type = T.self) -> T? {
     let size = MemoryLayout<T>.size
     guard offset >= 0, offset <= count - size else { return nil }
@@ -34,7 +34,7 @@ extension [UInt8] {
     self[range].withUnsafeBytes { XXH32($0.baseAddress, $0.count, 0) }
   }
 
-  /// What a version 2 frame stores as its checksum.
+  /// The checksum that a version 2 frame stores.
   public func frameChecksum(_ range: Range<Int>, seed: UInt64) -> UInt32 {
     Swift.max(UInt32(truncatingIfNeeded: xxh3(range, seed: seed)), 1)
   }

@@ -5,13 +5,13 @@ internal import Foundation
 
 @testable internal import DiskQueue
 
-/// Does everything to a topic that can be done to it, and checks what must hold of any bytes.
+/// Does everything to a topic that can be done to it, and checks the rules that hold for any bytes.
 ///
-/// That a topic is refused is an answer, and `QueueError` the only way to say so, by its types.
+/// A topic may be refused. By their types, all functions can only throw `QueueError` for that.
 public struct Examination {
   private let place: FuzzTopic
   private var slabs: [UInt64: [UInt8]]
-  /// Where to look, beside the ends.
+  /// Numbers that decide the positions to look at, besides the two ends.
   private let probes: [UInt64]
   private let options: QueueReader.Options
 
@@ -21,7 +21,7 @@ public struct Examination {
     self.slabs = place.slabs
     self.probes = probes
     var options = QueueReader.Options()
-    // So small that what is read ahead ends in the middle of frames.
+    // Small enough that the read-ahead ends in the middle of frames.
     options.bufferSize = .kibibytes(4)
     options.maximumPayload = .bytes(probes.first.map { $0 % 2 == 0 } ?? true ? 1 << 20 : 1000)
     self.options = options
@@ -44,7 +44,7 @@ public struct Examination {
     var records: [(address: UInt64, ordinal: UInt64, payload: [UInt8])] = []
     var losses: [Loss] = []
     var passed = 0
-    /// Records that were told to be too large are not among `records`.
+    /// Whether `records` holds every record: none was too large, and there was no error.
     var isWhole: Bool { passed == 0 && error == nil }
     var error: QueueError?
     var end: UInt64 = 0
@@ -91,7 +91,7 @@ public struct Examination {
     return pass
   }
 
-  /// FUZZ_EXPLAIN=1 prints what each pass gives, for who looks into a finding.
+  /// FUZZ_EXPLAIN=1 prints the result of each pass, to look into a finding.
   private static let explains = ProcessInfo.processInfo.environment["FUZZ_EXPLAIN"] != nil
 
   private func explain(_ pass: Pass, _ start: Topic.Position) {
@@ -109,7 +109,7 @@ public struct Examination {
 
   private func check(_ error: QueueError) {
     require(!error.message.isEmpty && !error.description.isEmpty, "an error says nothing")
-    // Nothing fails here but what is not as it should be.
+    // Only wrong bytes can cause an error here. These errors have other causes.
     switch error.code {
     case .locked, .closed, .syncFailed, .noSpace, .noSuchTopic, .invalidOption:
       fatalError("that cannot be: \(error)")
@@ -117,7 +117,7 @@ public struct Examination {
     }
   }
 
-  /// What is delivered stands there, and its checksum is right.
+  /// A delivered record is stored at its address, with a correct checksum.
   private func check(
     _ record: QueueRecord, behind last: (address: UInt64, ordinal: UInt64, payload: [UInt8])?,
     _ index: TopicIndex
@@ -146,7 +146,7 @@ public struct Examination {
     }
   }
 
-  /// The end, and two places for each probe.
+  /// The end, and up to two positions for each probe.
   private func positions(in pass: Pass) -> [Topic.Position] {
     var positions: [Topic.Position] = [.latest]
     for probe in probes {
@@ -191,7 +191,7 @@ public struct Examination {
     }
   }
 
-  // MARK: Looking at it
+  // MARK: Inspecting
 
   private func inspect(_ pass: Pass) {
     do throws(QueueError) {
@@ -211,7 +211,7 @@ public struct Examination {
         require(verification.damagedRanges == UInt64(damage), "verify finds other damage")
       }
     } catch {
-      // It also looks at what lies behind the end of the log.
+      // `verify` also looks at slabs past the end of the log, and may refuse their format.
       check(error)
       require(!pass.isWhole || error.code == .unsupportedFormat, "verify fails: \(error)")
     }
@@ -224,7 +224,7 @@ public struct Examination {
     }
   }
 
-  /// A slab's file, frame by frame, without a gap.
+  /// Scans a slab's file frame by frame. The items must leave no gap.
   private func scan(_ base: UInt64, _ index: TopicIndex) throws(QueueError) {
     guard let file = try SlabFile.open(base, in: place.storage) else { return }
     let version1 = index.holdsVersion1(base) ? try index.version1Length(of: file) : nil
@@ -253,7 +253,7 @@ public struct Examination {
 
   // MARK: Writing
 
-  /// Opens it for writing, twice: no byte of what is old changes, and what was appended is there.
+  /// Opens the topic for writing, twice. No old byte changes, and the appended records are found.
   private mutating func recover(_ before: Pass) {
     var options = QueueWriter.Options()
     options.slabSize = .kibibytes(64)

@@ -3,12 +3,12 @@
 
 @testable public import DiskQueue
 
-/// A topic in memory that is made of slabs' bytes.
+/// A topic in memory, made from the bytes of slabs.
 public struct FuzzTopic: Sendable {
   public let storage: any TopicStorage
   public var topic: Topic { Topic(storage: storage) }
 
-  /// The first of several slabs of one name is the one.
+  /// If several slabs have one name, the first one counts.
   public init(_ slabs: [SlabImage]) {
     let storage = MemoryStorage(capacity: 1 << 24)
     for slab in slabs {
@@ -18,7 +18,7 @@ public struct FuzzTopic: Sendable {
     self.storage = storage
   }
 
-  /// Puts the bytes of a cursor's file there.
+  /// Writes the bytes of a cursor's file.
   public func putCursor(_ name: String, _ bytes: [UInt8]) {
     guard let directory = try? storage.consumers(creating: true),
       let file = try? directory.create(CursorName.string(name))
@@ -50,7 +50,7 @@ public struct FuzzTopic: Sendable {
     return slabs
   }
 
-  /// The bytes of a cursor's file; nil: it is not there.
+  /// The bytes of a cursor's file. Nil if there is none.
   public func cursor(_ name: String) -> [UInt8]? {
     guard let directory = try? storage.consumers(creating: false),
       let file = try? directory.open(CursorName.string(name), writable: false)
@@ -60,7 +60,7 @@ public struct FuzzTopic: Sendable {
 }
 
 extension Environment {
-  /// Neither chance nor threads.
+  /// Without random parts and without threads.
   public static let fuzzing = Environment(
     now: { 1_700_000_000_000_000_000 }, monotonic: { 0 }, randomID: { forgedTopicID },
     background: .inline)

@@ -3,8 +3,8 @@
 
 import Foundation
 
-/// libFuzzer, by its library's door: a program with a `main` of its own needs no flag that takes it
-/// away. https://llvm.org/docs/LibFuzzer.html#using-libfuzzer-as-a-library
+/// Starts libFuzzer as a library. So this program can have a `main` of its own, without a flag that
+/// removes it. https://llvm.org/docs/LibFuzzer.html#using-libfuzzer-as-a-library
 @_silgen_name("LLVMFuzzerRunDriver")
 private func runDriver(
   _ count: UnsafeMutablePointer<Int32>,
@@ -12,14 +12,14 @@ private func runDriver(
   _ test: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32
 ) -> Int32
 
-/// Hands input after input to `test`, as the command line says, and ends the process.
+/// Runs `test` on one input after another, as the command line says, and ends the process.
 public func runFuzzer(_ test: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32) -> Never {
   var count = CommandLine.argc
   var values = CommandLine.unsafeArgv
   exit(runDriver(&count, &values, test))
 }
 
-/// Makes a finding of what is not as it must be.
+/// Reports a finding if `condition` is false.
 public func require(
   _ condition: Bool, _ what: @autoclosure () -> String, file: StaticString = #fileID,
   line: UInt = #line

@@ -13,7 +13,7 @@ public struct SlabImage: Sendable {
 
   public var end: UInt64 { base &+ UInt64(bytes.count) }
 
-  /// Where a slab begins: where the one before ends, at the next epoch, about there, or anywhere.
+  /// The base of a slab: the end of the one before, the next epoch, near that end, or anywhere.
   static func base(behind last: SlabImage?, from input: inout Input) -> UInt64 {
     let end = last?.end ?? 0
     switch input.u8() % 6 {
@@ -25,10 +25,11 @@ public struct SlabImage: Sendable {
     }
   }
 
-  // MARK: Slabs as they are
+  // MARK: Slabs as files
 
-  /// Files, each behind a few words: where it lies, what in it is to be made right, and how long it
-  /// is. So a byte that the fuzzer changes in a mark leaves a sound mark that says something else.
+  /// Takes files from the input. A few words are before each file: its base, the parts to repair,
+  /// and its length. So if the fuzzer changes a byte in a mark, a sound mark with another meaning
+  /// is left.
   public static func all(from input: inout Input) -> [SlabImage] {
     var slabs: [SlabImage] = []
     while !input.isEmpty, slabs.count < 8 {
@@ -42,7 +43,7 @@ public struct SlabImage: Sendable {
     return slabs
   }
 
-  /// What is made right in bytes that are taken as they are.
+  /// The parts to repair in bytes that are taken as they are.
   public struct Repairs: OptionSet, Sendable {
     public let rawValue: UInt8
     public init(rawValue: UInt8) { self.rawValue = rawValue }
@@ -51,9 +52,9 @@ public struct SlabImage: Sendable {
     public static let marks = Repairs(rawValue: 2)
     public static let records = Repairs(rawValue: 4)
     public static let topicID = Repairs(rawValue: 8)
-    /// Of version 1, with lengths as the program writes them.
+    /// Version 1, with lengths as queuefka writes them.
     public static let version1 = Repairs(rawValue: 16)
-    /// Lengths as the program's documentation has them.
+    /// Version 1, with lengths as queuefka's documentation states them.
     public static let version1Documented = Repairs(rawValue: 32)
   }
 

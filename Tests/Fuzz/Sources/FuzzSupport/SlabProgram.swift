@@ -1,18 +1,19 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Slabs that a program makes, in which every structure can be sound and every field anything.
+/// Slabs that a program makes. Every structure in them can be sound, and every field can have any
+/// value.
 public struct SlabProgram {
   private var slabs: [SlabImage] = []
   private var byteCount = 0
-  // What a writer would state next.
+  // The values that a writer would state next.
   private var ordinal: UInt64 = 0
   private var stamp: UInt64 = 1_600_000_000_000_000_000
   private var synced: UInt64 = 0
   private var kept: UInt64 = 0
 
   private static let mostSteps = 500
-  /// Bounds what one input may cost: a search may hash 64 KiB for each byte of what was crafted.
+  /// Bounds the cost of one input: a search may hash 64 KiB for each crafted byte.
   private static let mostBytes = 96 << 10
 
   public static func slabs(from input: inout Input) -> [SlabImage] {
@@ -35,13 +36,13 @@ public struct SlabProgram {
     switch input.u8() % 16 {
     case 0: beginSlab(&input)
     case 1, 2, 3: putRecord(payload(Int(input.u8()), input.u8()))
-    // Also above the 64 KiB that may stand between two marks.
+    // Also above 64 KiB, the most that may be between two marks.
     case 4: putRecord(payload(Int(input.u16()) + 16 * Int(input.u8()), input.u8()))
     case 5: putRecord(plant(&input))
     case 6: putMark()
     case 7: putMark(changing: &input)
     case 8:
-      // Closing: it states its own end.
+      // A closing mark states its own end.
       synced = end &+ 48
       putMark()
     case 9: append(input.take(Int(input.u8())))
@@ -51,7 +52,7 @@ public struct SlabProgram {
     case 13: putLyingRecord(&input)
     case 14: putStale(&input)
     default:
-      // A sync, and time that passes.
+      // A sync, after which time passes.
       synced = end
       stamp &+= UInt64(input.u8()) << 30
     }
@@ -71,7 +72,7 @@ public struct SlabProgram {
       synced = max(synced, kept)
     }
     slabs.append(SlabImage(base: base, bytes: []))
-    // Which fields are not as a writer would write them.
+    // Which fields differ from those of a writer.
     let changed = input.u8()
     func field(_ bit: UInt8, _ right: UInt64) -> UInt64 {
       changed & bit == 0 ? right : input.number(near: right)
@@ -135,7 +136,7 @@ public struct SlabProgram {
     ordinal &+= 1
   }
 
-  /// A payload that holds sound frames, for the addresses that they stand at.
+  /// A payload that contains sound frames, made for the addresses at which they will be.
   private func plant(_ input: inout Input) -> [UInt8] {
     let place = end &+ 8
     let planted = record([input.u8()], at: place)
@@ -153,7 +154,7 @@ public struct SlabProgram {
     ordinal &+= 1
   }
 
-  /// What stood elsewhere.
+  /// Appends a copy of bytes from elsewhere: stale frames.
   private mutating func putStale(_ input: inout Input) {
     guard let source = slabs.dropLast(Int(input.u8()) % (slabs.count + 1)).last else { return }
     let start = min(Int(input.u16()), source.bytes.count)

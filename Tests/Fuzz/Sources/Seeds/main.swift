@@ -3,8 +3,8 @@
 
 import Foundation
 
-// Writes the first inputs of each fuzzer: Seeds <fixtures> <corpus>. How an input is read stands
-// with each fuzzer, and in FuzzSupport.
+// Writes the first inputs of each fuzzer: Seeds <fixtures> <corpus>. For the meaning of an input's
+// bytes, see each fuzzer and FuzzSupport.
 
 let fixtures = URL(fileURLWithPath: CommandLine.arguments[1])
 let corpus = URL(fileURLWithPath: CommandLine.arguments[2])
@@ -17,7 +17,7 @@ func put(_ target: String, _ name: String, _ bytes: [UInt8]) throws {
 
 func word(_ count: Int) -> [UInt8] { [UInt8(count & 0xFF), UInt8(count >> 8)] }
 
-/// Slabs as they are: behind one another, or each in the next epoch.
+/// Slabs as files: each begins at the end of the one before, or in the next epoch.
 func files(_ topic: String, place: UInt8, repairs: UInt8, most: Int) throws -> [UInt8] {
   let directory = fixtures.appendingPathComponent(topic)
   let names = try FileManager.default.contentsOfDirectory(atPath: directory.path)
@@ -61,7 +61,7 @@ for (name, steps) in programs { try put("slab", "program-" + name, [1, 7, 0] + s
 let original = try Data(
   contentsOf: fixtures.appendingPathComponent("queuefka-seattle/00000000000000000000.slab"))
 try put("version1", "torn", [7, 0, 0] + word(500) + original.prefix(500))
-/// Their checksums are made right when they are read.
+/// Their checksums are repaired when the fuzzer reads them.
 func frames(_ count: UInt8, extra: UInt8) -> [UInt8] {
   var frames: [UInt8] = []
   for length in 0..<count {
@@ -79,7 +79,7 @@ try put(
 // MARK: Cursors
 
 for topic in 0..<6 as Range<UInt8> {
-  // A slot of fields, both of them, none, one as it is; then what the holder does.
+  // One slot of fields, two of them, none, or two slots of raw bytes. Then the holder's script.
   let slot: [UInt8] = [10, 0, 0, 0, 0, 0, 0]
   let script: [UInt8] = [5, 0, 9, 1, 2, 8, 30, 0]
   try put("cursor", "\(topic)-one", [topic, 0, 0b0011] + slot + script)
