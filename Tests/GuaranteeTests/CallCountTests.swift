@@ -6,14 +6,14 @@ import Testing
 
 @testable import DiskQueue
 
-/// What an operation asks of the storage must not grow with the topic.
+/// The number of storage calls of an operation must not grow with the topic.
 @Suite("Calls of the storage for one operation, with 1,000 slabs and with 10,000")
 struct CallCountTests {
   typealias Call = SimulatedStorage.Call
 
   private static let sizes = [1000, 10_000]
 
-  /// A closed topic of so many slabs of two records, and a second apart.
+  /// A closed topic of `count` slabs. Each has two records, and their stamps are a second apart.
   private static func topic(_ count: Int) -> SimulatedStorage {
     let storage = SimulatedStorage()
     var base: UInt64 = 0
@@ -31,7 +31,7 @@ struct CallCountTests {
 
   private static let topics = sizes.map { topic($0) }
 
-  /// Hands each topic to `body`, a copy of its own, and returns the calls that it logged.
+  /// Calls `body` with a copy of each topic, and returns the calls that each copy logged.
   private func calls(
     _ body: (SimulatedStorage, _ slabs: Int) throws -> Void
   ) rethrows -> [[Call]] {
@@ -42,7 +42,7 @@ struct CallCountTests {
     }
   }
 
-  /// The kinds of calls, whatever they concern.
+  /// How often each kind of call was made, whatever file it concerned.
   private func kinds(_ calls: [Call]) -> [String: Int] {
     Dictionary(calls.map { (String("\($0)".prefix { $0 != "(" }), 1) }, uniquingKeysWith: +)
   }
@@ -53,13 +53,13 @@ struct CallCountTests {
     #expect(calls[0].count > 0 && calls[1].count <= most, "\(calls[1].count)")
   }
 
-  /// Ten times the slabs are at most four more steps of a binary search.
+  /// For ten times the slabs, a binary search takes at most four more steps.
   private func expectLogarithmic(_ calls: [[Call]], callsAStep: Int = 4, most: Int) {
     #expect(calls[1].count <= calls[0].count + 4 * callsAStep, "\(calls.map(\.count))")
     #expect(calls[0].count > 0 && calls[1].count <= most, "\(calls.map(\.count))")
   }
 
-  /// A consumer that has acknowledged all below an address.
+  /// Writes the cursor of a consumer that has acknowledged everything below an address.
   private func putCursor(_ address: UInt64, in storage: SimulatedStorage) throws {
     var bytes = [UInt8](repeating: 0, count: CursorSlots.byteCount)
     for generation in [1, 2] as [UInt64] {
@@ -117,7 +117,7 @@ struct CallCountTests {
         }
         #expect(writer.statistics.droppedSlabs > before + 50)
       }
-      // Who holds what is asked before each removal: a listing of the consumers.
+      // Before each removal, the writer lists the consumers, because they may hold the slab.
       let asked = calls[1].count { $0 == .consumers }
       if case .dropOldest = whenFull { #expect(asked == 0) } else { #expect(asked > 50) }
       expectSame(calls, listings: asked, most: 6000)
@@ -306,7 +306,7 @@ struct CallCountTests {
         #expect(storage.slabs.keys.min() == bases[place])
       }
     }
-    // The consumers are listed each time.
+    // Each of the 30 cleanings lists the consumers.
     expectSame(calls, listings: 31, most: 30 * 40)
   }
 }

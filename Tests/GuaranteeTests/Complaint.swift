@@ -1,7 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// What is wrong with what a scenario came to, in a sentence.
+/// The fault in the result of a scenario, as a sentence.
 struct Complaint: Error, CustomStringConvertible {
   var description: String
 

@@ -9,7 +9,7 @@ import Testing
 struct CursorDamageTests {
   /// A topic of 40 records, and the file of a consumer that acknowledged 10, and then 20.
   ///
-  /// Generation 2, in the first slot, is the 10; generation 3, in the second, the 20.
+  /// Generation 2, in the first slot, states 10. Generation 3, in the second slot, states 20.
   private func acknowledged(
     _ environment: Environment = .simulated()
   ) async throws -> (SimulatedStorage, cursor: [UInt8]) {
@@ -30,7 +30,7 @@ struct CursorDamageTests {
     case fails(QueueError.Code)
   }
 
-  /// What opening the consumer comes to; where it fails, the file must be as it was.
+  /// The result of opening the consumer. If opening fails, the file must be unchanged.
   private func outcome(_ storage: SimulatedStorage, _ cursor: [UInt8]) throws -> Outcome {
     let topic = Topic(storage: storage)
     try topic.putCursor("reader", cursor)
@@ -63,7 +63,7 @@ struct CursorDamageTests {
     let faults = faults("a cursor's bits", storage, count: cursor.count * 8, sampled: 1009) { bit in
       var bytes = cursor
       bytes[bit / 8] ^= 1 << UInt8(bit % 8)
-      // In the newest slot it falls back; the older one, and the zeros, are asked nothing.
+      // A bit in the newest slot falls back to the older slot. A bit elsewhere changes nothing.
       return (bytes, .stands((4096..<4160).contains(bit / 8) ? 10 : 20))
     }
     #expect(faults == [])
@@ -89,7 +89,7 @@ struct CursorDamageTests {
       length in
       let expected: Outcome =
         switch length {
-        // Never written: it begins where it is told to.
+        // Never written: the consumer begins at the position that its caller chose.
         case 0: .stands(33)
         case 1..<64: .fails(.damagedCursor)
         case 64..<4160: .stands(10)
@@ -109,7 +109,7 @@ struct CursorDamageTests {
     swapped.replaceSubrange(0..<4096, with: cursor[4096...])
     swapped.replaceSubrange(4096..., with: cursor[..<4096])
     #expect(try outcome(storage, swapped) == .fails(.damagedCursor))
-    // A slot that holds a generation of the other one's is damaged.
+    // A slot with a generation that belongs in the other slot is damaged.
     for (from, to, ordinal) in [(0, 4096, UInt64(10)), (4096, 0, 20)] {
       var twice = cursor
       twice.replaceSubrange(to..<to + 4096, with: cursor[from..<from + 4096])
@@ -117,7 +117,7 @@ struct CursorDamageTests {
     }
     #expect(try outcome(storage, foreign) == .fails(.unsupportedFormat))
     for slot in [0, 4096] {
-      // One slot is another topic's, of the generation that would hold or the one before.
+      // One slot is another topic's: the older one, or the newest one, which would be used.
       var mixed = cursor
       mixed.replaceSubrange(slot..<slot + 4096, with: foreign[slot..<slot + 4096])
       #expect(

@@ -5,10 +5,10 @@ import DiskQueue
 import DiskQueueTestSupport
 import Testing
 
-/// What each damage costs follows from one rule, which `DamageTopic.cost` states.
+/// What damage costs follows from one rule, which `DamageTopic.cost` states.
 @Suite("Damage costs what it hits")
 struct DamageTests {
-  /// Of how many cases one is tried where not all are.
+  /// If not all cases are tried, one of this many is.
   private static let sampled = 997
 
   @Test(
@@ -26,7 +26,7 @@ struct DamageTests {
       let (base, bit) = bits[number]
       storage.flip(bit: bit, ofSlab: base)
       defer { storage.flip(bit: bit, ofSlab: base) }
-      // The eight bits of a byte tell the second reader the same.
+      // To the second reader, the eight bits of a byte are alike. It checks one of them.
       let isOwn = bit % 8 == bit / 8 % 8 || !Exhaustive.isOn
       if let fault = topic.fault(reading: storage, asksNaive: isOwn) { return fault }
       guard bit % 8 == (bit / 8 + 4) % 8 || !Exhaustive.isOn else { return nil }
@@ -66,7 +66,8 @@ struct DamageTests {
     ) { storage, number in
       var random = SeededGenerator(seed: UInt64(number))
       let first = random.below(size * 8)
-      // Half of them where they may tell more than two lies.
+      // In half of the cases, the second bit is at most 300 bytes after the first. Two near bits
+      // may make more than two statements false.
       let second =
         number % 2 == 0
         ? random.below(size * 8) : min(first + 1 + random.below(300 * 8), size * 8 - 1)

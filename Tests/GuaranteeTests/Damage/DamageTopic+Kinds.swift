@@ -5,14 +5,14 @@ import DiskQueue
 import DiskQueueTestSupport
 
 extension DamageTopic {
-  /// What lies in front, and how it ends.
+  /// The slabs at the front, and how the log ends.
   enum Kind: CaseIterable {
     /// Few marks, two epochs, closed twice.
     case small
-    /// Two version 1 slabs, then two epochs with many marks, the second one closed, opened and
-    /// closed.
+    /// Two version 1 slabs, then two epochs with many marks. The second epoch was closed, opened
+    /// and closed.
     case closed
-    /// The same, and not closed: some records synced, some flushed only.
+    /// The same, but not closed: some records are synced, some only flushed.
     case open
   }
 
@@ -31,8 +31,8 @@ extension DamageTopic {
     }
   }
 
-  /// A slab of less than 300 bytes, closed, and opened once more by a writer that was killed; and an
-  /// epoch behind it that states all of it.
+  /// A closed slab of less than 300 bytes, opened once more by a writer that was killed. The epoch
+  /// after it states that all of it is synced.
   static func tiny() throws -> DamageTopic {
     var made = Made()
     try made.write(3, syncingEvery: 9, closing: true, length: { 5 + $0 * 3 })
@@ -41,7 +41,7 @@ extension DamageTopic {
     return try DamageTopic(made.storage, made.records)
   }
 
-  /// A slab of 4 KiB, and another behind it.
+  /// A slab of 4 KiB, and another one after it.
   static func full() throws -> DamageTopic {
     var made = Made()
     while made.storage.slabs.count < 2 {

@@ -4,7 +4,8 @@
 import DiskQueue
 import DiskQueueTestSupport
 
-/// A topic to be damaged, and every frame in it: what damage to which bytes costs follows from them.
+/// A topic to be damaged, and every frame in it. From the frames follows which damage costs which
+/// records.
 struct DamageTopic: Sendable {
   struct Frame: Sendable {
     enum Kind: Sendable {
@@ -12,11 +13,11 @@ struct DamageTopic: Sendable {
     }
 
     var kind: Kind
-    /// The slab that it lies in.
+    /// The base of its slab.
     var base: UInt64
     var start: UInt64
     var end: UInt64
-    /// What a header or mark states.
+    /// The `synced` that a header or mark states.
     var synced: UInt64 = 0
     var isVersion1 = false
   }
@@ -26,7 +27,7 @@ struct DamageTopic: Sendable {
   let records: [NaiveRecord]
   let frames: [Frame]
 
-  /// Takes a topic whose every record has its ordinal and was read back.
+  /// Takes a topic in which every record has its ordinal, and checks that it can be read back.
   init(_ storage: SimulatedStorage, _ records: [NaiveRecord]) throws {
     self.storage = storage
     slabs = storage.slabs
@@ -69,44 +70,50 @@ struct DamageTopic: Sendable {
     return frames
   }
 
-  // MARK: What damage costs
+  // MARK: The cost of damage
 
-  /// What one pass over a damaged copy has to show.
+  /// What one pass over a damaged copy has to deliver.
   struct Cost {
-    /// What is read, in order.
+    /// The records that are read, in order.
     var survivors: [NaiveRecord] = []
     /// How many records are missing before the end.
     var lost: UInt64 = 0
-    /// How many records the log took before it ends, what is gone from the front included.
+    /// How many records the log took before it ends, including those that are gone from the front.
     var count: UInt64 = 0
     /// The frames that were hit before the end.
     var hits: [Frame] = []
-    /// Where the log ends early: at a frame of which nothing else says that it was durable, or, if
-    /// that is a slab's header, where the slab before it ended.
+    /// The addresses at which the log may end early. It ends at a hit frame that nothing else
+    /// states to be durable. If that frame is a slab's header, it may also end at the end of the
+    /// slab before.
     var ends: [UInt64] = []
-    /// Records between two damaged places that no known ordinal parts: theirs is the least it can be.
+    /// Records between two hits, if no known ordinal separates the hits. Such a record gets the
+    /// lowest ordinal that it can have.
     var inexact: Set<UInt64> = []
-    /// Behind damage in version 1 slabs nobody knows how many records are missing.
+    /// Whether the number of missing records is unknown. It is after damage in version 1 slabs.
     var isUncounted = false
   }
 
-  /// Whether the first frame of a version 1 slab states now what queuefka's documentation says of its
-  /// length, which is accepted as well: the payload and 4.
+  /// Whether the first frame of a version 1 slab now states its length as queuefka's documentation
+  /// says: the payload and 4. Readers accept this length as well.
   private static func readsAsDocumented(_ was: ArraySlice<UInt8>, _ now: ArraySlice<UInt8>) -> Bool
   {
     was.count == now.count && was[4...] == now[4...]
       && integer(Array(now.prefix(4)), 0, 4) == integer(Array(was.prefix(4)), 0, 4) + 4
   }
 
-  /// What it costs that the slabs hold these bytes now.
+  /// The cost if the slabs now hold these bytes.
   ///
-  /// One rule for all: a frame is hit if a byte of it is not as it was. A hit record is lost, a hit
-  /// mark or header costs nothing; in a version 1 slab all behind it is lost as well. Where nothing
-  /// that is whole and stands behind it states that it was durable, the log ends there. What is gone
-  /// from the front was cleaned, for all that can be known.
+  /// One rule covers all damage:
+  ///
+  /// 1. A frame is hit if any of its bytes changed.
+  /// 2. A hit record is lost. A hit mark or header costs nothing.
+  /// 3. In a version 1 slab, everything after a hit frame is lost as well.
+  /// 4. The log ends at a hit frame, unless a sound frame after it states that it was durable.
+  /// 5. Slabs that are missing at the front were cleaned, because nothing shows another cause.
   func cost(of damaged: [UInt64: [UInt8]]) -> Cost {
     var isHit = [Bool](repeating: false, count: frames.count)
-    // Whether a version 1 slab is read with the other length, and all but its first record are lost.
+    // Whether a version 1 slab is read with the other length, so that it loses all but its first
+    // record.
     var isSpared = false
     for (index, frame) in frames.enumerated() {
       guard let was = slabs[frame.base], let now = damaged[frame.base] else {
@@ -127,8 +134,8 @@ struct DamageTopic: Sendable {
     var cost = Cost()
     let first = damaged.keys.min() ?? .max
     if let front = frames.first, front.isVersion1 {
-      // Ordinals of version 1 records are known while their first slab stands, and where the last
-      // slab ended while the epoch behind says so.
+      // The ordinals of version 1 records are known while their first slab exists. The end of their
+      // last slab is known while the next epoch states it.
       let next = frames.first { !$0.isVersion1 }?.base
       let says = frames.indices.contains {
         frames[$0].base == next && frames[$0].kind != .record && !isHit[$0]
@@ -136,9 +143,9 @@ struct DamageTopic: Sendable {
       cost.isUncounted = front.base < first || !says
     }
     var record = 0
-    // Survivors since the last damaged place, while no ordinal is known behind it.
+    // Survivors since the last hit, until the next ordinal is known.
     var open: [UInt64]?
-    // The highest statement that is whole and stands behind.
+    // For each frame, the highest `synced` that is stated by a sound frame from there on.
     var highest = [UInt64](repeating: 0, count: frames.count + 1)
     for index in frames.indices.reversed() {
       highest[index] = max(highest[index + 1], isHit[index] ? 0 : frames[index].synced)
@@ -170,9 +177,9 @@ struct DamageTopic: Sendable {
     return cost
   }
 
-  /// What is wrong with a pass over damaged bytes, if something is.
+  /// The first fault of a pass over damaged bytes. Nil if there is none.
   ///
-  /// - Parameter appended: what a writer appended behind it.
+  /// - Parameter appended: the record that a writer appended afterwards.
   func fault(
     in pass: EnginePass, over cost: Cost, appended: NaiveRecord? = nil
   ) -> String? {
@@ -200,8 +207,8 @@ struct DamageTopic: Sendable {
       return "it ends at \(pass.end), not at \(cost.ends)"
     }
     if cost.hits.isEmpty != pass.losses.isEmpty { return "losses \(pass.losses)" }
-    // Each loss is about something that was hit, or about the end of a version 1 slab, where nothing
-    // says any more that it was its end; and each hit is in one loss.
+    // Each loss covers a hit frame. The only other loss is at the end of a version 1 slab, if no
+    // frame states any more that this was its end. Each hit frame is in one loss.
     for loss in pass.losses
     where !(cost.isUncounted && loss.records == nil && loss.to <= 1 << 40)
       && !cost.hits.contains(where: { $0.start < loss.to && $0.end > loss.from })
@@ -223,7 +230,7 @@ struct DamageTopic: Sendable {
     return nil
   }
 
-  /// Reads a damaged copy.
+  /// Reads a damaged copy, and returns the first fault.
   ///
   /// - Parameter asksNaive: whether the second reader has to agree.
   func fault(reading storage: SimulatedStorage, asksNaive: Bool) -> String? {
@@ -233,8 +240,8 @@ struct DamageTopic: Sendable {
     return asksNaive ? pass.difference(from: naiveRead(slabs: damaged)) : nil
   }
 
-  /// Opens a writer on a damaged copy: it changes nothing that is old, and all that was not hit is
-  /// still there.
+  /// Opens a writer on a damaged copy. It must change no old byte, and every record that was not
+  /// hit must still be there.
   func fault(recovering damaged: SimulatedStorage) throws -> String? {
     let storage = damaged.copy()
     let before = storage.slabs
@@ -248,7 +255,7 @@ struct DamageTopic: Sendable {
       return "slab \(base) was changed"
     }
     let pass = EnginePass(Topic(storage: storage), options: SmallTopic.readerOptions)
-    // What the log ended before is discarded, and no loss.
+    // The records after an early end are discarded, which is no loss.
     cost.ends = []
     return fault(
       in: pass, over: cost,

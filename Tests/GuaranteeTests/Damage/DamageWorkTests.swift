@@ -8,8 +8,11 @@ import Testing
 
 @Suite("G14: what a crafted slab costs is linear in its size, in calls and in bytes hashed")
 struct DamageWorkTests {
-  /// A slab of empty records, each with a byte after it that is no frame; a mark that states all of
-  /// it as synced; a record; and, closed, another slab.
+  /// Makes a topic of these parts:
+  ///
+  /// - a slab of `count` empty records, each with a byte after it that is no frame
+  /// - in it, a mark that states all of it as synced, and one more record
+  /// - if `closed`, another slab
   private func gaps(_ count: Int, closed: Bool) -> SimulatedStorage {
     var bytes = SlabForge(base: 0, synced: 0)
     for _ in 0..<count {
@@ -29,7 +32,7 @@ struct DamageWorkTests {
     return storage
   }
 
-  /// Ways to come past damaged places.
+  /// Operations that pass over damaged bytes.
   enum Way: CaseIterable {
     case reading, verifying, asking, toTheEnd, toAnAddress, toAnOrdinal, toATime, toACursor
     case recovering, scanning
@@ -99,12 +102,12 @@ struct DamageWorkTests {
       try way.go(storage, places: places)
       counts.append(storage.calls.count)
     }
-    // Bisecting by ordinal or time takes as many more steps as the slab doubles.
+    // Bisecting by ordinal or time takes one more step each time the slab doubles.
     #expect(counts[1] <= counts[0] + 8, "\(counts)")
     #expect(counts[0] < 110)
   }
 
-  /// Bytes of which every fourth begins a claim of a payload of some 60,000 bytes.
+  /// Bytes in which every fourth one begins a claim of a payload of about 60,000 bytes.
   private func claims(_ count: Int) -> [UInt8] {
     (0..<count).map { [0x10, 0xEA, 0, 0][$0 % 4] }
   }
@@ -126,7 +129,8 @@ struct DamageWorkTests {
       _ = try SlabFile.create(slab.base, in: storage).file.write(slab.bytes.span.bytes, at: 0)
     }
     let pass = EnginePass(Topic(storage: storage))
-    // The allowance is spent by then: of the records after the claims only the short ones are found.
+    // The allowance is used up by then. Of the records after the claims, only the short ones are
+    // found.
     #expect(pass.records.map(\.payload) == [[1], [2], [4]])
     #expect(pass.records.last?.ordinal == 4)
     #expect(pass.losses.map(\.records) == [2])
@@ -161,7 +165,7 @@ struct DamageWorkTests {
       #expect(pass.records.count == places)
       #expect(pass.losses.map(\.records) == [UInt64?](repeating: 0, count: places))
     }
-    // Once for each place, the size of the file is asked for.
+    // The reader asks for the file's size once at each damaged place.
     #expect(counts[1] - counts[0] <= 900 + 4, "\(counts)")
   }
 }

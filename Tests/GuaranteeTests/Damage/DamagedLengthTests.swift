@@ -7,7 +7,8 @@ import Testing
 
 @Suite("A damaged length")
 struct DamagedLengthTests {
-  /// Frames of 32 bytes: 32 or 64 more than a length of 24 lead one frame further on, or two.
+  /// Frames of 32 bytes. If 32 or 64 is added to a length of 24, it leads one or two frames
+  /// further.
   @Test(
     "G5: one that leads exactly to a later record hides none of those between", arguments: [5, 6])
   func leadsToALaterRecord(bit: Int) throws {
@@ -18,7 +19,7 @@ struct DamagedLengthTests {
     let sound = storage.pass().records
     try #require(sound.count == 20)
 
-    // The length word is the first of the frame.
+    // The length word is the first word of the frame.
     let hit = sound[4]
     let length = UInt64(24 ^ 1 << bit)
     try #require(sound.contains { $0.address == hit.address + 8 + length })
