@@ -4,12 +4,12 @@ import PackageDescription
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let diskQueue = Target.Dependency.product(name: "DiskQueue", package: "diskqueue")
 
-// A package of its own: what only an example needs is no dependency of the library.
+// A separate package, so that the library does not depend on what only an example needs.
 let package = Package(
   name: "diskqueue-examples",
   platforms: [.macOS(.v26)],
   dependencies: [
-    // In a package of yours:
+    // In your own package:
     // .package(url: "https://github.com/OWNER/diskqueue", from: "0.1.0"),
     .package(name: "diskqueue", path: "../.."),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -37,7 +37,7 @@ let package = Package(
         .product(name: "DiskQueueJSON", package: "diskqueue"),
       ]),
     .executableTarget(name: "cleaner", dependencies: ["Support", arguments, diskQueue]),
-    // What several of them need.
+    // Shared by several examples.
     .target(
       name: "Support",
       dependencies: [

@@ -3,12 +3,12 @@
 
 import Foundation
 
-/// Says something to people: on standard error, as data is on standard output.
+/// Prints a message for people to standard error, because standard output is for data.
 public func say(_ message: String) {
   FileHandle.standardError.write(Data("\(message)\n".utf8))
 }
 
-/// Prints a line of data, and hands it over at once, also to a pipe.
+/// Prints a line of data and flushes it immediately, also to a pipe.
 public func printLine(_ line: String) {
   print(line)
   fflush(nil)

@@ -6,12 +6,14 @@ import Foundation
 
 /// A record on its way from the uploader to the collector, as JSON.
 public struct Reading: Codable, Sendable {
-  /// Names the record for ever: by it the collector knows what it has taken. As text, because
-  /// addresses need 64 bits, and numbers in JSON have 53 in many languages.
+  /// The record's permanent address, by which the collector recognizes records that it has stored.
+  /// It is text, because an address needs 64 bits, and numbers in JSON have 53 bits in many
+  /// languages.
   public let address: String
-  /// As base64: a record may hold any bytes.
+  /// The record's bytes. In JSON they are base64, because a record may hold any bytes.
   public let payload: Data
 
+  /// Makes a reading of a record.
   public init(_ record: QueueRecord) {
     address = record.address.description
     payload = Data(record.payload)

@@ -4,8 +4,8 @@
 import DiskQueue
 import UnixSignals
 
-/// Runs work until it is done or fails, or until SIGTERM or SIGINT: its task is then cancelled, and
-/// it ends in its own time.
+/// Runs work until it is done or fails, or until SIGTERM or SIGINT. A signal cancels the task of
+/// the work, which then ends in its own time.
 public func untilStopped(_ work: @escaping @Sendable () async throws -> Void) async throws {
   let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
   try await withThrowingTaskGroup(of: Void.self) { group in
@@ -16,7 +16,7 @@ public func untilStopped(_ work: @escaping @Sendable () async throws -> Void) as
     do {
       try await group.waitForAll()
     } catch {
-      // That it was cancelled is no failure; anything else is one, also now.
+      // Cancellation is not a failure. Any other error is one, also after a signal.
       guard error is CancellationError || (error as? QueueError)?.code == .cancelled else {
         throw error
       }

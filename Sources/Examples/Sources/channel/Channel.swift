@@ -6,15 +6,15 @@ import DiskQueue
 import DiskQueueJSON
 import Support
 
-/// What is to be done. A later program that adds something to it makes that optional, so that it
-/// understands the jobs that an earlier one left on the disk.
+/// A unit of work. A later program that adds a property makes it optional. So it understands the
+/// jobs that an earlier program left on the disk.
 struct Job: Codable, Sendable {
   var photo: String
   var width: Int
 }
 
-/// A work queue between two tasks that survives the end of the program: what was sent and not
-/// acknowledged is delivered in the next run, first.
+/// A work queue between two tasks that survives the end of the program. The next run delivers
+/// unacknowledged jobs first.
 @main
 struct Channel: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -37,8 +37,8 @@ struct Channel: AsyncParsableCommand {
   }
 
   func run() async throws {
-    // A message survives the program when `send` returns; with `options.ensuring = .synced` it
-    // survives a power cut as well.
+    // A message survives the program when `send` returns. With `options.ensuring = .synced` it also
+    // survives a power cut.
     let channel = try DiskChannel(topic: Topic(topic))
     let jobs = channel.values(JSONCodec<Job>())
 
@@ -46,13 +46,13 @@ struct Channel: AsyncParsableCommand {
     for try await message in jobs.prefix(atMost) { try await handle(message) }
     try await sending
 
-    // Makes the acknowledgements durable. Without it, after a kill say, those of the last 100 ms
-    // may be lost, and their jobs come again: doing one twice has to be harmless.
+    // Makes the acknowledgements durable. Without it, for example after a kill, those of the last
+    // 100 ms may be lost. Their jobs are delivered again, so doing a job twice must do no harm.
     try await channel.close()
   }
 
   private func send(to jobs: ValueChannel<JSONCodec<Job>>) async throws {
-    // The loop on the other side ends once it has seen everything; also where sending fails.
+    // Ends the receiving loop, which first receives every message. Also runs if sending fails.
     defer { jobs.channel.finish() }
     for photo in photos { try await jobs.send(Job(photo: photo, width: width)) }
   }
@@ -62,12 +62,12 @@ struct Channel: AsyncParsableCommand {
     do {
       job = try message.value()
     } catch {
-      // It would come again and again. `diskq read TOPIC.dead --dead-letters` shows it.
+      // It would be delivered again and again. `diskq read TOPIC.dead --dead-letters` shows it.
       try await message.deadLetter(reason: "\(error)")
       return
     }
     printLine("resized \(job.photo) to \(job.width) pixels")
-    // Behind the work, never before it.
+    // After the work, never before it.
     try await message.acknowledge()
   }
 }

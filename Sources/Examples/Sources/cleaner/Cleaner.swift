@@ -5,8 +5,8 @@ import ArgumentParser
 import DiskQueue
 import Support
 
-/// Cleans topics: once, for cron, or time and again as a service. Other processes may write and
-/// read the topics meanwhile; it may be killed at any moment.
+/// Cleans topics: once, for cron, or repeatedly as a service. Other processes may write and read
+/// the topics at the same time. The cleaner may be killed at any moment.
 @main
 struct Cleaner: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -29,8 +29,8 @@ struct Cleaner: AsyncParsableCommand {
   @Option(help: "Clean every so many minutes, until SIGTERM or Ctrl-C; else once.")
   var everyMinutes: Int64?
 
-  // Consumers are protected by default, and so is the newest mebibyte, whatever a wrong clock or
-  // a wrong bound says.
+  // Consumers are protected by default, and so is the newest mebibyte, even with a wrong clock or a
+  // wrong bound.
   private var retention: Retention {
     Retention(
       age: keepDays.map(Age.days), bytes: keepMebibytes.map(ByteCount.mebibytes),
@@ -57,11 +57,11 @@ struct Cleaner: AsyncParsableCommand {
     var failed = false
     for topic in topics {
       do {
-        // Each removal is told as soon as it is done, also where an error comes behind it.
+        // Each removal is reported as soon as it is done, even if an error follows.
         _ = try SlabCleaner(topic: Topic(topic))
           .report(keeping: retention, isDryRun: false) { tell($0, of: topic) }
       } catch {
-        // Of one topic; the others are cleaned all the same.
+        // The error concerns one topic. The others are cleaned in any case.
         say("\(error)")
         failed = true
       }

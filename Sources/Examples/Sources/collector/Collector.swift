@@ -8,8 +8,8 @@ import FlyingSocks
 import Foundation
 import Support
 
-/// The server that the uploader sends to. It may be killed at any moment as well; what it confirmed
-/// is on stable storage, once. And it fails on purpose, as networks do.
+/// The server that receives the uploader's readings. It may be killed at any moment: each reading
+/// that it confirmed is on stable storage, once. It also fails on purpose, as networks do.
 @main
 struct Collector: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -39,7 +39,7 @@ struct Collector: AsyncParsableCommand {
       do {
         return try await answer(request, store, await faults.next())
       } catch {
-        // The server makes 500 of it.
+        // The HTTP server answers this error with 500.
         say("\(error)")
         throw error
       }
@@ -49,7 +49,7 @@ struct Collector: AsyncParsableCommand {
       do {
         try await server.run()
       } catch SocketError.disconnected where Task.isCancelled {
-        // So it says that it was stopped.
+        // The HTTP server reports its stop with this error.
       }
     }
     try await store.close()
@@ -72,7 +72,7 @@ struct Collector: AsyncParsableCommand {
     return fault == .noAnswer ? HTTPResponse(webSocket: HangingUp()) : answer
   }
 
-  /// Takes all of them, or none where one is no reading: a time, a comma and a number.
+  /// Stores all readings, or none if one of them is not a time, a comma and a number.
   private func take(_ body: Data, into store: Store) async throws -> HTTPResponse {
     guard let readings = try? JSONDecoder().decode([Reading].self, from: body) else {
       return HTTPResponse(statusCode: .badRequest, body: Data("no readings in JSON".utf8))

@@ -3,12 +3,12 @@
 
 import FlyingFox
 
-/// What goes wrong on purpose, so that the uploader has something to bear.
+/// Deliberate faults, so that the uploader has failures to handle.
 actor Faults {
   enum Fault {
-    /// 503, with the time to come again.
+    /// Answers 503, with the time of the next attempt.
     case unavailable
-    /// The readings are taken, and the connection is closed: the uploader cannot know.
+    /// Stores the readings and closes the connection. The uploader cannot know the result.
     case noAnswer
   }
 
@@ -25,7 +25,7 @@ actor Faults {
   }
 }
 
-/// Closes the connection without a byte: to the server, an upgrade that came to nothing.
+/// Closes the connection without sending a byte. The HTTP server sees an upgrade that failed.
 struct HangingUp: WSHandler {
   func makeFrames(
     for client: AsyncThrowingStream<WSFrame, any Error>

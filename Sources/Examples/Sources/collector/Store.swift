@@ -4,17 +4,18 @@
 import DiskQueue
 import Foundation
 
-/// What was taken, each reading once, though it may come more often.
+/// The stored readings, each of them once, even if it arrives more often.
 ///
-/// Each is stored behind the address that it has at the uploader, which sends in order: so the last
-/// record says what was taken, and is written with it or not at all. A collector of many devices
-/// keeps an address for each.
+/// Each record begins with the address that the reading has at the uploader, which sends in order.
+/// So the last record states how far the readings are stored. The address and the reading are one
+/// record: both are written, or neither. A collector of many devices needs one address for each
+/// device.
 actor Store {
   private let writer: QueueWriter
   private var last: Address?
 
   init(topic: Topic) throws {
-    // In this order: opening the writer settles which records a crash left.
+    // This order is necessary: opening the writer settles which records of a crash remain.
     writer = try QueueWriter(topic: topic)
     var reader = try QueueReader(topic: topic)
     if let ordinal = try reader.ordinals().last {
@@ -25,10 +26,10 @@ actor Store {
     }
   }
 
-  /// Returns when they are on stable storage: only then may the uploader forget them.
+  /// Returns when the readings are on stable storage. Only then may the uploader acknowledge them.
   func take(_ readings: [(address: Address, payload: Data)]) async throws {
     for (address, payload) in readings {
-      // It came before, and the uploader was not told.
+      // It was stored before, and the uploader did not get the answer.
       if let last, address <= last { continue }
       try writer.append(Array("\(address),".utf8) + payload)
       last = address

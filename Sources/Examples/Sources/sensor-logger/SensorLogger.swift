@@ -6,8 +6,8 @@ import DiskQueue
 import Foundation
 import Support
 
-/// Logs readings, and survives `kill -9`: started again, it goes on behind the last one that is in
-/// the topic. There is no file beside the topic that says how far it was, and none to be wrong.
+/// Logs readings, and survives `kill -9`: the next run continues after the last reading in the
+/// topic. The program stores its progress nowhere else, so no other file can be wrong.
 @main
 struct SensorLogger: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -31,8 +31,8 @@ struct SensorLogger: AsyncParsableCommand {
     let readings = try String(contentsOfFile: csv, encoding: .utf8)
       .split(separator: "\n").dropFirst()
 
-    // A power cut takes back a second at the most, for one sync a second. What was flushed, every
-    // 100 ms by default, survives the death of this process in any case.
+    // With one sync a second, a power cut loses at most one second. Flushed records, by default
+    // every 100 ms, survive the death of this process in any case.
     var options = QueueWriter.Options()
     options.syncEvery = .seconds(1)
     let writer = try QueueWriter(topic: Topic(topic), options: options)
@@ -49,8 +49,9 @@ struct SensorLogger: AsyncParsableCommand {
     try await writer.close()
   }
 
-  /// How many readings the topic has taken, also if some were cleaned since: the next record's
-  /// ordinal. Opening the writer has settled which records a crash left, so this comes behind it.
+  /// Returns the number of readings that the topic has taken, even if some were cleaned since. It
+  /// is the ordinal of the next record. Call it after opening the writer, which settles which
+  /// records of a crash remain.
   private func readingsTaken() throws -> Int {
     var reader = try QueueReader(topic: Topic(topic))
     return Int(try reader.ordinals().upperBound)

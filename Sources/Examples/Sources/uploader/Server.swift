@@ -5,12 +5,12 @@ import AsyncHTTPClient
 import Foundation
 import Support
 
-/// The server, as one that answers in the end.
+/// A server that retries each request until it has an answer.
 struct Server: Sendable {
   enum Answer {
-    /// It has them, for good.
+    /// The server has stored the readings.
     case taken
-    /// It will never take them: at least one is not what it should be.
+    /// The server will never accept the readings: at least one is invalid.
     case refused(String)
   }
 
@@ -18,8 +18,8 @@ struct Server: Sendable {
 
   let url: String
 
-  /// Tries until the server has answered for good; ends early only if the task is cancelled, or the
-  /// server does not know us.
+  /// Retries until the server has given a final answer. Ends earlier only if the task is cancelled,
+  /// or the server rejects this client.
   func send(_ readings: [Reading]) async throws -> Answer {
     var request = HTTPClientRequest(url: url)
     request.method = .POST
@@ -39,44 +39,44 @@ struct Server: Sendable {
         case 400, 409..<500:
           return .refused(try await reason(response))
         default:
-          // A wrong URL or a wrong password: no fault of the records, which wait on the disk.
+          // A wrong URL or a wrong password. The records are not the cause, and wait on the disk.
           throw Failure(description: "\(url) answers \(response.status)")
         }
       } catch let failure as Failure {
         throw failure
       } catch {
         try Task.checkCancellation()
-        // The server may have taken them; it sorts out what comes twice.
+        // The server may have stored the readings. It ignores those that arrive twice.
         say("no answer: \(error)")
       }
       try await Task.sleep(for: backoff.next(asked: asked))
     }
   }
 
-  /// The status, and the beginning of what the server says to it.
+  /// The status and the beginning of the server's explanation.
   private func reason(_ response: HTTPClientResponse) async throws -> String {
     for try await part in response.body { return "\(response.status): \(String(buffer: part))" }
     return "\(response.status)"
   }
 }
 
-/// How long to wait before the next attempt.
+/// The time to wait before the next attempt.
 struct Backoff {
   static let longest = Duration.seconds(60)
-  /// Longer than this a server cannot silence us, by a slip of its clock say.
+  /// The longest wait that a server can request, in case its clock is wrong.
   static let longestAsked = 3600.0
 
   private var bound = Duration.milliseconds(100)
 
-  /// Up to a bound that doubles each time, at random, so that those who were turned away together
-  /// do not come back together; behind the time that the server asked for.
+  /// Returns a random wait up to a bound that doubles each time, added to the time that the server
+  /// requested. So clients that were rejected together do not return together.
   mutating func next(asked: Duration?) -> Duration {
     let wait = bound * Double.random(in: 0...1)
     bound = min(bound * 2, Self.longest)
     return (asked ?? .zero) + wait
   }
 
-  /// What a `Retry-After` says: seconds, or a date.
+  /// The wait that a `Retry-After` header states: a number of seconds, or a date.
   static func asked(_ text: String) -> Duration? {
     let dates = DateFormatter()
     dates.locale = Locale(identifier: "en_US_POSIX")

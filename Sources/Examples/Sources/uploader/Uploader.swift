@@ -6,8 +6,9 @@ import DiskQueue
 import Foundation
 import Support
 
-/// Sends what a topic holds to a server, in order, and what is appended meanwhile. Killed at any
-/// moment and started again, it goes on behind the last batch that the server confirmed.
+/// Sends the records of a topic to a server, in order, and then the records that are appended
+/// later. After a kill at any moment, the next run continues after the last batch that the server
+/// confirmed.
 @main
 struct Uploader: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -31,7 +32,7 @@ struct Uploader: AsyncParsableCommand {
   var drain = false
 
   func validate() throws {
-    // What is wrong here does not get better by trying again.
+    // A retry does not correct these errors.
     guard let url = URL(string: to), ["http", "https"].contains(url.scheme), url.host != nil else {
       throw ValidationError("\(to) is no URL of a server")
     }
@@ -39,7 +40,7 @@ struct Uploader: AsyncParsableCommand {
   }
 
   func run() async throws {
-    // The closure is told what was cleaned or damaged before it could be sent.
+    // The closure gets records that were cleaned or damaged before they could be sent.
     let consumer = try QueueConsumer(topic: Topic(topic), name: "uploader") { say("missed: \($0)") }
     let server = Server(url: to)
     try await untilStopped {
@@ -50,13 +51,13 @@ struct Uploader: AsyncParsableCommand {
     try await consumer.close()
   }
 
-  /// Acknowledges behind the server's word, never before it. Killed in between, it sends the batch
-  /// again; the server knows the records by their addresses.
+  /// Acknowledges after the server's answer, never before it. After a kill in between, the next run
+  /// sends the batch again. The server recognizes the records by their addresses.
   private func upload(_ batch: QueueConsumer.Batch, to server: Server) async throws {
     if case .taken = try await server.send(batch.map(Reading.init)) {
       return try await batch.acknowledge()
     }
-    // Sent one by one, those that are to blame are told from the others.
+    // Sending the records one by one finds those that the server refuses.
     for index in batch.indices {
       switch try await server.send([Reading(batch[index])]) {
       case .taken: try await batch.acknowledge(through: index)
