@@ -148,7 +148,7 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
   public func topic(ofShard shard: Int) throws(QueueError) -> Topic {
     let count = try shardCount()
     guard (0..<count).contains(shard) else {
-      throw .invalidOption("shard \(shard) does not exist: they are numbered from 0 to \(count - 1)")
+      throw .invalidOption("there is no shard \(shard): shards are numbered from 0 to \(count - 1)")
     }
     return topic(shard)
   }
