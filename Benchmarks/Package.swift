@@ -8,7 +8,7 @@ let strict: [SwiftSetting] = [
   .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
-// A package of its own: what only a benchmark needs is no dependency of the library.
+// A separate package, so that the benchmarks' dependencies are not dependencies of the library.
 let package = Package(
   name: "diskqueue-benchmarks",
   platforms: [.macOS(.v26)],
@@ -18,7 +18,7 @@ let package = Package(
     .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
   ],
   targets: [
-    // The library has such a target too, and names of targets are unique among packages.
+    // The library has such a target too, but target names must be unique among all packages.
     .systemLibrary(
       name: "CSystemXXHash",
       pkgConfig: "libxxhash",
@@ -29,7 +29,7 @@ let package = Package(
       pkgConfig: "lmdb",
       providers: [.apt(["liblmdb-dev"]), .brew(["lmdb"])]
     ),
-    // LevelDB and RocksDB by their C interfaces. LevelDB brings no file for pkg-config.
+    // LevelDB and RocksDB are used through their C interfaces. LevelDB has no file for pkg-config.
     .systemLibrary(
       name: "CSystemLevelDB",
       providers: [.apt(["libleveldb-dev"]), .brew(["leveldb"])]
@@ -49,17 +49,17 @@ let package = Package(
     .target(
       name: "CPeers",
       dependencies: ["CSystemLMDB", "CSystemLevelDB", "CSystemRocksDB", "CSystemSQLite"],
-      // No file for pkg-config says so.
+      // LevelDB has no file for pkg-config that would say so.
       linkerSettings: [.linkedLibrary("leveldb")]
     ),
-    // What every measurement needs: where to write, what it ran on, medians, the floor, and the calls
-    // into the library.
+    // The parts that every measurement needs: the directory, the description of the machine, medians,
+    // the floor, and the calls into the library.
     .target(
       name: "Harness",
       dependencies: ["CFloor", .product(name: "DiskQueue", package: "diskqueue")],
       swiftSettings: strict
     ),
-    // The guard: needs no peer.
+    // The guard against slow-downs. It needs no peer.
     .executableTarget(
       name: "floor",
       dependencies: [
@@ -69,14 +69,14 @@ let package = Package(
       ],
       swiftSettings: strict
     ),
-    // What has to happen in another process: one that is killed, and one whose memory is measured,
-    // with nothing in it but the library.
+    // The work for other processes: one that is killed, and ones whose memory or processor time is
+    // measured. They contain only the library.
     .executableTarget(
       name: "worker",
       dependencies: [.product(name: "DiskQueue", package: "diskqueue")],
       swiftSettings: strict
     ),
-    // The whole table.
+    // The comparison that prints the whole table.
     .executableTarget(
       name: "compare",
       dependencies: [

@@ -3,13 +3,13 @@
 
 import Foundation
 
-/// A process of another program that was built beside this one.
+/// A process of another program from the same build folder.
 package final class Child {
   private let process: pid_t
   private let output: FileHandle
   private let program: String
 
-  /// Starts it.
+  /// Starts the program.
   package init(_ program: String, _ arguments: [String]) throws {
     self.program = program
     let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
@@ -33,19 +33,19 @@ package final class Child {
     self.process = process
   }
 
-  /// Waits for what it says first.
+  /// Waits for its first output.
   package func waitForOutput() throws {
     guard !output.availableData.isEmpty else { throw Failure("\(program) ended too early") }
   }
 
-  /// Ends it at once, as a crash would.
+  /// Kills the process, as a crash would.
   package func kill() {
     Foundation.kill(process, SIGKILL)
     var status: Int32 = 0
     waitpid(process, &status, 0)
   }
 
-  /// Waits for its end, and returns what it said. Throws where it failed.
+  /// Waits for its end, and returns its output. Throws if it failed.
   package func wait() throws -> String {
     let said = try output.readToEnd() ?? Data()
     var status: Int32 = 0

@@ -15,7 +15,7 @@ package enum Floor {
     guard seen == bytes else { throw Failure("the floor read \(seen) of \(bytes) bytes") }
   }
 
-  /// What each of the appends took, in nanoseconds.
+  /// Appends and syncs records one by one. Returns the time of each append, in nanoseconds.
   package static func writeSynced(
     _ payload: [UInt8], records: Int, to directory: String
   ) throws -> [UInt64] {
@@ -26,24 +26,25 @@ package enum Floor {
     return times
   }
 
-  /// Reads single records, with the stretch of `stretch` records that each lies in, up to it.
+  /// Reads single records. For each, it reads the stretch of `stretch` records that contains it, up to
+  /// the record.
   package static func read(
     _ records: [UInt64], payloadBytes: Int, stretch: Int, from directory: String
   ) throws {
     let seen = cfloor_read_at(
       directory, payloadBytes, UInt64(stretch), records, UInt64(records.count))
     guard seen == records.count * payloadBytes else {
-      throw Failure("the floor did not read what it had written")
+      throw Failure("the floor did not read its own records")
     }
   }
 
-  /// Puts its files on the disk, and drops what the system has cached of them.
+  /// Puts the floor's files on the disk, and drops them from the system's cache.
   package static func drop(_ directory: String) throws {
     let error = cfloor_drop(directory)
     guard error == 0 else { throw Failure("dropping cached pages failed with errno \(error)") }
   }
 
-  /// Frames in memory, for as long as this is held.
+  /// Frames in memory, which live as long as this object.
   package final class Memory {
     private let log: OpaquePointer
 
@@ -65,7 +66,7 @@ package enum Floor {
     }
   }
 
-  /// Of libxxhash, which both contestants call: "0.8.1".
+  /// The version of libxxhash, which both contestants call, such as "0.8.1".
   package static var hashVersion: String {
     let version = cfloor_xxhash_version()
     return "\(version / 10000).\(version / 100 % 100).\(version % 100)"

@@ -4,8 +4,10 @@
 package import DiskQueue
 import Foundation
 
-/// What a user of the library would write. Not inlined, so that nothing of one is hoisted into the
-/// harness; generic entries are specialised in here as they are in any program.
+/// The code that a user of the library would write.
+///
+/// The functions are not inlined, so that no part of them is hoisted into the harness. Generic entries
+/// are specialised here, as in any program.
 package enum Library {
   @inline(never)
   package static func append(_ payload: [UInt8], records: Int, to writer: QueueWriter) throws {
@@ -30,8 +32,8 @@ package enum Library {
     }
   }
 
-  /// The threads share one writer, as the requests of a server do. They start together: one that
-  /// is done before the next one runs has not contended with it.
+  /// Appends from threads that share one writer, like the requests of a server. They start together,
+  /// because a thread that ends before the next one starts does not contend with it.
   @inline(never)
   package static func append(
     _ payload: [UInt8], records: Int, threads: Int, to writer: QueueWriter
@@ -42,7 +44,7 @@ package enum Library {
     try writer.flush()
   }
 
-  /// Each thread reads the whole topic with a reader of its own, and sees so many bytes.
+  /// Each thread reads the whole topic with its own reader, and expects so many bytes.
   @inline(never)
   package static func read(_ topic: Topic, threads: Int, expecting bytes: Int) throws {
     try onThreads(threads) {
@@ -106,7 +108,7 @@ package enum Library {
   }
 }
 
-/// What went wrong on other threads.
+/// The errors of other threads.
 package final class Failures: @unchecked Sendable {
   private let lock = NSLock()
   // Guarded by the lock.

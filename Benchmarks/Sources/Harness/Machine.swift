@@ -3,7 +3,8 @@
 
 import Foundation
 
-/// What the figures were taken on. Neither its name nor its user's is in it.
+/// The machine on which the figures were measured. It contains neither the machine's name nor the
+/// user's.
 package struct Machine: Codable {
   package var processor: String
   package var cores: Int
@@ -12,12 +13,13 @@ package struct Machine: Codable {
   package var fileSystem: String
   package var compiler: String
   package var xxhash: String
-  /// Day of the run, in UTC.
+  /// The day of the run, in UTC.
   package var date: String
 
   /// - Parameters:
-  ///   - directory: where is written.
-  ///   - compiler: what the compiler calls itself, where somebody knows more than a program can tell.
+  ///   - directory: the directory to which the benchmark writes.
+  ///   - compiler: the compiler's own name and version, if the caller knows them more exactly than
+  ///     this program.
   package init(directory: String, compiler: String? = nil) {
     processor = Self.processorName
     cores = ProcessInfo.processInfo.activeProcessorCount
@@ -39,7 +41,7 @@ package struct Machine: Codable {
     Machine(directory: directory).sentence
   }
 
-  /// In a line.
+  /// The description in one line.
   package var sentence: String {
     "\(processor), \(cores) cores, \(memoryGiB) GiB of memory, kernel \(kernel), \(fileSystem),"
       + " \(compiler), libxxhash \(xxhash)"
@@ -74,7 +76,7 @@ package struct Machine: Codable {
     return best.kind
   }
 
-  /// The compiler that built this, as far as a program can tell.
+  /// The compiler that built this program, as far as conditional compilation shows it.
   private static var swiftVersion: String {
     #if compiler(>=6.4)
       "Swift 6.4 or later"

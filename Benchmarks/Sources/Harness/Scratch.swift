@@ -3,7 +3,7 @@
 
 import Foundation
 
-/// A directory of this run's own, removed with all that is in it.
+/// A directory of this run. `remove` removes it with everything in it.
 package struct Scratch: Sendable {
   package let path: String
 
@@ -14,10 +14,11 @@ package struct Scratch: Sendable {
       atPath: path, withIntermediateDirectories: true)
   }
 
-  /// A directory that is there already, for what has to outlast this process.
+  /// An existing directory, for files that must outlive this process.
   package init(at path: String) { self.path = path }
 
-  /// A fresh directory; what was there is removed, so that write-back has nothing left to do.
+  /// Makes a fresh directory. Removes an earlier one of this name, so that write-back has nothing left
+  /// to do.
   package func fresh(_ name: String) throws -> String {
     let directory = path + "/" + name
     if FileManager.default.fileExists(atPath: directory) {
@@ -28,12 +29,12 @@ package struct Scratch: Sendable {
     return directory
   }
 
-  /// Removes what is in such a directory, and the directory.
+  /// Removes such a directory with everything in it.
   package func empty(_ name: String) throws {
     try FileManager.default.removeItem(atPath: path + "/" + name)
   }
 
-  /// Again where somebody was still making files in it.
+  /// Removes the directory. Retries if another thread or process still makes files in it.
   package func remove() {
     for _ in 0..<100 where FileManager.default.fileExists(atPath: path) {
       try? FileManager.default.removeItem(atPath: path)
@@ -41,13 +42,13 @@ package struct Scratch: Sendable {
   }
 }
 
-/// Seconds that `body` takes, by the monotonic clock.
+/// The seconds that `body` takes, by the monotonic clock.
 package func seconds(_ body: () throws -> Void) rethrows -> Double {
   try ContinuousClock().measure(body) / .seconds(1)
 }
 
 extension [Double] {
-  /// The middle one, or the mean of the two in the middle; 0 of none.
+  /// The middle figure, or the mean of the two in the middle. 0 if there are none.
   package var median: Double {
     let sorted = sorted()
     guard !sorted.isEmpty else { return 0 }

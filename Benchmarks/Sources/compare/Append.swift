@@ -5,10 +5,11 @@ import DiskQueue
 import Foundation
 import Harness
 
-/// Appending by one thread to the page cache: the default options, under which no caller waits for a
-/// sync. Timed from an open writer to everything handed to the system; opening and closing are not.
+/// Appending by one thread to the page cache, with the default options, under which no caller waits for
+/// a sync. The time runs from an open writer until the system has every byte. Opening and closing are
+/// not timed.
 enum Append {
-  /// More than elsewhere: what the disk writes meanwhile makes one round half as long again as the next.
+  /// More rounds than elsewhere: background writes of the disk make some rounds half as long again.
   private static func rounds(peers: Int = 3) -> Rounds {
     Rounds(least: 15, seconds: 2, peers: peers)
   }
@@ -58,7 +59,7 @@ enum Append {
     return lines
   }
 
-  /// How a peer compares that syncs what DiskQueue syncs.
+  /// The comparison with a peer that syncs as much as DiskQueue.
   private static func sameDurability(_ contest: Contest, _ index: Int) -> String {
     let main = contest.contestants.firstIndex { $0.role == .diskQueue } ?? 0
     let ratio = contest.ratio(of: index, to: main, .nanosecondsARecord)
@@ -81,7 +82,7 @@ enum Append {
       costs.median, costs.min() ?? 0, costs.max() ?? 0)
   }
 
-  /// By `append(contentsOf:)`.
+  /// Appends batches by `append(contentsOf:)`.
   static func batches(_ context: Context) async throws -> [Line] {
     var lines: [Line] = []
     for size in PayloadSize.all {
@@ -108,7 +109,7 @@ enum Append {
     return lines
   }
 
-  /// Threads that share one writer.
+  /// Appends from threads that share one writer.
   static func threads(_ context: Context) async throws -> [Line] {
     let payload = makePayload(100)
     let records = PayloadSize.records(100)
@@ -161,8 +162,8 @@ enum Append {
     }
   }
 
-  /// The writer is dropped behind it, not closed: slabs left behind are synced by then, and the last
-  /// one, which is removed, need not be.
+  /// Times `body`, and then drops the writer without closing it. Full slabs are synced by then. The
+  /// last slab is removed next, so it need not be synced.
   private static func timed(
     _ topic: Topic, _ options: QueueWriter.Options, _ body: (QueueWriter) throws -> Void
   ) throws -> Double {
@@ -184,8 +185,8 @@ enum Append {
     return Contestant(peer.name, .peer, records: records) { try time(records) }
   }
 
-  /// A peer whose files are as long as slabs, and synced in the background when they are left, as
-  /// slabs are: the same durability. Timed as DiskQueue is, to everything handed to the system.
+  /// A peer with the same durability: its files are as long as slabs, and are synced in the background
+  /// when they are full, like slabs. Its time also runs until the system has every byte.
   private static func syncingBehind(
     _ peer: Peer, _ payload: [UInt8], _ records: Int, _ context: Context
   ) -> Contestant {
@@ -200,7 +201,7 @@ enum Append {
           let path = directory + "/\(left)"
           try FileManager.default.createDirectory(
             atPath: path, withIntermediateDirectories: false)
-          // Handed over to the queue, and not used here any more.
+          // The queue takes over the store. This thread does not use it any more.
           nonisolated(unsafe) let store = try peer.open(path)
           try store.append(payload, records: min(left, each))
           left -= min(left, each)
@@ -227,7 +228,8 @@ enum Append {
     guard fdatasync(file) == 0 else { throw Failure("fdatasync: errno \(errno)") }
   }
 
-  /// As many records as the slower ones manage in part of a second, by halves of the whole.
+  /// The number of records that a slow contestant writes in `limit` seconds. Starts from `most`, and
+  /// halves it until it fits.
   static func bounded(
     _ most: Int, within limit: Double = 0.3, _ time: (Int) throws -> Double
   ) throws -> Int {

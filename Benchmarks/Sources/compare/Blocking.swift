@@ -3,8 +3,8 @@
 
 import DiskQueue
 
-/// In an asynchronous function, the plain names are those that wait without blocking the thread. What
-/// is measured here is a program's that blocks.
+/// In an asynchronous function, the plain names mean the calls that do not block the thread. These
+/// names call the blocking ones, because the benchmark measures a program that blocks.
 extension QueueWriter {
   func flushBlocking() throws { try flush() }
   func syncBlocking() throws { try sync() }

@@ -5,7 +5,7 @@ import DiskQueue
 import Foundation
 import Harness
 
-/// What the files hold for each byte of payload, without syncs.
+/// The bytes in the files for each byte of payload, without syncs.
 enum Bytes {
   static func all(_ context: Context) async throws -> [Line] {
     [
@@ -52,7 +52,8 @@ enum Bytes {
     return line
   }
 
-  /// What the files hold, and not more than they occupy: a map is larger than what is in it.
+  /// The size of the files, but at most the space that they occupy: a mapped file may be larger than
+  /// its content.
   private static func bytes(_ directory: String) throws -> Int {
     var sum = 0
     let root = URL(fileURLWithPath: directory)

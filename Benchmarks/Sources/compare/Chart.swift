@@ -4,11 +4,11 @@
 import Foundation
 import Harness
 
-/// The results as a picture: bars on a logarithmic scale, the best on top.
+/// The results as a picture: bars on a logarithmic scale, with the best on top.
 struct Chart {
   private let results: Results
 
-  /// On the disk: the first file system measured on.
+  /// The file system of the picture: the first that was measured, which is on the disk.
   private let fileSystem: String
 
   init?(_ results: Results) {
@@ -18,14 +18,14 @@ struct Chart {
     guard !rows.isEmpty else { return nil }
   }
 
-  // MARK: What is shown
+  // MARK: Content
 
   private struct Panel {
     var title: String
     var line: Line
   }
 
-  /// Panels side by side, on one scale.
+  /// Rows of panels. The panels of a row are side by side, on one scale.
   private var rows: [[Panel]] {
     let append = "append, one thread"
     let read = "read in order, verified, without copy"
@@ -109,8 +109,8 @@ struct Chart {
       </style>
       <rect class="back" width="100%" height="100%" rx="8"/>
       <text class="heading" x="\(number(margin))" y="34">DiskQueue beside the floor and its peers</text>
-      <text class="small" x="\(number(margin))" y="53">Medians; logarithmic scales. The floor is C \
-      code that does the least any queue must do; write(2) and stdio keep no checksum.</text>
+      <text class="small" x="\(number(margin))" y="53">Medians on logarithmic scales. The floor is C \
+      code that does the least any queue must do. write(2) and stdio write no checksum.</text>
       \(body)<text class="small" x="\(number(margin))" y="\(number(footer + 8))">\
       \(escaped(caption))</text>
       </svg>

@@ -12,39 +12,39 @@ struct CompareCommand: AsyncParsableCommand {
     commandName: "compare",
     abstract: "Measures DiskQueue against the floor and its peers.",
     discussion: """
-      The table goes to standard output, progress to standard error. It takes less than ten minutes \
-      on two cores, and up to 5 GiB below the directory.
+      compare prints the table on standard output and its progress on standard error. It takes less \
+      than ten minutes on two cores, and up to 5 GiB below the directory.
       """)
 
-  @Argument(help: "Where to write; the system's temporary directory by default.")
+  @Argument(help: "The directory to write in. (default: the system's temporary directory)")
   var directory: String?
 
-  @Option(parsing: .upToNextOption, help: "Only these rows; see --list.")
+  @Option(parsing: .upToNextOption, help: "Measure only these rows. See --list.")
   var only: [Row] = []
 
   @Flag(help: "List the rows, and measure none.")
   var list = false
 
-  @Option(help: "How often each contestant runs; by default, until the figures are steady.")
+  @Option(help: "How many times each contestant runs. (default: until the figures are steady)")
   var repeats: Int?
 
-  @Flag(help: "Also the rows of 1 GiB and 10 GiB, which take ten minutes more and 15 GiB.")
+  @Flag(help: "Also measure the rows of 1 GiB and 10 GiB: ten minutes more, and 15 GiB.")
   var long = false
 
   @Option(
-    help: "Where to run the rows of the page cache again; by default /dev/shm, if it is tmpfs.")
+    help: "The directory to repeat the page cache's rows in. (default: /dev/shm, if it is tmpfs)")
   var tmpfs: String?
 
-  @Flag(help: "Do not run them again.")
+  @Flag(help: "Do not repeat the rows of the page cache.")
   var noTmpfs = false
 
-  @Option(help: "Where to leave results.json, results.md and results.svg.")
+  @Option(help: "The directory for results.json, results.md and results.svg.")
   var output: String?
 
-  @Option(help: "Measure nothing: make the table and the picture from such a results.json.")
+  @Option(help: "Measure nothing, and make the table and the picture from this results.json.")
   var from: String?
 
-  @Option(help: ArgumentHelp("What the compiler calls itself.", visibility: .hidden))
+  @Option(help: ArgumentHelp("The compiler's own name and version.", visibility: .hidden))
   var compiler: String?
 
   func validate() throws {
@@ -68,7 +68,7 @@ struct CompareCommand: AsyncParsableCommand {
     let interrupts = removeWhenInterrupted(scratch)
     defer { interrupts.cancel() }
     if Machine.fileSystem(of: scratch.path) == "tmpfs" {
-      say("This directory is in memory, where a sync costs nothing: name one on a disk.")
+      say("This directory is in memory, so a sync costs nothing: name one on a disk.")
     }
     let rows = only.isEmpty ? Row.allCases : Row.allCases.filter(only.contains)
     var results = Results(
@@ -91,7 +91,7 @@ struct CompareCommand: AsyncParsableCommand {
     print(markdown, terminator: "")
   }
 
-  /// Ctrl-C leaves nothing behind either.
+  /// Makes Ctrl-C remove the directories too.
   private func removeWhenInterrupted(_ scratches: Scratch...) -> any DispatchSourceSignal {
     signal(SIGINT, SIG_IGN)
     let source = DispatchSource.makeSignalSource(signal: SIGINT)
@@ -115,19 +115,19 @@ struct CompareCommand: AsyncParsableCommand {
     return lines
   }
 
-  /// Where the rows of the page cache are run again.
+  /// The directory in which the rows of the page cache run again, or nil.
   private func tmpfsScratch(beside scratch: Scratch) throws -> Scratch? {
     guard !noTmpfs, Machine.fileSystem(of: scratch.path) != "tmpfs" else { return nil }
     let path = tmpfs ?? "/dev/shm"
     guard Machine.fileSystem(of: path) == "tmpfs" else {
-      if tmpfs != nil { throw ValidationError("--tmpfs: this is no tmpfs") }
+      if tmpfs != nil { throw ValidationError("--tmpfs: this directory is not on a tmpfs") }
       return nil
     }
     let values = try URL(fileURLWithPath: path).resourceValues(forKeys: [
       .volumeAvailableCapacityKey
     ])
     guard values.volumeAvailableCapacity ?? 0 >= 4 << 30 else {
-      if tmpfs != nil { throw ValidationError("--tmpfs: it has less than 4 GiB of room") }
+      if tmpfs != nil { throw ValidationError("--tmpfs: it has less than 4 GiB of free space") }
       return nil
     }
     return try Scratch(in: path)
@@ -145,15 +145,15 @@ extension Results {
       ("results.json", Data((withEntriesOnALine(json) + "\n").utf8)),
       ("results.md", Data(markdown.utf8)),
     ]
-    // There is none of rows that it does not show.
+    // There is no picture if it would show none of the measured rows.
     if let chart = Chart(self) { files.append(("results.svg", Data(chart.svg.utf8))) }
     for (name, data) in files {
       try data.write(to: URL(fileURLWithPath: directory + "/" + name))
     }
   }
 
-  /// Objects that hold nothing, or only such that hold nothing, stand on one line each: what one
-  /// contestant reached is a line of a difference. No text in the results has a brace in it.
+  /// Writes each object that contains no objects, or only such objects, on one line. So a change in the
+  /// figures of one contestant is one line of a diff. No text in the results contains a brace.
   private func withEntriesOnALine(_ json: String) -> String {
     func onALine(_ text: Substring) -> String {
       text.split(whereSeparator: \.isWhitespace).joined(separator: " ")

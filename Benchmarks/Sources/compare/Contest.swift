@@ -3,13 +3,13 @@
 
 import Harness
 
-/// One of those that do the same work in turn.
+/// A contestant in a contest. All contestants do the same work in turn.
 struct Contestant {
   var name: String
   var role: Entry.Role
-  /// How many records a round is.
+  /// How many records a round has.
   var records: Int
-  /// Seconds that a round takes. What it wrote is removed before it returns.
+  /// Runs a round, and returns its seconds. It removes its files before it returns.
   var round: () async throws -> Double
 
   init(
@@ -23,25 +23,25 @@ struct Contestant {
   }
 }
 
-/// How often contestants run.
+/// How many rounds contestants run.
 struct Rounds {
-  /// Of the reference and of DiskQueue, at least.
+  /// The least rounds of the reference and of DiskQueue.
   var least = 7
-  /// Of those at most.
+  /// The most rounds of the reference and of DiskQueue.
   var most = 60
-  /// So long each of those runs altogether, at least.
+  /// The least time that each of these two runs in all its rounds together.
   var seconds = 1.0
-  /// Of the peers, at least: they go on, for as long as the others do, until they ran half as long,
-  /// or to the end where they take less than twice as long as DiskQueue.
+  /// The least rounds of the peers. While the others run, a peer also goes on until it ran half as
+  /// long. If it takes less than twice as long as DiskQueue, it goes on to the end.
   var peers = 3
 }
 
-/// The seconds that each contestant took, round by round.
+/// The seconds of each contestant, round by round.
 struct Contest {
   private(set) var times: [[Double]]
   let contestants: [Contestant]
 
-  /// Runs all in turn, round after round, so that what the machine does meanwhile happens to all of
+  /// Runs all contestants in turn, round after round, so that other work of the machine affects all of
   /// them. The first round warms caches and allocators, and is not counted.
   init(_ contestants: [Contestant], rounds: Rounds) async throws {
     self.contestants = contestants
@@ -49,8 +49,8 @@ struct Contest {
     for contestant in contestants { _ = try await contestant.round() }
     var round = 0
     while !isEnough(round, rounds) {
-      // To and fro: what one leaves behind, in caches and in free memory, is not always the same
-      // one's to find.
+      // Alternate the order. Each contestant changes caches and free memory, and this change must not
+      // always affect the same next one.
       let order = Array(contestants.indices)
       for index in round.isMultiple(of: 2) ? order : order.reversed() {
         let contestant = contestants[index]
@@ -64,8 +64,8 @@ struct Contest {
     }
   }
 
-  /// Whether a peer takes less than twice as long as DiskQueue, so far: which of both is ahead is not
-  /// said by a few rounds.
+  /// Whether a peer has taken less than twice as long as DiskQueue so far. Then a few rounds cannot
+  /// show which of the two is faster.
   private func isNear(_ index: Int) -> Bool {
     guard let main = contestants.firstIndex(where: { $0.role == .diskQueue }) else { return false }
     func perRecord(_ index: Int) -> Double {
@@ -82,7 +82,7 @@ struct Contest {
     }
   }
 
-  /// What `body` makes of some of the contestants.
+  /// Calls `body` with only some of the contestants.
   func only<R>(_ indices: [Int], _ body: (Contest) -> R) -> R {
     body(Contest(contestants: indices.map { contestants[$0] }, times: indices.map { times[$0] }))
   }
@@ -92,7 +92,7 @@ struct Contest {
     self.times = times
   }
 
-  /// The line of the table.
+  /// The contest as a line of the table.
   func line(
     row: String, path: String, at: String, fileSystem: String, unit: Unit
   ) -> Line {
@@ -135,19 +135,19 @@ struct Contest {
     }
   }
 
-  /// Round by round: both ran at nearly the same moment.
+  /// The ratio of each round, because both ran at nearly the same moment.
   func ratio(of one: Int, to other: Int, _ unit: Unit) -> Spread {
     Spread(zip(figures(one, unit), figures(other, unit)).map { $0 / $1 })
   }
 }
 
 extension Contestant {
-  /// Whether it is run until there is enough of it; a peer is run a few times.
+  /// Whether it runs until it has enough rounds. A peer runs only a few times.
   fileprivate var isMain: Bool { role != .peer }
 }
 
 extension Spread {
-  /// Of the ratio the other way round.
+  /// The spread of the inverse ratio.
   var inverted: Spread { Spread(median: 1 / median, minimum: 1 / maximum, maximum: 1 / minimum) }
 
   private init(median: Double, minimum: Double, maximum: Double) {

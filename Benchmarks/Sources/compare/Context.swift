@@ -4,13 +4,13 @@
 import Foundation
 import Harness
 
-/// What the rows need.
+/// The environment of the rows.
 struct Context {
   let scratch: Scratch
   let fileSystem: String
   let peers: [Peer]
   let isLong: Bool
-  /// How often each contestant runs at least, where somebody has said so.
+  /// How many times each contestant runs, if the user said so.
   let repeats: Int?
 
   init(scratch: Scratch, peers: [Peer], isLong: Bool, repeats: Int?) {
@@ -21,8 +21,8 @@ struct Context {
     self.repeats = repeats
   }
 
-  /// How often contestants run, unless somebody has said so. The second time, without a disk, less
-  /// is steady sooner.
+  /// How many rounds contestants run: those of the row, or those that the user asked for. On tmpfs,
+  /// fewer rounds suffice, because the figures are steady sooner without a disk.
   func rounds(_ rounds: Rounds) -> Rounds {
     guard let repeats else {
       guard fileSystem == "tmpfs" else { return rounds }
@@ -33,20 +33,20 @@ struct Context {
     return Rounds(least: repeats, most: repeats, seconds: 0, peers: min(repeats, rounds.peers))
   }
 
-  /// Says what is being done, on standard error: standard output is the table's.
+  /// Reports the current step on standard error. Standard output is for the table.
   func progress(_ text: String) { say("  \(text) [\(fileSystem)]") }
 }
 
-/// On standard error.
+/// Prints a line on standard error.
 func say(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
 
-/// What is written. The same numbers in every run, and nothing that a compressor could make shorter.
+/// A payload to write. It is the same in every run, and a compressor cannot make it shorter.
 func makePayload(_ bytes: Int) -> [UInt8] {
   var generator = Random(seed: 1)
   return (0..<bytes).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
 }
 
-/// SplitMix64: the same numbers in every run.
+/// SplitMix64, which gives the same numbers in every run.
 struct Random: RandomNumberGenerator {
   private var state: UInt64
 
@@ -61,7 +61,7 @@ struct Random: RandomNumberGenerator {
   }
 }
 
-/// The sizes of payloads that the throughput rows are measured at.
+/// The sizes of payloads in the throughput rows.
 enum PayloadSize {
   static let all = [20, 100, 1 << 10, 16 << 10]
 
@@ -69,7 +69,7 @@ enum PayloadSize {
     bytes < 1 << 10 ? "\(bytes) B" : "\(bytes >> 10) KiB"
   }
 
-  /// 2 M records or 512 MiB, whichever is less: bounded, so that write-back does not decide.
-  /// A multiple of 800: of eight threads, and of batches of 100.
+  /// 2 M records or 512 MiB, whichever is less. The bound keeps write-back from deciding the figures.
+  /// The number is a multiple of 800: of eight threads, and of batches of 100.
   static func records(_ bytes: Int) -> Int { min(2_000_000, (512 << 20) / bytes) / 800 * 800 }
 }

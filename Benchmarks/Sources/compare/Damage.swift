@@ -5,7 +5,7 @@ import DiskQueue
 import Foundation
 import Harness
 
-/// Reading through a stretch of a slab that was overwritten.
+/// Reading over an overwritten stretch of a slab.
 enum Damage {
   private enum Content: CaseIterable {
     case random, text, samples, numbers
@@ -19,8 +19,8 @@ enum Damage {
       }
     }
 
-    /// Bounded by the rule, which tries every length that is possible: less of those that look like
-    /// lengths everywhere.
+    /// The amount of damage. The rule for reading tries every possible length, so the amount is smaller
+    /// for content that looks like lengths everywhere.
     var mebibytes: Int {
       switch self {
       case .random, .text: 64
@@ -48,7 +48,7 @@ enum Damage {
           bytes.append(contentsOf: words[Int(choice % UInt64(words.count))].utf8)
           bytes.append(choice >> 32 % 12 == 0 ? 0x0A : 0x20)
         case .samples:
-          // A tone with some noise, as a microphone gives it.
+          // A tone with some noise, like the signal of a microphone.
           let tone = sin(Double(number) / 40) * 8000 + Double(random.next() % 200)
           withUnsafeBytes(of: Int16(tone).littleEndian) { bytes.append(contentsOf: $0) }
         case .numbers:
@@ -97,16 +97,16 @@ enum Damage {
     if content == .random || content == .text {
       line.goals.append(.atLeast(300, line.entries[0].figure.median, "≥ 300 MB/s"))
     } else {
-      line.notes.append("measured and stated: the rule for reading bounds it, and no goal does")
+      line.notes.append("this line has no goal: the rule for reading bounds the figure")
     }
     return line
   }
 
-  /// Where the damage begins.
+  /// The offset at which the damage begins.
   private static let start = 4 << 20
 
-  /// Returns how many records so many bytes of damage hit. In the first slab of a topic an address
-  /// is an offset.
+  /// Appends the records, and returns how many of them so many bytes of damage hit. In the first slab
+  /// of a topic, an address is an offset.
   private static func append(_ records: Int, to writer: QueueWriter, _ damage: Int) throws -> Int {
     let payload = makePayload(100)
     var hit = 0

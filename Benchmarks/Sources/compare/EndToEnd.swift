@@ -5,7 +5,7 @@ import DiskQueue
 import Foundation
 import Harness
 
-/// One task appends, another receives, through the disk.
+/// One task appends, and another receives through the disk.
 enum EndToEnd {
   private static let payload = makePayload(100)
 
@@ -79,7 +79,7 @@ enum EndToEnd {
     return line
   }
 
-  /// From before a record is appended and flushed to when the task that waited has it.
+  /// The time from just before a record is appended and flushed until the waiting task has it.
   private static func wakeUp(_ context: Context) async throws -> Line {
     context.progress("end to end, waking a task that waits")
     let samples = 500
@@ -111,8 +111,8 @@ enum EndToEnd {
   }
 
   private static let aboutWakeUps =
-    "medians; a record every 2 ms; the pipe is 8 bytes from one thread to another, the least that"
-    + " waking somebody takes here"
+    "medians, with a record every 2 ms. The pipe carries 8 bytes from one thread to another, which is"
+    + " the least time for waking a thread here"
 
   /// The same through memory.
   static func wakeUpInMemory(_ context: Context) async throws -> Line {
@@ -141,12 +141,12 @@ enum EndToEnd {
     line.goals = [.atMost(20, yielding.all.percentile(50), "p50 ≤ 20 µs")]
     line.notes.append(
       Self.aboutWakeUps
-        + "; the task that appends yields behind each record, so that its own thread runs the one that"
-        + " was woken, where it is sooner than an idle core")
+        + ". The task that appends yields after each record. So its own thread runs the woken task, if"
+        + " that is sooner than on an idle core")
     return line
   }
 
-  /// What waking took, round by round and altogether.
+  /// The times of waking, for each round and for all rounds together.
   private final class WakeUps {
     let all = Latencies()
     private(set) var medians: [Double] = []
@@ -165,7 +165,7 @@ enum EndToEnd {
     }
   }
 
-  // MARK: As a program would call it
+  // MARK: The calls of an ordinary program
 
   @inline(never)
   private static func append(_ payload: [UInt8], records: Int, to writer: QueueWriter) async throws
@@ -223,7 +223,7 @@ enum EndToEnd {
 
   /// Calls `send` with the time of the call, every two milliseconds.
   ///
-  /// - Parameter yields: whether the task gives its thread away behind each call.
+  /// - Parameter yields: whether the task yields its thread after each call.
   private static func sendTimes(
     _ samples: Int, since origin: ContinuousClock.Instant, yields: Bool = false,
     _ send: (UInt64) throws -> Void

@@ -4,10 +4,10 @@
 import DiskQueue
 import Harness
 
-/// What the next two mebibytes cost in topics of several sizes: appended, and read where they stand.
+/// The cost of the next two mebibytes in topics of several sizes, appended and read.
 enum Growth {
   private static let payload = makePayload(100)
-  /// Of a mebibyte of frames.
+  /// How many records make a mebibyte of frames.
   private static let mebibyte = 1 << 20 / 108
   private static let records = 2 * mebibyte
 
@@ -17,7 +17,7 @@ enum Growth {
     let topics = try sizes.map { try Grown(mebibytes: $0, context) }
     let appends = topics.map { grown in contestant(grown) { try grown.append() } }
     let reads = topics.map { grown in contestant(grown) { try grown.read() } }
-    // As much is appended to every topic, and read of every topic, round by round.
+    // In each round, the same amount is appended to every topic and read from every topic.
     let contest = try await Contest(
       appends + reads, rounds: context.rounds(Rounds(least: 40, most: 40, seconds: 0)))
     var lines: [Line] = []
@@ -74,7 +74,7 @@ enum Growth {
     }
 
     func append() throws -> Double {
-      // A small one would not stay small.
+      // Make a small topic again. Otherwise it would not stay small.
       if mebibytes <= 16 {
         try writer.closeBlocking()
         (topic, writer) = try Self.make(mebibytes, context)
@@ -82,18 +82,18 @@ enum Growth {
       return try seconds { try Library.append(payload, records: records, to: writer) }
     }
 
-    /// What was appended last.
+    /// Reads the last appended records.
     func read() throws -> Double {
       let start = Address(rawValue: writer.position.rawValue - UInt64(records * 108))
       var reader = try QueueReader(topic: topic, from: try boundary(near: start))
       var bytes = 0
       let time = try seconds { bytes = try Library.read(&reader) }
       guard bytes >= records * 99 else { throw Failure("only \(bytes) bytes were read") }
-      // Marks lie between: there are a few records less.
+      // There are a few records less, because there are marks between them.
       return time * Double(records * 100) / Double(bytes)
     }
 
-    /// The start of the record that such an address lies in.
+    /// The start of the record that contains an address.
     private func boundary(near address: Address) throws -> Topic.Position {
       do throws(QueueError) {
         _ = try QueueReader(topic: topic, from: .address(address))

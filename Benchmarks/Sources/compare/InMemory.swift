@@ -4,7 +4,7 @@
 import DiskQueue
 import Harness
 
-/// Topics in memory. Payloads are of 32 bytes, which is what logs in memory are measured with elsewhere.
+/// Topics in memory. Payloads have 32 bytes, the size with which logs in memory are measured elsewhere.
 enum InMemory {
   private static let payload = makePayload(32)
   private static let threads = [1, 2, 4, 8]
@@ -18,7 +18,7 @@ enum InMemory {
     return lines
   }
 
-  /// More than the topic holds, so that the oldest slabs are dropped as in a program that runs on.
+  /// Appends more than the topic holds. So the oldest slabs are dropped, as in a long-running program.
   private static func appends(_ context: Context) async throws -> [Line] {
     context.progress("in memory, append by 1 to 8 threads")
     let records = 2_000_000
@@ -88,7 +88,7 @@ enum InMemory {
           rounds: kibibytes.count)
       ])
     line.goals = [.atMost(2, line.entries[0].figure.maximum, "< 2 MiB")]
-    line.notes.append("what a process has resident more behind opening it for writing than before")
+    line.notes.append("the growth of resident memory when a process opens the topic for writing")
     return line
   }
 
@@ -104,7 +104,7 @@ enum InMemory {
           rounds: microseconds.count)
       ])
     line.goals = [.atMost(500, line.entries[0].figure.maximum, "none: < 0.05 %")]
-    line.notes.append("all of the process, with the timer that ends the second")
+    line.notes.append("the whole process, with the timer that ends the second")
     return line
   }
 
@@ -112,7 +112,7 @@ enum InMemory {
     try (0..<(context.repeats ?? 3)).map { _ in
       let said = try Child("worker", arguments).wait()
       guard let number = Double(said.split(separator: "\n").first ?? "") else {
-        throw Failure("the worker said: \(said)")
+        throw Failure("the worker printed: \(said)")
       }
       return number
     }

@@ -3,7 +3,7 @@
 
 import Histogram
 
-/// What single calls took, over all rounds of a contestant.
+/// The times of single calls, over all rounds of a contestant.
 final class Latencies {
   private var histogram = Histogram<UInt64>(numberOfSignificantValueDigits: .three)
   private var syncs: UInt64 = 0
@@ -14,19 +14,19 @@ final class Latencies {
     calls += UInt64(nanoseconds.count)
   }
 
-  /// Counts the syncs that `body` has asked the system for.
+  /// Counts the syncs that `body` requests from the system.
   func countingSyncs<R>(_ body: () async throws -> R) async rethrows -> R {
     let before = Peer.syncs
     defer { syncs += Peer.syncs - before }
     return try await body()
   }
 
-  /// In microseconds.
+  /// A percentile in microseconds.
   func percentile(_ percent: Double) -> Double {
     Double(histogram.valueAtPercentile(percent)) / 1e3
   }
 
-  /// For the table below the table.
+  /// The figures for the list of all contestants below the table.
   var figures: [String: Double] {
     [
       "p50 µs": percentile(50).rounded(digits: 3), "p99 µs": percentile(99).rounded(digits: 3),

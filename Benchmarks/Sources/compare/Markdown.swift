@@ -88,7 +88,8 @@ struct Markdown {
 
   // MARK: Every contestant
 
-  /// For each path that others than the floor and DiskQueue were measured on, all of them by size.
+  /// For each path with contestants other than the floor and DiskQueue, a table of all contestants by
+  /// size.
   private func contestants(_ lines: [Line]) -> [String] {
     var paths: [String] = []
     for line in lines
@@ -148,7 +149,7 @@ struct Markdown {
     }
   }
 
-  /// With a comma every three digits.
+  /// A number with a comma every three digits.
   private func grouped(_ number: Double) -> String {
     var digits = String(format: "%.0f", number)
     var position = digits.count - 3
@@ -161,6 +162,6 @@ struct Markdown {
 }
 
 extension Entry {
-  /// Whether the table has no place for it.
+  /// Whether the main table does not show it.
   fileprivate var isBeyondTheTable: Bool { role == .peer || role == .variant }
 }

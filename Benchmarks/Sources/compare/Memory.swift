@@ -3,7 +3,7 @@
 
 import Harness
 
-/// What a process that writes and reads a topic has resident at most.
+/// The peak resident memory of a process that writes and reads a topic.
 enum Memory {
   static func all(_ context: Context) async throws -> [Line] {
     let sizes = [512] + (context.isLong ? [10 << 10] : [])
@@ -38,7 +38,7 @@ enum Memory {
       let said = try Child("worker", ["memory", directory, "100", "\(records)"]).wait()
       try context.scratch.empty("diskqueue")
       guard let kibibytes = Double(said.split(separator: "\n").first ?? "") else {
-        throw Failure("the worker said: \(said)")
+        throw Failure("the worker printed: \(said)")
       }
       return kibibytes / 1024
     }

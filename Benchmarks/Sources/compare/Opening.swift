@@ -7,7 +7,7 @@ import Harness
 
 /// Opening a topic for writing.
 enum Opening {
-  /// Frames of 100 bytes in a slab, with its marks.
+  /// How many frames of 100 bytes a slab holds, with its marks.
   private static let slabRecords = Int(Double(64 << 20) * 65536 / 65584 / 108)
 
   static func all(_ context: Context) async throws -> [Line] {
@@ -19,15 +19,15 @@ enum Opening {
     return lines
   }
 
-  /// The last slab is nearly full, which is the most that recovery has to look at.
+  /// The size of a topic. Its last slab is nearly full, which is the most that recovery must examine.
   private struct Size {
-    /// 0: 10 MB.
+    /// The number of slabs, or 0 for 10 MB.
     var slabs: Int
 
     var name: String { slabs == 0 ? "10 MB" : size(mebibytes: slabs * 64) }
-    /// In all slabs but the last.
+    /// The number of records in all slabs but the last.
     var before: Int { slabs == 0 ? 0 : (slabs - 1) * slabRecords + 1000 }
-    /// In the last slab.
+    /// The number of records in the last slab.
     var last: Int { slabs == 0 ? 10_000_000 / 108 : slabRecords - 20_000 }
   }
 
@@ -81,7 +81,7 @@ enum Opening {
       child.kill()
       if writtenBack {
         try writeBack(directory)
-        // The disk goes on for a while with what it has taken.
+        // The disk works for a while on the bytes that it has taken.
         Thread.sleep(forTimeInterval: 0.03 * Double(size.slabs))
       }
       let (writer, time) = try open(Topic(directory))
@@ -113,7 +113,7 @@ enum Opening {
       line.goals.append(.atMost(2, ratio.median, "≤ 2 × reading one slab"))
     }
     line.notes.append(
-      "the writer was killed; both read from the disk: what the system had cached is dropped")
+      "the writer was killed. Both read from the disk, because the cached pages are dropped")
     return line
   }
 
@@ -123,7 +123,7 @@ enum Opening {
     return (writer, (ContinuousClock.now - start) / .seconds(1))
   }
 
-  /// Puts on the disk what the killed process had written: getting it there is no part of opening.
+  /// Syncs the files of the killed process, because writing them back is not part of opening.
   private static func writeBack(_ directory: String) throws {
     for name in try FileManager.default.contentsOfDirectory(atPath: directory) {
       let file = try FileHandle(forReadingFrom: URL(fileURLWithPath: directory + "/" + name))

@@ -4,7 +4,7 @@
 import CPeers
 import Harness
 
-/// Another store, behind the calls that all of them share.
+/// Another store, through the calls that all peers share.
 struct Peer {
   private let peer: UnsafePointer<cpeer>
 
@@ -40,14 +40,14 @@ struct Peer {
     Failure("\(name): \(doing) failed: \(String(cString: cpeers_error()))")
   }
 
-  /// How often this process asked the system to sync a file, so far.
+  /// How many times this process has asked the system to sync a file so far.
   static var syncs: UInt64 { cpeers_syncs() }
 
   struct Store {
     let peer: Peer
     fileprivate let store: UnsafeMutableRawPointer
 
-    /// All is with the system when it returns.
+    /// Appends records. The system has every byte when it returns.
     func append(_ payload: [UInt8], records: Int) throws {
       guard peer.peer.pointee.append(store, payload, UInt64(payload.count), UInt64(records)) == 0
       else { throw peer.failure("appending") }
@@ -62,8 +62,8 @@ struct Peer {
       }
     }
 
-    /// What each append took, in nanoseconds, and the seconds from the first one's start to the last
-    /// one's end.
+    /// Appends and syncs records. Returns the time of each append in nanoseconds, and the seconds from
+    /// the start of the first to the end of the last.
     func appendSynced(
       _ payload: [UInt8], threads: Int, each: Int
     ) throws -> (seconds: Double, times: [UInt64]) {

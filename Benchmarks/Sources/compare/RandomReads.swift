@@ -4,7 +4,7 @@
 import DiskQueue
 import Harness
 
-/// Single records by their addresses, out of the page cache.
+/// Reading single records by their addresses, from the page cache.
 enum RandomReads {
   static func byAddress(_ context: Context) async throws -> [Line] {
     var lines = [try await line(mebibytes: 256, context)]
@@ -24,7 +24,7 @@ enum RandomReads {
     var random = Random(seed: 2)
     let chosen = (0..<10_000).map { _ in UInt64.random(in: 0..<UInt64(records), using: &random) }
     let addresses = chosen.map { all[Int($0)] }
-    // What DiskQueue puts between two marks: as many frames as reach 64 KiB.
+    // The number of frames that DiskQueue puts between two marks: as many as reach 64 KiB.
     let stretch = (64 << 10 + 107) / 108
     let contest = try await Contest(
       [
@@ -50,7 +50,7 @@ enum RandomReads {
     return line
   }
 
-  /// The addresses of all records.
+  /// Appends the records, and returns their addresses.
   private static func append(
     _ payload: [UInt8], records: Int, to topic: Topic
   ) throws -> [Address] {

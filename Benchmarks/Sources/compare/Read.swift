@@ -4,8 +4,8 @@
 import DiskQueue
 import Harness
 
-/// Reading all of a topic in order, every payload verified, out of the page cache. Timed from an open
-/// reader to the end.
+/// Reading a whole topic in order from the page cache, with every payload verified. The time runs from
+/// an open reader to the end.
 enum Read {
   static func inOrder(_ context: Context) async throws -> [Line] {
     var borrowed: [Line] = []
@@ -20,7 +20,7 @@ enum Read {
     return borrowed + owned
   }
 
-  /// What is there to be read.
+  /// The stores to read.
   private struct Prepared {
     var size: Int
     var records: Int
@@ -88,7 +88,7 @@ enum Read {
   }
 
   private static func prepare(_ size: Int, _ context: Context) throws -> Prepared {
-    context.progress("writing what is to be read, \(PayloadSize.name(size))")
+    context.progress("writing the records to read, \(PayloadSize.name(size))")
     let payload = makePayload(size)
     let records = PayloadSize.records(size)
     try Floor.write(payload, records: records, to: context.scratch.fresh("floor"))
@@ -103,8 +103,8 @@ enum Read {
         try store.close()
         return time
       }
-      // As many as are written in two seconds, and at most half of the room; not so few that what
-      // is read stays in the processor's cache.
+      // As many records as are written in two seconds, up to 256 MiB, half of the most that DiskQueue
+      // writes. They must not be so few that they stay in the processor's cache.
       let most = min(records, 256 << 20 / size)
       let records = try Append.bounded(most, within: 2) { try write($0) }
       _ = try write(records)

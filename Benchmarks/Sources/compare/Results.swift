@@ -4,11 +4,11 @@
 import Foundation
 import Harness
 
-/// All that a run found: what is written as JSON, and what the table and the picture are made from.
+/// The results of a run. They are written as JSON, and the table and the picture are made from them.
 struct Results: Codable {
   var machine: Machine
   var isLong: Bool
-  /// How long all of it took.
+  /// The time of the whole run.
   var minutes: Double
   var peers: [PeerDescription]
   var lines: [Line]
@@ -31,24 +31,24 @@ struct Line: Codable {
   var entries: [Entry]
   /// DiskQueue's figure divided by the reference's, round by round.
   var ratio: Spread?
-  /// The peer that came closest or got ahead.
+  /// The fastest peer, compared with DiskQueue.
   var bestPeer: String?
-  /// How many times as fast as it DiskQueue is, round by round.
+  /// How many times as fast as the best peer DiskQueue is, round by round.
   var timesBestPeer: Spread?
   var goals: [Goal] = []
-  /// What a reader of the table has to know.
+  /// Notes that a reader of the table needs.
   var notes: [String] = []
 
   subscript(role: Entry.Role) -> Entry? { entries.first { $0.role == role } }
 }
 
-/// What one contestant reached.
+/// The figure of one contestant.
 struct Entry: Codable {
   enum Role: String, Codable {
-    /// What DiskQueue is held against: the floor, mostly.
+    /// The contestant with which DiskQueue is compared, mostly the floor.
     case reference
     case diskQueue
-    /// DiskQueue otherwise used: shown below the table.
+    /// DiskQueue or a peer, used in another way. Shown below the table.
     case variant
     case peer
   }
@@ -56,20 +56,20 @@ struct Entry: Codable {
   var name: String
   var role: Role
   var figure: Spread
-  /// How many records a round was; nil where the figure is no time of records.
+  /// How many records a round had, or nil if the figure is no time of records.
   var records: Int?
   var rounds: Int
   /// Further figures by their names, such as `syncs` and `p99`.
   var also: [String: Double]?
 }
 
-/// The median of the rounds, and how far they lie apart.
+/// The median of the rounds, and their lowest and highest figure.
 struct Spread: Codable {
   var median: Double
   var minimum: Double
   var maximum: Double
 
-  /// - Precondition: there is a round.
+  /// - Precondition: there is at least one round.
   init(_ rounds: [Double]) {
     median = rounds.median.rounded(digits: 4)
     minimum = (rounds.min() ?? 0).rounded(digits: 4)
@@ -90,9 +90,9 @@ enum Unit: String, Codable {
   var isRate: Bool { self == .recordsASecond || self == .megabytesASecond }
 }
 
-/// What was set out to be reached.
+/// A goal, with the measured value.
 struct Goal: Codable {
-  /// "≤ 1.3 × the floor"
+  /// The goal in words, such as "≤ 1.3 × the floor".
   var text: String
   var value: Double
   var limit: Double
@@ -108,6 +108,7 @@ struct Goal: Codable {
 }
 
 extension Double {
-  /// So many digits that count: further ones are noise, and make every run differ in every line.
+  /// The number with so many significant digits. Further ones are noise, and would make every line
+  /// differ in every run.
   func rounded(digits: Int) -> Double { Double(String(format: "%.\(digits)g", self)) ?? self }
 }

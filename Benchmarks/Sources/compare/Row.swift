@@ -3,32 +3,32 @@
 
 import ArgumentParser
 
-/// What is measured together.
+/// A group of lines that are measured together.
 enum Row: String, CaseIterable, ExpressibleByArgument {
   case append, batches, read, threads, synced, tasks, endtoend, random, opening, verify, damage
   case growth, memory, bytes, inmemory
 
   var title: String {
     switch self {
-    case .append: "append, one thread: 20 B, 100 B, 1 KiB, 16 KiB; floor and peers"
-    case .batches: "append of batches of 100, same sizes; floor"
-    case .read: "read in order, without copy and owned, same sizes; floor and peers"
+    case .append: "append, one thread: 20 B, 100 B, 1 KiB, 16 KiB (floor and peers)"
+    case .batches: "append of batches of 100, same sizes (floor)"
+    case .read: "read in order, without copy and owned, same sizes (floor and peers)"
     case .threads: "append by 2, 4 and 8 threads on one writer, 100 B"
-    case .synced: "synced append, one caller, 100 B; write + fdatasync and peers"
-    case .tasks: "synced appends, 64 at once, 100 B; peers with 64 threads"
-    case .endtoend: "append in one task, receive in another, 100 B; waking one that waits"
+    case .synced: "synced append, one caller, 100 B (write + fdatasync and peers)"
+    case .tasks: "synced appends, 64 at once, 100 B (peers with 64 threads)"
+    case .endtoend: "append in one task, receive in another, 100 B, and waking a task that waits"
     case .random: "random reads by address, 100 B of 256 MiB, and of 1 GiB with --long"
     case .opening: "opening, clean and unclean: 10 MB, 256 MiB, and with --long 1 GiB, 10 GiB"
-    case .verify: "diskq verify, 100 B, 512 MiB, and with --long 1 GiB; the floor's read"
-    case .damage: "reading through 64 MiB of random bytes and text, less of samples and numbers"
+    case .verify: "diskq verify, 100 B, 512 MiB, and with --long 1 GiB (the floor's read)"
+    case .damage: "reading over 64 MiB of random bytes and text, less of samples and numbers"
     case .growth: "the next 2 MiB at 1 MiB, 16 MiB, 256 MiB, and with --long 1 GiB, 10 GiB"
     case .memory: "peak resident, writer and reader: 1 MiB, 512 MiB, and with --long 10 GiB"
-    case .bytes: "bytes in the files a byte of payload, 20 B and 1 KiB; floor and peers"
-    case .inmemory: "in memory, 32 B: append and read by 1 to 8 threads; floor; waking; idling"
+    case .bytes: "bytes in the files for a byte of payload, 20 B and 1 KiB (floor and peers)"
+    case .inmemory: "in memory, 32 B: append and read by 1 to 8 threads (floor), waking, idling"
     }
   }
 
-  /// Whether it does not wait for the disk, and so is run on tmpfs as well.
+  /// Whether it does not wait for the disk. Such a row also runs on tmpfs.
   var isOfPageCache: Bool {
     switch self {
     case .append, .batches, .read, .threads, .random: true

@@ -6,11 +6,12 @@ import Harness
 
 /// Appends that are on stable storage when they return.
 ///
-/// A disk is not as steady as memory: rounds are short and many, and the peers run in all of them.
+/// A disk is less steady than memory. So the rounds are short and many, and the peers run in all of
+/// them.
 enum Synced {
   private static let payload = makePayload(100)
 
-  /// One after the other.
+  /// Synced appends, one after the other.
   static func oneCaller(_ context: Context) async throws -> [Line] {
     context.progress("synced append, one caller")
     let records = 500
@@ -51,7 +52,7 @@ enum Synced {
     return [line]
   }
 
-  /// Many at once.
+  /// Many synced appends at once.
   static func manyCallers(_ context: Context) async throws -> [Line] {
     context.progress("synced appends, 64 at once")
     let tasks = 64
@@ -122,7 +123,7 @@ enum Synced {
     Double(nanoseconds.reduce(0, +)) / 1e9
   }
 
-  // MARK: As a program would call it
+  // MARK: The calls of an ordinary program
 
   @inline(never)
   private static func append(

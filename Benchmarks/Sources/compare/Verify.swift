@@ -4,7 +4,7 @@
 import DiskQueue
 import Harness
 
-/// `diskq verify`, as a process of its own: its start is part of it.
+/// `diskq verify` in its own process. The start of the process is part of the time.
 enum Verify {
   static func all(_ context: Context) async throws -> [Line] {
     var lines = [try await line(mebibytes: 512, context)]
@@ -23,7 +23,7 @@ enum Verify {
     let writer = try QueueWriter(topic: Topic(directory))
     try Library.append(payload, records: records, to: writer)
     try writer.closeBlocking()
-    // Counted in bytes of frames.
+    // The figures count bytes of frames.
     let bytes = records * 108
     let contest = try await Contest(
       [
@@ -36,7 +36,7 @@ enum Verify {
             said = try Child("diskq", ["verify", "--json", directory]).wait()
           }
           guard said.contains("\"records\":\(records)") else {
-            throw Failure("diskq verify said: \(said)")
+            throw Failure("diskq verify printed: \(said)")
           }
           return time
         },

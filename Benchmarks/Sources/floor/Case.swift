@@ -5,7 +5,7 @@ import ArgumentParser
 import DiskQueue
 import Harness
 
-/// A row of the table: the same work for both contestants.
+/// A row of the table, with the same work for both contestants.
 enum Case: String, CaseIterable, ExpressibleByArgument {
   case append20
   case append20Threads8 = "append20x8"
@@ -18,7 +18,7 @@ enum Case: String, CaseIterable, ExpressibleByArgument {
   case lookup100
   case synced20
 
-  /// Without what takes the time of a disk, and with it: `compare` times those two.
+  /// The cases that `floor` times. `compare` times the other two.
   static let timed = allCases.filter { $0 != .lookup100 && $0 != .synced20 }
 
   var title: String {
@@ -50,8 +50,8 @@ enum Case: String, CaseIterable, ExpressibleByArgument {
     }
   }
 
-  /// How much is measured where so many records are asked for. A lookup walks over hundreds of
-  /// records, and a sync is worth thousands.
+  /// How many steps are measured for so many records. There are fewer lookups and syncs, because a
+  /// lookup walks over hundreds of records, and a sync costs as much as thousands.
   func steps(records: Int) -> Int {
     switch self {
     case .lookup100, .synced20: records / 40
@@ -59,25 +59,25 @@ enum Case: String, CaseIterable, ExpressibleByArgument {
     }
   }
 
-  /// The most that DiskQueue may take, as a multiple of the floor; nil: only shown.
+  /// The most that DiskQueue may take, as a multiple of the floor. If nil, the ratio is only shown.
   ///
-  /// They are held against one machine's noise as well, so they stand above the goals: a path that
-  /// passes one of them has lost something that no noise explains.
+  /// The bounds are above the goals, so that the noise of a machine does not reach them. A path above
+  /// its bound has become slower for a reason other than noise.
   var bound: Double? {
     switch self {
-    // Hash, copy and `write` are the floor's as well; what is left is a lock, which is one atomic
-    // exchange each way, two comparisons and the call. That is less than half of the floor.
+    // The floor has the same hash, copy and `write`. DiskQueue adds a lock (one atomic exchange each
+    // way), two comparisons and the call. That is less than half of the floor.
     case .append20: 2.0
-    // Against one thread of the floor. Eight threads on two cores hand a lock and its cache line
-    // about; what this excludes is a lock that sleeps in the kernel, at a thousand times the floor.
+    // Compared with one thread of the floor. Eight threads on two cores pass a lock and its cache line
+    // around. The bound excludes a lock that sleeps in the kernel, at a thousand times the floor.
     case .append20Threads8: 5.0
-    // The floor of reading is mostly the hash. A step's result takes as long again.
+    // The floor of reading is mostly the hash. A step's result takes the same time again.
     case .read20: 3.0
     default: nil
     }
   }
 
-  /// What is written before reading is measured, and read again each time.
+  /// Writes the records for a case that reads. Each round reads them again.
   func prepare(records: Int, in scratch: Scratch) throws {
     guard isReading else { return }
     try writeFloor(records: records, to: try scratch.fresh("floor"))
@@ -92,7 +92,7 @@ enum Case: String, CaseIterable, ExpressibleByArgument {
     try writer.close()
   }
 
-  /// Seconds that the floor takes.
+  /// The seconds that the floor takes.
   func floor(records: Int, in scratch: Scratch) throws -> Double {
     guard isReading else {
       let directory = try scratch.fresh("floor")
@@ -109,8 +109,9 @@ enum Case: String, CaseIterable, ExpressibleByArgument {
     }
   }
 
-  /// Seconds that DiskQueue takes, from an open writer to everything handed to the system, as the
-  /// floor does; or from an open reader to the end. Opening and closing, which sync, are not timed.
+  /// The seconds that DiskQueue takes. The time runs from an open writer until the system has every
+  /// byte, like the floor's, or from an open reader to the end. Opening and closing are not timed,
+  /// because they sync.
   func library(records: Int, in scratch: Scratch) throws -> Double {
     if isReading { return try libraryReading(records: records, in: scratch) }
     let topic = Topic(try scratch.fresh("diskqueue"))
@@ -130,7 +131,7 @@ enum Case: String, CaseIterable, ExpressibleByArgument {
         try Library.append(payload, records: records, to: writer)
       }
     }
-    // Not `close`: what is not on the disk when the directory is removed need not get there.
+    // Do not `close`: the directory is removed next, so its bytes need not reach the disk.
     return time
   }
 
@@ -155,7 +156,7 @@ enum Case: String, CaseIterable, ExpressibleByArgument {
 
   private var payload: [UInt8] { (0..<payloadBytes).map { UInt8($0) } }
 
-  /// What DiskQueue puts between two marks: as many frames as reach 64 KiB.
+  /// The number of frames that DiskQueue puts between two marks: as many as reach 64 KiB.
   private var stretchBetweenMarks: Int { (64 << 10 + payloadBytes + 7) / (payloadBytes + 8) }
 
   private func lookups(in scratch: Scratch) -> String { scratch.path + "/lookups" }

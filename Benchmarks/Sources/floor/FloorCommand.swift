@@ -14,24 +14,25 @@ struct FloorCommand: ParsableCommand {
     defaultSubcommand: Measure.self)
 }
 
-/// Runs both contestants in turn, several times, and prints how many floors DiskQueue takes.
+/// Runs both contestants in turn, several times, and prints the time of DiskQueue divided by that of
+/// the floor.
 struct Measure: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Times both contestants; what is done where nothing else is asked for.")
+    abstract: "Times both contestants. This is the default command.")
 
-  @Argument(help: "Where to write; the system's temporary directory by default.")
+  @Argument(help: "The directory to write in. (default: the system's temporary directory)")
   var directory: String?
 
-  @Option(help: "Records a case.")
+  @Option(help: "How many records a case has.")
   var records = 2_000_000
 
-  @Option(help: "How often each contestant runs; the medians are shown.")
+  @Option(help: "How many times each contestant runs. The medians are shown.")
   var repeats = 9
 
-  @Option(help: "Only these cases.")
+  @Option(help: "Measure only these cases.")
   var only: [Case] = []
 
-  @Flag(help: "Exit with 1 where a bound is passed.")
+  @Flag(help: "Exit with 1 if a ratio is above its bound.")
   var check = false
 
   func validate() throws {
@@ -85,7 +86,7 @@ struct Measure: ParsableCommand {
 
     private var ratios: [Double] { zip(libraries, floors).map { $0 / $1 } }
 
-    /// The median of the rounds' own ratios: both ran at nearly the same moment.
+    /// The median of the rounds' own ratios, because both ran at nearly the same moment.
     var ratio: Double { ratios.median }
 
     var line: String {

@@ -4,13 +4,13 @@
 import DiskQueue
 import Foundation
 
-/// Which records are looked up, by the names that each contestant has for them.
+/// The records to look up, by their numbers for the floor and by their addresses for the library.
 struct Lookups {
   /// Their numbers in the log.
   var records: [UInt64] = []
   var addresses: [Address] = []
 
-  /// Scattered over the log, and the same ones in every run.
+  /// Chooses records that are scattered over the log, the same ones in every run.
   ///
   /// - Parameter all: the addresses of all records.
   init(_ count: Int, of all: [Address]) {

@@ -4,7 +4,7 @@
 import ArgumentParser
 import Harness
 
-// For who counts what a process does, and not its time.
+// Commands for a caller that counts the work of a process, not its time.
 
 enum Contestant: String, CaseIterable, ExpressibleByArgument {
   case floor
@@ -15,10 +15,10 @@ struct WhatToRun: ParsableArguments {
   @Argument(help: "The case.")
   var row: Case
 
-  @Argument(help: "An empty directory, or the one where it was prepared.")
+  @Argument(help: "An empty directory, or the one in which the case was prepared.")
   var directory: String
 
-  @Option(help: "As many of them, or a fortieth as many lookups or syncs.")
+  @Option(help: "How many records to handle. Lookups and syncs are a fortieth of that.")
   var records: Int
 
   func validate() throws {
@@ -28,10 +28,10 @@ struct WhatToRun: ParsableArguments {
   }
 }
 
-/// Apart from `Once`, which then only reads.
+/// Prepares a case. It is separate from `Once`, so that `Once` only reads.
 struct Prepare: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Writes what a case of reading reads, and leaves it there.")
+    abstract: "Writes the records for a case that reads, and leaves them there.")
 
   @OptionGroup var what: WhatToRun
 
@@ -44,7 +44,7 @@ struct Once: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Runs one contestant once, and nothing else. Prints nothing.")
 
-  @Argument(help: "Which of the two.")
+  @Argument(help: "Which of the two contestants.")
   var contestant: Contestant
 
   @OptionGroup var what: WhatToRun

@@ -5,16 +5,16 @@ import DiskQueue
 import Glibc
 import Synchronization
 
-/// What the comparison has done in a process of its own.
+/// The work that the comparison runs in a separate process.
 ///
-///     worker fill TOPIC PAYLOAD SYNCED MORE   appends so many records and syncs, then so many more and
-///                                             flushes, says so, and waits to be killed
+///     worker fill TOPIC PAYLOAD SYNCED MORE   appends so many records and syncs, appends so many more
+///                                             and flushes, prints "ready", and waits to be killed
 ///     worker memory TOPIC PAYLOAD RECORDS     appends so many records and reads each of them, and
-///                                             says what it had resident at most, in KiB
-///     worker shards COUNT                     makes an empty sharded topic in memory, and says what more
-///                                             is resident, in KiB
-///     worker idle STREAMS                     has so many streams wait in memory for a second, and says
-///                                             what that took of the processor, in microseconds
+///                                             prints its peak resident memory in KiB
+///     worker shards COUNT                     makes an empty sharded topic in memory, and prints the
+///                                             growth of its resident memory in KiB
+///     worker idle STREAMS                     lets so many streams wait in memory for a second, and
+///                                             prints the processor time of that in microseconds
 @main
 enum Worker {
   static func main() async {
@@ -74,7 +74,8 @@ enum Worker {
   }
 
   private static func emptyShards(_ count: Int) throws {
-    // What the first one of all brings with it is not the shards'.
+    // Make one topic before measuring: the first one of a process allocates memory that is not the
+    // shards'.
     try ShardedWriter(topic: .memory(shards: 2)).close()
     let before = resident("VmRSS:") ?? 0
     let topic = ShardedTopic.memory(shards: count)
@@ -89,7 +90,8 @@ enum Worker {
     let count = Atomic(0)
   }
 
-  /// Each stream gets a record before that second and one behind it: they all wait, and wake.
+  /// Each stream gets a record before that second and one after it, so that each stream waits and
+  /// wakes.
   private static func idle(streams: Int) async throws {
     let topic = Topic.memory()
     let writer = try QueueWriter(topic: topic)
@@ -116,22 +118,22 @@ enum Worker {
   }
 
   private static func sleep(milliseconds: Int64) async {
-    // Fails only where the task is cancelled, and nobody cancels it.
+    // Fails only if the task is cancelled, which does not happen here.
     try? await Task.sleep(for: .milliseconds(milliseconds))
   }
 
-  /// Of all threads, in nanoseconds.
+  /// The processor time of all threads, in nanoseconds.
   private static func processorTime() -> Int {
     var time = timespec()
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
     return time.tv_sec * 1_000_000_000 + time.tv_nsec
   }
 
-  /// The most that was resident at once, in KiB. Not from `getrusage`: that counts what the process
-  /// had which started this one.
+  /// The peak resident memory in KiB. It does not come from `getrusage`, which includes the memory of
+  /// the process that started this one.
   private static func peakResident() -> Int? { resident("VmHWM:") }
 
-  /// One of the lines of /proc that are in KiB.
+  /// The number in a line of /proc/self/status, in KiB.
   private static func resident(_ line: String) -> Int? {
     let file = open("/proc/self/status", O_RDONLY)
     guard file >= 0 else { return nil }
