@@ -8,7 +8,7 @@ import Testing
 
 @Suite("A batch")
 struct BatchTests {
-  /// The clock and the topic's id are the same for every topic: same records, same bytes.
+  /// Every topic gets the same clock and the same id, so equal records give equal bytes.
   private static let environment = Environment(
     now: { 1_700_000_000_000_000_000 }, randomID: { 0x1234_5678_9ABC_DEF0 }, background: .inline)
 
@@ -20,7 +20,8 @@ struct BatchTests {
     return options
   }
 
-  /// Empty, short, as long as the buffer, longer than a mark's distance and than a slab.
+  /// Payloads that are empty, short, as long as the buffer, longer than the mark spacing, and
+  /// longer than a slab.
   private static let payloads: [[UInt8]] = (0..<3_000).map { number in
     let count =
       switch number {
@@ -55,7 +56,7 @@ struct BatchTests {
     }
     #expect(single.count > 2)
 
-    // Arrays take a way of their own; lazy collections the general one.
+    // Arrays have a code path of their own. Lazy collections take the general one.
     let arrays = try write(to: directory.path + "/arrays") { writer in
       var index = 0
       while index < Self.payloads.count {

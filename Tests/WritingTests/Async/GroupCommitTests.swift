@@ -42,7 +42,7 @@ struct GroupCommitTests {
       let tasks = (0..<64).map { number in
         Task { try await writer.append("record \(round)/\(number)", ensuring: .synced) }
       }
-      // The gate holds the sync of whoever was first until all have appended.
+      // The gate holds the first task's sync until all tasks have appended.
       while writer.core.updateTail({ $0.ordinal }) < UInt64(64 * (round + 1)) { await Task.yield() }
       storage.gate.open()
       var addresses: Set<Address> = []
@@ -178,7 +178,7 @@ struct GroupCommitTests {
     #expect(try readAll(writer.topic).texts == ["one", "two"])
   }
 
-  // The limit is for a close that hangs, on a machine that does much else.
+  // The time limit catches a close that hangs. It allows for a busy machine.
   @Test("a close ends, however many go on appending", .timeLimit(.minutes(10)))
   func closeAmongMany() async throws {
     let (_, writer) = try gated()
@@ -234,7 +234,7 @@ struct GroupCommitTests {
         _ = try await task.value
         landed += 1
       } catch let error as QueueError {
-        // It came when the writer was closed already.
+        // This append came after the writer was closed.
         #expect(error.code == .closed && error.appended == 0)
       }
     }

@@ -86,7 +86,7 @@ struct PolicyTests {
     try writer.append("record of 11")
     try writer.sync()
     #expect(syncs(storage) == 1)
-    // A mark of 48 bytes states the sync, and counts.
+    // The mark that states the sync has 48 bytes, and they count as well.
     try writer.append("record of 12")
     #expect(syncs(storage) == 2)
   }
@@ -103,7 +103,7 @@ struct PolicyTests {
     clock.advance(by: 1)
     writer.doWhatIsTimed()
     #expect(try seen(storage) == 1)
-    // And again, from the next record on.
+    // The time starts again with the next record.
     clock.advance(by: 10 * Self.second)
     try writer.append("two")
     writer.doWhatIsTimed()
@@ -154,7 +154,7 @@ struct PolicyTests {
     let storage = SimulatedStorage()
     let writer = try open(storage) { $0.flushEvery = .records(2) }
     try writer.append("one")
-    // Room for the first record and half of the second.
+    // The disk takes the first record and half of the second.
     storage.setCapacity(storage.used + 11 + 6)
     let error = queueError { try writer.append("two") }
     #expect(error?.code == .noSpace)

@@ -11,7 +11,8 @@ struct ProgressTests {
   private static let failure = QueueError(.closed, "ended by the test")
   private static let refusal = QueueError(.syncFailed, "refused by the test")
 
-  /// Who waits and for how much, in the order of their names.
+  /// Makes a state with a waiter for each target. Returns the waiters' ids in the order of the
+  /// targets.
   private func waiting(_ targets: UInt64...) -> (ProgressState<Int>, [UInt64]) {
     var state = ProgressState<Int>()
     var ids: [UInt64] = []
@@ -45,7 +46,7 @@ struct ProgressTests {
     #expect(state.advance(to: 2).sorted() == [0, 2])
     #expect(state.waiterCount == 3)
     #expect(state.advance(to: 2) == [])
-    // It never goes back.
+    // The value never goes back.
     #expect(state.advance(to: 1) == [])
     #expect(state.value == 2)
     #expect(state.advance(to: .max).sorted() == [1, 3, 4])
@@ -90,7 +91,7 @@ struct ProgressTests {
     #expect(state.leave(ids[1]) == nil)
   }
 
-  /// How the waits of a hundred tasks ended.
+  /// Returns how the wait of each of 100 tasks ended: the error's code, or nil without an error.
   private func hundredTasks(
     on progress: Progress, cancelling isCancelled: @escaping @Sendable (Int) -> Bool,
     then act: () -> Void
@@ -109,7 +110,7 @@ struct ProgressTests {
     try? await arrived.wait(for: 100)
     for (number, task) in tasks.enumerated() where isCancelled(number) { task.cancel() }
     var codes = [QueueError.Code?](repeating: nil, count: 100)
-    // Before the others are woken: that a task is cancelled ends its wait by itself.
+    // Await these before `act` wakes the others. Cancellation alone ends their waits.
     for number in 0..<100 where isCancelled(number) { codes[number] = await tasks[number].value }
     act()
     for number in 0..<100 where !isCancelled(number) { codes[number] = await tasks[number].value }
