@@ -34,7 +34,7 @@ struct CapTests {
     return text + [UInt8](repeating: UInt8(truncatingIfNeeded: number), count: 200 - text.count)
   }
 
-  /// Appends until that fails, and returns how many came before.
+  /// Appends until an append fails. Returns the number of records before it, and the error.
   private func fill(_ writer: QueueWriter, from start: Int = 0) throws -> (Int, QueueError) {
     for number in start..<start + 10_000 {
       if let error = queueError({ try writer.append(payload(number)) }) {
@@ -56,7 +56,8 @@ struct CapTests {
     writer.core.updateTail { $0.shortage(forPayload: 200) } == 0
   }
 
-  /// Removes what may be removed, by the word of the slabs alone, as a cleaner in another process.
+  /// Removes every slab that may be removed, as a cleaner in another process does. It relies only
+  /// on what the slabs state.
   private func clean(_ storage: any TopicStorage) throws {
     while true {
       let index = TopicIndex(storage)
@@ -76,7 +77,7 @@ struct CapTests {
     #expect(error.appended == 0)
     #expect(count > 250)
     #expect(storage.used <= 65_536)
-    // Failing again and again costs no room.
+    // Repeated failures take no room.
     let used = storage.used
     for number in 0..<100 {
       #expect(queueError { try writer.append(payload(number)) }?.code == .noSpace)
@@ -84,7 +85,7 @@ struct CapTests {
     }
     #expect(storage.used == used)
     #expect(try numbers(writer.topic) == Array(0..<count))
-    // A smaller record may still fit.
+    // After a cleaner has made room, the next record fits.
     try clean(storage)
     try writer.append(payload(count))
     try writer.close()
@@ -94,7 +95,7 @@ struct CapTests {
 
   @Test("what was refused at the cap is stated as durable, so that a cleaner may make room")
   func proves() throws {
-    // Nothing is synced in the background: only what the refused append itself sees to.
+    // Nothing is synced in the background. Only the refused append syncs.
     let storage = SimulatedStorage()
     let writer = try open(storage, .fail, background: .manual)
     _ = try fill(writer)
@@ -148,13 +149,13 @@ struct CapTests {
     let writer = try QueueWriter(
       topic: topic.topic, options: options(.dropOldestAcknowledged),
       environment: fixedEnvironment(topicID: CleaningTopic.topicID))
-    // Without a consumer nothing was acknowledged.
+    // Without a consumer, no record counts as acknowledged.
     var (count, error) = try fill(writer)
     #expect(error.code == .noSpace)
     try topic.putCursor("uploader", topic.slot(0))
     (_, error) = try fill(writer, from: count)
     #expect(error.message.contains("uploader"))
-    // It has acknowledged two slabs and a bit.
+    // The consumer has acknowledged two slabs.
     let slabs = storage.slabs.keys.sorted()
     try topic.putCursor("uploader", topic.slot(slabs[2] + 128))
     let more: Int
@@ -184,7 +185,7 @@ struct CapTests {
     storage.atNext(.removed) {
       #expect(throws: Never.self) { try topic.putCursor("uploader", topic.slot(slabs[1] + 128)) }
     }
-    // Needs more than one slab.
+    // The room of one slab is not enough for this record.
     let error = queueError { try writer.append([UInt8](repeating: 1, count: 10_000)) }
     #expect(error?.code == .noSpace)
     #expect(error?.message.contains("uploader") == true)
@@ -200,7 +201,7 @@ struct CapTests {
     #expect(error?.code == .payloadTooLarge)
     try writer.flush()
     #expect(try numbers(writer.topic).count == 200)
-    // One of more than a slab, but less than the cap, gets what it needs.
+    // A record larger than a slab, but smaller than the cap, gets the room that it needs.
     try writer.append([UInt8](repeating: 2, count: 30_000))
     try writer.close()
     #expect(storage.used <= 65_536)
@@ -239,7 +240,7 @@ struct CapTests {
     var reader = try QueueReader(topic: writer.topic)
     var seen = 0
     while seen < 1000 {
-      // All that is there was read: the writer waits, or will.
+      // When every stored record has been read, the writer is waiting for room, or will be soon.
       while let record = try reader.next() {
         #expect(record.payload.count == 200)
         seen += 1
@@ -258,7 +259,7 @@ struct CapTests {
     let storage = try Topic.memory().openForReading()
     let writer = try QueueWriter(topic: Topic(storage: storage), options: options(.wait))
     var count = 0
-    // Filled as far as a cap that fails would let it be.
+    // Fills the topic as far as it goes without waiting.
     while hasRoom(writer) {
       try writer.append(payload(count))
       count += 1
@@ -267,7 +268,7 @@ struct CapTests {
     let next = payload(count)
     let task = Task.detached {
       started.advance()
-      // Through the synchronous one, which blocks.
+      // The closure selects the synchronous `append`, which blocks.
       return try { () throws(QueueError) in try writer.append(next) }()
     }
     try await started.wait(for: 1)
@@ -388,7 +389,7 @@ struct CapTests {
     let writer = try open(storage, .dropOldest)
     for number in 0..<5 {
       try writer.append([UInt8](repeating: UInt8(number), count: 32_300))
-      // Its slab's beginning, and the slab's, wait in the buffer.
+      // This record begins the next slab. The slab's beginning waits in the buffer until the flush.
       try writer.append(payload(number))
       try writer.flush()
       #expect(storage.used <= 65_536)
