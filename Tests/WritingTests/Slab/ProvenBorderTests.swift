@@ -5,11 +5,11 @@ import DiskQueue
 import DiskQueueTestSupport
 import Testing
 
-/// A topic that was synced up to a border in its first slab, with records and marks behind it that
-/// were flushed only; a crash has left a hole behind the border, and a bit before it is damaged.
+/// A topic that was synced up to a border in its first slab. The records and marks after the border
+/// were only flushed. A crash has left a hole after the border, and a bit before it is damaged.
 private struct BrokenBorder {
   enum Hole: CaseIterable {
-    /// Zeros, and sound frames behind them.
+    /// Zeros, followed by sound frames.
     case within
     /// The slab ends at the border, and the next one is sound.
     case toTheNextSlab
@@ -17,7 +17,7 @@ private struct BrokenBorder {
 
   let storage = SimulatedStorage()
   var addresses: [UInt64] = []
-  /// Everything below it was synced.
+  /// Every byte below this address was synced.
   let border: UInt64
 
   init(_ hole: Hole) throws {

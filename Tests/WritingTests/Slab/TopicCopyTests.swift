@@ -8,7 +8,8 @@ import Testing
 
 @Suite("A topic's files are copied as they are")
 struct TopicCopyTests {
-  /// Two epochs, several slabs, a consumer in the middle, and records that were flushed and not synced.
+  /// A topic with two epochs, several slabs and a consumer in the middle. Its last records were
+  /// flushed, but not synced.
   private func sample() async throws -> (storage: SimulatedStorage, writer: QueueWriter) {
     let storage = SimulatedStorage()
     let topic = Topic(storage: storage)
@@ -39,7 +40,7 @@ struct TopicCopyTests {
     #expect(records.last?.text == "record 1099")
     let target = SimulatedStorage()
     try TopicCopy.copy(source, to: target)
-    // As the directory is made durable by who makes it.
+    // The caller that makes the directory also makes it durable.
     try target.syncParent()
     for seed in 0..<20 as Range<UInt64> {
       var random = SeededGenerator(seed: seed)
@@ -84,7 +85,7 @@ struct TopicCopyTests {
     source.setHook { call in
       guard case .open = call else { return }
       opened.advance()
-      // In the middle of the copy.
+      // Cleans in the middle of the copy.
       if opened.value == 6 {
         do {
           try SlabCleaner(topic: Topic(storage: source)).clean(

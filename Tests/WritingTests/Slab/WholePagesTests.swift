@@ -16,7 +16,7 @@ struct WholePagesTests {
     return options
   }
 
-  /// Distinct payloads of lengths that no page is a multiple of.
+  /// Distinct payloads of many lengths, so that page ends cut records.
   private func payload(_ number: Int) -> [UInt8] {
     SmallTopic.payload(UInt64(number), length: 1 + number * 37 % 900)
   }
@@ -33,7 +33,8 @@ struct WholePagesTests {
       guard case .write(_, let offset, let count) = call else { return nil }
       return (UInt64(offset), count)
     }
-    // The first follows the slab's beginning, and a slab that is left ends where it ends.
+    // Every write but one has to end with a page. The exception may be the first write, which
+    // follows the slab's beginning, or the last write to a slab that is left.
     let whole = writes.filter { ($0.0 + UInt64($0.1)) % 4096 == 0 }
     #expect(writes.count > 2)
     #expect(whole.count >= writes.count - 1)
@@ -63,7 +64,7 @@ struct WholePagesTests {
     #expect(UInt64(bytes.count) > before.end.rawValue)
   }
 
-  /// Bytes that a file takes on the disk, by stat(2).
+  /// The bytes that a file takes on the disk, by stat(2).
   private func room(_ path: String) throws -> Int {
     var status = stat()
     #expect(stat(path, &status) == 0)
@@ -85,7 +86,7 @@ struct WholePagesTests {
       let slabs = try snapshot(path).filter { $0.key.hasSuffix(".slab") }
       #expect(slabs.count == 3)
       for (name, bytes) in slabs {
-        // A page for the rest of the last one, and what the file system needs to find the pages.
+        // The 16,384 bytes are for the rest of the last page, and for the file system's own blocks.
         #expect(try room(path + "/" + name) <= bytes.count + 16_384, "\(ending): \(name)")
       }
       #expect(try readAll(Topic(path)).records.count == 3500)

@@ -13,7 +13,7 @@ struct ZerosAheadTests {
     SmallTopic.payload(UInt64(number), length: 100)
   }
 
-  /// A writer that appended and synced so many records, one by one.
+  /// A writer that has appended `records` records, and synced after each of them.
   private func writer(
     _ storage: SimulatedStorage, records: Int, _ options: QueueWriter.Options = .init()
   ) throws -> QueueWriter {
@@ -102,7 +102,7 @@ struct ZerosAheadTests {
       let read = try readAll(Topic(storage: storage))
       #expect(read.records.dropLast().map(\.payload) == (0..<50).map(payload))
       #expect(read.losses == [])
-      // What was there before stays, zeros and all.
+      // The bytes from before are unchanged, with their zeros.
       #expect(storage.slabs[0] == bytes)
     }
   }
@@ -141,7 +141,7 @@ struct ZerosAheadTests {
     let storage = SimulatedStorage(laysOutRoom: true)
     let writer = try writer(storage, records: 1)
     storage.logCalls()
-    // A record's write, then the zeros'.
+    // A sync writes the record first, and then the zeros. Only the zeros fail.
     for number in 1..<200 {
       try writer.append(payload(number))
       let end = writer.position.rawValue
