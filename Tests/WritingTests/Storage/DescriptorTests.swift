@@ -54,11 +54,11 @@ struct DescriptorTests {
         try Syscalls.makeChangeQueue(),
       ]
       #expect(made.allSatisfy { $0 >= 3 }, "\(made)")
-      // The stream of a listing has a descriptor that is seen here only.
+      // Only here can the test see the descriptor of a listing's stream.
       let directory = try Syscalls.identity(of: top)
       var listings: [Int32] = []
       try Syscalls.forEachName(inDirectory: top) { _ in
-        // The test's own machinery may have taken one of the numbers.
+        // The test runner itself may have taken one of the numbers.
         listings += (0...2).filter { (try? Syscalls.identity(of: $0)) == directory }
       }
       #expect(listings.isEmpty, "\(listings)")

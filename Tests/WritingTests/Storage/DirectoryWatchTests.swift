@@ -11,7 +11,7 @@ import Testing
 struct DirectoryWatchTests {
   private static let slab = SlabName.string(0)
 
-  /// A directory with a file in it, and the ways to look at it.
+  /// A directory with one slab file, and the storage through which the test changes it.
   private struct Place {
     let directory: TemporaryDirectory
     let storage: PosixStorage
@@ -49,7 +49,7 @@ struct DirectoryWatchTests {
     var random = SeededGenerator(seed: 50)
     var watches: [TopicWatch] = []
     for number in 0..<50 {
-      // Half of them by a way of their own to the same directory.
+      // Every second watch opens the same directory through a storage of its own.
       let storage = number % 2 == 0 ? place.storage : try PosixStorage(path: place.directory.path)
       watches.append(try TopicWatch(storage))
     }
@@ -63,7 +63,7 @@ struct DirectoryWatchTests {
         watches.remove(at: random.below(watches.count))
       }
     }
-    // The kernel's watch went with the last one: a new one is another.
+    // The kernel's watch ended with the last one. A new watch gets a new one.
     let watch = try TopicWatch(place.storage)
     let seen = watch.generation
     try place.write()
@@ -76,7 +76,7 @@ struct DirectoryWatchTests {
     let place = try Place()
     var watch: TopicWatch? = try TopicWatch(place.storage)
     for _ in 0..<300 {
-      // Takes the kernel's watch back, and begins another on the same directory.
+      // This ends the kernel's watch. The next one begins on the same directory.
       watch = nil
       let new = try TopicWatch(place.storage)
       let seen = new.generation
@@ -95,7 +95,7 @@ struct DirectoryWatchTests {
     let own = try PosixStorage(path: place.directory.path)
     var watch: (any StorageWatch)? = try own.watch { changes.advance() }
     let otherWatch = try other.storage.watch { elsewhere.advance() }
-    // Many times over: the kernel may be faster once, but not always.
+    // Repeated 200 times, because the kernel's own event may sometimes come first.
     for number in 0..<200 {
       func isTold(_ change: () throws -> Void) rethrows -> Bool {
         let seen = changes.value
@@ -124,7 +124,7 @@ struct DirectoryWatchTests {
     let (place, other) = (try Place(), try Place())
     let counts = (0..<3).map { _ in Progress() }
     let paths = [place.directory.path, place.directory.path, other.directory.path]
-    // No watch, nobody to tell.
+    // Without a watch, a change does nothing.
     watcher.changed(in: place.storage.identity)
     var watches: [any StorageWatch] = []
     for (path, count) in zip(paths, counts) {
@@ -145,9 +145,9 @@ struct DirectoryWatchTests {
     #expect(counts.map(\.value) == [1, 2, 1])
   }
 
-  /// Holds a watch, to be dropped from its own call.
+  /// Holds a watch, so that the watch's own callback can drop it.
   private final class Holder: Sendable {
-    // Guarded, as the calls may come on two threads at once.
+    // Guarded, because two threads may call `hold` at once.
     private let held = Mutex<(any StorageWatch)?>(nil)
 
     func hold(_ watch: (any StorageWatch)?) {
@@ -155,7 +155,7 @@ struct DirectoryWatchTests {
         defer { held = watch }
         return held
       }
-      // Dropped outside the lock.
+      // The old watch is released outside the lock.
       _ = dropped
     }
   }
@@ -175,7 +175,7 @@ struct DirectoryWatchTests {
     ready.advance()
     try place.write()
     try await called.wait(for: 1)
-    // The thread lives: others are woken.
+    // The watcher's thread is still alive, and wakes other watches.
     let watch = try TopicWatch(place.storage)
     let seen = watch.generation
     try place.write()
@@ -214,7 +214,7 @@ struct DirectoryWatchTests {
   }
 
   #if !canImport(Darwin)
-    /// One event as the kernel writes it, on a little-endian machine or any other.
+    /// One event as the kernel writes it, in the byte order of the machine.
     private func event(_ watch: Int32, _ mask: UInt32, name: [UInt8] = [], says: UInt32? = nil)
       -> [UInt8]
     {
@@ -250,7 +250,7 @@ struct DirectoryWatchTests {
       let limit = String(
         decoding: try readFile("/proc/sys/fs/inotify/max_queued_events"), as: UTF8.self)
       let most = try #require(Int(limit.filter(\.isNumber)))
-      // Its own, as its thread is held up.
+      // A watcher of its own, because the test holds up its thread.
       let watcher = DirectoryWatcher()
       let noisy = try Place()
       let quiet = try Place()
@@ -272,7 +272,7 @@ struct DirectoryWatchTests {
       try noisy.write()
       try await held.wait(for: 1)
       let another = try noisy.storage.create("another")
-      // Alternating, as the kernel makes one event of two alike in a row.
+      // Two files alternate, because the kernel merges two equal events in a row.
       for _ in 0...most / 2 {
         try noisy.write()
         _ = try another.write([1].span.bytes, at: 0)

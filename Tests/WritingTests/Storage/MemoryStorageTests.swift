@@ -6,7 +6,7 @@ import Testing
 
 @testable import DiskQueue
 
-/// A topic in memory behaves as one on disk does.
+/// A topic in memory behaves like one on disk.
 @Suite("Files in memory")
 struct MemoryStorageTests {
   private func read(_ file: any StorageFile) throws -> [UInt8] {

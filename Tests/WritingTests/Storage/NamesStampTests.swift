@@ -20,7 +20,7 @@ struct NamesStampTests {
     let stamp = source.stamp(first) { 1000 + Self.settling }
     #expect(stamp == NamesStamp(rawValue: 1_700_000_000_004_000_000))
     #expect(source.stamp(first) { 5000 + Self.settling } == stamp)
-    // Another time has to settle again, also one from before: the clock may be set back.
+    // Another time has to settle again. So has an earlier time, because the clock may be set back.
     for second in [
       FileTime(seconds: 1_700_000_000, nanoseconds: 8_000_000),
       FileTime(seconds: 1_600_000_000, nanoseconds: 4_000_000),
@@ -52,7 +52,7 @@ struct NamesStampTests {
     }
   }
 
-  /// What changes a name in a directory.
+  /// A change of a name in a directory.
   enum Change: String, CaseIterable {
     case makes, removes, renames, replaces, links
 
@@ -89,8 +89,8 @@ struct NamesStampTests {
   }
 }
 
-/// Returns when a change would give the directory another change time than it has: a clock that a test
-/// moves runs ahead of the file system's.
+/// Returns when a change would give the directory a new change time. A clock that a test advances
+/// is ahead of the file system's clock.
 func waitForFileTime(after path: String) throws {
   func changeTime(_ path: String) throws -> UInt64 {
     let directory = Descriptor(try Syscalls.openDirectory(path))

@@ -29,7 +29,7 @@ struct PermissionTests {
     try slabs(path).keys.sorted().map { SlabName.string($0) }
   }
 
-  /// Appends over several slabs, and acknowledges as a consumer.
+  /// Appends several slabs of records. Then a consumer dead-letters the first record.
   private func use(_ path: String, _ options: QueueWriter.Options = .init()) async throws {
     var options = options
     options.slabSize = .kibibytes(4)
@@ -62,10 +62,10 @@ struct PermissionTests {
     #expect(try bits(path + "/lock") == lock)
     #expect(try bits(path + "/consumers") == directories)
     #expect(try bits(path + "/consumers/c.cursor") == files)
-    // So does the topic of those put aside.
+    // The dead-letter topic gets the same permissions.
     #expect(try bits(path + ".dead") == directories)
     #expect(try bits(path + ".dead/" + SlabName.string(0)) == files)
-    // Nothing is left of the way there.
+    // No temporary name is left.
     let names = try FileManager.default.contentsOfDirectory(atPath: path)
     #expect(!names.contains { $0.hasPrefix(".") })
   }
@@ -120,7 +120,7 @@ struct PermissionTests {
   func root() async throws {
     let (user, group): (uid_t, gid_t) = (65534, 65534)
     chown(directory.path, user, group)
-    // The user's topic, and one in a directory that was made for it.
+    // Both topics are in directories that were made before and belong to the user.
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
     chown(path, user, group)
     try await use(path)
@@ -152,7 +152,7 @@ struct PermissionTests {
     #expect(!FileManager.default.fileExists(atPath: path + "/.consumers.new"))
   }
 
-  // MARK: Who holds the lock
+  // MARK: The holder of the lock
 
   @Test("the sentence says whether the process is running, has ended, or only reads")
   func sentences() throws {
@@ -160,7 +160,7 @@ struct PermissionTests {
     let running = queueError { _ = try QueueWriter(topic: Topic(path)) }
     #expect(running?.code == .locked)
     #expect(running?.message.contains("process \(getpid()), which is running") == true)
-    // A process that is gone: its number is above what the kernel gives out.
+    // A process that does not exist: its number is above every number that the kernel gives out.
     Array("99999999\n".utf8).withUnsafeBytes { bytes in
       let file = open(path + "/lock", O_WRONLY)
       #expect(pwrite(file, bytes.baseAddress, bytes.count, 0) == bytes.count)

@@ -8,7 +8,7 @@ import Testing
 
 @testable import DiskQueue
 
-/// A system that has no watch to give, and a clock that a test decides about.
+/// A system that refuses every watch, and a timer that the test controls.
 private final class Refusal: Sendable {
   private let jobs = Mutex<[@Sendable () -> Void]>([])
   /// How many times the interval has begun.
@@ -27,7 +27,7 @@ private final class Refusal: Sendable {
       })
   }
 
-  /// The interval has passed.
+  /// Lets the interval pass.
   func tick() {
     let due = jobs.withLock { jobs in
       defer { jobs = [] }
@@ -71,7 +71,7 @@ struct PollingTests {
     let before = reader.pollingReason()
     #expect(before?.code == nil)
     while try reader.nextCopy() != nil {}
-    // The first wait only begins to watch.
+    // The first wait only starts the watch.
     try await reader.waitForMore()
     #expect(try reader.nextCopy() == nil)
     for number in 0..<5 {
@@ -164,7 +164,7 @@ struct PollingTests {
       }
       let cleaner = try SlabCleaner(topic: Topic(path))
       while !done.isSet {
-        // Not before the writer waits.
+        // The cleaner starts only after the writer has begun to wait.
         if told.withLock({ !$0.isEmpty }) { _ = try cleaner.clean(keeping: .nothing) }
         refusal.tick()
         await Task.yield()

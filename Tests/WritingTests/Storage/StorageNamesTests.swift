@@ -6,7 +6,7 @@ import Testing
 
 @testable import DiskQueue
 
-/// What every storage says of the names in it.
+/// Every storage gives the same answers about its names.
 @Suite("Names in a storage")
 struct StorageNamesTests {
   enum Kind: CaseIterable { case disk, memory, simulated }
