@@ -56,12 +56,12 @@ struct MemoryTopicTests {
       #expect(record.payload == payload(number))
       numbers.append(number)
     }
-    // What it had open it still reads; then comes what is left.
+    // The reader still reads the slab that it has open. Then come the records that are left.
     let hole = try #require(zip(numbers, numbers.dropFirst()).first { $1 != $0 + 1 })
     #expect(numbers == Array(1...hole.0) + Array(hole.1..<10_000))
     #expect(losses.map(\.cause) == [.cleaned])
     #expect(losses.first?.records == UInt64(hole.1 - hole.0 - 1))
-    // No more than a sixteenth is missing to the capacity.
+    // More than seven eighths of the capacity are in use.
     let held = try TopicInfo(of: topic).bytes
     #expect(held <= 64 << 10)
     #expect(held > 56 << 10)
