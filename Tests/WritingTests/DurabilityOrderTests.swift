@@ -17,7 +17,7 @@ struct DurabilityOrderTests {
       topic: topic, options: SmallTopic.options, environment: .simulated(background: background))
   }
 
-  /// Appends until the writer has left so many slabs.
+  /// Appends until the writer has left `times` slabs.
   private func roll(_ writer: QueueWriter, times: Int) throws {
     let before = storage.slabs.count
     var number: UInt64 = 0
@@ -65,7 +65,7 @@ struct DurabilityOrderTests {
     }
     #expect(changes == [.syncDirectory] + syncs)
 
-    // Nothing was made since: the names need no second sync.
+    // No slab was made since then, so the names need no second sync.
     try writer.append("more")
     try writer.flush()
     storage.logCalls()
@@ -161,7 +161,7 @@ struct DurabilityOrderTests {
     let third = try writer()
     storage.kill()
     try writer().close()
-    // The killed one cannot write any more.
+    // After the kill, the third writer cannot write any more.
     try third.append("nothing")
     #expect(throws: QueueError.self) { try third.flush() }
     #expect(EnginePass(topic).records.isEmpty)

@@ -7,7 +7,8 @@ import Testing
 
 @Suite("Addresses end, and go on in the next epoch")
 struct EpochTests {
-  /// A closed topic whose last slab has room for so many bytes before its epoch ends.
+  /// A topic with `room` bytes left before its last slab's epoch ends, closed unless `isClosed` is
+  /// false.
   private func topic(epoch: UInt64, room: UInt64, isClosed: Bool = true) -> SimulatedStorage {
     let base = (epoch << 40) + ((1 << 40) - room - 128 - 48 - 100 - 48)
     var slab = SlabForge(base: base, ordinal: 500, synced: base, kept: epoch == 0 ? 0 : base - 1)
@@ -94,7 +95,8 @@ struct EpochTests {
 
   @Test("an epoch's slab that can neither be finished nor removed is passed over")
   func unfinishedSlab() throws {
-    // Room for so many bytes of its beginning: none, part of the header, the header, part of the mark.
+    // The disk takes this much of the new slab's beginning: none, part of the header, the header,
+    // or part of the mark as well.
     for room in [0, 1, 79, 80, 100, 127] {
       for hidden in [true, false] {
         let storage = topic(epoch: 0, room: 300)
@@ -105,7 +107,7 @@ struct EpochTests {
           let address = try writer.append(payload).rawValue
           records.append(NaiveRecord(address, ordinal: 501 + number, payload: payload))
         }
-        // What is left of the epoch is no room for another slab in it.
+        // The rest of the epoch is too small for another slab.
         try append(0, length: 180)
         try writer.flush()
         let next = UInt64(1) << 40
@@ -116,7 +118,8 @@ struct EpochTests {
         #expect(storage.hits == 1 && storage.slabs[next]?.count == room)
         storage.setFault(nil)
         storage.setCapacity(nil)
-        // What the slab states would hide a record before it, so even a short one goes behind it.
+        // The unfinished slab's header would hide a record that is written before it. So even a
+        // short record goes into the epoch after it.
         try append(1, length: hidden ? 280 : 3)
         try append(2, length: 40)
         if hidden { try writer.sync() } else { try writer.close() }

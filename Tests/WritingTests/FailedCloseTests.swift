@@ -13,12 +13,12 @@ struct FailedCloseTests {
     let storage = SimulatedStorage()
     let writer = try storage.writer(SmallTopic.options)
     try writer.append("first")
-    // The record is written and synced, the closing mark is not written.
+    // The record is written and synced, but the closing mark is not written.
     storage.setFault(SimulatedStorage.Fault(.fail(Errno.io), at: 2) { $0.isWrite })
     #expect(queueError { try writer.close() }?.code == .system(errno: Errno.io))
     storage.logCalls()
     try writer.append("second")
-    // Whatever was asked of the writer's thread is done when it has ended.
+    // When the writer's thread has ended, it has done all its work.
     writer.core.stopThread()
     #expect(storage.calls == [])
     #expect(storage.pass().records.count == 1)

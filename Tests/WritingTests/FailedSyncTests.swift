@@ -7,7 +7,7 @@ import Testing
 
 @Suite("G7: a failed sync is final for its writer")
 struct FailedSyncTests {
-  /// Where a sync fails, and by which call it comes to light.
+  /// The sync that fails, and the call that reports it.
   enum Place: CaseIterable {
     case file, directory, background, closing, closingMark
   }
@@ -45,7 +45,7 @@ struct FailedSyncTests {
     #expect(failure?.code == .syncFailed)
     #expect(storage.hits == 1)
 
-    // No call after it goes on as if nothing had happened, and none syncs.
+    // Every later call fails, and none syncs.
     storage.logCalls()
     for call in [
       { try writer.append("more") }, { try writer.flush() }, { try writer.sync() },
@@ -55,7 +55,7 @@ struct FailedSyncTests {
       #expect(error?.code == .syncFailed)
     }
     #expect(storage.calls.filter(\.changes).isEmpty)
-    // Reading goes on.
+    // Records can still be read.
     #expect(EnginePass(topic).records == records)
     if place != .closing, place != .closingMark {
       let error = #expect(throws: QueueError.self) { try writer.close() }
@@ -108,7 +108,7 @@ struct FailedSyncTests {
     #expect(failure?.code == .syncFailed)
     #expect(storage.hits == 1)
     #expect(storage.slabs.count == 2)
-    // The append that left the slab got its address, and the one after it the error.
+    // The append that left the slab returned its address. The next append threw the error.
     let base = try #require(storage.slabs.keys.max())
     #expect(records.last?.address == base + 128)
     let error = #expect(throws: QueueError.self) { try writer.close() }

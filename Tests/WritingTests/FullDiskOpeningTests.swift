@@ -9,7 +9,7 @@ import Testing
 
 @Suite("G9: opening on a full disk")
 struct FullDiskOpeningTests {
-  /// A topic of 10 slabs on a disk that is full behind it.
+  /// A topic of 10 slabs, on a disk that has only `room` free bytes left.
   private func topic(isClosed: Bool, room: Int = 0) throws -> CleaningTopic {
     let made = CleaningTopic()
     let writer = try made.writer()
@@ -85,7 +85,7 @@ struct FullDiskOpeningTests {
   func acknowledged() throws {
     let made = try topic(isClosed: false)
     let bases = made.bases
-    // No consumer: nothing was acknowledged.
+    // Without a consumer, no record counts as acknowledged.
     #expect(
       queueError { _ = try open(made.storage, .dropOldestAcknowledged) }?.code == .noSpace)
     made.storage.kill()
@@ -110,7 +110,7 @@ struct FullDiskOpeningTests {
     let made = CleaningTopic()
     let writer = try made.writer()
     try made.roll(writer, times: 1)
-    // Nothing is proven, so recovery starts at the first slab.
+    // No mark proves that a record is durable, so recovery starts at the first slab.
     writer.dieForTesting()
     made.storage.kill()
     made.storage.setCapacity(made.storage.used)
@@ -143,7 +143,7 @@ struct FullDiskOpeningTests {
           #expect(read.losses == [], "call \(number)")
           let kept = read.records.dropLast()
           #expect(kept == before.suffix(kept.count)[...], "call \(number)")
-          // One slab of five goes for each of the two openings, at most.
+          // Each of the two openings drops at most one slab, of five records.
           #expect(kept.count >= before.count { $0.address.rawValue >= second } - 5)
         }
       }

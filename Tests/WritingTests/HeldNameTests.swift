@@ -8,7 +8,7 @@ import Testing
 
 @testable import DiskQueue
 
-/// What another program does to the files of a topic while its writer has them open.
+/// A change that another program makes to the files of a topic while its writer has them open.
 enum Interference: String, CaseIterable {
   case removesLock = "the lock is removed"
   case replacesLock = "the lock is replaced by a new file"
@@ -37,7 +37,7 @@ enum Interference: String, CaseIterable {
     }
   }
 
-  /// The name that is wrong afterwards, as far as a writer looks.
+  /// The wrong name that a writer reports afterwards.
   func name(_ storage: SimulatedStorage, slab: UInt64) -> String {
     switch self {
     case .removesLock, .replacesLock, .renamesLock, .removesAll: TopicLayout.lockName
@@ -48,7 +48,7 @@ enum Interference: String, CaseIterable {
 
 @Suite("G1: what is durable is reported only if its name leads to it")
 struct HeldNameTests {
-  /// A call that reports that something is durable.
+  /// A call that reports records as durable.
   enum Report: String, CaseIterable {
     case sync, syncAgain, close, closeAfterSync, asyncSync, asyncSyncAgain, ensuring, background
   }
@@ -62,7 +62,7 @@ struct HeldNameTests {
       topic: Topic(storage: storage), options: options, environment: .simulated())
   }
 
-  // The blocking calls, for tests that are asynchronous.
+  // Asynchronous tests use these to make the blocking calls.
   private func sync(_ writer: QueueWriter) throws { try writer.sync() }
   private func close(_ writer: QueueWriter) throws { try writer.close() }
   private func sync(_ writer: ShardedWriter) throws { try writer.sync() }
@@ -80,7 +80,7 @@ struct HeldNameTests {
     for number in 0..<20 { try writer.append("record \(number)") }
     if [.syncAgain, .closeAfterSync, .asyncSyncAgain].contains(report) { try sync(writer) }
     if report == .background {
-      // A slab is left while there is an older one: the one that is struck is left as well.
+      // The topic gets an older slab. The writer will also leave the slab that is changed below.
       for _ in 0..<8 { try writer.append(SmallTopic.payload(1, length: 900)) }
       try sync(writer)
       for _ in 0..<3 { try writer.append(SmallTopic.payload(2, length: 900)) }
@@ -104,7 +104,7 @@ struct HeldNameTests {
     }
     #expect(error?.code == .fileRemoved)
     #expect(error?.path == storage.path + "/" + interference.name(storage, slab: slab))
-    // It is final: nothing is written or reported any more.
+    // The error is final. After it, the writer writes nothing and reports nothing.
     storage.logCalls()
     if report != .close, report != .closeAfterSync {
       #expect(queueError { try writer.append("more") }?.code == .fileRemoved)
@@ -114,7 +114,7 @@ struct HeldNameTests {
     #expect(queueError { try close(writer) }?.code == .fileRemoved)
     #expect(storage.calls.filter(\.changes).isEmpty)
     #expect(failures.withLock { $0.map(\.code) } == [.fileRemoved])
-    // The next writer opens what is there.
+    // The next writer opens the topic with the files that are there.
     let next = try self.writer(storage)
     try next.append("next")
     try close(next)
@@ -241,7 +241,7 @@ struct HeldNameTests {
       }
       #expect(queueError { _ = try writer(storage) }?.code == .fileRemoved, "\(name)")
       storage.setHook(nil)
-      // Nothing is locked.
+      // The topic is not locked.
       try writer(storage).close()
     }
   }
@@ -261,7 +261,7 @@ struct HeldNameTests {
         try settle(storage, clock)
         try writer.append("zero")
         try writer.sync()
-        // From here on, a sync does not look at each name.
+        // From here on, a sync does not check each name.
         #expect(try storage.namesStamp() != nil)
       }
       try writer.append("one")
@@ -288,7 +288,7 @@ struct HeldNameTests {
     }
   }
 
-  /// Until a change from now on leaves a trace in the stamp.
+  /// Waits until every further change of a name changes the directory's stamp.
   private func settle(_ storage: PosixStorage, _ clock: ManualClock) throws {
     try waitForFileTime(after: storage.path)
     _ = try storage.namesStamp()
