@@ -30,7 +30,7 @@ struct SlabAgeTests {
     let writer = try open()
     clock.advance(by: 600 * Self.second)
     writer.doWhatIsTimed()
-    // It holds no record.
+    // The slab holds no record yet.
     #expect(storage.slabs.count == 1)
     try writer.append("first")
     clock.advance(by: 60 * Self.second - 1)
@@ -41,7 +41,7 @@ struct SlabAgeTests {
     #expect(storage.slabs.count == 2)
     #expect(writer.statistics.slabs == 1)
     #expect(storage.slabs.values.allSatisfy { $0.count >= 128 })
-    // An empty slab stays, however old.
+    // An empty slab is not left, however old it is.
     clock.advance(by: 6000 * Self.second)
     writer.doWhatIsTimed()
     #expect(storage.slabs.count == 2)
@@ -77,7 +77,7 @@ struct SlabAgeTests {
       writer.doWhatIsTimed()
       #expect(writer.core.times.withLock { $0.count } == 1)
     }
-    // No slab took a minute.
+    // No slab became a minute old.
     #expect(storage.slabs.count == 20)
     clock.advance(by: 60 * Self.second)
     writer.doWhatIsTimed()
@@ -90,7 +90,7 @@ struct SlabAgeTests {
   func reopened() throws {
     let cases: [(made: UInt64, opened: UInt64, isOldAfter: UInt64)] = [
       (1_700_000_000, 1_700_000_050, 10), (1_700_000_000, 1_700_000_500, 0),
-      // The clock was set back, or did not know the time: from the opening.
+      // If the clock was set back, or did not know the time, the age counts from the opening.
       (1_700_000_000, 1_600_000_000, 60), (5, 1_700_000_000, 60), (5, 90, 60),
     ]
     for (made, opened, isOldAfter) in cases {
@@ -116,7 +116,7 @@ struct SlabAgeTests {
       second.doWhatIsTimed()
       #expect(storage.slabs.count == 2, "\(made)")
       try second.close()
-      // Closed without a record in its slab: there is nothing to leave.
+      // The slab was closed without a record, so there is no reason to leave it.
       clock.advance(by: 600 * Self.second)
       let third = try open()
       third.doWhatIsTimed()
@@ -168,7 +168,7 @@ struct SlabAgeTests {
     for age in [.zero, .seconds(-1)] as [Duration] {
       #expect(queueError { _ = try open(age: age) }?.code == .invalidOption)
     }
-    // As long as a Duration can be.
+    // The longest age that a `Duration` can express.
     let writer = try open(age: .seconds(Int64.max))
     try writer.append("first")
     clock.advance(by: .max / 4)

@@ -31,7 +31,7 @@ struct SnapshotTests {
     for source in [Topic.memory(), Topic(directory.path + "/topic")] {
       let place = directory.path + "/snapshots-\(source.directoryPath == nil)"
       let writer = try QueueWriter(topic: source)
-      // The first one has no slab, and so no id.
+      // In the first round the topic has no slab, and so no id.
       for round in 0..<4 {
         if round > 0 {
           try writer.append("record \(round - 1)")
@@ -69,7 +69,7 @@ struct SnapshotTests {
     try source.snapshot(to: path) { step in
       seen.append(step)
       do {
-        // What is there now is what a crash would leave.
+        // A crash at this step would leave exactly these files.
         try FileManager.default.copyItem(
           atPath: directory.path, toPath: images.path + "/\(seen.count)")
       } catch {
@@ -83,7 +83,7 @@ struct SnapshotTests {
       #expect(try texts(image + "/latest") == expected, "\(step)")
       let left = try names(image).filter { $0.contains(".partial-") }
       #expect(left.count == (step == .olderRemoved ? 0 : 1), "\(step)")
-      // And the next round goes on from there.
+      // The next snapshot succeeds from this state.
       try source.snapshot(to: image + "/latest")
       #expect(try texts(image + "/latest") == ["one", "two"], "\(step)")
       #expect(try names(image).filter { $0.contains(".partial-") } == left, "\(step)")
@@ -111,11 +111,11 @@ struct SnapshotTests {
     let slab = try #require(try names(at("pristine")).first { SlabName.parse($0) != nil })
     try files.copyItem(atPath: at("pristine/" + slab), toPath: at("mixed/" + slab))
     try writeFile(at("mixed/notes.txt"), [3])
-    // A writer opens it, and leaves it again.
+    // A writer opens this snapshot, appends to it, and closes it.
     let opened = try QueueWriter(topic: Topic(at("opened")))
     try opened.append("of its own")
     try await opened.close()
-    // A slab of another topic stands beside the snapshot's own.
+    // This snapshot also gets a slab of another topic.
     try source.snapshot(to: at("two"))
     let theirs = try #require(try names(at("foreign")).first { SlabName.parse($0) != nil })
     try files.copyItem(
@@ -136,7 +136,7 @@ struct SnapshotTests {
     #expect(
       queueError { try Topic(at("none")).snapshot(to: at("new")) }?.code == .noSuchTopic)
     #expect(try DiskQueueTestSupport.snapshot(directory.path) == before)
-    // A topic on a disk is not replaced by its own snapshot, whether a writer has it open or not.
+    // A topic on disk is not replaced by its own snapshot, whether or not a writer has it open.
     let itself = Topic(at("opened"))
     #expect(queueError { try itself.snapshot(to: at("opened")) }?.code == .locked)
     try await writer.close()
@@ -157,7 +157,7 @@ struct SnapshotTests {
     #expect((moved.path, aside.path) == (at("old"), at("new.old")))
     #expect(try names(at("old")) == ["of-new"])
     #expect(try names(at("new.old")) == ["of-old"])
-    // The copy is gone: its step fails, and the older one gets its name back.
+    // The copy is gone. So the second step fails, and the older directory gets its name back.
     let gone = try make("gone")
     gone.removeAll()
     #expect(throws: SystemError.self) { try gone.exchangedInTwoSteps(with: moved) }

@@ -8,7 +8,7 @@ import Testing
 
 @testable import DiskQueue
 
-/// Keeps what it is told, and sees that it is told one event at a time.
+/// Records the events, and checks that they come one at a time.
 private final class Listener: Sendable {
   private struct State {
     var events: [QueueWriter.Event] = []
@@ -114,7 +114,8 @@ struct WriterEventsTests {
     let reached = listener.syncs.map(\.through)
     #expect(reached == reached.sorted())
     #expect(reached.last == writer.core.position)
-    // Slabs that were left are synced, too, and count as they do there.
+    // Slabs that the writer has left are synced, too. Each of these syncs is an event, and counts
+    // in the statistics.
     #expect(UInt64(reached.count) == writer.statistics.syncs)
     try writer.close()
   }
@@ -124,7 +125,7 @@ struct WriterEventsTests {
     let clock = ManualClock()
     let listener = Listener()
     var environment = fixedEnvironment(clock)
-    // Between two looks at it.
+    // 7 ms pass between two readings of this clock.
     environment.monotonic = {
       clock.advance(by: 7_000_000)
       return clock.now
@@ -195,7 +196,7 @@ struct WriterEventsTests {
       try writer.append(payload(1))
       storage.setFault(SimulatedStorage.Fault(.fail(Errno.io), at: 1) { $0.isSync })
       if isInBackground {
-        // Leaving a slab syncs it, and nobody's call fails for it.
+        // Leaving a slab syncs it in the background, and no call fails because of that.
         for number in 2..<20 where listener.failures.isEmpty {
           _ = try? writer.append(payload(number))
         }
@@ -259,7 +260,7 @@ struct WriterEventsTests {
     #expect(listener.overlaps == 0)
     let slabs = try slabs(directory.path + "/topic").keys.sorted()
     #expect(listener.bases == Array(slabs.dropFirst()))
-    // The sync of the closing mark is told as the closing.
+    // The sync of the closing mark is reported as the closing event.
     #expect(UInt64(listener.syncs.count) + 1 == writer.statistics.syncs)
     #expect(listener.closings == 1)
   }
@@ -418,7 +419,7 @@ struct WriterEventsTests {
       let byCaller = Mutex(0)
       let caller = Mutex<Thread?>(nil)
 
-      /// Makes the next one of each: as fast as it is told.
+      /// Makes another event for each one that it hears.
       func hear(_ event: QueueWriter.Event) {
         if caller.withLock({ $0 }) == Thread.current { byCaller.withLock { $0 += 1 } }
         if told.value < 999 { queue.withLock { $0 }?.note(.closed) }

@@ -16,7 +16,7 @@ struct WriterStatisticsTests {
 
   private func isSlab(_ name: String) -> Bool { SlabName.parse(name) != nil }
 
-  /// What came through the seam: how many bytes, and how many syncs of slabs.
+  /// How many bytes were written to slabs, and how many syncs of slabs were made.
   private func work(_ storage: SimulatedStorage) -> (bytes: UInt64, syncs: Int) {
     storage.calls.reduce(into: (0, 0)) { sum, call in
       switch call {

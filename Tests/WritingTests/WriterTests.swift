@@ -20,7 +20,7 @@ struct WriterTests {
       topic: topic, options: options, environment: fixedEnvironment(clock))
   }
 
-  /// The marks of a topic, by walking its slabs' frames.
+  /// The marks of a topic, found by a search of its slabs.
   func marks(_ storage: MemoryStorage) throws -> [MarkAt] {
     let index = TopicIndex(storage)
     try index.refresh()
@@ -171,7 +171,7 @@ struct WriterTests {
 
   @Test("a slab is left before a record that would end behind its size, not before one that fits")
   func rollBoundary() throws {
-    // 80 of header, 48 of mark: 3968 bytes are left for frames.
+    // The header takes 80 bytes and the mark 48, so 3,968 bytes are left for frames.
     for (size, slabs) in [(3960, 1), (3961, 2), (3959, 1)] {
       let storage = MemoryStorage(capacity: 1 << 20)
       let writer = try open(Topic(storage: storage), slabSize: .kibibytes(4))
@@ -378,7 +378,8 @@ struct WriterTests {
     "record \(number) " + String(repeating: "x", count: 90)
   }
 
-  /// A slab with a header, its mark and a closing mark: an empty topic that was closed.
+  /// Stores a slab with a header, its mark and a closing mark. That makes an empty topic that was
+  /// closed.
   private func plant(closedSlabAt base: UInt64, in storage: MemoryStorage) throws {
     let id: UInt64 = 0x1122_3344_5566_7788
     var buffer = WriteBuffer(capacity: 4096)
