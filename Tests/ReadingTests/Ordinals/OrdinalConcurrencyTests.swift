@@ -68,7 +68,7 @@ struct OrdinalConcurrencyTests {
             last = range
             switch reader.answer(range.lowerBound) {
             case .cleaned(let missed):
-              // By now it may be.
+              // The record may have been cleaned meanwhile.
               try #require(missed.map { $0 > 0 } == true)
             case let answer:
               try #require(answer == .record(range.lowerBound))
@@ -135,7 +135,7 @@ struct OrdinalConcurrencyTests {
     try await withThrowingTaskGroup(of: UInt64.self) { group in
       for kind in 0..<3 {
         group.addTask {
-          // How many it saw, or was told that it missed.
+          // The number of records that this reader got, or that were reported to it as lost.
           var total: UInt64 = 0
           var reader = try placed.reader()
           var records = Array(repeating: QueueRecord(), count: 5)

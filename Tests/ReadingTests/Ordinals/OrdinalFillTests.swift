@@ -15,7 +15,7 @@ struct OrdinalFillTests {
     Array(repeating: Self.untouched, count: count)
   }
 
-  /// What filling an array of `size` again and again comes to, up to the end of the log.
+  /// Fills an array of `size` again and again up to the end of the log, and returns the answers.
   private func answers(
     _ reader: inout QueueReader, size: Int, sourceLocation: SourceLocation = #_sourceLocation
   ) -> [Answer] {
@@ -101,7 +101,7 @@ struct OrdinalFillTests {
                 .record($0)
               })
           #expect(records[expected...].allSatisfy { $0 == Self.untouched })
-          // It stands behind them.
+          // The reader's position is after these records.
           let next = start + UInt64(expected)
           #expect(reader.nextAnswer() == (next == range.upperBound ? .end : .record(next)))
         }
@@ -151,7 +151,7 @@ struct OrdinalFillTests {
     "an array ends before what was cleaned in its middle, which is told next",
     arguments: Place.allCases)
   func cleanedInTheMiddle(place: Place) throws {
-    // Four records a slab: the reader has the second one open when it goes.
+    // A slab holds four records. The reader has the second slab open when that slab is removed.
     let placed = try PlacedTopic(place, bound: 64)
     let writer = try placed.writer(from: 10)
     try PlacedTopic.append(10..<74, to: writer)
@@ -210,7 +210,7 @@ struct OrdinalFillTests {
     options.bufferSize = .kibibytes(4)
     var reader = try QueueReader(topic: placed.topic, options: options)
     #expect(answers(&reader, size: size) == expected)
-    // The array that ended before it holds what came before.
+    // The array that ended before the large record holds the records before it.
     reader = try QueueReader(topic: placed.topic, options: options)
     var records = array(10)
     #expect(try reader.fill(&records) == 3)
@@ -232,12 +232,12 @@ struct OrdinalFillTests {
     }
     try writer.close()
     let copy = try placed.damaged { try $0.flipRecord(at: addresses[12]) }
-    // It is told with the next mark, which the closed end is.
+    // The loss is reported at the next mark, which is the closing mark.
     let records: [Answer] = (Array(10..<22) + Array(23..<40)).map { .record($0) }
     let expected = records + [.damaged(1)]
     var reader = try copy.reader()
     #expect(answers(&reader, size: size) == expected)
-    // Whoever takes losses by a closure gets the same, and fills on over it.
+    // A reader with a closure for losses gets the same records, and fills on across the loss.
     var losses: [Loss] = []
     var told = try QueueReader(topic: copy.topic) { losses.append($0) }
     #expect(answers(&told, size: size) == records)
@@ -258,7 +258,7 @@ struct OrdinalFillTests {
       let kept = records[0]
       #expect(try reader.fill(&records) == 1)
       #expect(records[0].payload == [UInt8](repeating: UInt8(number), count: length))
-      // A copy that somebody holds is not written over.
+      // A payload that the caller still holds is not overwritten.
       #expect(number == 0 || kept.payload.allSatisfy { $0 == UInt8(number - 1) })
     }
     #expect(try reader.fill(&records) == 0)

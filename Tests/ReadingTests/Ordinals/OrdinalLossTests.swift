@@ -8,7 +8,8 @@ import Testing
 
 @Suite("Ordinals: what was damaged, cleaned or taken back")
 struct OrdinalLossTests {
-  /// 60 records from 10 on, over several slabs, closed; with these damaged.
+  /// A closed topic of 60 records from ordinal 10 on, in several slabs. The records with these
+  /// ordinals are damaged.
   private func damagedTopic(_ place: Place, _ ordinals: [UInt64]) throws -> PlacedTopic {
     let placed = try PlacedTopic(place, slabSize: .kibibytes(4))
     let writer = try placed.writer(from: 10)
@@ -54,7 +55,7 @@ struct OrdinalLossTests {
         }
       }
     }
-    // Reading on, a loss is told with the next mark.
+    // A reader that reads on reports a loss at the next mark.
     for ordinal in 10..<70 as Range<UInt64> {
       var reader = try placed.reader(from: .ordinal(ordinal))
       let answers = reader.answers()
@@ -68,7 +69,7 @@ struct OrdinalLossTests {
     "no record is given for another one between two damaged places that nothing counts",
     arguments: Place.allCases)
   func uncounted(place: Place) throws {
-    // Marks stand before 15 and before 22.
+    // There are marks before 15 and before 22.
     let placed = try damagedTopic(place, [16, 19])
     var reader = try placed.reader()
     var asked = Array(10..<70) as [UInt64]
@@ -94,7 +95,7 @@ struct OrdinalLossTests {
     #expect(try damagedTopic(place, [40]).ordinals() == 10..<70)
     #expect(try damagedTopic(place, [10]).ordinals() == 11..<70)
     #expect(try damagedTopic(place, [69]).ordinals() == 10..<70)
-    // The same where the topic begins with ordinal 0.
+    // The same for a topic that begins with ordinal 0.
     let placed = try PlacedTopic(place)
     let writer = try placed.writer()
     let first = try writer.append("first")
@@ -126,7 +127,7 @@ struct OrdinalLossTests {
     #expect(reader.answer(17) == .record(17))
     #expect(try reader.ordinals() == 10..<18)
     first.dieForTesting()
-    // What a power cut leaves.
+    // The bytes that a power cut leaves.
     storage.replace(slab: base, with: bytes)
     let second = try QueueWriter(topic: topic, options: options, environment: environment)
     try second.flush()
@@ -138,7 +139,8 @@ struct OrdinalLossTests {
     #expect(reader.answer(15) == .record(ordinal: 15, payload: Array("other 15".utf8)))
     #expect(reader.answer(16) == .error(.beyondLatest))
     #expect(reader.answer(14) == .record(14))
-    // Who had read them is told, and reads what came in their place.
+    // A reader that had read the discarded records gets the loss, and then the records that replace
+    // them.
     #expect(
       reader.answers()
         == [.discarded(3), .record(ordinal: 15, payload: Array("other 15".utf8))])

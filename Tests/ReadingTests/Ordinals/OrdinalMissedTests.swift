@@ -32,7 +32,7 @@ struct OrdinalMissedTests {
         for ordinal in [0, 3, ends[1] + 1, ends[2] + 1] {
           let answer = reader.answer(ordinal)
           guard storage.slabs[bases[0]] == nil, ordinal < ends[removed] else { continue }
-          // What was opened before it went can still be read.
+          // A slab that was opened before its removal can still be read.
           if case .record(let found, _) = answer {
             #expect(found == ordinal)
           } else {
@@ -98,7 +98,7 @@ extension String {
 }
 
 extension HookedStorage {
-  /// Calls `body` behind the n-th listing from now on.
+  /// Calls `body` after the n-th listing from now on.
   func atListing(_ number: Int, _ body: @escaping @Sendable () -> Void) {
     atNext(.listed) { [weak self] in
       if number > 1 { self?.atListing(number - 1, body) } else { body() }

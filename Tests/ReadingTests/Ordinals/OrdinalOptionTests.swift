@@ -34,7 +34,7 @@ struct OrdinalOptionTests {
       if place == .directory {
         #expect(queueError { _ = try placed.reader() }?.code == .noSuchTopic)
       }
-      // And the topic takes a good one as if it had never heard of the other.
+      // The topic then takes good options, as if the bad ones had never been tried.
       let writer = try placed.writer(from: 3)
       try PlacedTopic.append(3..<4, to: writer)
       #expect(try placed.ordinals() == 3..<4)

@@ -7,8 +7,11 @@ import Testing
 
 @Suite("Ordinals: reading one, and ranges")
 struct OrdinalReadingTests {
-  /// Of a topic that may hold 32 records, two a slab: empty, one record, a slab, one begun, all but
-  /// one that it may hold, all, more by one, by two, by many.
+  /// Numbers of records to append to a topic that may hold 32, with two in a slab.
+  ///
+  /// - 0, 1, 2 and 3: no record, one, a whole slab, and one more.
+  /// - 31 and 32: one below the bound, and the bound.
+  /// - 33, 34 and 100: one, two and many above the bound.
   private static let counts: [UInt64] = [0, 1, 2, 3, 31, 32, 33, 34, 100]
 
   @Test(
@@ -40,7 +43,7 @@ struct OrdinalReadingTests {
           }
         }
       }
-      // Its position is where it was.
+      // The lookups have not moved the reader's position.
       #expect(warm.answers() == range.map { .record($0) })
       #expect(try warm.ordinals() == range)
     }
@@ -89,7 +92,8 @@ struct OrdinalReadingTests {
     var other = try placed.reader()
     #expect(message(10, &other).contains("3 records lost"))
     #expect(message(0, &other).contains("13 records lost"))
-    // Who had looked for it in a slab that it has open finds it there still.
+    // The first reader has looked for ordinal 10 in a slab that it has open, and still finds the
+    // record there.
     #expect(reader.answer(10) == .record(10))
   }
 
@@ -173,7 +177,7 @@ struct OrdinalReadingTests {
       #expect(
         reader.answer(range.lowerBound - 1) == .expected(range.lowerBound - 1, of: range))
     }
-    // What it had not read it is told of, once.
+    // The records that the reader had not read are reported as lost, once.
     #expect(reader.answers() == [.cleaned(34)] + (44..<60).map { .record($0) })
   }
 }

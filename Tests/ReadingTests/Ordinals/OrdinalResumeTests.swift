@@ -22,7 +22,7 @@ struct OrdinalResumeTests {
       try writer.close()
     }
     #expect(try readAll(placed.topic).records.map { Answer($0) } == (10..<30).map { .record($0) })
-    // Nor is it where nothing was appended yet.
+    // The same holds if nothing was appended yet.
     let empty = try PlacedTopic(place)
     try empty.writer(from: 10).close()
     let writer = try empty.writer(from: 50)
@@ -49,7 +49,8 @@ struct OrdinalResumeTests {
       if ending % 3 == 0 { try writer.close() } else { writer.dieForTesting() }
       #expect(try placed.ordinals() == first..<next)
     }
-    // Six died, and the last of them had no successor.
+    // Six writers died, and the last of them had no successor. So there are the first epoch and
+    // five more.
     #expect(epochs.count == 6)
     var reader = try placed.reader()
     #expect(reader.answers() == (first..<next).map { .record($0) })
@@ -71,7 +72,7 @@ struct OrdinalResumeTests {
         let range = try placed.ordinals()
         #expect(range.upperBound == ordinal + 1)
         #expect(range.count <= Int(bound))
-        // No more than a sixteenth is missing to the bound.
+        // At most a sixteenth of the bound is missing.
         #expect(range.count >= Int(min(ordinal + 1, bound - max(1, bound / 16) + 1)))
         #expect(try readAll(placed.topic).records.map { Answer($0) } == range.map { .record($0) })
       }
@@ -179,7 +180,7 @@ struct OrdinalResumeTests {
     #expect(batch?.count == 50)
     try await consumer.close()
     try await second.close()
-    // Without regard for it there is room.
+    // `dropOldest` ignores the consumer, so there is room.
     let third = try placed.writer {
       $0.maximumRecords = 20
       $0.whenFull = .dropOldest
@@ -190,7 +191,7 @@ struct OrdinalResumeTests {
 
   // MARK: Checkpoints
 
-  /// What a source gives: 50 items, each with an id.
+  /// An item of the source, which gives 50 items, each with an id.
   private func item(_ id: Int) -> [UInt8] { Array("item \(id)".utf8) }
 
   private func id(_ record: QueueRecord) throws -> Int {
@@ -210,12 +211,13 @@ struct OrdinalResumeTests {
       var reader = try placed.reader()
       while let record = try reader.nextCopy() {
         seen.append(try id(record))
-        // The half of it was remembered.
+        // The checkpoint covers only half of the items.
         if record.ordinal < 10 { checkpoint = record.ordinal + 1 }
       }
       #expect(seen == Array(0..<20) && checkpoint == 10)
     }
-    // The log is gone. Another one goes on where the checkpoint is, from the source's item of it.
+    // The log is gone. Another one continues at the checkpoint, with the source's item of that
+    // number.
     let placed = try PlacedTopic(place, bound: 40)
     let writer = try placed.writer(from: checkpoint)
     for number in 10..<30 { try writer.append(item(number)) }
@@ -226,13 +228,15 @@ struct OrdinalResumeTests {
       checkpoint = record.ordinal + 1
     }
     #expect(checkpoint == 30)
-    // More comes than the log holds, again from the source's beginning: the checkpoint is cleaned.
+    // More items come than the log holds, again from the source's beginning. So the record at the
+    // checkpoint is cleaned.
     for number in 30..<50 { try writer.append(item(number)) }
     for number in 0..<50 { try writer.append(item(number)) }
     let range = try placed.ordinals()
     #expect(range == 60..<100)
     #expect(reader.answer(checkpoint) == .cleaned(30))
-    // The reader asks for the range and reads on; or is told, and reads on.
+    // A reader may begin at the start of the range. Or it begins at the checkpoint, gets the loss,
+    // and reads on.
     for start in [range.lowerBound, checkpoint] {
       var behind = try placed.reader(from: .ordinal(start))
       if start < range.lowerBound { #expect(behind.nextAnswer() == .cleaned(30)) }

@@ -8,7 +8,8 @@ import Testing
 
 @Suite("Ordinals: following")
 struct OrdinalStreamTests {
-  /// Reads on until the task is cancelled, and says all it was given; `onRecord` may cancel it.
+  /// Reads on until the task is cancelled, and returns every answer. `onRecord` may cancel the
+  /// task.
   private static func follow(
     _ topic: Topic, from start: Topic.Position,
     onRecord: @Sendable (_ count: Int) -> Void = { _ in }
@@ -133,7 +134,7 @@ struct OrdinalStreamTests {
     var answers: [Answer] = []
     var iterator = records.makeAsyncIterator()
     answers.append(Answer(try await iterator.next()))
-    // It is slow: meanwhile 100 come, of which 32 stay.
+    // The reader is slow. Meanwhile 100 records come, and the bound leaves at most 32.
     try PlacedTopic.append(first + 1..<first + 101, to: writer)
     let range = try placed.ordinals()
     #expect(range == PlacedTopic.retained(first: first, count: 101, bound: 32))
@@ -143,7 +144,7 @@ struct OrdinalStreamTests {
       answers.append(Answer(error))
     }
     for _ in range { answers.append(Answer(try await iterator.next())) }
-    // The slab that it had open it reads to its end.
+    // The reader reads the slab that it had open to its end.
     let kept = answers.prefix { if case .record = $0 { true } else { false } }.count
     #expect(kept == 1 || kept == 2)
     #expect(
@@ -202,7 +203,7 @@ struct OrdinalStreamTests {
     "idle ones, a thousand in memory, are woken by one record each time, and end by cancellation",
     arguments: Place.allCases)
   func idle(place: Place) async throws {
-    // In a directory each has a thread, and a slab open.
+    // In a directory, each reader has a thread and an open slab.
     let count: UInt64 = place == .memory ? 1000 : 40
     let placed = try PlacedTopic(place)
     let writer = try placed.writer(from: 10)

@@ -198,7 +198,7 @@ struct OrdinalWritingTests {
     "an append of a cancelled task says whether it is in the log, also where a slab is left for it",
     arguments: Place.allCases)
   func cancelledAtARoll(place: Place) async throws {
-    // A slab for each record: every append leaves one.
+    // A slab holds one record, so every append leaves a slab.
     let placed = try PlacedTopic(place, bound: 8)
     let writer = try placed.writer()
     var next: UInt64 = 0

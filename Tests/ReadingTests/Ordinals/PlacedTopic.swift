@@ -4,21 +4,21 @@
 import DiskQueue
 import DiskQueueTestSupport
 
-/// Where a topic is. What a suite here checks holds for both, by the same code.
+/// The storage of a topic. A suite checks both with the same code.
 enum Place: CaseIterable, Sendable {
   case memory
   case directory
 }
 
-/// A topic in memory or in a directory of its own, and the options that it is written with: a record
-/// is shown to readers by the append, and at a bound the oldest records go.
+/// A topic in memory or in a directory of its own, and the options to write it. Every append is
+/// flushed, so readers see it. At a bound, the oldest records are dropped.
 struct PlacedTopic: Sendable {
   let topic: Topic
   let place: Place
   let options: QueueWriter.Options
   private let directory: TemporaryDirectory
 
-  /// - Parameter bound: how many records it may hold.
+  /// - Parameter bound: how many records the topic may hold. Nil by default: any number.
   init(
     _ place: Place, bound: UInt64? = nil, slabSize: ByteCount = .kibibytes(64)
   ) throws {
@@ -38,7 +38,7 @@ struct PlacedTopic: Sendable {
     self.options = options
   }
 
-  /// Opens it for writing.
+  /// Opens the topic for writing.
   func writer(
     from firstOrdinal: UInt64 = 0, _ change: (inout QueueWriter.Options) -> Void = { _ in }
   ) throws -> QueueWriter {
@@ -57,8 +57,8 @@ struct PlacedTopic: Sendable {
     return try reader.ordinals()
   }
 
-  /// The same topic with damage: copied into another directory, where `body` is given the files, and
-  /// from there into memory where this one is.
+  /// A damaged copy of the topic. The topic is copied into another directory, and `body` damages
+  /// the files there. If the topic is in memory, the damaged copy is loaded into memory, too.
   func damaged(_ body: (_ directory: String) throws -> Void) throws -> PlacedTopic {
     let copy = try PlacedTopic(.directory)
     let path = copy.topic.description
@@ -77,7 +77,7 @@ struct PlacedTopic: Sendable {
     directory = copy.directory
   }
 
-  /// What the record of an ordinal holds; no other one does.
+  /// The payload of the record with this ordinal. No other ordinal has the same payload.
   static func payload(_ ordinal: UInt64) -> [UInt8] { Array("record \(ordinal)".utf8) }
 
   /// Appends the records of these ordinals, one by one.
@@ -85,8 +85,9 @@ struct PlacedTopic: Sendable {
     for ordinal in ordinals { try writer.append(payload(ordinal)) }
   }
 
-  /// Which ordinals stay of a topic that began with `first`, took `count` records by one writer, and
-  /// may hold `bound`: at the bound, as many go together as a slab holds, a sixteenth of it.
+  /// The ordinals that are left in a topic that may hold `bound` records. The topic began with
+  /// `first` and took `count` records from one writer. At the bound, a whole slab goes, which holds
+  /// a sixteenth of the bound.
   static func retained(first: UInt64, count: UInt64, bound: UInt64) -> Range<UInt64> {
     let slab = max(1, bound / 16)
     let excess = count > bound ? count - bound : 0
@@ -94,10 +95,10 @@ struct PlacedTopic: Sendable {
   }
 }
 
-/// What asking for a record came to.
+/// The outcome of asking for a record.
 enum Answer: Equatable {
   case record(ordinal: UInt64, payload: [UInt8])
-  /// It was cleaned, with so many of those asked for.
+  /// The record was cleaned. The value is the number of cleaned records from it on, if it is known.
   case cleaned(UInt64?)
   case damaged(UInt64?)
   case discarded(UInt64?)
@@ -118,12 +119,12 @@ enum Answer: Equatable {
       }
   }
 
-  /// The record that `PlacedTopic.append` made of an ordinal.
+  /// The record that `PlacedTopic.append` appends for an ordinal.
   static func record(_ ordinal: UInt64) -> Answer {
     .record(ordinal: ordinal, payload: PlacedTopic.payload(ordinal))
   }
 
-  /// What a topic that holds `range` answers who asks for one ordinal.
+  /// The answer of a topic that holds `range` to a question for one ordinal.
   static func expected(_ ordinal: UInt64, of range: Range<UInt64>) -> Answer {
     if ordinal < range.lowerBound { return .cleaned(range.lowerBound - ordinal) }
     return ordinal < range.upperBound ? .record(ordinal) : .error(.beyondLatest)
@@ -149,7 +150,7 @@ extension QueueReader {
     }
   }
 
-  /// All that there is to tell up to the end of the log.
+  /// All answers up to the end of the log.
   mutating func answers() -> [Answer] {
     var answers: [Answer] = []
     while true {
