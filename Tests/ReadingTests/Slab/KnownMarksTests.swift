@@ -11,7 +11,7 @@ struct KnownMarksTests {
 
   @Test("a mark is known to whatever lies up to a spacing behind it, and to nothing else")
   func reach() {
-    // Of every alignment to the stretches.
+    // The marks have many alignments to the stretches.
     for mark in stride(from: 3 * spacing, through: 4 * spacing, by: 1021) {
       var marks = KnownMarks()
       marks.add(mark)

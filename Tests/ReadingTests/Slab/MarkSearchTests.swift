@@ -10,7 +10,7 @@ import Testing
 struct MarkSearchTests {
   private static let topicID: UInt64 = 0x1122_3344_5566_7788
 
-  /// A slab's file of any bytes, with marks put over them.
+  /// A slab file with these bytes, and with marks written over them at `offsets`.
   private func slab(_ bytes: [UInt8], marksAt offsets: [Int]) throws -> SlabFile {
     var bytes = bytes
     for (number, offset) in offsets.enumerated() {
@@ -25,7 +25,7 @@ struct MarkSearchTests {
     return try #require(try SlabFile.open(0, in: storage))
   }
 
-  /// Bytes among which many are FF.
+  /// Random bytes, most of which are FF.
   private func rough(_ count: Int, seed: UInt64) -> [UInt8] {
     var random = SeededGenerator(seed: seed)
     return (0..<count).map { _ in
@@ -56,7 +56,7 @@ struct MarkSearchTests {
 
   @Test("a mark that lies across the border of two stretches is found from both sides")
   func acrossBorders() throws {
-    // A stretch is 69,632 bytes long; every place of a mark over its end.
+    // A stretch is 69,632 bytes long. The mark is tried at every offset across the stretch's end.
     for offset in stride(from: 69_632 - 50, through: 69_632 + 2, by: 1) {
       let slab = try slab([UInt8](repeating: 0x20, count: 139_264), marksAt: [offset])
       var search = MarkSearch(slab, topicID: nil)

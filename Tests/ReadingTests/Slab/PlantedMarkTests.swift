@@ -6,17 +6,17 @@ import Testing
 
 @testable import DiskQueue
 
-/// A topic in which one payload, of an author who knows the topic's id, holds a mark and frames for
-/// the addresses where they come to stand.
+/// A topic with one hostile payload, whose author knows the topic's id. The payload holds a mark
+/// and frames that are valid at the addresses at which they are stored.
 private struct PlantedTopic {
-  /// The record that holds them, and what is around it.
+  /// The record that holds the planted frames, and its surroundings.
   struct Shape: CustomTestStringConvertible, Sendable {
     /// How many bytes of records are between the last mark and the record.
     var lead: Int
     var payload: Int
-    /// Where in the payload the mark stands.
+    /// The offset of the mark in the payload.
     var offset: Int
-    /// What the planted mark states as the ordinal of the next record.
+    /// The ordinal of the next record, as the planted mark states it.
     var ordinal: UInt64 = 5000
 
     var testDescription: String {
@@ -41,16 +41,16 @@ private struct PlantedTopic {
 
   let storage = SimulatedStorage()
   private(set) var records: [NaiveRecord] = []
-  /// The record that holds the planted frames.
+  /// The index of the record that holds the planted frames.
   private(set) var planted = 0
-  /// Where the planted mark and records stand.
+  /// The addresses of the planted mark and records.
   private(set) var forged: [UInt64] = []
-  /// What was synced before it.
+  /// Every byte below this address was synced before the record was appended.
   private(set) var synced: UInt64 = 0
 
   var topic: Topic { Topic(storage: storage) }
 
-  /// - Parameter closing: false leaves all after the record flushed only.
+  /// - Parameter closing: if false, everything after the record is only flushed.
   init(_ shape: Shape, closing: Bool = true) throws {
     let writer = try QueueWriter(
       topic: topic, options: .init(), environment: .simulated())
@@ -66,13 +66,13 @@ private struct PlantedTopic {
     }
     planted = records.count
     var payload: [UInt8] = []
-    // A long payload has a mark before it.
+    // The writer puts a mark before a long payload.
     var address = writer.position.rawValue + (shape.payload > 65_536 ? 48 : 0)
     (payload, forged) = Self.payload(shape, at: address, topicID: try topicID)
     address = try writer.append(payload).rawValue
     records.append(
       NaiveRecord(address, ordinal: UInt64(records.count), payload: payload))
-    // They stand where they were made for.
+    // The planted frames are at the addresses that they were made for.
     try #require(forged.first == address + 8 + UInt64(shape.offset))
     for _ in 0..<1300 { try append(to: writer, length: 100) }
     if closing {
@@ -97,7 +97,9 @@ private struct PlantedTopic {
     }
   }
 
-  /// Bytes, a mark, and records up to the payload's end, so that a walk from the mark goes on behind it.
+  /// Makes filler bytes, a mark, and records up to the payload's end, so that a walk from the mark
+  /// continues after the payload. Returns the payload, and the addresses of the mark and the
+  /// records.
   private static func payload(
     _ shape: Shape, at address: UInt64, topicID: UInt64
   ) -> ([UInt8], [UInt64]) {
@@ -208,7 +210,7 @@ struct PlantedMarkTests {
     let planted = try PlantedTopic(shape)
     let index = TopicIndex(planted.storage)
     try index.refresh()
-    // Every mark that a pass comes over, and what it states.
+    // Every mark that a pass reads, with its fields.
     var walker = LogWalker(index, payloadLimit: 1 << 24, bufferSize: 1 << 18)
     walker.startAtEarliest()
     var marks: [MarkAt] = []
@@ -262,7 +264,7 @@ struct PlantedMarkTests {
     for back in [1, 2, 9] where planted.planted - back > 1400 || back == 1 {
       let number = planted.planted - back
       let hit = planted.records[number]
-      // A bit of the checksum, and one of the length word.
+      // One bit of the checksum, and two of the length word.
       for bit in [8 * 5, 3, 18] {
         planted.storage.flip(bit: Int(hit.address) * 8 + bit, ofSlab: 0)
         defer { planted.storage.flip(bit: Int(hit.address) * 8 + bit, ofSlab: 0) }
@@ -275,7 +277,7 @@ struct PlantedMarkTests {
     }
   }
 
-  /// The records around the one that holds the planted frames, and some further away.
+  /// The indexes of the records around the planted one, and of some further away.
   private static func near(_ planted: PlantedTopic) -> [Int] {
     let record = planted.planted
     let count = planted.records.count

@@ -8,7 +8,7 @@ import Testing
 
 @Suite("Looking records up")
 struct RecordLookupTests {
-  /// What a lookup came to: the record, or the error's code.
+  /// The outcome of a lookup: the record, or the error's code.
   private enum Answer: Equatable {
     case record(QueueRecord)
     case error(QueueError.Code)
@@ -73,12 +73,13 @@ struct RecordLookupTests {
     first.dieForTesting()
     let base = try #require(storage.slabs.keys.first)
     let bytes = try #require(storage.slabs[base])
-    // What a power cut leaves: the record was never on the disk.
+    // The bytes that a power cut leaves. The record was never on the disk.
     storage.replace(slab: base, with: Array(bytes[..<(bytes.count - 18)]))
     let second = try QueueWriter(topic: topic, options: .init(), environment: environment)
     try second.append("goes on")
     try second.flush()
-    // The bytes may come back, as behind a failed sync: by the new epoch's word they are no record.
+    // The bytes may come back, as after a failed sync. The new epoch states that they are no
+    // record.
     storage.replace(slab: base, with: bytes)
     let answer = lookUp(lost.rawValue, &reader)
     #expect(answer == .error(.beyondLatest) || answer == .error(.notARecord), "\(answer)")
@@ -125,7 +126,8 @@ struct RecordLookupTests {
     }
   }
 
-  /// 200 KB of records of 100 bytes in one slab, closed: of four stretches between marks.
+  /// A closed topic with 200 KB of records of 100 bytes in one slab, with four stretches between
+  /// marks.
   private func spaciousTopic() throws -> (SimulatedStorage, addresses: [Address]) {
     let storage = SimulatedStorage()
     let writer = try storage.writer()
@@ -140,7 +142,8 @@ struct RecordLookupTests {
   func oneRead() throws {
     let (storage, addresses) = try spaciousTopic()
     var reader = try QueueReader(topic: Topic(storage: storage))
-    // The marks stand at one and two spacings and a little. The first lookup opens the slab.
+    // There are marks slightly after one spacing and slightly after two. The first lookup opens the
+    // slab.
     for _ in 0..<2 { _ = lookUp(addresses[1190].rawValue, &reader) }
     for number in [1189, 620, 1000, 1205] {
       storage.logCalls()

@@ -7,7 +7,7 @@ import Testing
 
 @Suite("Reading from a time")
 struct SeekToTimeTests {
-  /// A clock that goes when it is told to.
+  /// A clock that the test advances.
   private final class Clock: Sendable {
     private let nanoseconds = Mutex<UInt64>(1_000_000_000_000)
     var now: UInt64 { nanoseconds.withLock { $0 } }
@@ -23,7 +23,8 @@ struct SeekToTimeTests {
     let writer = try QueueWriter(topic: topic, options: .init(), environment: environment)
     var stamps: [UInt64] = []
     for number in 0..<40 {
-      // More than a second and an empty buffer: each record has a mark before it.
+      // More than a second has passed and the buffer is empty, so each record gets a mark before
+      // it.
       clock.advance(10)
       stamps.append(clock.now)
       try writer.append("record \(number)")
