@@ -7,8 +7,8 @@ import Testing
 
 @testable import DiskQueue
 
-/// What a user may put in our way, and what it gets: the error's code, path, address and sentence,
-/// and a directory that is as it was.
+/// Wrong files and paths that a user may give. Each test checks the error's code, path, address and
+/// message, and that the directory is unchanged.
 @Suite("Bad input")
 struct BadInputTests {
   let directory: TemporaryDirectory
@@ -19,7 +19,7 @@ struct BadInputTests {
     path = directory.path + "/topic"
   }
 
-  /// Three slabs, closed; returns what stands in them.
+  /// Makes a topic of three slabs, closed unless `close` is false. Returns its records.
   @discardableResult
   func makeTopic(close: Bool = true) throws -> [QueueRecord] {
     var options = QueueWriter.Options()
@@ -95,7 +95,7 @@ struct BadInputTests {
     try writeFile(shards + "/" + name, [1])
     try ShardedWriter(topic: ShardedTopic(shards, shards: 4)).close()
     #expect(try ShardedTopic(shards).shardCount() == 4)
-    // What was there stays.
+    // The file that was there stays.
     #expect(FileManager.default.fileExists(atPath: path + "/" + name))
   }
 
@@ -171,7 +171,7 @@ struct BadInputTests {
       try writeFile(second, bytes)
       var reader = try QueueReader(topic: Topic(path))
       var count = 0
-      // It is refused again and again: nothing is skipped.
+      // Every retry is refused, and skips nothing.
       for _ in 0..<3 {
         let error = queueErrorReading(&reader, &count)
         #expect(error?.code == .unsupportedFormat)
@@ -271,7 +271,7 @@ struct BadInputTests {
     let isPrefix = visible.texts == Array(landed.prefix(visible.texts.count))
     #expect(isPrefix)
     #expect(visible.texts.count > 500)
-    // Room comes back with the first slab.
+    // Removing the first slab frees space.
     try storage.remove(SlabName.string(0))
     try writer.append("after")
     try writer.close()
@@ -304,7 +304,7 @@ struct BadInputTests {
     try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: path)
     await #expect(processExitsWith: .success) { [path = path as String] in
       #expect(seteuid(65534) == 0)
-      // As who it began, it may be searched for leaks when it ends.
+      // The process becomes root again, so that it may be searched for leaks when it ends.
       defer { #expect(seteuid(0) == 0) }
       for body: () throws -> Void in [
         { _ = try QueueReader(topic: Topic(path)) }, { _ = try QueueWriter(topic: Topic(path)) },
@@ -325,7 +325,7 @@ struct BadInputTests {
     }
   }
 
-  /// Reads until an error or the end, and counts.
+  /// Reads until an error or the end, and counts the records.
   private func queueErrorReading(_ reader: inout QueueReader, _ count: inout Int) -> QueueError? {
     do throws(QueueError) {
       while try reader.nextCopy() != nil { count += 1 }

@@ -6,7 +6,8 @@ import Synchronization
 
 @testable import DiskQueue
 
-/// A topic whose files can tell what is had without waiting: in turn nothing, a part of it, and all.
+/// A topic whose files report how much they can read without waiting: in turn nothing, a part, and
+/// everything.
 final class ColdStorage: TopicStorage {
   private let base: any TopicStorage
 

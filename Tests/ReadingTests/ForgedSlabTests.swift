@@ -6,10 +6,10 @@ import Testing
 
 @testable import DiskQueue
 
-/// What fuzzing found: slabs that no writer writes, nor damage makes.
+/// Slabs that fuzzing found. Neither a writer nor damage makes such slabs.
 @Suite("Forged slabs")
 struct ForgedSlabTests {
-  /// A mark's bytes for an address, in a topic of `SlabForge`.
+  /// The bytes of a mark for an address, in a topic of `SlabForge`.
   private func mark(at address: UInt64, synced: UInt64) -> [UInt8] {
     var buffer = WriteBuffer(capacity: Mark.byteCount)
     buffer.put(Mark(stamp: 1, ordinal: 0, synced: synced, kept: 0, topicID: 77), at: address)

@@ -9,13 +9,13 @@ import Testing
 struct Version1Tests {
   let original = fixture("queuefka-seattle")
 
-  /// The readings of the CSV file, as the original program was given them.
+  /// The readings of the CSV file, in the form in which the original program got them.
   func readings() throws -> [String] {
     let text = String(decoding: try readFile(fixture("seattle-temps.csv")), as: UTF8.self)
     return text.split(separator: "\n").dropFirst().map(String.init)
   }
 
-  /// A copy of the topic to write to; without the README, which is no part of it.
+  /// A copy of the topic to write to, without the README, which is no part of it.
   func copy(_ directory: TemporaryDirectory) throws -> String {
     let path = directory.path + "/topic"
     for (base, bytes) in try slabs(original) {
@@ -24,7 +24,7 @@ struct Version1Tests {
     return path
   }
 
-  /// A version 1 frame; `extra` is what its length states beyond the payload.
+  /// A version 1 frame. The length that it states is the payload's length plus `extra`.
   func frame(_ payload: String, extra: UInt32 = 0) -> [UInt8] {
     let bytes = Array(payload.utf8)
     let words = [UInt32(bytes.count) + extra, xxh32(bytes)]

@@ -6,8 +6,8 @@ import DiskQueueTestSupport
 import Foundation
 import Testing
 
-/// Topics of version 2 that are committed: what they were written with must write them again, byte
-/// for byte, and read them.
+/// Topics of version 2 that are committed. The writer must write them again, byte for byte, and the
+/// reader must read them.
 @Suite("Golden topics")
 struct GoldenTests {
   enum Golden: String, CaseIterable, Sendable {
@@ -16,7 +16,7 @@ struct GoldenTests {
     case long
   }
 
-  /// Writes the topic with a fixed clock and a fixed id; returns the payloads that a reader gives.
+  /// Writes the topic with a fixed clock and a fixed id. Returns the payloads that a reader gives.
   func write(_ golden: Golden, to path: String) throws -> [[UInt8]] {
     let clock = ManualClock()
     var expected: [[UInt8]] = []
@@ -80,7 +80,8 @@ struct GoldenTests {
         try writeFile(committed + "/" + SlabName.string(base), withoutZerosAtEnd(bytes))
       }
     }
-    // A writer that dies leaves zeros where the disk lays out room, and none elsewhere.
+    // If the disk preallocates, a writer that dies leaves zeros at a slab's end. On other disks it
+    // leaves none.
     let written = try slabs(directory.path + "/topic").mapValues(withoutZerosAtEnd)
     #expect(try written == slabs(committed).mapValues(withoutZerosAtEnd))
   }

@@ -8,7 +8,7 @@ import Testing
 
 @Suite("Looking into a topic")
 struct InspectionTests {
-  /// A closed topic of several slabs, as its files.
+  /// The bytes of a topic's slab files, by their base addresses.
   private func files(of topic: String) throws -> [UInt64: Data] {
     var files: [UInt64: Data] = [:]
     for name in try FileManager.default.contentsOfDirectory(atPath: topic) {
@@ -51,7 +51,7 @@ struct InspectionTests {
       expected.remove(at: missing)
       #expect(try TopicInfo(of: Topic(path)).slabs.map(\.records) == expected)
 
-      // A cleaner and a writer that drops it say as little.
+      // A cleaner does not know these counts either, nor does a writer that drops the slab.
       let removals = try SlabCleaner(topic: Topic(path)).plan(
         keeping: Retention(records: 0, minimumBytes: .bytes(0)))
       #expect(removals.map(\.records) == expected.dropLast())
@@ -96,7 +96,7 @@ struct InspectionTests {
       #expect(recovery.end == info.next)
       #expect(recovery.discardedBytes == info.tailBytes)
       #expect(recovery.wasClean == (info.ending == .closed))
-      // And afterwards the tail is the discarded one.
+      // After recovery, the same tail is reported as discarded.
       var discarded: UInt64 = 0
       let after = try TopicVerification(of: topic) { finding in
         if case .tail(let tail) = finding, tail.cause == .discarded { discarded += tail.bytes }
