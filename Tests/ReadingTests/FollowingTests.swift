@@ -28,7 +28,7 @@ struct FollowingTests {
       try await reader.waitForMore()
       #expect(try reader.nextCopy()?.text == "record \(number)")
     }
-    // The same where a thread waits.
+    // The same with a thread that waits.
     #expect(try reader.nextCopy() == nil)
     try append("last", to: writer)
     try reader.waitForMoreBlocking()
@@ -40,7 +40,7 @@ struct FollowingTests {
     let topic = Topic.memory()
     let writer = try writer(topic)
     var reader = try QueueReader(topic: topic)
-    // Nobody has looked since the watch was made.
+    // The reader has not looked since the watch was made.
     let ender = try reader.makeWaitEnder()
     #expect(try reader.follower.wait() == nil)
     #expect(try reader.nextCopy() == nil)
@@ -63,17 +63,17 @@ struct FollowingTests {
     let topic = Topic.memory()
     let writer = try writer(topic)
     var reader = try QueueReader(topic: topic)
-    // The first one only begins to watch, the second one waits.
+    // The first wait only starts the watch. The second one waits.
     try await reader.waitForMore()
     let first = try #require(try reader.follower.wait(at: reader.position.rawValue))
     #expect(first.watch.generation == first.seen)
     try append("one", to: writer)
     try append("two", to: writer)
-    // It is told of both, and of nothing twice.
+    // This wait returns for both records. A second wait does not return for them again.
     try await reader.waitForMore()
     let second = try #require(try reader.follower.wait(at: reader.position.rawValue))
     #expect(second.watch.generation == second.seen)
-    // A record was read, and another one may be there.
+    // After a record was read, another one may be there, so this wait returns at once.
     #expect(try reader.nextCopy()?.text == "one")
     try await reader.waitForMore()
     #expect(try reader.nextCopy()?.text == "two")

@@ -8,7 +8,7 @@ import Testing
 
 @Suite("Reading")
 struct ReaderTests {
-  /// A topic in memory of several slabs, marks and two epochs, and what stands in it.
+  /// A topic in memory with several slabs, marks and two epochs, and the records in it.
   struct Sample {
     let storage = MemoryStorage(capacity: 64 << 20)
     let clock = ManualClock()
@@ -68,7 +68,7 @@ struct ReaderTests {
         sample.topic, from: .time(since1970: .nanoseconds(Int64(time))))
       let first = try #require(read.records.first).ordinal
       #expect(first <= UInt64(index), "record \(index)")
-      // A mark stands at least every 100 records here, behind a sync.
+      // Here is a mark at least every 100 records, because the writer syncs.
       #expect(UInt64(index) - first <= 151, "record \(index)")
       #expect(read.records == Array(sample.records[Int(first)...]))
     }
@@ -200,7 +200,7 @@ struct ReaderTests {
     for _ in 0..<10 { read.append(try #require(try reader.nextCopy())) }
     for base in bases[..<2] { try sample.storage.remove(SlabName.string(base)) }
     while let record = try reader.nextCopy() { read.append(record) }
-    // The slab that was open stays readable; the second one is missed.
+    // The slab that was open stays readable. The records of the second slab are lost.
     let missed = sample.records.filter { (bases[1]..<bases[2]).contains($0.address.rawValue) }
     #expect(losses.map(\.records) == [UInt64(missed.count)])
     #expect(losses.map(\.cause) == [.cleaned])
@@ -247,7 +247,7 @@ struct ReaderTests {
   @Test("a reader that starts at a lost record is told so before it gets the next one")
   func startsAtLostRecord() throws {
     let sample = try Sample()
-    // The last record before a sync stands right before a mark.
+    // The last record before a sync is directly followed by a mark.
     let lost = sample.records[99]
     let base = try #require(
       try TopicIndex.slabs(in: sample.storage).last { $0 <= lost.address.rawValue })
@@ -323,7 +323,7 @@ struct ReaderTests {
       #expect(try reader.nextCopy()?.text == text)
     }
     writer.dieForTesting()
-    // The power cut: the page of the last two records is gone.
+    // The power cut takes the bytes of the last two records.
     let slab = try #require(try SlabFile.open(0, in: storage))
     let zeros = [UInt8](repeating: 0, count: 32)
     var written = 0

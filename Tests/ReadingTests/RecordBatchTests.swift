@@ -8,13 +8,13 @@ import Testing
 
 @Suite("Reading in batches")
 struct RecordBatchTests {
-  /// What a reader gave: records and losses in the order that they came in.
+  /// A record or a loss, in the order in which a reader gave them.
   enum Event: Equatable {
     case record(QueueRecord)
     case loss(Loss)
   }
 
-  /// A record of what a reader without a closure gives, losses and refusals included.
+  /// All records and losses that a reader without a closure gives.
   private func events(
     _ topic: Topic, options: QueueReader.Options = .init(),
     _ next: (inout QueueReader) throws(QueueError) -> [QueueRecord]?
@@ -82,7 +82,8 @@ struct RecordBatchTests {
           }
           #expect(batched == single, "slab \(base), bit \(bit), batches of \(count)")
         }
-        // A bit costs one record, of which a loss tells; or a mark, which nobody misses.
+        // A flipped bit costs one record, which is reported as a loss, or one mark, which costs no
+        // record.
         #expect((sound...sound + 1).contains(single.count), "slab \(base), bit \(bit)")
         topic.storage.flip(bit: bit, ofSlab: base)
       }

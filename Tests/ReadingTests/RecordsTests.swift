@@ -10,13 +10,16 @@ import Testing
 struct RecordsTests {
   private static func texts(_ numbers: Range<Int>) -> [String] { numbers.map { "record \($0)" } }
 
-  /// Who reads: the task, where nothing waits for a disk; the thread, where nobody can tell what does;
-  /// both, where the system tells, whether it has what is asked for or not.
+  /// The storage decides what reads the records.
+  ///
+  /// - `memory`: the task, because nothing waits for a disk.
+  /// - `simulated`: the thread, because the storage cannot report what waits for a disk.
+  /// - `directory` and `cold`: both, because the system reports whether it has the bytes.
   enum Place: CaseIterable {
     case memory, simulated, directory, cold
   }
 
-  /// A topic with records, and what has to be kept for as long as it is used.
+  /// A topic with records, and the objects that must live as long as it is used.
   private struct Sample {
     let topic: Topic
     let writer: QueueWriter
@@ -97,7 +100,7 @@ struct RecordsTests {
     #expect(counts == (0..<20).map { $0 * 60_000 })
   }
 
-  /// A topic with damage and a record above the limit of the reader of `readers`.
+  /// A topic with damage, and with a record above the limit of the returned options.
   private func damaged() throws -> (Topic, addresses: [Address], options: QueueReader.Options) {
     let storage = SimulatedStorage()
     let topic = Topic(storage: storage)
@@ -116,7 +119,7 @@ struct RecordsTests {
     return (topic, addresses, options)
   }
 
-  /// What a reader without a thread does, in words.
+  /// The outcome of a read in words, to compare with a reader that has no thread.
   private func words(_ record: QueueRecord) -> String { "record \(record.ordinal)" }
 
   private func words(_ error: QueueError, _ addresses: [Address]) -> String {
@@ -142,7 +145,7 @@ struct RecordsTests {
     }
     var next = 1
     while next < 3_001 {
-      // Waits for the last one, or comes upon the loop while it reads.
+      // Waits for the last record, or appends while the loop is reading.
       if next % 3 == 0 { try await reached.wait(for: UInt64(next)) }
       let end = min(3_001, next + [1, 2, 15, 16, 17, 600, 1][next % 7])
       try append(next..<end, to: writer)
@@ -198,7 +201,7 @@ struct RecordsTests {
     #expect(seen == expected)
   }
 
-  /// An iterator that tasks hand on, one after the other.
+  /// An iterator that one task hands on to the next.
   private struct Carried: @unchecked Sendable {
     let iterator: QueueReader.Records.AsyncIterator
 
@@ -225,10 +228,10 @@ struct RecordsTests {
   func cancelled(following: Bool, place: Place) async throws {
     let sample = try sample(place, 0..<700)
     let (topic, writer) = (sample.topic, sample.writer)
-    // Cancelled between two records, where the batch is at its end, and where it waits.
+    // The task is cancelled between two records, at the end of a batch, and while it waits.
     for count in [0, 1, 300, 511, 512, 513, 699, following ? 700 : 698] {
       let records = Carried(try QueueReader(topic: topic).records(following: following))
-      // A task of its own: the mark of a cancelled one does not come off again.
+      // Uses a task of its own, because a cancelled task stays cancelled.
       var (code, read) = try await Task { try await Self.readThenCancel(records, count) }.value
       var iterator = records.iterator
       while read.count < 700 { read.append(try await iterator.next()?.text) }
@@ -276,7 +279,7 @@ struct RecordsTests {
         for _ in 0..<count % 3 { _ = try await iterator.next() }
         return try await iterator.next()
       }
-      // Leaves the thread alone with the batch that it is reading, now and then.
+      // Sometimes the task leaves the thread alone with the batch that the thread is reading.
       if count % 2 == 0 { task.cancel() }
       first.append((try? await task.value)?.text ?? "cancelled")
     }
@@ -299,12 +302,12 @@ struct RecordsTests {
         }
       }
       try await reached.wait(for: 3)
-      // Half of them are woken once more, and read while they are dropped.
+      // Half of the sequences are woken once more, and read while they are dropped.
       if round % 2 == 0 { try append(3..<4, to: writer) }
       task.cancel()
       #expect(await queueError { try await task.value }?.code == .cancelled)
     }
-    // Whatever the threads are at, they come to an end, and the last reference with them.
+    // Whatever the threads are doing, they end and release the last reference.
     try await gone.wait(for: 100)
     #expect(made.value == 100)
     try append(4..<5, to: writer)
@@ -383,7 +386,7 @@ struct RecordsTests {
         if flushEvery > 0, number % flushEvery == 0 { try await writer.flush() }
       }
       try await writer.flush()
-      // Some ends are clean, and some make the next writer begin an epoch.
+      // One end is clean. The other ends make the next writer begin an epoch.
       if epoch == 1 { try await writer.close() } else { writer.dieForTesting() }
     }
     #expect(try await following.value == Self.texts(0..<count))
@@ -415,7 +418,7 @@ struct RecordsTests {
     #expect(told > 0 && told + UInt64(ordinals.count) == 5_200)
   }
 
-  /// The slabs of a directory by their names, in order.
+  /// The paths of a directory's slabs, in order.
   private func slabPaths(_ directory: String) throws -> [String] {
     try slabs(directory).keys.sorted().map { directory + "/" + SlabName.string($0) }
   }
