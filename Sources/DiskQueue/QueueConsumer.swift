@@ -152,8 +152,8 @@ public final class QueueConsumer: Sendable {
     _ = try CursorFile.fileName(name)
     if let deadLetters = options.deadLetters, deadLetters.isSame(as: topic) {
       throw .invalidOption(
-        "deadLetters is the consumer's own topic, so dead letters would be delivered again: set it to"
-          + " another topic")
+        "deadLetters is the consumer's own topic, so dead letters would be delivered again: set it"
+          + " to another topic")
     }
     self.topic = topic
     place = topic.anchored()
@@ -353,8 +353,8 @@ public final class QueueConsumer: Sendable {
     let last = path.split(separator: "/").last
     guard last != ".", last != ".." else {
       throw .invalidOption(
-        "the topic's path, \(path), does not end in a name, so a topic beside it cannot be named: set"
-          + " deadLetters to the topic for dead letters")
+        "the topic's path, \(path), does not end in a name, so a topic beside it cannot be named:"
+          + " set deadLetters to the topic for dead letters")
     }
     return Topic(path + ".dead")
   }

@@ -204,8 +204,8 @@ public struct QueueReader: ~Copyable {
   func tooLarge(_ address: UInt64, _ count: UInt64) -> QueueError {
     QueueError(
       .payloadTooLarge,
-      "a record of \(ByteCount.words(count)) is above this reader's limit of \(options.maximumPayload) and was"
-        + " skipped: raise maximumPayload to read it",
+      "a record of \(ByteCount.words(count)) is above this reader's limit of"
+        + " \(options.maximumPayload) and was skipped: raise maximumPayload to read it",
       path: walker.slab?.path, address: address)
   }
 

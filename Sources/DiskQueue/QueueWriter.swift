@@ -246,7 +246,8 @@ public final class QueueWriter: Sendable {
   /// Puts everything on stable storage, marks the topic as cleanly closed, and releases the lock.
   /// Level reached: `synced`.
   ///
-  /// Closing a closed writer does nothing. If an error ended the writer, it throws that error again.
+  /// Closing a closed writer does nothing. If an error ended the writer, it throws that error
+  /// again.
   ///
   /// - Throws: One of these codes:
   ///   - `noSpace` or `system` if the end of the log could not be written. The writer stays open.

@@ -277,16 +277,16 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
     if let wanted, wanted != file.count {
       throw QueueError(
         .invalidOption,
-        "shards is \(wanted), but the topic was created with \(file.count): the number is fixed, because"
-          + " keys would map to other shards. Leave it out, or use another path",
+        "shards is \(wanted), but the topic was created with \(file.count): the number is fixed,"
+          + " because keys would map to other shards. Leave it out, or use another path",
         path: path)
     }
     guard sharder.dealer == file.dealer else {
       throw QueueError(
         .invalidOption,
-        "the sharder assigns keys by \(sharder.dealer.words), but the topic was created to assign them"
-          + " by \(file.dealer.words): keys would map to other shards. Use the sharder that the topic"
-          + " was created with, or another path",
+        "the sharder assigns keys by \(sharder.dealer.words), but the topic was created to assign"
+          + " them by \(file.dealer.words): keys would map to other shards. Use the sharder that"
+          + " the topic was created with, or another path",
         path: path)
     }
     try sharder.check(for: file.count)

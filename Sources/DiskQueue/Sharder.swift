@@ -92,16 +92,16 @@ extension ShardedTopic {
       case .keys(let list):
         guard let shard = list.place(of: key) else {
           throw .invalidOption(
-            "the list of keys does not contain \(Self.quoted(key)): add it at the end, or use another"
-              + " key")
+            "the list of keys does not contain \(Self.quoted(key)): add it at the end, or use"
+              + " another key")
         }
         return shard
       case .custom(let body):
         let shard = try body(Span<UInt8>(_bytes: key), count)
         guard (0..<count).contains(shard) else {
           throw .invalidOption(
-            "the program's sharder returned \(shard) for the key \(Self.quoted(key)), but shards are"
-              + " numbered from 0 to \(count - 1)")
+            "the program's sharder returned \(shard) for the key \(Self.quoted(key)), but shards"
+              + " are numbered from 0 to \(count - 1)")
         }
         return shard
       }

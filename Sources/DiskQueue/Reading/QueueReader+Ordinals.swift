@@ -78,8 +78,8 @@ extension QueueReader {
     }
     return QueueError(
       .notARecord,
-      "no record is known to have ordinal \(ordinal): damage of an unknown number of records precedes"
-        + " the next one, which has ordinal \(found)",
+      "no record is known to have ordinal \(ordinal): damage of an unknown number of records"
+        + " precedes the next one, which has ordinal \(found)",
       path: topic.description, address: address)
   }
 }

@@ -105,8 +105,8 @@ extension QueueReader {
 ///
 /// At the end of the log, a change wakes the task directly. The task then reads from the operating
 /// system's cache, which nearly always has the record that was just written. If the cache has no
-/// record, or the storage cannot report its content, the thread reads. The thread also looks for the
-/// end after the records that were read.
+/// record, or the storage cannot report its content, the thread reads. The thread also looks for
+/// the end after the records that were read.
 ///
 /// The thread starts with the first batch and ends with the last reference to this object.
 private final class RecordFeed: @unchecked Sendable {

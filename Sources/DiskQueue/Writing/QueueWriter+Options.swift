@@ -202,8 +202,8 @@ extension QueueWriter {
       try Limits.check(slabSize, Limits.slabSize, "slabSize")
       guard slabAge ?? .seconds(1) > .zero else {
         throw .invalidOption(
-          "slabAge is \(slabAge ?? .zero), and must be above 0: leave it out to start a new slab only"
-            + " when one is full")
+          "slabAge is \(slabAge ?? .zero), and must be above 0: leave it out to start a new slab"
+            + " only when one is full")
       }
       try Limits.check(maximumPayload, Limits.maximumPayload, "maximumPayload")
       try Limits.check(bufferSize, Limits.bufferSize, "bufferSize")
@@ -223,8 +223,8 @@ extension QueueWriter {
       }
       guard maximumRecords ?? 2 >= 2 else {
         throw .invalidOption(
-          "maximumRecords is \(maximumRecords ?? 0), and must be 2 or more: the writer makes room one"
-            + " whole slab at a time, and never removes the slab that it writes to")
+          "maximumRecords is \(maximumRecords ?? 0), and must be 2 or more: the writer makes room"
+            + " one whole slab at a time, and never removes the slab that it writes to")
       }
       guard firstOrdinal <= Limits.firstOrdinal else {
         throw .invalidOption("firstOrdinal is \(firstOrdinal), and must be below 2^63")
