@@ -1,11 +1,11 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Identifies one record of a topic, permanently: across crashes, power cuts, cleaning and new
-/// processes.
+/// Identifies one record of a topic, permanently.
 ///
-/// Treat addresses as opaque, ordered identifiers: a later record has a larger address. Address 0
-/// is the earliest record of any topic.
+/// The address stays the same across crashes, power cuts, cleaning and new processes. Treat
+/// addresses as opaque, ordered identifiers: a later record has a larger address. Address 0 is the
+/// earliest record of any topic.
 ///
 /// An address is 64 bits, `epoch (24) | position (40)`. Within a slab, addresses count bytes. No
 /// address is assigned twice: a writer that does not find the topic cleanly closed starts the next
@@ -20,8 +20,9 @@ public struct Address: RawRepresentable, Sendable, Hashable, Comparable, Codable
   @inlinable
   public init(rawValue: UInt64) { self.rawValue = rawValue }
 
-  /// Parses a decimal number in the form that ``description`` writes. Returns nil for any other
-  /// text.
+  /// Parses a decimal number in the form that ``description`` writes.
+  ///
+  /// Returns nil for any other text.
   public init?(_ description: String) {
     guard description.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
       let value = UInt64(description)

@@ -18,8 +18,9 @@ public struct Age: Sendable, Hashable, Comparable {
   public static func minutes(_ n: Int64) -> Age { Age(n, 60) }
   /// An age of `n` times 3,600 seconds. A value out of range saturates and never traps.
   public static func hours(_ n: Int64) -> Age { Age(n, 3600) }
-  /// An age of `n` times 86,400 seconds, independent of the calendar. A value out of range
-  /// saturates and never traps.
+  /// An age of `n` times 86,400 seconds, independent of the calendar.
+  ///
+  /// A value out of range saturates and never traps.
   public static func days(_ n: Int64) -> Age { Age(n, 86_400) }
 
   /// Saturates. A multiplication of `Duration` would trap instead.

@@ -31,8 +31,9 @@ public struct ByteCount: Sendable, Hashable, Comparable, CustomStringConvertible
     return .bytes(overflow ? (right.bytes < 0 ? .min : .max) : sum)
   }
 
-  /// The difference of two counts. A difference out of range becomes the largest or the smallest
-  /// possible count.
+  /// The difference of two counts.
+  ///
+  /// A difference out of range becomes the largest or the smallest possible count.
   public static func - (left: ByteCount, right: ByteCount) -> ByteCount {
     let (difference, overflow) = left.bytes.subtractingReportingOverflow(right.bytes)
     return .bytes(overflow ? (right.bytes < 0 ? .max : .min) : difference)
@@ -41,8 +42,9 @@ public struct ByteCount: Sendable, Hashable, Comparable, CustomStringConvertible
   /// A number of bytes in words, for messages.
   static func words(_ count: UInt64) -> String { count == 1 ? "1 byte" : "\(count) bytes" }
 
-  /// The count in the largest binary unit that divides it, in the form that `diskq` accepts:
-  /// "64MiB", "20B".
+  /// The count in the largest binary unit that divides it: "64MiB", "20B".
+  ///
+  /// `diskq` accepts sizes in this form.
   public var description: String {
     let units: [(Int64, String)] = [
       (1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"),

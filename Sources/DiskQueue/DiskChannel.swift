@@ -1,8 +1,10 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// An asynchronous sequence on disk. One task sends messages, and another receives them in order,
-/// also in the next run of the program.
+/// An asynchronous sequence on disk.
+///
+/// One task sends messages, and another receives them in order, also in the next run of the
+/// program.
 ///
 /// ```swift
 /// let channel = try DiskChannel(topic: "work")
@@ -31,8 +33,10 @@ public final class DiskChannel: AsyncSequence, Sendable {
   /// The name of the channel's consumer.
   public static let consumerName = "channel"
 
-  /// How a channel writes and reads. ``DiskChannel/init(topic:options:onLoss:)`` refuses a value
-  /// that is out of its bounds with `invalidOption`.
+  /// How a channel writes and reads.
+  ///
+  /// ``DiskChannel/init(topic:options:onLoss:)`` refuses a value that is out of its bounds with
+  /// `invalidOption`.
   public struct Options: Sendable {
     /// The options of the channel's writer. The defaults are a writer's own, with these exceptions:
     ///
@@ -43,8 +47,10 @@ public final class DiskChannel: AsyncSequence, Sendable {
     /// - `flushEvery` is `never`, because ``ensuring`` determines when messages are flushed.
     public var writer: QueueWriter.Options
 
-    /// The options of the channel's consumer. The defaults are a consumer's own, except that a
-    /// batch is at most 256 KiB. So the channel holds at most that much in memory.
+    /// The options of the channel's consumer.
+    ///
+    /// The defaults are a consumer's own, except that a batch is at most 256 KiB. So the channel
+    /// holds at most that much in memory.
     public var consumer: QueueConsumer.Options
 
     /// The level that a message has reached when `send` returns. ``Durability/flushed`` by default.
@@ -56,9 +62,9 @@ public final class DiskChannel: AsyncSequence, Sendable {
 
     /// The longest time until an acknowledgement is durable. 100 ms by default.
     ///
-    /// At least a microsecond. All acknowledgements during this time share one write. So the
-    /// default causes at most ten writes a second. After a crash, the messages acknowledged in the
-    /// last 100 ms are delivered again.
+    /// It must be at least a microsecond. All acknowledgements during this time share one write. So
+    /// the default causes at most ten writes a second. After a crash, the messages acknowledged in
+    /// the last 100 ms are delivered again.
     public var acknowledgementDelay = Duration.milliseconds(100)
 
     /// Makes options with the defaults.
@@ -100,8 +106,9 @@ public final class DiskChannel: AsyncSequence, Sendable {
 
   let core: ChannelCore
 
-  /// Opens a channel. Creates its topic if it does not exist. Blocks the thread for the necessary
-  /// syncs.
+  /// Opens a channel.
+  ///
+  /// Creates its topic if it does not exist. Blocks the thread for the necessary syncs.
   ///
   /// - Parameters:
   ///   - topic: The topic that stores the messages: a directory, or memory.
@@ -128,7 +135,9 @@ public final class DiskChannel: AsyncSequence, Sendable {
 
   // MARK: Sending
 
-  /// Sends one message. Suspends the task while the channel is full. Level reached: that of
+  /// Sends one message.
+  ///
+  /// Suspends the task while the channel is full. Level reached: that of
   /// ``Options-swift.struct/ensuring``.
   ///
   /// - Throws: `closed` after ``finish()`` or ``close()``. Otherwise as
@@ -139,8 +148,9 @@ public final class DiskChannel: AsyncSequence, Sendable {
     try await core.send(payload)
   }
 
-  /// Sends one message from `[UInt8]`, `Data`, a slice or any other collection of bytes. Level
-  /// reached: that of ``Options-swift.struct/ensuring``.
+  /// Sends one message from `[UInt8]`, `Data`, a slice or any other collection of bytes.
+  ///
+  /// Level reached: that of ``Options-swift.struct/ensuring``.
   ///
   /// - Throws: As ``send(_:)-(RawSpan)``.
   /// - Complexity: As ``send(_:)-(RawSpan)``, and an array.
@@ -149,8 +159,9 @@ public final class DiskChannel: AsyncSequence, Sendable {
     try await send(bytes: Array(payload))
   }
 
-  /// Sends one message with the UTF-8 bytes of a text. Level reached: that of
-  /// ``Options-swift.struct/ensuring``.
+  /// Sends one message with the UTF-8 bytes of a text.
+  ///
+  /// Level reached: that of ``Options-swift.struct/ensuring``.
   ///
   /// - Throws: As ``send(_:)-(RawSpan)``.
   /// - Complexity: As ``send(_:)-(RawSpan)``, and an array.
@@ -198,8 +209,9 @@ public final class DiskChannel: AsyncSequence, Sendable {
     ///     this call.
     public func acknowledge() async throws(QueueError) { try core.acknowledge(delivery) }
 
-    /// Puts aside a message that cannot be processed, with a reason. It behaves like
-    /// ``QueueConsumer/Batch/deadLetter(_:reason:)-(Int,String)``.
+    /// Puts aside a message that cannot be processed, with a reason.
+    ///
+    /// It behaves like ``QueueConsumer/Batch/deadLetter(_:reason:)-(Int,String)``.
     ///
     /// - Parameter reason: A text for people. It is cut after 65,535 bytes.
     /// - Returns: The message's address in the topic for dead letters.
@@ -217,8 +229,9 @@ public final class DiskChannel: AsyncSequence, Sendable {
   public struct AsyncIterator: AsyncIteratorProtocol {
     let core: ChannelCore
 
-    /// Returns the next message, and waits until there is one. Returns nil after
-    /// ``DiskChannel/finish()``, when every message was delivered.
+    /// Returns the next message, and waits until there is one.
+    ///
+    /// Returns nil after ``DiskChannel/finish()``, when every message was delivered.
     ///
     /// - Throws: One of these codes:
     ///   - A loss, once, if there is no closure for losses. The next call continues after it.
@@ -233,8 +246,9 @@ public final class DiskChannel: AsyncSequence, Sendable {
     ) async throws(QueueError) -> Message? { try await core.receive() }
   }
 
-  /// Puts aside the next message if it is above the limit of ``Options-swift.struct/consumer``. It
-  /// behaves like ``QueueConsumer/deadLetterOversized(at:upTo:reason:)``.
+  /// Puts aside the next message if it is above the limit of ``Options-swift.struct/consumer``.
+  ///
+  /// It behaves like ``QueueConsumer/deadLetterOversized(at:upTo:reason:)``.
   ///
   /// - Parameters:
   ///   - address: The message's address, as the error `payloadTooLarge` states it.
@@ -251,11 +265,10 @@ public final class DiskChannel: AsyncSequence, Sendable {
 
   // MARK: Ending
 
-  /// Makes all messages and acknowledgements durable, and closes the topic. Level reached:
-  /// `synced`.
+  /// Makes all messages and acknowledgements durable, and closes the topic.
   ///
-  /// A task that sends or receives gets the error `closed`. Unacknowledged messages are delivered
-  /// in the next run.
+  /// Level reached: `synced`. A task that sends or receives gets the error `closed`. Unacknowledged
+  /// messages are delivered in the next run.
   ///
   /// - Throws: As `close` of a ``QueueWriter`` and of a ``QueueConsumer``. Retry it in the cases in
   ///   which those can be retried.

@@ -22,10 +22,9 @@ public protocol PayloadCodec<Value>: Sendable {
   func decode(_ payload: [UInt8]) throws -> Value
 }
 
-/// A ``DiskChannel`` that sends and receives values instead of payloads. Any number of tasks may
-/// send and receive.
+/// A ``DiskChannel`` that sends and receives values instead of payloads.
 ///
-/// Make one with ``DiskChannel/values(_:)``.
+/// Any number of tasks may send and receive. Make one with ``DiskChannel/values(_:)``.
 public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
   /// Every error of a channel is a ``QueueError``.
   public typealias Failure = QueueError
@@ -57,8 +56,9 @@ public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
     }
   }
 
-  /// A received message: a payload that decodes to a value. Acknowledge it after you have processed
-  /// it.
+  /// A received message: a payload that decodes to a value.
+  ///
+  /// Acknowledge it after you have processed it.
   public struct Message: Sendable {
     /// The message with its payload as it was sent.
     public let raw: DiskChannel.Message
@@ -90,8 +90,9 @@ public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
     /// - Throws: As ``DiskChannel/Message/acknowledge()``.
     public func acknowledge() async throws(QueueError) { try await raw.acknowledge() }
 
-    /// Puts the message aside as a dead letter. It behaves like
-    /// ``DiskChannel/Message/deadLetter(reason:)``.
+    /// Puts the message aside as a dead letter.
+    ///
+    /// It behaves like ``DiskChannel/Message/deadLetter(reason:)``.
     ///
     /// - Parameter reason: A text for people. It is cut after 65,535 bytes.
     /// - Returns: The message's address in the topic for dead letters.
@@ -102,8 +103,9 @@ public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
     }
   }
 
-  /// Makes an iterator over the messages. Several iterators share the messages: each message goes
-  /// to one of them.
+  /// Makes an iterator over the messages.
+  ///
+  /// Several iterators share the messages: each message goes to one of them.
   public func makeAsyncIterator() -> AsyncIterator {
     AsyncIterator(
       base: channel.makeAsyncIterator(), codec: codec, path: channel.topic.description)
@@ -115,8 +117,9 @@ public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
     fileprivate let codec: Codec
     fileprivate let path: String
 
-    /// Returns the next message. It behaves like ``DiskChannel/AsyncIterator/next(isolation:)`` and
-    /// decodes nothing yet.
+    /// Returns the next message.
+    ///
+    /// It behaves like ``DiskChannel/AsyncIterator/next(isolation:)`` and decodes nothing yet.
     ///
     /// - Throws: As ``DiskChannel/AsyncIterator/next(isolation:)``.
     public mutating func next(
@@ -129,8 +132,9 @@ public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
 }
 
 extension DiskChannel {
-  /// Returns this channel with values instead of payloads. Several value channels may share one
-  /// channel.
+  /// Returns this channel with values instead of payloads.
+  ///
+  /// Several value channels may share one channel.
   public func values<Codec: PayloadCodec>(_ codec: Codec) -> ValueChannel<Codec> {
     ValueChannel(channel: self, codec: codec)
   }

@@ -1,8 +1,9 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Reads a topic from a durable position with a name. It delivers every record at least once,
-/// across restarts, crashes and power cuts.
+/// Reads a topic from a durable position with a name.
+///
+/// It delivers every record at least once, across restarts, crashes and power cuts.
 ///
 /// ```swift
 /// let uploader = try QueueConsumer(topic: "sensors", name: "uploader") { print($0) }
@@ -29,8 +30,8 @@ public final class QueueConsumer: Sendable {
   public struct Options: Sendable {
     /// The largest payload that the consumer holds in memory. 16 MiB by default, as the writer's.
     ///
-    /// 0 bytes to 4 GiB less 17 bytes. The consumer stops before a record with a larger payload,
-    /// and never acknowledges it undelivered. Every call for the next batch then throws
+    /// It must be 0 bytes to 4 GiB less 17 bytes. The consumer stops before a record with a larger
+    /// payload, and never acknowledges it undelivered. Every call for the next batch then throws
     /// `payloadTooLarge`, until one of these happens:
     ///
     /// - ``QueueConsumer/deadLetterOversized(at:upTo:reason:)`` puts the record aside.
@@ -39,21 +40,22 @@ public final class QueueConsumer: Sendable {
 
     /// The number of bytes that the consumer reads at a time. 256 KiB by default, as the reader's.
     ///
-    /// 4 KiB to 1 GiB. The buffer grows to the largest record that was read.
+    /// It must be 4 KiB to 1 GiB. The buffer grows to the largest record that was read.
     public var bufferSize: ByteCount = .kibibytes(256)
 
-    /// The largest size of a batch: its records, with 8 bytes each for their headers. 4 MiB by
-    /// default.
+    /// The largest size of a batch: its records, with 8 bytes each for their headers.
     ///
-    /// 1 byte to 1 GiB. A larger record is a batch by itself. A batch of the default size is worth
-    /// a request over a network, and needs little memory.
+    /// 4 MiB by default. It must be 1 byte to 1 GiB. A larger record is a batch by itself. A batch
+    /// of the default size is worth a request over a network, and needs little memory.
     public var maximumBatchBytes: ByteCount = .mebibytes(4)
 
-    /// The number of stretches of acknowledged records that the consumer holds in memory after an
-    /// unacknowledged record. 4,096 by default, which takes 100 KiB of memory.
+    /// The number of stretches that may be acknowledged out of order.
     ///
-    /// 1 to 1,048,576. At the limit no more batches are delivered until the cursor moves. An
-    /// acknowledgement is never refused.
+    /// A stretch is a run of adjacent acknowledged records after an unacknowledged one. The
+    /// consumer holds it in memory.
+    ///
+    /// 4,096 by default, which takes 100 KiB of memory. It must be 1 to 1,048,576. At the limit no
+    /// more batches are delivered until the cursor moves. An acknowledgement is never refused.
     public var maximumOutOfOrder = 4096
 
     /// The permission bits of the directory of a new topic for dead letters. 0700 by default.
@@ -69,11 +71,10 @@ public final class QueueConsumer: Sendable {
     /// ``directoryPermissions``.
     public var filePermissions: UInt16 = 0o600
 
-    /// The topic for dead letters. nil by default: a topic beside this one, with the suffix
-    /// `.dead`.
+    /// The topic for dead letters.
     ///
-    /// It must not be the consumer's own topic. Set it if the topic is in memory, or if its path
-    /// ends in `.` or `..`.
+    /// nil by default: a topic beside this one, with the suffix `.dead`. It must not be the
+    /// consumer's own topic. Set it if the topic is in memory, or if its path ends in `.` or `..`.
     public var deadLetters: Topic?
 
     /// Makes options with the defaults.
@@ -115,8 +116,9 @@ public final class QueueConsumer: Sendable {
   private let options: Options
   private let onLoss: (@Sendable (Loss) -> Void)?
 
-  /// Opens a consumer, or creates it. Its cursor is durable before this returns. Blocks the thread
-  /// for the necessary syncs.
+  /// Opens a consumer, or creates it.
+  ///
+  /// Its cursor is durable before this returns. Blocks the thread for the necessary syncs.
   ///
   /// - Parameters:
   ///   - topic: The topic to consume. It must exist.
@@ -170,18 +172,19 @@ public final class QueueConsumer: Sendable {
 
   // MARK: Position
 
-  /// The position at which the next holder of the name would continue. Everything below it is
-  /// durably acknowledged.
+  /// The position at which the next holder of the name would continue.
+  ///
+  /// Everything below it is durably acknowledged.
   public var position: Address { Address(rawValue: core.durable.address) }
 
   /// The number of records that the topic took before ``position``.
   public var ordinal: UInt64 { core.durable.ordinal }
 
-  /// Moves the consumer to another position, durably. The position may be before acknowledged
-  /// records or after unacknowledged ones.
+  /// Moves the consumer to another position, durably.
   ///
-  /// All batches that were delivered before become void: acknowledging them later does nothing. To
-  /// have the unacknowledged records delivered again, reset to `.address(position)`.
+  /// The position may be before acknowledged records or after unacknowledged ones. All batches that
+  /// were delivered before become void: acknowledging them later does nothing. To have the
+  /// unacknowledged records delivered again, reset to `.address(position)`.
   ///
   /// - Throws: One of these codes:
   ///   - `notARecord` or `beyondLatest` if the position is not valid. `noSpace` or `system`.
@@ -262,11 +265,11 @@ public final class QueueConsumer: Sendable {
 
   // MARK: Records above the limit
 
-  /// Puts aside the record above ``Options-swift.struct/maximumPayload`` before which the consumer
-  /// has stopped.
+  /// Puts aside the record above the limit before which the consumer has stopped.
   ///
-  /// It does with this record what ``Batch/deadLetter(_:reason:)-(Int,String)`` does with a
-  /// delivered one. During the call it holds the record's bytes in memory, up to `maximumPayload`.
+  /// The limit is ``Options-swift.struct/maximumPayload``. It does with this record what
+  /// ``Batch/deadLetter(_:reason:)-(Int,String)`` does with a delivered one. During the call it
+  /// holds the record's bytes in memory, up to `maximumPayload`.
   ///
   /// ```swift
   /// do throws(QueueError) {

@@ -1,37 +1,40 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// The error that every function of this library throws: what happened, in which file, and what to
-/// do.
+/// The error that the functions of this library throw.
 ///
-/// If ``loss`` is not nil, records were lost. A loss is reported once, and the next call continues
-/// after it. Any other error repeats until its cause is gone.
+/// It says what happened, in which file, and what to do. If ``loss`` is not nil, records were lost.
+/// A loss is reported once, and the next call continues after it. Any other error repeats until its
+/// cause is gone.
 public struct QueueError: Error, Sendable {
   /// What happened. A later version may add cases: write a `default`.
   @nonexhaustive
   public enum Code: Sendable, Hashable {
     /// Another writer has the topic open, or another consumer holds the name.
     case locked
-    /// The path leads to something that is not a topic: a file, a link, or a directory of other
-    /// files.
+    /// The path is not a topic, but a file, a link, or a directory of other files.
     case notATopic
     /// There is nothing at the path.
     case noSuchTopic
     /// A newer version wrote the slab or the cursor, or it belongs to another topic.
     case unsupportedFormat
-    /// An option or an argument is out of its bounds. The message contains the value and the
-    /// bounds.
+    /// An option or an argument is out of its bounds.
+    ///
+    /// The message contains the value and the bounds.
     case invalidOption
     /// The payload is larger than the limit of the topic, its cap, the writer or the reader.
+    ///
     /// Nothing was written.
     case payloadTooLarge
     /// The writer or the consumer was closed.
     case closed
-    /// The waiting task was cancelled. If it was appending, ``QueueError/appended`` says whether
-    /// the record is in the log.
+    /// The waiting task was cancelled.
+    ///
+    /// If it was appending, ``QueueError/appended`` says whether the record is in the log.
     case cancelled
-    /// No record starts at the address. ``QueueError/address`` is the start of the record that
-    /// contains it, if there is one.
+    /// No record starts at the address.
+    ///
+    /// ``QueueError/address`` is the start of the record that contains it, if there is one.
     case notARecord
     /// All 2^24 epochs were used, one for each unclean end. Start a new topic.
     case addressesExhausted
@@ -45,11 +48,13 @@ public struct QueueError: Error, Sendable {
     case beyondLatest
     /// A codec refused a value or a payload.
     case notCoded
-    /// The disk, the quota or the memory is full. Earlier records are intact. Appending works again
-    /// when there is space.
+    /// The disk, the quota or the memory is full.
+    ///
+    /// Earlier records are intact. Appending works again when there is space.
     case noSpace
-    /// Stable storage refused data. The error is final for this writer or consumer. A new one
-    /// recovers.
+    /// Stable storage refused data.
+    ///
+    /// The error is final for this writer or consumer. A new one recovers.
     case syncFailed
     /// The lock, a slab or a cursor was removed, renamed or replaced while it was in use.
     ///
@@ -103,14 +108,16 @@ public struct QueueError: Error, Sendable {
   public var location: SourceLocation { storage.location }
 
   /// The number of records, of a batch or of a single append, that were appended before this error.
+  ///
   /// They are in the log: do not append them again.
   public internal(set) var appended = 0
 
   /// Whether the error permanently ends the writer or the consumer that throws it.
   var isFinal: Bool { code == .syncFailed || code == .fileRemoved }
 
-  /// The records that were lost, or nil for any other error. A loss is reported once, and the next
-  /// call continues after it.
+  /// The records that were lost, or nil for any other error.
+  ///
+  /// A loss is reported once, and the next call continues after it.
   public var loss: Loss? {
     switch code {
     case .damaged(let loss), .beforeEarliest(let loss), .discarded(let loss): loss

@@ -21,17 +21,17 @@ public struct QueueReader: ~Copyable {
   /// ``QueueReader/init(topic:from:options:onLoss:)`` refuses a value that is out of its bounds
   /// with `invalidOption`.
   public struct Options: Sendable {
-    /// The largest payload that the reader returns. It bounds the buffer. 16 MiB by default, as the
-    /// writer's.
+    /// The largest payload that the reader returns.
     ///
-    /// 0 bytes to 4 GiB less 17 bytes. A record with a larger payload is verified, reported once
-    /// with `payloadTooLarge`, and skipped.
+    /// It bounds the buffer. 16 MiB by default, as the writer's. It must be 0 bytes to 4 GiB less
+    /// 17 bytes. A record with a larger payload is verified, reported once with `payloadTooLarge`,
+    /// and skipped.
     public var maximumPayload: ByteCount = .bytes(Int64(Limits.defaultMaximumPayload))
 
-    /// The number of bytes that the reader reads at a time. 256 KiB by default. A larger buffer
-    /// gains nothing when the page cache has the data.
+    /// The number of bytes that the reader reads at a time.
     ///
-    /// 4 KiB to 1 GiB. The buffer grows to the largest record that was read.
+    /// 256 KiB by default. A larger buffer gains nothing when the page cache has the data. It must
+    /// be 4 KiB to 1 GiB. The buffer grows to the largest record that was read.
     public var bufferSize: ByteCount = .kibibytes(256)
 
     /// Makes options with the defaults.

@@ -1,8 +1,9 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Appends records to a topic. A topic has one writer at a time, which any number of threads and
-/// tasks may share.
+/// Appends records to a topic.
+///
+/// A topic has one writer at a time, which any number of threads and tasks may share.
 ///
 /// ```swift
 /// let writer = try QueueWriter(topic: "sensors")
@@ -33,8 +34,10 @@ public final class QueueWriter: Sendable {
 
   let core: WriterCore
 
-  /// Opens a topic for writing. Creates it, and the directories on its path, if it does not exist.
-  /// Recovers it if it was not closed.
+  /// Opens a topic for writing.
+  ///
+  /// Creates it, and the directories on its path, if it does not exist. Recovers it if it was not
+  /// closed.
   ///
   /// - Throws: One of these codes. After an error nothing is open or locked.
   ///   - `locked` while another writer has the topic open, in this process or another.
@@ -108,10 +111,10 @@ public final class QueueWriter: Sendable {
     unsafe try append(payload.bytes)
   }
 
-  /// Appends one record from `[UInt8]`, `Data`, a slice or any other collection of bytes. Level
-  /// reached: `buffered`.
+  /// Appends one record from `[UInt8]`, `Data`, a slice or any other collection of bytes.
   ///
-  /// Contiguous bytes are copied once, into the buffer. Other collections need a temporary array.
+  /// Level reached: `buffered`. Contiguous bytes are copied once, into the buffer. Other
+  /// collections need a temporary array.
   ///
   /// - Returns: The record's permanent address.
   /// - Throws: As ``append(_:)-(RawSpan)``.
@@ -176,8 +179,9 @@ public final class QueueWriter: Sendable {
     try core.append(batch)
   }
 
-  /// Appends several records with the UTF-8 bytes of texts, in order. It behaves like
-  /// ``append(contentsOf:)-(Payloads)``. Level reached: `buffered`.
+  /// Appends several records with the UTF-8 bytes of texts, in order.
+  ///
+  /// It behaves like ``append(contentsOf:)-(Payloads)``. Level reached: `buffered`.
   ///
   /// - Returns: The range from the first record's address to the end of the last record. The range
   ///   is empty if there are no records.
@@ -244,10 +248,9 @@ public final class QueueWriter: Sendable {
   public func sync() throws(QueueError) { try core.sync() }
 
   /// Puts everything on stable storage, marks the topic as cleanly closed, and releases the lock.
-  /// Level reached: `synced`.
   ///
-  /// Closing a closed writer does nothing. If an error ended the writer, it throws that error
-  /// again.
+  /// Level reached: `synced`. Closing a closed writer does nothing. If an error ended the writer,
+  /// it throws that error again.
   ///
   /// - Throws: One of these codes:
   ///   - `noSpace` or `system` if the end of the log could not be written. The writer stays open.
@@ -266,10 +269,10 @@ public final class QueueWriter: Sendable {
   /// - Throws: As the synchronous `flush`.
   public func flush() async throws(QueueError) { try core.flush() }
 
-  /// Puts everything appended so far on stable storage, without blocking the caller's thread. Level
-  /// reached: `synced`.
+  /// Puts everything appended so far on stable storage, without blocking the caller's thread.
   ///
-  /// Calls at the same time share a sync, also with calls of `append(_:ensuring:)`.
+  /// Level reached: `synced`. Calls at the same time share a sync, also with calls of
+  /// `append(_:ensuring:)`.
   ///
   /// - Throws: As the synchronous `sync`. Also `cancelled`, immediately, if the task is cancelled.
   ///   The sync that it waited for may still be done.

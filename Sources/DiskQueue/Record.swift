@@ -30,8 +30,9 @@ public struct QueueRecord: Sendable, Hashable {
   public var text: String? { String(validating: payload, as: UTF8.self) }
 }
 
-/// A record in the reader's buffer. It is valid until the next call of the reader, which the
-/// compiler enforces.
+/// A record in the reader's buffer.
+///
+/// It is valid until the next call of the reader, which the compiler enforces.
 public struct BorrowedRecord: ~Escapable {
   /// The record's permanent address.
   public let address: Address

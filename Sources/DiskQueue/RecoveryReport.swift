@@ -10,11 +10,13 @@ public struct RecoveryReport: Sendable, Hashable {
     case created
     /// The last writer had closed the topic. This writer continues after its last record.
     case clean
-    /// The last writer had not closed the topic. All sound records remain, and this writer starts
-    /// a new epoch. No old byte was changed.
+    /// The last writer had not closed the topic.
+    ///
+    /// All sound records remain, and this writer starts a new epoch. No old byte was changed.
     case recovered
-    /// The program queuefka wrote the topic (version 1). This writer continues after it in version
-    /// 2.
+    /// The program queuefka wrote the topic (version 1).
+    ///
+    /// This writer continues after it in version 2.
     case migrated
   }
 
@@ -26,20 +28,18 @@ public struct RecoveryReport: Sendable, Hashable {
   /// The last writer's unclean end had put these records in doubt. They are on stable storage now.
   public var keptRecords: UInt64
 
-  /// The damage in the part of the topic that recovery reads, about the last slab. `diskq verify`
-  /// reads the whole topic.
+  /// The damage in the part of the topic that recovery reads, about the last slab.
   ///
-  /// Readers report the same losses when they reach them.
+  /// `diskq verify` reads the whole topic. Readers report the same losses when they reach them.
   public var losses: [Loss]
 
   /// The end of the records that were there before this writer.
   public var end: Address
 
-  /// The number of bytes after ``end`` that are not a sound record: a torn tail. 0 in a clean
-  /// topic.
+  /// The number of bytes after ``end`` that are not a sound record: a torn tail.
   ///
-  /// The bytes stay in the file, but they are no longer part of the topic. Zeros at the end of a
-  /// file are not counted: the writer had preallocated them.
+  /// 0 in a clean topic. The bytes stay in the file, but they are no longer part of the topic.
+  /// Zeros at the end of a file are not counted: the writer had preallocated them.
   public var discardedBytes: UInt64
 
   package init(

@@ -24,11 +24,14 @@ public struct Retention: Sendable, Hashable {
   public enum Consumers: Sendable, Hashable {
     /// All consumers are protected.
     case protected
-    /// No consumer is protected. A consumer that the cleaner overtakes gets a loss with the number
-    /// of missed records.
+    /// No consumer is protected.
+    ///
+    /// A consumer that the cleaner overtakes gets a loss with the number of missed records.
     case ignored
-    /// The named consumers are protected. A name without a consumer is refused with
-    /// `invalidOption`: a misspelled name must not cost records.
+    /// The named consumers are protected.
+    ///
+    /// A name without a consumer is refused with `invalidOption`: a misspelled name must not cost
+    /// records.
     case only(Set<String>)
     /// All consumers except the named ones are protected. A name without a consumer has no effect.
     case except(Set<String>)
@@ -46,10 +49,10 @@ public struct Retention: Sendable, Hashable {
   /// The count includes everything in the files, with headers and marks.
   public var bytes: ByteCount?
 
-  /// Slabs before the newest `records` are removed. nil, the default: no bound. Damaged records
-  /// count.
+  /// Slabs before the newest `records` are removed.
   ///
-  /// This bound removes a slab only if the number of records after the slab is known.
+  /// nil, the default: no bound. Damaged records count. This bound removes a slab only if the
+  /// number of records after the slab is known.
   public var records: UInt64?
 
   /// The number of newest bytes that remain regardless of the bounds. 1 MiB by default.
@@ -58,10 +61,10 @@ public struct Retention: Sendable, Hashable {
   /// bound does not empty a topic.
   public var minimumBytes: ByteCount
 
-  /// The consumers whose unacknowledged records remain regardless of the bounds. All consumers by
-  /// default.
+  /// The consumers whose unacknowledged records remain regardless of the bounds.
   ///
-  /// The default ensures that a cleaner removes unread records only if you have decided so.
+  /// All consumers by default. The default ensures that a cleaner removes unread records only if
+  /// you have decided so.
   public var consumers: Consumers
 
   /// Makes a retention. Without arguments it keeps everything.

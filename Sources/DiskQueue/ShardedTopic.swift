@@ -1,8 +1,9 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Several topics, called *shards*, in a directory or in memory. A record's key decides its shard,
-/// and all records of a key are in one shard, in order.
+/// Several topics, called *shards*, in a directory or in memory.
+///
+/// A record's key decides its shard, and all records of a key are in one shard, in order.
 ///
 /// ```swift
 /// let orders = ShardedTopic("orders", shards: 100)
@@ -38,10 +39,10 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
   /// The path of the directory, or a text that replaces it for shards in memory.
   public let description: String
 
-  /// Names the shards in a directory: topics `0000`, `0001`, … beside a file `shards`. Nothing is
-  /// opened or created yet.
+  /// Names the shards in a directory: topics `0000`, `0001`, … beside a file `shards`.
   ///
-  /// The working directory at the moment of opening resolves a relative path.
+  /// Nothing is opened or created yet. The working directory at the moment of opening resolves a
+  /// relative path.
   ///
   /// - Parameters:
   ///   - path: The path of the directory.
@@ -56,11 +57,11 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
     self.init(.files(ShardFiles(path: path)), wanted: shards, sharder, description: path)
   }
 
-  /// Makes shards in memory. They live as long as the values that name them. Two calls make two
-  /// topics.
+  /// Makes shards in memory.
   ///
-  /// Each shard behaves like ``Topic/memory(capacity:records:)``: at its cap it drops its oldest
-  /// slab, and an appended record is readable immediately.
+  /// They live as long as the values that name them. Two calls make two topics. Each shard behaves
+  /// like ``Topic/memory(capacity:records:)``: at its cap it drops its oldest slab, and an appended
+  /// record is readable immediately.
   ///
   /// - Parameters:
   ///   - shards: The number of shards, from 1 to 10,000. 16 by default, as on disk. An empty shard
@@ -110,8 +111,9 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
   /// - Complexity: On disk, a listing of the directory and a read.
   public func shardCount() throws(QueueError) -> Int { try opened().count }
 
-  /// Returns the shard of a key. Each call opens the topic. ``ShardedWriter/shard(of:)-(RawSpan)``
-  /// does not.
+  /// Returns the shard of a key.
+  ///
+  /// Each call opens the topic. ``ShardedWriter/shard(of:)-(RawSpan)`` does not.
   ///
   /// - Throws: As ``shardCount()``. Also `invalidOption` if the sharder refuses the key, and the
   ///   errors of a custom sharder.
@@ -178,8 +180,9 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
       topic: topic(try shard(of: key)), from: start, options: options, onLoss: onLoss)
   }
 
-  /// Opens the shard of a key, from any collection of bytes, for reading. It may also contain
-  /// records of other keys.
+  /// Opens the shard of a key, from any collection of bytes, for reading.
+  ///
+  /// It may also contain records of other keys.
   ///
   /// - Throws: As ``reader(ofKey:from:options:onLoss:)-(RawSpan,_,_,_)``.
   public func reader(
@@ -190,8 +193,9 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
       topic: topic(try shard(of: key)), from: start, options: options, onLoss: onLoss)
   }
 
-  /// Opens the shard of a key, from the UTF-8 bytes of a text, for reading. It may also contain
-  /// records of other keys.
+  /// Opens the shard of a key, from the UTF-8 bytes of a text, for reading.
+  ///
+  /// It may also contain records of other keys.
   ///
   /// - Throws: As ``reader(ofKey:from:options:onLoss:)-(RawSpan,_,_,_)``.
   public func reader(

@@ -1,8 +1,9 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Appends records to a ``ShardedTopic``, each to the shard of its key. A sharded topic has one
-/// writer at a time, which any number of threads and tasks may share.
+/// Appends records to a ``ShardedTopic``, each to the shard of its key.
+///
+/// A sharded topic has one writer at a time, which any number of threads and tasks may share.
 ///
 /// ```swift
 /// let writer = try ShardedWriter(topic: ShardedTopic("orders", shards: 100))
@@ -31,7 +32,9 @@ public final class ShardedWriter: Sendable {
 
   let pool: ShardPool
 
-  /// The default options of each shard's writer: those of a ``QueueWriter``, but with a
+  /// The default options of each shard's writer.
+  ///
+  /// They are those of a ``QueueWriter``, but with a
   /// ``QueueWriter/Options-swift.struct/bufferSize`` of 64 KiB.
   ///
   /// Up to 64 shards are open at once, each with its own buffer. So all buffers together take 4 MiB
@@ -42,8 +45,10 @@ public final class ShardedWriter: Sendable {
     return options
   }()
 
-  /// Opens the shards for writing. Creates the directory and the file with the number of shards, if
-  /// they do not exist. No shard is opened or created yet.
+  /// Opens the shards for writing.
+  ///
+  /// Creates the directory and the file with the number of shards, if they do not exist. No shard
+  /// is opened or created yet.
   ///
   /// - Parameters:
   ///   - topic: The shards, in a directory or in memory.
@@ -82,10 +87,10 @@ public final class ShardedWriter: Sendable {
   /// The number of shards.
   public var shardCount: Int { pool.count }
 
-  /// The recovery reports of the shards that this writer opened and that had not been closed, by
-  /// shard number.
+  /// The recovery reports by shard number.
   ///
-  /// The first record that is appended to a shard opens and recovers it.
+  /// They are those of the shards that this writer opened and that had not been closed. The first
+  /// record that is appended to a shard opens and recovers it.
   public var recoveries: [Int: RecoveryReport] { pool.reports }
 
   /// What this writer has done in all shards, closed ones included.
@@ -141,8 +146,9 @@ public final class ShardedWriter: Sendable {
     try append(payload, key: key.utf8)
   }
 
-  /// Appends one record to the shard of its key, from any collection of bytes. Level reached:
-  /// `buffered`.
+  /// Appends one record to the shard of its key, from any collection of bytes.
+  ///
+  /// Level reached: `buffered`.
   ///
   /// - Returns: The shard and the record's address in it.
   /// - Throws: As ``append(_:key:)-(RawSpan,RawSpan)``.
@@ -154,8 +160,9 @@ public final class ShardedWriter: Sendable {
     try withBytes(of: key) { key throws(QueueError) in try append(payload, key: key) }
   }
 
-  /// Appends one record to the shard of its key, both from any collection of bytes. Level reached:
-  /// `buffered`.
+  /// Appends one record to the shard of its key, both from any collection of bytes.
+  ///
+  /// Level reached: `buffered`.
   ///
   /// - Returns: The shard and the record's address in it.
   /// - Throws: As ``append(_:key:)-(RawSpan,RawSpan)``.
@@ -168,6 +175,7 @@ public final class ShardedWriter: Sendable {
   }
 
   /// Appends one record from any collection of bytes to the shard of its key, a text's UTF-8 bytes.
+  ///
   /// Level reached: `buffered`.
   ///
   /// - Returns: The shard and the record's address in it.
@@ -180,8 +188,9 @@ public final class ShardedWriter: Sendable {
     try append(payload, key: key.utf8)
   }
 
-  /// Appends one record with the UTF-8 bytes of a text to the shard of its key. Level reached:
-  /// `buffered`.
+  /// Appends one record with the UTF-8 bytes of a text to the shard of its key.
+  ///
+  /// Level reached: `buffered`.
   ///
   /// - Returns: The shard and the record's address in it.
   /// - Throws: As ``append(_:key:)-(RawSpan,RawSpan)``.
@@ -207,12 +216,11 @@ public final class ShardedWriter: Sendable {
 
   // MARK: Appending, and waiting for a level
 
-  /// Appends one record to the shard of its key, and waits until it reaches a level. Level reached:
-  /// `level`.
+  /// Appends one record to the shard of its key, and waits until it reaches a level.
   ///
-  /// It behaves like ``QueueWriter/append(_:ensuring:)-(RawSpan,_)``: tasks that wait for
-  /// ``Durability/synced`` in the same shard share a sync. If the shard must be opened, or another
-  /// one closed for it, a thread of this writer does that.
+  /// Level reached: `level`. It behaves like ``QueueWriter/append(_:ensuring:)-(RawSpan,_)``: tasks
+  /// that wait for ``Durability/synced`` in the same shard share a sync. If the shard must be
+  /// opened, or another one closed for it, a thread of this writer does that.
   ///
   /// - Returns: The shard and the record's address in it.
   /// - Throws: ``QueueError/appended`` distinguishes two cases:
@@ -230,8 +238,9 @@ public final class ShardedWriter: Sendable {
     return ShardAddress(shard: shard, address: address)
   }
 
-  /// Appends one record to the shard of its key, both from any collection of bytes, and waits until
-  /// it reaches a level. Level reached: `level`.
+  /// Appends one record, both it and its key given as bytes, and waits until it reaches a level.
+  ///
+  /// Level reached: `level`.
   ///
   /// - Returns: The shard and the record's address in it.
   /// - Throws: As ``append(_:key:ensuring:)-(RawSpan,_,_)``.
@@ -243,8 +252,9 @@ public final class ShardedWriter: Sendable {
     try await append(bytes: Array(payload), key: Array(key), ensuring: level)
   }
 
-  /// Appends one record to the shard of its key, a text's UTF-8 bytes, and waits until it reaches a
-  /// level. Level reached: `level`.
+  /// Appends one record under a key given as a text, and waits until it reaches a level.
+  ///
+  /// Level reached: `level`.
   ///
   /// - Returns: The shard and the record's address in it.
   /// - Throws: As ``append(_:key:ensuring:)-(RawSpan,_,_)``.
@@ -256,8 +266,9 @@ public final class ShardedWriter: Sendable {
     try await append(bytes: Array(payload), key: Array(key.utf8), ensuring: level)
   }
 
-  /// Appends one record with the UTF-8 bytes of a text to the shard of its key, and waits until it
-  /// reaches a level. Level reached: `level`.
+  /// Appends a text as one record, under a key given as bytes, and waits until it reaches a level.
+  ///
+  /// Level reached: `level`.
   ///
   /// - Returns: The shard and the record's address in it.
   /// - Throws: As ``append(_:key:ensuring:)-(RawSpan,_,_)``.
@@ -269,8 +280,9 @@ public final class ShardedWriter: Sendable {
     try await append(bytes: Array(text.utf8), key: Array(key), ensuring: level)
   }
 
-  /// Appends one record to the shard of its key, both given as texts, and waits until it reaches a
-  /// level. Level reached: `level`.
+  /// Appends a text as one record, under a key given as a text, and waits until it reaches a level.
+  ///
+  /// Level reached: `level`.
   ///
   /// - Returns: The shard and the record's address in it.
   /// - Throws: As ``append(_:key:ensuring:)-(RawSpan,_,_)``.
@@ -302,10 +314,9 @@ public final class ShardedWriter: Sendable {
   }
 
   /// Puts everything appended so far on stable storage, also in shards that were closed meanwhile.
-  /// Level reached: `synced`.
   ///
-  /// It syncs one shard after the other. A shard without appends since the last sync costs nothing.
-  /// The asynchronous `sync` syncs all shards at once.
+  /// Level reached: `synced`. It syncs one shard after the other. A shard without appends since the
+  /// last sync costs nothing. The asynchronous `sync` syncs all shards at once.
   ///
   /// - Throws: The first shard's error, after the other shards were synced as far as possible. The
   ///   errors are those of `QueueWriter.sync`. Also the error that ended a shard's writer earlier:
@@ -315,11 +326,10 @@ public final class ShardedWriter: Sendable {
     try pool.sync()
   }
 
-  /// Puts everything on stable storage, closes every shard, and releases the lock. Level reached:
-  /// `synced`.
+  /// Puts everything on stable storage, closes every shard, and releases the lock.
   ///
-  /// Closing a closed writer does nothing. If an error ended a shard's writer, it throws that error
-  /// again.
+  /// Level reached: `synced`. Closing a closed writer does nothing. If an error ended a shard's
+  /// writer, it throws that error again.
   ///
   /// - Throws: The first shard's error, after the other shards were closed as far as possible:
   ///   - `noSpace` or `system`. This writer stays open. Retry `close` when there is space.
@@ -329,14 +339,16 @@ public final class ShardedWriter: Sendable {
     try pool.close()
   }
 
-  /// Hands everything appended so far to the operating system, without blocking the caller's
-  /// thread. Level reached: `flushed`.
+  /// Flushes everything appended so far, without blocking the caller's thread.
+  ///
+  /// Level reached: `flushed`.
   ///
   /// - Throws: As the synchronous `flush`.
   public func flush() async throws(QueueError) { try await pool.flush() }
 
-  /// Puts everything appended so far on stable storage, for all shards at once, without blocking
-  /// the caller's thread. Level reached: `synced`.
+  /// Syncs all shards at once, without blocking the caller's thread.
+  ///
+  /// Level reached: `synced`.
   ///
   /// - Throws: As the synchronous `sync`. Also `cancelled`, immediately, if the task is cancelled.
   ///   The syncs that it waited for may still be done.

@@ -18,16 +18,16 @@ extension ShardedTopic {
 
     private init(_ kind: Kind) { self.kind = kind }
 
-    /// Assigns keys by their hash: XXH3-64 of the key's bytes with seed 0, modulo the number of
-    /// shards.
+    /// Assigns keys by their hash.
     ///
-    /// Every key has a shard, the empty key included. Keys whose results are equal share a shard.
+    /// The shard is the XXH3-64 of the key's bytes with seed 0, modulo the number of shards. Every
+    /// key has a shard, the empty key included. Keys whose results are equal share a shard.
     public static let hash = Sharder(.hash)
 
-    /// Assigns keys from a list: the index of a key in the list is its shard. You may add keys at
-    /// the end later, as long as there are shards for them.
+    /// Assigns keys from a list: the index of a key in the list is its shard.
     ///
-    /// When the list is used, `invalidOption` refuses
+    /// You may add keys at the end later, as long as there are shards for them. When the list is
+    /// used, `invalidOption` refuses
     ///
     /// - a key that is not in the list
     /// - a list that contains a key twice

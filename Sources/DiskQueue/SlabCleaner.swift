@@ -39,10 +39,10 @@ public struct SlabCleaner: Sendable {
     _ = try TopicIndex.slabs(in: storage)
   }
 
-  /// Removes the slabs that are outside a bound. Returns the removed slabs, oldest first. Level
-  /// reached: `synced`.
+  /// Removes the slabs that are outside a bound.
   ///
-  /// When this returns, the removals are permanent.
+  /// Returns the removed slabs, oldest first. Level reached: `synced`. When this returns, the
+  /// removals are permanent.
   ///
   /// - Throws: One of these codes:
   ///   - `invalidOption`, before anything is removed.
@@ -111,11 +111,10 @@ extension SlabCleaner {
 
     /// The slab's base address.
     public var slab: Address
-    /// The number of records that the log took in the slab, damaged ones included. nil if it is not
-    /// known.
+    /// The number of records that the log took in the slab, damaged ones included.
     ///
-    /// It is not known in version 1 slabs, and if the beginning of this slab or of the next one is
-    /// damaged.
+    /// nil if it is not known. It is not known in version 1 slabs, and if the beginning of this
+    /// slab or of the next one is damaged.
     public var records: UInt64?
     /// The size of the slab's file.
     public var bytes: ByteCount
@@ -153,11 +152,10 @@ extension SlabCleaner {
     case withinBounds
     /// The slabs after it hold less than ``Retention/minimumBytes``.
     case minimum
-    /// The beginning of the next slab is not known to be durable, and the cleaner could not make it
-    /// durable.
+    /// The beginning of the next slab is not known to be durable.
     ///
-    /// Either a crash has separated that slab from the log, which the next writer resolves, or the
-    /// slab is being created.
+    /// The cleaner could not make it durable, either. Either a crash has separated that slab from
+    /// the log, which the next writer resolves, or the slab is being created.
     case unproven
     /// This consumer has not acknowledged the whole slab.
     case consumer(String)

@@ -2,11 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension Topic {
-  /// Makes a topic in memory, for any writer, reader, consumer or channel. The same program then
-  /// runs without a disk.
+  /// Makes a topic in memory, for any writer, reader, consumer or channel.
   ///
-  /// The topic lives as long as the values that name it, and at most as long as the process. Two
-  /// calls make two topics.
+  /// The same program then runs without a disk. The topic lives as long as the values that name it,
+  /// and at most as long as the process. Two calls make two topics.
   ///
   /// The topic always has a cap. At its cap the writer drops the oldest slab, unless its
   /// ``QueueWriter/Options-swift.struct/whenFull`` says otherwise. A slab holds at most a sixteenth
@@ -38,10 +37,10 @@ extension Topic {
 }
 
 extension Topic {
-  /// Makes a topic in memory that begins as a copy of another topic, for example of a snapshot. It
-  /// has the same addresses, ordinals and consumers.
+  /// Makes a topic in memory that begins as a copy of another topic, for example of a snapshot.
   ///
-  /// A writer continues after the last copied record. The other topic is not changed.
+  /// It has the same addresses, ordinals and consumers. A writer continues after the last copied
+  /// record. The other topic is not changed.
   ///
   /// - Parameters:
   ///   - topic: The topic to copy. The copy contains everything that was flushed. The topic may be

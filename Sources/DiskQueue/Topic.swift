@@ -135,8 +135,10 @@ extension Topic {
     /// The end of the log: only records that are appended from now on.
     public static var latest: Position { Position(kind: .latest) }
 
-    /// The record at this address, or the next record if that one was damaged or cleaned, or the
-    /// address is in a gap.
+    /// The record at this address.
+    ///
+    /// If that record was damaged or cleaned, or the address is in a gap, reading begins at the
+    /// next record.
     ///
     /// Address 0 is the earliest record. Two kinds of addresses are refused:
     ///
@@ -157,8 +159,9 @@ extension Topic {
       Position(kind: .time(t.clampedNanoseconds))
     }
 
-    /// All records of this age or younger, and some older ones, as for `time`. The age is
-    /// subtracted from the current time.
+    /// All records of this age or younger, and some older ones, as for `time`.
+    ///
+    /// The age is subtracted from the current time.
     public static func ago(_ age: Age) -> Position { Position(kind: .ago(age.duration)) }
   }
 }

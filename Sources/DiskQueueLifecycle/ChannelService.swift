@@ -20,11 +20,11 @@ public struct ChannelService: Service {
   /// - Parameter channel: An open channel. From now on this service closes it.
   public init(_ channel: DiskChannel) { self.channel = channel }
 
-  /// Waits for the shutdown, and closes the channel. When this returns, all acknowledgements and
-  /// all sent messages are on stable storage.
+  /// Waits for the shutdown, and closes the channel.
   ///
-  /// A task that still sends or receives gets the error `closed`. If this throws, the channel is
-  /// closed as far as possible.
+  /// When this returns, all acknowledgements and all sent messages are on stable storage. A task
+  /// that still sends or receives gets the error `closed`. If this throws, the channel is closed as
+  /// far as possible.
   ///
   /// - Throws: `syncFailed` or another error that permanently ends the channel's writer,
   ///   immediately. The errors of `DiskChannel.close()`.

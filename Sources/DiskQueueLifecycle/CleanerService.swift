@@ -12,8 +12,9 @@ public struct CleanerService: Service {
   private let onClean: @Sendable (SlabCleaner.Report) -> Void
   private let onError: (@Sendable (QueueError) -> Void)?
 
-  /// Makes the service of a cleaner. The parameters are those of
-  /// `SlabCleaner.run(every:keeping:clock:onClean:onError:)`.
+  /// Makes the service of a cleaner.
+  ///
+  /// The parameters are those of `SlabCleaner.run(every:keeping:clock:onClean:onError:)`.
   ///
   /// - Parameters:
   ///   - cleaner: The cleaner of the topic.
@@ -35,8 +36,9 @@ public struct CleanerService: Service {
     self.onError = onError
   }
 
-  /// Cleans now, and again each time that the interval has passed. At the shutdown it ends between
-  /// two removals.
+  /// Cleans now, and again each time that the interval has passed.
+  ///
+  /// At the shutdown it ends between two removals.
   ///
   /// - Throws: `invalidOption`, before the first round. `syncFailed`. Any other error if there is
   ///   no `onError`.

@@ -27,10 +27,10 @@ public struct ConsumerService: Service {
     self.handle = handle
   }
 
-  /// Waits for batches and passes them to the closure. At the shutdown it finishes the current
-  /// batch and begins no other one.
+  /// Waits for batches and passes them to the closure.
   ///
-  /// When this returns, all acknowledgements are on stable storage.
+  /// At the shutdown it finishes the current batch and begins no other one. When this returns, all
+  /// acknowledgements are on stable storage.
   ///
   /// - Throws: The errors of the closure and of `QueueConsumer.nextBatch(upTo:following:)`. They
   ///   include losses, unless the consumer was made with a closure for them. The consumer is closed

@@ -4,8 +4,9 @@
 internal import DiskQueue
 public import ServiceLifecycle
 
-/// Calls a closure at an interval until the group shuts down, and once more then. Use it to sample
-/// metrics, to sync shards, or to write a topic in memory to a disk.
+/// Calls a closure at an interval until the group shuts down, and once more then.
+///
+/// Use it to sample metrics, to sync shards, or to write a topic in memory to a disk.
 public struct PeriodicService<C: Clock<Duration>>: Service {
   private let interval: Duration
   private let clock: C
@@ -26,10 +27,10 @@ public struct PeriodicService<C: Clock<Duration>>: Service {
     self.body = body
   }
 
-  /// Calls the closure for the first time when the interval has passed, and for the last time when
-  /// the group shuts down.
+  /// Calls the closure at the interval, and once more when the group shuts down.
   ///
-  /// If the task is cancelled, for example because another service failed, there is no last call.
+  /// The first call comes when the interval has passed. If the task is cancelled, for example
+  /// because another service failed, there is no last call.
   ///
   /// - Throws: `invalidOption` for the interval. The errors of the closure.
   public func run() async throws {

@@ -4,8 +4,9 @@
 public import DiskQueue
 public import ServiceLifecycle
 
-/// Passes a channel's messages to a closure, one after the other, until the program ends or the
-/// channel is finished. Several services share the messages.
+/// Passes a channel's messages to a closure, one after the other.
+///
+/// It ends when the program ends or the channel is finished. Several services share the messages.
 public struct ReceiverService: Service {
   /// Returns the work for the next message, or nil after the last one.
   private let next: @Sendable () async throws -> (@Sendable () async throws -> Void)?
@@ -44,8 +45,9 @@ public struct ReceiverService: Service {
     }
   }
 
-  /// Waits for messages and passes them to the closure. At the shutdown it finishes the current
-  /// message and begins no other one.
+  /// Waits for messages and passes them to the closure.
+  ///
+  /// At the shutdown it finishes the current message and begins no other one.
   ///
   /// - Throws: The errors of the closure and of `DiskChannel.AsyncIterator.next()`. They include
   ///   losses, unless the channel was made with a closure for them.

@@ -38,10 +38,10 @@ public struct WriterService: Service {
   /// - Parameter writer: An open writer. From now on this service closes it.
   public init(_ writer: QueueWriter) { self.writer = writer }
 
-  /// Waits for the shutdown, and closes the writer. When this returns, all appended records are on
-  /// stable storage.
+  /// Waits for the shutdown, and closes the writer.
   ///
-  /// If this throws, the writer is closed as far as possible.
+  /// When this returns, all appended records are on stable storage. If this throws, the writer is
+  /// closed as far as possible.
   ///
   /// - Throws: `syncFailed` or another error that permanently ends the writer, immediately. The
   ///   errors of `QueueWriter.close()`: with `noSpace`, records that were not flushed are lost.

@@ -126,8 +126,10 @@ public struct QueueLog: Sendable {
         ], Key.records, loss.records))
   }
 
-  /// Logs a round of cleaning. Pass it to `SlabCleaner.run(every:keeping:clock:onClean:onError:)`.
-  /// A round that removed nothing is logged at `trace`.
+  /// Logs a round of cleaning.
+  ///
+  /// Pass it to `SlabCleaner.run(every:keeping:clock:onClean:onError:)`. A round that removed
+  /// nothing is logged at `trace`.
   public func record(_ report: SlabCleaner.Report) {
     let kept: Logger.MetadataValue = "\(report.kept)"
     guard !report.removals.isEmpty else {

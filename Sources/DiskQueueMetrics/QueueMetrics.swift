@@ -134,8 +134,10 @@ public final class QueueMetrics: Sendable {
     }
   }
 
-  /// Counts a loss. Pass it to `QueueReader` and `QueueConsumer` as `onLoss`. A loss of an unknown
-  /// number of records counts as a loss of 0 records.
+  /// Counts a loss.
+  ///
+  /// Pass it to `QueueReader` and `QueueConsumer` as `onLoss`. A loss of an unknown number of
+  /// records counts as a loss of 0 records.
   public func record(_ loss: Loss) {
     let cause =
       switch loss.cause {
@@ -151,8 +153,9 @@ public final class QueueMetrics: Sendable {
       .increment(by: loss.records ?? 0)
   }
 
-  /// Counts a round of cleaning. Pass it to
-  /// `SlabCleaner.run(every:keeping:clock:onClean:onError:)`.
+  /// Counts a round of cleaning.
+  ///
+  /// Pass it to `SlabCleaner.run(every:keeping:clock:onClean:onError:)`.
   public func record(_ report: SlabCleaner.Report) {
     for removal in report.removals {
       slabsRemoved.increment()
@@ -161,8 +164,9 @@ public final class QueueMetrics: Sendable {
     }
   }
 
-  /// Counts an error that was thrown, or that a cleaner passed to `onError`. It counts errors by
-  /// code, and a loss as a loss.
+  /// Counts an error that was thrown, or that a cleaner passed to `onError`.
+  ///
+  /// It counts errors by code, and a loss as a loss.
   public func record(_ error: QueueError) {
     if let loss = error.loss { return record(loss) }
     Counter(
@@ -173,11 +177,11 @@ public final class QueueMetrics: Sendable {
 
   // MARK: Samples
 
-  /// Counts the work of a writer since the last call. The statistics may be those of a
-  /// `QueueWriter`, a `ShardedWriter` or a `DiskChannel`.
+  /// Counts the work of a writer since the last call.
   ///
-  /// Record several writers one after the other. The counts of a new writer begin at 0. After you
-  /// close the previous writer, record its statistics once more, before those of the new writer.
+  /// The statistics may be those of a `QueueWriter`, a `ShardedWriter` or a `DiskChannel`. Record
+  /// several writers one after the other. The counts of a new writer begin at 0. After you close
+  /// the previous writer, record its statistics once more, before those of the new writer.
   /// Statistics that are older than those of an earlier call count nothing.
   ///
   /// - Complexity: O(1).
@@ -207,9 +211,9 @@ public final class QueueMetrics: Sendable {
     }
   }
 
-  /// Samples the topic: its size, and the lag of each consumer, also of consumers in other
-  /// processes. A metric whose value is no longer known is destroyed.
+  /// Samples the topic's size and the lag of each consumer.
   ///
+  /// The consumers may be in other processes. A metric whose value is no longer known is destroyed.
   /// Blocks the thread for some reads, which the operating system mostly has in its cache.
   ///
   /// - Throws: `noSuchTopic`, `notATopic`, `unsupportedFormat` or `system`. No metric is set then.

@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension QueueConsumer {
-  /// Records that were delivered together, in order. Tasks may share a batch. A batch keeps its
-  /// consumer open.
+  /// Records that were delivered together, in order.
+  ///
+  /// Tasks may share a batch. A batch keeps its consumer open.
   public struct Batch: RandomAccessCollection, Sendable {
     private let consumer: QueueConsumer
     private let session: UInt64
@@ -30,12 +31,11 @@ extension QueueConsumer {
 
     // MARK: Acknowledging
 
-    /// Acknowledges everything that was delivered up to the end of this batch, earlier batches
-    /// included. Returns when that is durable.
+    /// Acknowledges all records up to the end of this batch, earlier batches included.
     ///
-    /// Calls at the same time share a write and its sync. If several workers share the consumer,
-    /// use `acknowledge(only:)` instead: this call also acknowledges records that other workers are
-    /// still processing.
+    /// Returns when that is durable. Calls at the same time share a write and its sync. If several
+    /// workers share the consumer, use `acknowledge(only:)` instead: this call also acknowledges
+    /// records that other workers are still processing.
     ///
     /// - Throws: One of these codes:
     ///   - `noSpace` or `system` if the cursor could not be written. Retry with this batch or a
@@ -51,8 +51,9 @@ extension QueueConsumer {
       try await acknowledge(through: endIndex - 1)
     }
 
-    /// Acknowledges everything that was delivered up to and including this record. It behaves like
-    /// `acknowledge()`.
+    /// Acknowledges everything that was delivered up to and including this record.
+    ///
+    /// It behaves like `acknowledge()`.
     ///
     /// - Throws: As `acknowledge()`.
     /// - Precondition: `index` is an index of the batch.
@@ -84,12 +85,12 @@ extension QueueConsumer {
       try await consumer.core.acknowledge(only(indices), session: session)
     }
 
-    /// Puts aside a record that cannot be processed: appends it to the topic for dead letters, and
-    /// acknowledges it thereafter.
+    /// Puts aside a record that cannot be processed.
     ///
-    /// The dead letter contains the reason and the record's origin. Read it with ``DeadLetter``.
-    /// The record is acknowledged after the dead letter is on stable storage. If a crash comes in
-    /// between, there may be two dead letters for it.
+    /// The record is appended to the topic for dead letters, and then acknowledged. The dead letter
+    /// contains the reason and the record's origin. Read it with ``DeadLetter``. The record is
+    /// acknowledged after the dead letter is on stable storage. If a crash comes in between, there
+    /// may be two dead letters for it.
     ///
     /// Each call opens the topic for dead letters and closes it again. So several consumers may
     /// share the topic.
@@ -108,10 +109,10 @@ extension QueueConsumer {
       try await deadLetter(CollectionOfOne(index)) { _ in reason }[0]
     }
 
-    /// Puts aside several records that cannot be processed, as
-    /// ``deadLetter(_:reason:)-(Int,String)`` does with one.
+    /// Puts aside several records that cannot be processed.
     ///
-    /// It opens and syncs the topic for dead letters once for all of them.
+    /// It behaves like ``deadLetter(_:reason:)-(Int,String)`` for one record. It opens and syncs
+    /// the topic for dead letters once for all of them.
     ///
     /// - Parameters:
     ///   - indices: The records' indices in the batch.

@@ -11,8 +11,9 @@ extension QueueConsumer {
     public enum State: Sendable, Hashable {
       /// The consumer's position is known.
       case sound
-      /// The file was created, but its first position was not written. The consumer begins anew
-      /// when it is opened.
+      /// The file was created, but its first position was not written.
+      ///
+      /// The consumer begins anew when it is opened.
       case neverWritten
       /// The consumer's position is not known. Reset the consumer, or delete it.
       ///
@@ -89,10 +90,9 @@ extension QueueConsumer {
     }
   }
 
-  /// Deletes a consumer, durably, in any state of its cursor. A new consumer of this name begins
-  /// anew.
+  /// Deletes a consumer, durably, in any state of its cursor.
   ///
-  /// Blocks the thread for a sync.
+  /// A new consumer of this name begins anew. Blocks the thread for a sync.
   ///
   /// - Throws: `locked` while the consumer is held. `noSuchConsumer`, `noSuchTopic`, `notATopic`,
   ///   `invalidOption`, `noSpace`, `syncFailed` or `system`.

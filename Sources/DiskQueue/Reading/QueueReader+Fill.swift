@@ -2,12 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension QueueReader {
-  /// Replaces the elements of an array with the next records. Returns the number of replaced
-  /// elements: all, or fewer at the end of the log.
+  /// Replaces the elements of an array with the next records.
   ///
-  /// It replaces elements from the beginning of the array. The other elements stay unchanged.
-  /// Payloads are stored in the arrays that the elements already have, if those are large enough
-  /// and not shared. So reading a topic with one array needs no allocation.
+  /// Returns the number of replaced elements: all, or fewer at the end of the log. It replaces
+  /// elements from the beginning of the array. The other elements stay unchanged. Payloads are
+  /// stored in the arrays that the elements already have, if those are large enough and not shared.
+  /// So reading a topic with one array needs no allocation.
   ///
   /// ```swift
   /// var records = Array(repeating: QueueRecord(), count: 500)

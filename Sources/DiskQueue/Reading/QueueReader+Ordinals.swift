@@ -2,11 +2,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension QueueReader {
-  /// Returns the ordinals in the topic now: from the earliest readable record to the one that the
-  /// next record will get. The position does not move.
+  /// Returns the range of the ordinals in the topic.
   ///
-  /// The range is empty if there is no record. It is `0..<0` in a new topic, and `0..<1` after one
-  /// record. A cleaner or a writer may have changed the topic before this returns.
+  /// The range begins with the earliest readable record. It ends with the ordinal that the next
+  /// record will get.
+  ///
+  /// The position does not move. The range is empty if there is no record. It is `0..<0` in a new
+  /// topic, and `0..<1` after one record. A cleaner or a writer may have changed the topic before
+  /// this returns.
   ///
   /// - Throws: `unsupportedFormat` or `system`.
   /// - Complexity: Two listings of the directory, a walk from the last mark that is known to be

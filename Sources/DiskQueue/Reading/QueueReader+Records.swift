@@ -123,9 +123,10 @@ private final class RecordFeed: @unchecked Sendable {
     case end
     /// The end of the log so far. The next batch is read after this wait.
     case waiting(Follower.Wait)
-    /// The end of the buffer, for a task that waited and gets few records. The next batch is read
-    /// when the task asks for it: reading ahead on the thread would take longer than processing
-    /// these records.
+    /// The end of the buffer, for a task that waited and gets few records.
+    ///
+    /// The next batch is read when the task asks for it: reading ahead on the thread would take
+    /// longer than processing these records.
     case buffered
     /// A change after the end of the log, or the error that ended the wait for one.
     case changed(Result<Void, QueueError>)

@@ -16,8 +16,9 @@ public struct ShardedRecord: Sendable, Hashable {
 }
 
 extension ShardedTopic {
-  /// Returns the records of all shards as one asynchronous sequence. The shards take turns, each in
-  /// its own order. There is no order between shards.
+  /// Returns the records of all shards as one asynchronous sequence.
+  ///
+  /// The shards take turns, each in its own order. There is no order between shards.
   ///
   /// - Without `following`, the sequence ends when it has seen the end of each shard once. It does
   ///   not look at a shard again after that. So it returns every record that was flushed before the

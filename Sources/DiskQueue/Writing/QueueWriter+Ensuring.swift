@@ -37,8 +37,9 @@ extension QueueWriter {
     return address
   }
 
-  /// Appends one record from any collection of bytes and waits until it reaches a level. Level
-  /// reached: `level`.
+  /// Appends one record from any collection of bytes and waits until it reaches a level.
+  ///
+  /// Level reached: `level`.
   ///
   /// - Returns: The record's permanent address.
   /// - Throws: As ``append(_:ensuring:)-(RawSpan,_)``.
@@ -64,8 +65,9 @@ extension QueueWriter {
     unsafe try await append(payload.span.bytes, ensuring: level)
   }
 
-  /// Appends one record with the UTF-8 bytes of a text and waits until it reaches a level. Level
-  /// reached: `level`.
+  /// Appends one record with the UTF-8 bytes of a text and waits until it reaches a level.
+  ///
+  /// Level reached: `level`.
   ///
   /// - Returns: The record's permanent address.
   /// - Throws: As ``append(_:ensuring:)-(RawSpan,_)``.
@@ -78,8 +80,9 @@ extension QueueWriter {
     try await append(Array(text.utf8), ensuring: level)
   }
 
-  /// Appends several records in order and waits until all of them reach a level. Level reached:
-  /// `level`.
+  /// Appends several records in order and waits until all of them reach a level.
+  ///
+  /// Level reached: `level`.
   ///
   /// - Returns: As `append(contentsOf:)`.
   /// - Throws: As ``append(_:ensuring:)-(RawSpan,_)``. ``QueueError/appended`` is the number of
@@ -92,8 +95,9 @@ extension QueueWriter {
     try await append(batch: payloads.map { Array($0) }, ensuring: level)
   }
 
-  /// Appends several records with the UTF-8 bytes of texts, in order, and waits until all of them
-  /// reach a level. Level reached: `level`.
+  /// Appends several texts in order and waits until all of them reach a level.
+  ///
+  /// Level reached: `level`.
   ///
   /// - Returns: As `append(contentsOf:)`.
   /// - Throws: As ``append(contentsOf:ensuring:)-(Payloads,_)``.

@@ -25,15 +25,17 @@ extension QueueWriter {
     /// is nil if the number is not known.
     case dropped(slab: Address, records: UInt64?, bytes: ByteCount)
     /// The operating system refused to watch the topic's directory, for the reason in the error.
+    ///
     /// The writer, or its channel, polls for changes four times a second instead. Reported once.
     case polling(QueueError)
-    /// The writer has permanently failed. It accepts no more records, and records after the last
-    /// sync may be lost.
-    case failed(QueueError)
-    /// The writer was closed, and everything is on stable storage. The next writer may already have
-    /// the topic open.
+    /// The writer has permanently failed.
     ///
-    /// A writer that is dropped without `close` does not report this event.
+    /// It accepts no more records, and records after the last sync may be lost.
+    case failed(QueueError)
+    /// The writer was closed, and everything is on stable storage.
+    ///
+    /// The next writer may already have the topic open. A writer that is dropped without `close`
+    /// does not report this event.
     case closed
   }
 }

@@ -7,57 +7,55 @@ extension QueueWriter {
   /// ``QueueWriter/init(topic:options:)`` refuses a value that is out of its bounds with
   /// `invalidOption`.
   public struct Options: Sendable {
-    /// The size at which the writer starts a new slab: before a record that would end beyond it. A
-    /// larger record gets its own slab. 64 MiB by default.
+    /// The size at which the writer starts a new slab: before a record that would end beyond it.
     ///
-    /// 4 KiB to 1 TiB, and at most a quarter of ``maximumBytes``. The default results in few files,
-    /// and is still an amount that a small device can free by cleaning.
+    /// A larger record gets its own slab. 64 MiB by default. It must be 4 KiB to 1 TiB, and at most
+    /// a quarter of ``maximumBytes``. The default results in few files, and is still an amount that
+    /// a small device can free by cleaning.
     public var slabSize: ByteCount = .mebibytes(64)
 
-    /// The age at which the writer starts a new slab, if the current one holds a record. nil by
-    /// default: it starts a new slab only when the current one is full.
+    /// The age at which the writer starts a new slab, if the current one holds a record.
     ///
-    /// The next append starts the new slab, or the writer's own thread. A slab is removed as a
-    /// whole, once all of it is old. So with this option an age in ``Retention`` also reaches a
-    /// topic that never fills a slab.
+    /// nil by default: it starts a new slab only when the current one is full. The next append
+    /// starts the new slab, or the writer's own thread. A slab is removed as a whole, once all of
+    /// it is old. So with this option an age in ``Retention`` also reaches a topic that never fills
+    /// a slab.
     ///
     /// The age must be above 0. It counts from the slab's first record. If opening found the slab,
     /// the age counts from the creation of the slab, by the wall clock.
     public var slabAge: Duration?
 
-    /// The largest payload. A larger one is refused before anything is written. 16 MiB by default,
-    /// as the reader's.
+    /// The largest payload.
     ///
-    /// 0 bytes to 4 GiB less 17 bytes.
+    /// A larger one is refused before anything is written. 16 MiB by default, as the reader's. It
+    /// must be 0 bytes to 4 GiB less 17 bytes.
     public var maximumPayload: ByteCount = .bytes(Int64(Limits.defaultMaximumPayload))
 
     /// The size of the buffer that collects records for the operating system. 2 MiB by default.
     ///
-    /// 4 KiB to 1 GiB. A write of 2 MiB to ext4 takes a third less time per byte than one of 256
-    /// KiB. It takes about half a millisecond, and appending stops during that time. Choose a
-    /// smaller buffer if that matters more.
+    /// It must be 4 KiB to 1 GiB. A write of 2 MiB to ext4 takes a third less time per byte than
+    /// one of 256 KiB. It takes about half a millisecond, and appending stops during that time.
+    /// Choose a smaller buffer if that matters more.
     public var bufferSize: ByteCount = .mebibytes(2)
 
-    /// When the writer flushes appended records by itself: after a number of records, of bytes, or
-    /// a time. Every 100 ms by default.
+    /// The interval after which the writer flushes by itself.
     ///
-    /// With the default, a reader that follows the topic sees a record within a tenth of a second.
-    /// The cost is at most ten writes a second. A full buffer is flushed regardless of this option.
+    /// It is a number of records, of bytes, or a time. Every 100 ms by default. With the default, a
+    /// reader that follows the topic sees a record within a tenth of a second. The cost is at most
+    /// ten writes a second. A full buffer is flushed regardless of this option.
     public var flushEvery: Interval = .milliseconds(100)
 
-    /// When the writer syncs appended records by itself: after a number of records, of bytes, or a
-    /// time. Never by default.
+    /// The interval after which the writer syncs by itself.
     ///
-    /// A sync wears flash and takes time. So you request one with `sync`, with
-    /// `append(_:ensuring:)` or with this option. A finished slab is synced in the background
-    /// regardless of this option.
+    /// It is a number of records, of bytes, or a time. Never by default. A sync wears flash and
+    /// takes time. So you request one with `sync`, with `append(_:ensuring:)` or with this option.
+    /// A finished slab is synced in the background regardless of this option.
     public var syncEvery: Interval = .never
 
-    /// The number of bytes that all slabs of the topic may hold together. nil by default: the disk
-    /// is the only limit.
+    /// The number of bytes that all slabs of the topic may hold together.
     ///
-    /// 64 KiB or more. A payload above half of it is refused with `payloadTooLarge`. The topic can
-    /// exceed this cap in two cases:
+    /// nil by default: the disk is the only limit. It must be 64 KiB or more. A payload above half
+    /// of it is refused with `payloadTooLarge`. The topic can exceed this cap in two cases:
     ///
     /// - Each opening and each closing writes about 100 bytes, if necessary beyond it.
     /// - After a power cut, the slab that was removed last may be back.
@@ -65,9 +63,9 @@ extension QueueWriter {
 
     /// The number of records that the topic may hold. nil by default: no cap.
     ///
-    /// 2 or more. The writer makes room one slab at a time. So a slab holds at most a sixteenth of
-    /// this number. A slab that was written under a higher cap, or under none, is removed as a
-    /// whole.
+    /// It must be 2 or more. The writer makes room one slab at a time. So a slab holds at most a
+    /// sixteenth of this number. A slab that was written under a higher cap, or under none, is
+    /// removed as a whole.
     public var maximumRecords: UInt64?
 
     /// What an append does at the cap, ``maximumBytes`` or ``maximumRecords``, and on a full disk.
@@ -79,12 +77,11 @@ extension QueueWriter {
     /// - On a disk the append fails, because the caller knows best what to do.
     public var whenFull: WhenFull?
 
-    /// The ordinal of the first record of a new topic. 0 by default. Use it to continue the count
-    /// of another topic.
+    /// The ordinal of the first record of a new topic.
     ///
-    /// Below 2^63. An existing topic continues its own count. If the option is not 0, a new topic
-    /// begins at the first address of the second epoch. So does a topic whose first records were
-    /// cleaned.
+    /// 0 by default. Use it to continue the count of another topic. It must be below 2^63. An
+    /// existing topic continues its own count. If the option is not 0, a new topic begins at the
+    /// first address of the second epoch. So does a topic whose first records were cleaned.
     public var firstOrdinal: UInt64 = 0
 
     /// Receives the events of the writer, for logs and metrics. nil by default.
@@ -101,11 +98,10 @@ extension QueueWriter {
     /// its shard.
     public var onEvent: (@Sendable (Event) -> Void)?
 
-    /// The permission bits of a new topic's directory, less the umask. 0700 by default: payloads
-    /// are private.
+    /// The permission bits of a new topic's directory, less the umask.
     ///
-    /// A directory that is created in an existing topic has the permission bits of the topic's
-    /// directory.
+    /// 0700 by default: payloads are private. A directory that is created in an existing topic has
+    /// the permission bits of the topic's directory.
     public var directoryPermissions: UInt16 = 0o700
 
     /// The permission bits of a new topic's files, less the umask. 0600 by default.
@@ -121,12 +117,12 @@ extension QueueWriter {
     /// Makes options with the defaults.
     public init() {}
 
-    /// The amount after which the writer does something by itself: a number of records, of bytes,
-    /// or a time, whichever is reached first.
+    /// An interval after which the writer flushes or syncs by itself.
     ///
-    /// If a number is reached, the append that reaches it does the work before it returns. A time
-    /// counts from the first record that waits. When it has passed, the writer's own thread does
-    /// the work, even if nothing more is appended.
+    /// It is a number of records, of bytes, or a time, whichever is reached first. If a number is
+    /// reached, the append that reaches it does the work before it returns. A time counts from the
+    /// first record that waits. When it has passed, the writer's own thread does the work, even if
+    /// nothing more is appended.
     public struct Interval: Sendable, Hashable {
       /// The number of appended records. At least 1. nil: no such bound.
       public var records: UInt64?
@@ -136,8 +132,9 @@ extension QueueWriter {
       /// The time since the first record that waits. At least a microsecond. nil: no such bound.
       public var time: Duration?
 
-      /// Makes an interval. Each bound counts from the last time that the work was done. nil: no
-      /// such bound.
+      /// Makes an interval.
+      ///
+      /// Each bound counts from the last time that the work was done. nil: no such bound.
       ///
       /// - Parameters:
       ///   - records: The number of appended records. At least 1.
@@ -176,19 +173,22 @@ extension QueueWriter {
     /// What the writer does with an append for which there is no room.
     @nonexhaustive
     public enum WhenFull: Sendable {
-      /// The append fails with `noSpace`, and nothing of it is in the log. Appending works again
-      /// when there is room.
+      /// The append fails with `noSpace`, and nothing of it is in the log.
+      ///
+      /// Appending works again when there is room.
       case fail
       /// The append waits until a cleaner has made room below the cap.
       ///
       /// `append` blocks its thread, and `append(_:ensuring:)` suspends its task. The writer cannot
       /// wait for a full disk: in that case the append fails.
       case wait
-      /// The writer removes the oldest slabs until there is room. Readers and consumers that had
-      /// not read them get a loss with the number of missed records.
+      /// The writer removes the oldest slabs until there is room.
+      ///
+      /// Readers and consumers that had not read them get a loss with the number of missed records.
       case dropOldest
-      /// The writer removes the oldest slabs that every consumer has acknowledged. If that is not
-      /// enough, or the topic has no consumer, the append fails with `noSpace`.
+      /// The writer removes the oldest slabs that every consumer has acknowledged.
+      ///
+      /// If that is not enough, or the topic has no consumer, the append fails with `noSpace`.
       case dropOldestAcknowledged
     }
 

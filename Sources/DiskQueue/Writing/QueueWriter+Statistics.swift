@@ -6,35 +6,39 @@ internal import Synchronization
 extension QueueWriter {
   /// Counts of a writer's work since it was opened, and of the work that it still has to do.
   ///
-  /// All values only grow, except ``bufferedBytes`` and ``unsyncedRecords``.
-  ///
-  /// ``writtenBytes`` divided by ``payloadBytes`` is the cost of a byte to the disk. It includes 8
-  /// bytes of frame per record, 48 bytes per mark, and the zeros that are written ahead of syncs.
-  /// It does not include what the file system writes itself.
+  /// All values only grow, except ``bufferedBytes`` and ``unsyncedRecords``. ``writtenBytes``
+  /// divided by ``payloadBytes`` is the cost of a byte to the disk. It includes 8 bytes of frame
+  /// per record, 48 bytes per mark, and the zeros that are written ahead of syncs. It does not
+  /// include what the file system writes itself.
   public struct Statistics: Sendable, Hashable {
     /// The number of appended records.
     public var records: UInt64 = 0
     /// The number of bytes of their payloads.
     public var payloadBytes: UInt64 = 0
-    /// The number of bytes handed to the operating system: frames, marks, headers, and zeros ahead
-    /// of syncs.
+    /// The number of bytes handed to the operating system.
+    ///
+    /// They include frames, marks, headers, and zeros ahead of syncs.
     public var writtenBytes: UInt64 = 0
-    /// The number of times that the writer handed its buffer, or a record larger than the buffer,
-    /// to the operating system.
+    /// The number of flushes of the buffer to the operating system.
+    ///
+    /// A record larger than the buffer counts as a flush of its own.
     public var flushes: UInt64 = 0
-    /// The number of successful syncs. A sync that many callers wait for counts once, and covers
-    /// all slabs that were due.
+    /// The number of successful syncs.
+    ///
+    /// A sync that many callers wait for counts once, and covers all slabs that were due.
     public var syncs: UInt64 = 0
     /// The number of slabs that the writer has finished, each time starting a new one.
     public var slabs: UInt64 = 0
-    /// The number of slabs that the writer removed to make room. See
-    /// ``Options-swift.struct/whenFull``.
+    /// The number of slabs that the writer removed to make room.
+    ///
+    /// See ``Options-swift.struct/whenFull``.
     public var droppedSlabs: UInt64 = 0
     /// The number of bytes in those slabs, with frames and marks.
     public var droppedBytes: UInt64 = 0
 
-    /// The number of bytes in the buffer, which are not even ``Durability/flushed``. This value may
-    /// fall.
+    /// The number of bytes in the buffer, which are not even ``Durability/flushed``.
+    ///
+    /// This value may fall.
     public var bufferedBytes: UInt64 = 0
     /// The number of records that are not known to be ``Durability/synced``. This value may fall.
     public var unsyncedRecords: UInt64 = 0
