@@ -123,7 +123,7 @@ package struct SimulatedFile: Sendable {
   /// Drops the clean bytes from the cache. The size stays, because the system stores it elsewhere.
   mutating func dropCache() { cached = afterDroppedCache }
 
-  /// What a reader would see if the cache were dropped.
+  /// The bytes that a reader would see if the cache were dropped.
   var afterDroppedCache: [UInt8] {
     var seen = cached
     for sector in lost {

@@ -6,18 +6,18 @@ import Dispatch
 import Foundation
 import Synchronization
 
-/// Tests that try all cases there are, where `DISKQUEUE_EXHAUSTIVE` is 1, and else a few of each.
+/// Tests that try all cases if `DISKQUEUE_EXHAUSTIVE` is 1, and otherwise a sample of them.
 enum Exhaustive {
   static let isOn = ProcessInfo.processInfo.environment["DISKQUEUE_EXHAUSTIVE"] == "1"
 
-  /// How far the next case lies behind one.
+  /// The distance from one case to the next.
   static func stride(sampled: Int) -> Int { isOn ? 1 : sampled }
 
-  /// Tries cases 0 ..< `count`, or one of `sampled`, on all cores; prints how many.
+  /// Tries cases 0 ..< `count`, or one of `sampled`, on all cores, and prints how many.
   ///
   /// - Parameters:
-  ///   - storage: each thread gets a copy for all of its cases.
-  ///   - body: returns what is wrong, if something is.
+  ///   - storage: each chunk of cases gets a copy of its own.
+  ///   - body: returns the fault in a case, or nil.
   /// - Returns: the first few faults.
   static func faults(
     _ name: String, count: Int, sampled: Int, on storage: SimulatedStorage,

@@ -9,7 +9,7 @@ import Testing
 
 @Suite("A slab of another topic")
 struct ForeignSlabTests {
-  /// Where it is copied to, beside slabs that were cleaned at the front.
+  /// The position of the foreign slab. The topic's first slabs were cleaned.
   enum Place: CaseIterable {
     case before, between, behind, nextEpoch
 
@@ -23,7 +23,7 @@ struct ForeignSlabTests {
     }
   }
 
-  /// Its first slabs are cleaned, so that there is room before the first one.
+  /// A topic whose first slabs were cleaned, so that addresses before its first slab are free.
   private func topic(isClosed: Bool) throws -> (CleaningTopic, [QueueRecord]) {
     let made = CleaningTopic()
     let writer = try made.writer()
@@ -56,7 +56,7 @@ struct ForeignSlabTests {
     return options
   }
 
-  /// What befell of it: opens, appends and closes.
+  /// Opens the topic, appends and closes.
   private func write(_ topic: Topic, _ whenFull: QueueWriter.Options.WhenFull) throws {
     let writer = try QueueWriter(
       topic: topic, options: options(whenFull),
@@ -94,7 +94,7 @@ struct ForeignSlabTests {
         if place != .between {
           #expect(made.storage.slabs == before.merging([base: foreign]) { $1 })
         } else {
-          // Those behind it are all there.
+          // All slabs after it are still there.
           #expect(bases.filter { $0 > base }.allSatisfy { made.storage.slabs[$0] != nil })
         }
         let read = queueError { _ = try readAll(made.topic) }
@@ -125,7 +125,7 @@ struct ForeignSlabTests {
     #expect(errors.last??.code == .unsupportedFormat)
     #expect(errors.last??.path == "simulated/" + SlabName.string(base))
     #expect(made.storage.slabs[base] == foreign)
-    // The slab before it stays, as long as it would be first.
+    // The slab before it stays, because without it the foreign slab would be the first.
     #expect(made.bases.contains { $0 < base })
   }
 
@@ -207,7 +207,7 @@ struct ForeignSlabTests {
   }
 }
 
-/// Counts calls down to one.
+/// Counts calls down, and finds the last one.
 private final class Countdown: Sendable {
   private let left: Mutex<Int>
   init(_ count: Int) { left = Mutex(count) }

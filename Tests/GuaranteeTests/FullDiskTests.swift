@@ -7,8 +7,10 @@ import Testing
 
 @Suite("G9: a full disk is a state")
 struct FullDiskTests {
-  /// Appends, rolls, writes past the buffer, syncs and closes; asks again after `makeRoom` whatever
-  /// failed for want of room, or, where it fails for good, gives up.
+  /// Appends, rolls, writes past the buffer, syncs and closes.
+  ///
+  /// If a call fails for lack of space, calls `makeRoom` and repeats the call. Gives up after 1,000
+  /// failures.
   private struct Scenario {
     let storage: SimulatedStorage
     let makeRoom: (SimulatedStorage) -> Void
@@ -47,7 +49,7 @@ struct FullDiskTests {
           return try body()
         } catch let error as QueueError where error.code == .noSpace && failures < 1000 {
           failures += 1
-          // What was acknowledged is readable, in order, and nothing else is.
+          // Every flushed record is readable, in order, and no record that was not appended is.
           let pass = EnginePass(topic)
           if let error = pass.error, visible > 0 { throw error }
           guard pass.records.count >= visible, records.starts(with: pass.records) else {
@@ -94,7 +96,8 @@ struct FullDiskTests {
   @Test("at any capacity, what was acknowledged is readable, and appending goes on with room")
   func everyCapacity() throws {
     var faults: [String] = []
-    // Every byte of what opening and the first roll write, and some of all that follows.
+    // Every byte that opening writes, every seventh around the first roll, and some of all that
+    // follows.
     let capacities =
       Array(0..<300) + stride(from: 3900, to: 4600, by: 7)
       + stride(from: 4600, to: 90_000, by: 977)
@@ -115,7 +118,7 @@ struct FullDiskTests {
       let storage = SimulatedStorage()
       storage.setCapacity(200)
       var scenario = Scenario(storage) { storage in
-        // Small steps where slabs begin, and larger ones through the long record.
+        // Small steps for the first 6,000 bytes, and larger ones through the long record.
         storage.setCapacity(storage.used + (storage.used < 6000 ? step : 1000 + step))
       }
       try scenario.run()
@@ -152,7 +155,7 @@ struct FullDiskTests {
     }
     try writer.flush()
     let old = try #require(storage.slabs[0])
-    // Room for half a header: the slab is made, and cannot be begun.
+    // Space for half a header: the slab is made, but its header cannot be finished.
     storage.setCapacity(storage.used + 40)
     let address = try writer.append(SmallTopic.payload(3, length: 600)).rawValue
     let base = try #require(storage.slabs.keys.max())

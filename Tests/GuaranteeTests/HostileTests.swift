@@ -6,13 +6,13 @@ import Testing
 
 @testable import DiskQueue
 
-/// Slabs made by someone who knows the format, and the topic's id, and means no good: every
-/// structure is sound, every field may be anything. Nothing crashes, nothing hangs, and every error
-/// is one of the queue's. Seeds as in `ModelTests`.
+/// Slabs of an attacker that knows the format and the topic's id. Every structure is sound, and
+/// every field may have any value. Nothing crashes, nothing hangs, and every error is a
+/// `QueueError`. Seeds work as in `ModelTests`.
 @Suite("Hostile topics")
 struct HostileTests {
   static let id: UInt64 = 0x1122_3344_5566_7788
-  /// Where arithmetic goes wrong.
+  /// Numbers at which arithmetic may go wrong.
   static let extremes: [UInt64] = [
     0, 1, 80, 128, 176, 4096, 65_535, 65_536, (1 << 40) - 129, (1 << 40) - 1, 1 << 40,
     (1 << 40) + 128, 2 << 40, .max - (1 << 40), .max - 4096, .max - 128, .max - 80, .max - 1, .max,
@@ -76,7 +76,7 @@ struct HostileTests {
     }
   }
 
-  /// Reads to the end, an error, or the bound.
+  /// Reads up to the end, an error, or the bound.
   private func read(_ topic: Topic, from start: Topic.Position) -> Int {
     var steps = 0
     do throws(QueueError) {
@@ -87,7 +87,7 @@ struct HostileTests {
       }
       _ = try reader.record(at: reader.position).payload.count
     } catch {
-      // Any error of the queue's is an answer.
+      // Any `QueueError` is a correct answer.
     }
     return steps
   }
@@ -128,7 +128,7 @@ struct HostileTests {
         let text = try reader.record(at: address).text
         #expect(text == "sound", "seed \(seed)")
       } catch {
-        // As above.
+        // Any `QueueError` is a correct answer.
       }
     }
     #expect(single != nil || opened * 3 > seeds.count)

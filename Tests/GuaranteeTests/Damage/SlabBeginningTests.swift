@@ -71,7 +71,8 @@ struct SlabBeginningTests {
     #expect(
       pass.records.map { String(decoding: $0.payload, as: UTF8.self) }
         == ConsumerTopic.texts(0..<16))
-    // Where the version 1 slab ended is not known any more, and so not whether all of it is there.
+    // The end of the version 1 slab is no longer known. So it is unknown whether all of it is
+    // there.
     #expect(pass.losses.map(\.records) == [nil, nil])
     #expect(storage.difference(from: pass) == nil)
   }

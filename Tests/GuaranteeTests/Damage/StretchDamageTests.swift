@@ -9,7 +9,7 @@ import Testing
 struct StretchDamageTests {
   private struct Change: Sendable {
     var name: String
-    /// The slabs that are not as they were; nil: gone.
+    /// The slabs that differ. Nil: the slab is gone.
     var slabs: [UInt64: [UInt8]?]
   }
 
@@ -79,7 +79,7 @@ struct StretchDamageTests {
         guard one.range.count == two.range.count else { continue }
         let oneBytes = Array((topic.slabs[one.base] ?? [])[one.range])
         let twoBytes = Array((topic.slabs[two.base] ?? [])[two.range])
-        // They may lie in one slab.
+        // Both sectors may be in one slab.
         var slabs = topic.slabs.filter { $0.key == one.base || $0.key == two.base }
         slabs[two.base]?.replaceSubrange(two.range, with: oneBytes)
         let name = "\(one.base) \(one.range) to \(two.base) \(two.range)"
@@ -107,7 +107,8 @@ struct StretchDamageTests {
         Change(
           name: "\(base) all ones", slabs: [base: [UInt8](repeating: 0xFF, count: bytes.count)]),
       ]
-      // A frame of version 1 does not say where it belongs: moved within that, it passes.
+      // A frame of version 1 does not state its address. If it moves within version 1 slabs, it
+      // passes.
       let isVersion1 = kind != .small && base >> 40 == 0
       for (other, otherBytes) in topic.slabs where other != base {
         guard !isVersion1 || other >> 40 > 0 else { continue }

@@ -7,7 +7,7 @@ import Testing
 
 @Suite("A last slab that is cut off")
 struct TruncationTests {
-  /// The last slab, and whether it ends with a closing mark when it is cut to a length.
+  /// The last slab, and whether a cut leaves a closing mark at its end.
   private struct Last {
     var base: UInt64
     var bytes: [UInt8]
@@ -18,7 +18,7 @@ struct TruncationTests {
       bytes = try #require(last?.value)
     }
 
-    /// A mark that states its own end as synced.
+    /// Whether a mark that states its own end as synced ends at this length.
     func isClosed(at length: Int) -> Bool {
       guard length >= 128 else { return false }
       let mark = bytes[(length - 48)..<length]
