@@ -53,7 +53,7 @@ extension FaultScenario {
     }
   }
 
-  /// No time passes in it.
+  /// No time passes on this clock.
   private struct StandingClock: Clock {
     struct Instant: InstantProtocol {
       var offset = Duration.zero
@@ -68,7 +68,7 @@ extension FaultScenario {
     }
   }
 
-  /// A cleaner that runs for three rounds, and then has its task cancelled.
+  /// Runs a cleaner for three rounds, and then cancels its task.
   private final class Rounds: Sendable {
     private let state = Mutex((rounds: 0, removed: Set<UInt64>()))
     var removed: Set<UInt64> { state.withLock { $0.removed } }
@@ -121,7 +121,7 @@ extension FaultScenario {
     options.writer = SmallTopic.options
     options.writer.maximumBytes = .kibibytes(64)
     options.consumer = ConsumerTopic.options
-    // Only closing writes the cursor.
+    // So only closing writes the cursor.
     options.acknowledgementDelay = .seconds(3600)
     return options
   }()

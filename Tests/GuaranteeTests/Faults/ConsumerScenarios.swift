@@ -6,7 +6,7 @@ import DiskQueueTestSupport
 @testable import DiskQueue
 
 extension FaultScenario {
-  /// A topic of several slabs, all but the last of them still to be synced.
+  /// A closed topic, and several slabs after it that are flushed, but not synced.
   @Sendable private static func flushedTopic(_ stage: FaultStage) throws {
     try closedTopic(stage)
     let writer = try stage.open()
@@ -15,7 +15,7 @@ extension FaultScenario {
     writer.dieForTesting()
   }
 
-  /// A consumer that stands at an ordinal.
+  /// A topic with a consumer at an ordinal.
   private static func standing(_ ordinal: UInt64) -> @Sendable (FaultStage) throws -> Void {
     { stage in
       try flushedTopic(stage)
@@ -99,14 +99,14 @@ extension FaultScenario {
       stage.stands("reader", at: 25)
       let all = try stage.trying("consumers") { try QueueConsumer.consumers(of: stage.topic) }
       stage.tell("\(all.map { ($0.name, $0.state, $0.ordinal) })")
-      // From here on it may be gone, and begin anew.
+      // From here on the consumer may be gone, and then begins anew.
       stage.wants("reader", at: 0)
       var isTriedAgain = false
       try stage.trying("delete") {
         do {
           try QueueConsumer.delete("reader", of: stage.topic)
         } catch let error as QueueError where isTriedAgain && error.code == .noSuchConsumer {
-          // The first one removed it, and only its sync failed.
+          // The first call removed the consumer. Only its sync failed.
         } catch {
           isTriedAgain = true
           throw error
@@ -143,7 +143,7 @@ extension FaultScenario {
     }
   }
 
-  /// What was acknowledged by it is there, synced: once or, where the call was made again, twice.
+  /// Every record that was put aside is there, synced: once, or twice if the call was repeated.
   private static func checkAside(_ stage: FaultStage, least: Int, _ what: String) throws {
     for seed in UInt64(1)...2 {
       var random = SeededGenerator(seed: seed)

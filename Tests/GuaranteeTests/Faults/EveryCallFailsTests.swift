@@ -21,7 +21,7 @@ struct EveryCallFailsTests {
     G1-G7, G10: what fails says so, with a code and a path, is no damage, and is final where it was a \
     sync; what says it succeeded did; all that was acknowledged is there, and nothing else
     """,
-    // For what hangs.
+    // In case a scenario hangs.
     .timeLimit(.minutes(10)), arguments: all)
   func everyCall(_ scenario: FaultScenario) async throws {
     let expected = try await scenario.undisturbed()
@@ -29,7 +29,7 @@ struct EveryCallFailsTests {
     var cases = 0
     let stride = Exhaustive.stride(sampled: 11)
     for (index, kind) in FaultKind.allCases.enumerated() {
-      // Where not all are tried, each kind strikes at other calls.
+      // If not all calls are tried, each kind strikes at other calls.
       var number = index % stride + 1 - stride
       var hasStruck = true
       while hasStruck, failures.count < 5, number < 2000 {

@@ -5,16 +5,15 @@ import DiskQueue
 import DiskQueueTestSupport
 import Synchronization
 
-/// What goes wrong at the call of some number.
+/// A kind of failure that strikes at the call of some number.
 enum FaultKind: CaseIterable {
-  /// A call that looks or changes fails with EIO; a sync then loses what it was about, and what is
-  /// cached looks as if it had not.
+  /// Any call fails with EIO. A sync that fails loses its data, while the cache shows it as before.
   case failsOnce, failsForGood
-  /// What changes finds no room.
+  /// A call that changes the disk, other than a removal, fails with ENOSPC.
   case fullOnce, fullForGood
-  /// What opens a file finds no descriptor left.
+  /// A call that opens a file fails with EMFILE.
   case noDescriptorOnce, noDescriptorForGood
-  /// A write stops halfway; the next call succeeds, fails, or finds no room.
+  /// A write stops halfway. The next write succeeds, fails with EIO, or fails with ENOSPC.
   case shortWrite, shortWriteThenFails, shortWriteThenFull
 
   var isForGood: Bool {
@@ -46,7 +45,7 @@ enum FaultKind: CaseIterable {
     case .fullOnce, .fullForGood: call.changes && !call.isRemoval
     case .noDescriptorOnce, .noDescriptorForGood: call.opens
     case .shortWrite: false
-    // What comes behind the cut: the rest of the same write.
+    // The call after the cut: the rest of the same write.
     case .shortWriteThenFails, .shortWriteThenFull: call.isWrite
     }
   }
@@ -62,7 +61,7 @@ extension SimulatedStorage.Call {
     }
   }
 
-  /// Whether its failure is final.
+  /// Whether a failure of this call is final.
   var makesDurable: Bool {
     switch self {
     case .sync, .syncDirectory, .syncParent, .syncConsumers: true
@@ -70,9 +69,10 @@ extension SimulatedStorage.Call {
     }
   }
 
-  /// Whether it looks where a name leads. After a sync that is a part of it: until the name is known
-  /// to lead to the file, nothing is acknowledged, and a failure is final. Before a removal or an
-  /// opening it is a call like any other.
+  /// Whether the call checks which file a name leads to.
+  ///
+  /// After a sync, this check is a part of the sync: nothing is acknowledged until it succeeds, and
+  /// a failure is final. Before a removal or an opening, it is a call like any other.
   var looksAtName: Bool {
     switch self {
     case .identify, .namesStamp: true
@@ -94,7 +94,7 @@ final class FaultPlan: Sendable {
   private let state = Mutex(State())
   private let shortWrites: ShortWriteStorage
 
-  /// Arms it.
+  /// Arms the fault.
   init(
     _ kind: FaultKind, at number: Int, on storage: SimulatedStorage,
     through shortWrites: ShortWriteStorage
@@ -107,7 +107,8 @@ final class FaultPlan: Sendable {
       shortWrites.cut(write: number, then: nil)
     case .shortWriteThenFails, .shortWriteThenFull:
       let plan = self
-      // The first half is written first.
+      // The first half of the write is the first call that the fault sees. It strikes at the
+      // second.
       shortWrites.cut(write: number) { [weak plan] in
         plan?.arm(storage) { [weak plan] in plan?.strikesBehindCut($0) ?? false }
       }
@@ -132,7 +133,8 @@ final class FaultPlan: Sendable {
       state.seen += 1
       guard kind.isForGood ? state.seen >= number : state.seen == number else { return false }
       state.hits.append(call)
-      // A name that is gone is looked for in a listing: a cleaner may have removed it.
+      // If a name is gone, the library lists the names, because a cleaner may have removed the
+      // file.
       if call.looksAtName || call == .list && previous?.looksAtName ?? false {
         state.hasHitCheck = true
       }
@@ -153,9 +155,9 @@ final class FaultPlan: Sendable {
   /// The calls that failed.
   var hits: [SimulatedStorage.Call] { state.withLock { $0.hits } }
 
-  /// Whether it struck a look at a name, which may have been a part of a sync.
+  /// Whether it struck a check of a name, which may have been a part of a sync.
   var hasHitCheck: Bool { state.withLock { $0.hasHitCheck } }
 
-  /// Whether it came to its call at all.
+  /// Whether the scenario reached the call at all.
   var hasStruck: Bool { kind.isShortWrite ? shortWrites.hits > 0 : !hits.isEmpty }
 }

@@ -6,15 +6,15 @@ import Testing
 
 @testable import DiskQueue
 
-/// A few operations on a topic that was prepared for them, and what must hold whatever fails in them.
+/// A few operations on a prepared topic. Checks the rules that hold whatever fails in them.
 struct FaultScenario: Sendable, CustomTestStringConvertible {
   let name: String
   let covers: [PublicOperation]
-  /// Ordinals that damage took before the scenario begins.
+  /// The ordinals of records that are damaged before the scenario begins.
   var damaged: Set<Int> = []
-  /// The scenario may remove records from the front.
+  /// Whether the scenario may remove records from the front.
   var removes = false
-  /// The fault strikes where records are put aside, not in the topic.
+  /// Whether the fault strikes in the topic of the records that are put aside.
   var isAside = false
   var prepare: @Sendable (FaultStage) throws -> Void = { _ in }
   let act: @Sendable (FaultStage) async throws -> Void
@@ -27,7 +27,7 @@ struct FaultScenario: Sendable, CustomTestStringConvertible {
     return stage
   }
 
-  /// What it comes to where nothing fails.
+  /// The events of the scenario if nothing fails.
   func undisturbed() async throws -> [String] {
     let stage = try stage(seed: 1)
     try await act(stage)
@@ -35,15 +35,15 @@ struct FaultScenario: Sendable, CustomTestStringConvertible {
     return stage.events
   }
 
-  /// Runs it with a fault at one call, and checks all that must hold.
+  /// Runs the scenario with a fault at one call, and checks all rules.
   ///
-  /// - Returns: whether it came to the call.
+  /// - Returns: whether the scenario reached the call.
   func run(_ kind: FaultKind, at number: Int, expecting events: [String]) async throws -> Bool {
     let stage = try stage(seed: UInt64(number))
     stage.arm(kind, at: number, isAside: isAside)
     do {
       try await act(stage)
-      // It says that all was done: then it was, whatever failed below.
+      // The scenario reports that everything was done. Then it was, whatever failed below.
       guard stage.events == events else {
         throw Complaint("it came to \(stage.events), behind \(stage.errors)")
       }
@@ -65,7 +65,8 @@ struct FaultScenario: Sendable, CustomTestStringConvertible {
   // MARK: Afterwards
 
   private func check(_ stage: FaultStage) throws {
-    // The disk that failed a sync is asked for what it was told to be synced, as after a power cut.
+    // After a failed sync, only the records that were reported synced must be there, as after a
+    // power cut.
     let flushed = stage.syncHasFailed ? stage.synced : stage.flushed
     let killed = stage.storage.copy()
     try checkReading(killed, stage)
@@ -75,7 +76,7 @@ struct FaultScenario: Sendable, CustomTestStringConvertible {
       let cut = stage.storage.powerCut(using: &random)
       try recover(cut, stage, least: stage.synced, "power cut \(seed)")
     }
-    // In the same process: nothing that failed holds a lock.
+    // In the same process: no failed call still holds a lock.
     try recover(stage.storage, stage, least: flushed, "opened again")
   }
 
@@ -88,8 +89,8 @@ struct FaultScenario: Sendable, CustomTestStringConvertible {
     try check(pass.records, stage.payloads, least: stage.flushed, "read, before a recovery")
   }
 
-  /// The records are those appended, in order, from the front on but for what was removed, and up to
-  /// `least` at least.
+  /// Checks that the records are the appended ones, in order, up to `least` at least. Records may
+  /// only be missing if they were removed from the front, or damaged.
   private func check(
     _ records: [NaiveRecord], _ payloads: [[UInt8]], least: Int, _ what: String
   ) throws {
@@ -111,7 +112,7 @@ struct FaultScenario: Sendable, CustomTestStringConvertible {
     guard next >= least else { throw Complaint("\(what): \(next) records of \(least)") }
   }
 
-  /// A writer and every consumer are opened, without a fault.
+  /// Opens a writer and every consumer, without a fault.
   private func recover(
     _ storage: SimulatedStorage, _ stage: FaultStage, least: Int, _ what: String
   ) throws {

@@ -5,7 +5,7 @@ import DiskQueueTestSupport
 
 @testable import DiskQueue
 
-// The verbs that scenarios are made of; each notes what the call's success promised.
+// The verbs of the scenarios. Each verb notes the promise that a successful call makes.
 
 extension FaultStage {
   static func payload(_ number: Int, length: Int) -> [UInt8] {
@@ -27,7 +27,8 @@ extension FaultStage {
     }
   }
 
-  /// Appends one record by `how`; where an error says that it landed, it did.
+  /// Appends one record by `how`. If an error reports that the record was appended, it is in the
+  /// log.
   func append(
     _ writer: QueueWriter, _ payload: [UInt8]? = nil,
     how: (QueueWriter, [UInt8]) throws -> Void = { _ = try $0.append($1) }
@@ -58,7 +59,7 @@ extension FaultStage {
     do {
       try await awaiting("append(ensuring: \(level))") {
         if payloads.count > count {
-          // It is in the log: only its level was not reached.
+          // The record is in the log. Only its level was not reached.
           return try await level == .synced ? writer.sync() : writer.flush()
         }
         do {
@@ -118,7 +119,7 @@ extension FaultStage {
     }
   }
 
-  /// G7: where a sync of the writer failed, nothing it does succeeds, and it changes nothing.
+  /// G7: after a failed sync of the writer, each of its calls fails, and none changes the disk.
   private func checkEnded(_ writer: QueueWriter) throws {
     guard let last = errors.last, last.hasSuffix("\(QueueError.Code.syncFailed)") else { return }
     let hits = plan?.hits.count ?? 0
@@ -140,7 +141,7 @@ extension FaultStage {
 
   // MARK: Reading
 
-  /// Reads to the end, and tells what it was given.
+  /// Reads to the end, and notes each record and each loss.
   func read(
     from start: Topic.Position = .earliest, options: QueueReader.Options = SmallTopic.readerOptions
   ) throws {
@@ -178,13 +179,14 @@ extension FaultStage {
     let batch = try await awaiting("nextBatch") {
       try await consumer.nextBatch(upTo: count, following: false)
     }
-    // A failure behind the first record makes a batch shorter, and is met by the next call.
+    // If a read fails after the first record, the batch is shorter. The next call finds the
+    // failure.
     for record in batch.map(Array.init) ?? [] { tell("\(record.ordinal) \(xxh3(record.payload))") }
     return batch
   }
 
-  /// A batch of so many records; where a failure made it shorter, another one from where the consumer
-  /// stands.
+  /// A batch of `count` records. If a failure made it shorter, resets the consumer to `ordinal`,
+  /// and reads again.
   func nextWhole(
     _ consumer: QueueConsumer, count: Int, standing ordinal: UInt64
   ) async throws -> QueueConsumer.Batch {
@@ -203,7 +205,7 @@ extension FaultStage {
     throw Complaint("no batch of \(count) records is to be had")
   }
 
-  /// Acknowledges by `how`, which brings the cursor to an ordinal.
+  /// Acknowledges by `how`, which moves the cursor to an ordinal.
   func acknowledge(
     _ consumer: QueueConsumer, to ordinal: UInt64, _ what: String,
     how: () async throws -> Void

@@ -6,13 +6,13 @@ import Synchronization
 
 @testable import DiskQueue
 
-/// Where an operation meets a fault: a topic, what was said to be in it at which level, and what
-/// came of each call.
+/// The stage on which an operation meets a fault. It holds the topic, the records that were
+/// reported at each level, and the result of each call.
 ///
-/// After an error that does not say it is final, the same call is made again: where the fault was
-/// there once, it must succeed then, and the scenario end as if nothing had been.
+/// After an error that is not final, the same call is repeated. If the fault struck only once, the
+/// repeated call must succeed. The scenario must then end as if nothing had failed.
 final class FaultStage: Sendable {
-  /// The scenario cannot go on: rightly, for all that is known.
+  /// The scenario cannot continue. As far as the stage knows, that is correct.
   struct Stopped: Error {}
 
   private struct State {
@@ -21,7 +21,7 @@ final class FaultStage: Sendable {
     var flushed = 0
     var synced = 0
     var consumers: [String: ClosedRange<UInt64>] = [:]
-    /// Those that were made, for certain.
+    /// The consumers that were made, for certain.
     var made: Set<String> = []
     var events: [String] = []
     var errors: [String] = []
@@ -29,7 +29,7 @@ final class FaultStage: Sendable {
   }
 
   let storage: SimulatedStorage
-  /// Where a consumer's records are put aside.
+  /// The topic in which a consumer puts records aside.
   let aside: SimulatedStorage
   let clock = ManualClock()
   private let shortWrites: ShortWriteStorage
@@ -66,15 +66,15 @@ final class FaultStage: Sendable {
 
   var plan: FaultPlan? { state.withLock { $0.plan } }
   var errors: [String] { state.withLock { $0.errors } }
-  /// Whether a sync of the topic failed: what was only flushed may be lost by it.
+  /// Whether a sync of the topic failed. Records that were only flushed may be lost by that.
   var syncHasFailed: Bool { plan?.hits.contains { $0.makesDurable } ?? false }
 
-  // MARK: What is known
+  // MARK: Known state
 
   var payloads: [[UInt8]] { state.withLock { $0.payloads } }
   var flushed: Int { state.withLock { $0.flushed } }
   var synced: Int { state.withLock { $0.synced } }
-  /// By name: where a consumer may stand, as an ordinal.
+  /// The ordinals at which each consumer may be, by its name.
   var consumers: [String: ClosedRange<UInt64>] { state.withLock { $0.consumers } }
   var made: Set<String> { state.withLock { $0.made } }
   var events: [String] { state.withLock { $0.events } }
@@ -90,7 +90,7 @@ final class FaultStage: Sendable {
     }
   }
 
-  /// A consumer is asked to stand at an ordinal.
+  /// Notes that a consumer is about to move to an ordinal.
   func wants(_ name: String, at ordinal: UInt64) {
     state.withLock {
       let range = $0.consumers[name] ?? 0...0
@@ -98,7 +98,7 @@ final class FaultStage: Sendable {
     }
   }
 
-  /// And was told that it does.
+  /// Notes that the move was reported as done.
   func stands(_ name: String, at ordinal: UInt64) {
     state.withLock {
       $0.consumers[name] = ordinal...ordinal
@@ -110,21 +110,21 @@ final class FaultStage: Sendable {
 
   // MARK: Calling
 
-  /// Makes a call, and makes it again where it failed for a cause that may be gone.
+  /// Makes a call. If the call fails for a cause that may be gone, makes it once more.
   func trying<R: ~Copyable>(_ what: String, _ body: () throws -> R) throws -> R {
     do { return try body() } catch { try judge(error, of: what, isSecond: false) }
     do { return try body() } catch { try judge(error, of: what, isSecond: true) }
     throw Stopped()
   }
 
-  /// As `trying`.
+  /// Like `trying`, for an asynchronous call.
   func awaiting<R>(_ what: String, _ body: () async throws -> R) async throws -> R {
     do { return try await body() } catch { try judge(error, of: what, isSecond: false) }
     do { return try await body() } catch { try judge(error, of: what, isSecond: true) }
     throw Stopped()
   }
 
-  /// Throws unless the same may be tried again.
+  /// Checks an error of a call. Throws unless the call may be repeated.
   private func judge(_ error: any Error, of what: String, isSecond: Bool) throws {
     if error is Stopped || error is Complaint { throw error }
     guard let error = error as? QueueError else { throw Complaint("\(what) throws \(error)") }
@@ -132,7 +132,8 @@ final class FaultStage: Sendable {
     guard let plan, !plan.hits.isEmpty else { throw Complaint("\(what) fails unasked: \(error)") }
     if error.loss != nil { throw Complaint("\(what) takes a failure for a loss: \(error)") }
     guard error.path?.isEmpty == false else { throw Complaint("\(what) names no path: \(error)") }
-    // Where the policy is to make room, and none could be made, it says that, and no errno.
+    // If the policy makes room, and it could not make any, the error reports that, without an
+    // errno.
     let saysNoRoom = error.code == .noSpace && plan.kind.errno == Errno.noSpace
     guard error.errno == plan.kind.errno || error.errno == nil && saysNoRoom else {
       throw Complaint("\(what) does not say why: \(error.errno ?? 0), \(error)")

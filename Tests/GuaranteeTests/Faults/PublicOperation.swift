@@ -1,7 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a program can ask of the library: each is met by a fault at each of its calls.
+/// The operations that a program can request. A fault strikes at each call of each of them.
 enum PublicOperation: String, CaseIterable {
   case openNewTopic, openCleanTopic, openUncleanTopic, openVersion1Topic, openOverDamage
   case append, appendBatch, appendEnsuring, appendIfRoom, appendLongRecord, appendAtCap

@@ -6,7 +6,7 @@ import DiskQueueTestSupport
 @testable import DiskQueue
 
 extension FaultScenario {
-  /// Reads, of a topic of two epochs, from each kind of position.
+  /// Reads a topic of two epochs from one kind of position.
   private static func reading(
     _ operation: PublicOperation, _ start: @escaping @Sendable (FaultStage) -> Topic.Position
   ) -> FaultScenario {
@@ -53,7 +53,7 @@ extension FaultScenario {
       for address in addresses {
         let record = try stage.trying("record(at:)") { try reader.record(at: address).copy() }
         stage.tell("\(record.ordinal) \(xxh3(record.payload))")
-        // The reader's own place does not move.
+        // The reader's own position does not move.
         let next = try stage.trying("next") { try reader.nextCopy() }
         stage.tell("\(next?.ordinal ?? 0)")
       }
@@ -69,7 +69,7 @@ extension FaultScenario {
       let records = reader.records()
       var iterator = records.makeAsyncIterator()
       while true {
-        // Unlike most sequences, this one goes on behind an error.
+        // Unlike most sequences, this one continues after an error.
         let record = try await stage.awaiting("the sequence") { try await iterator.next() }
         guard let record else { break }
         stage.tell("\(record.ordinal) \(xxh3(record.payload))")
@@ -95,7 +95,7 @@ extension FaultScenario {
     },
   ]
 
-  // MARK: Looking into a topic
+  // MARK: Inspecting a topic
 
   static let inspections: [FaultScenario] = [
     FaultScenario(
@@ -141,7 +141,7 @@ extension FaultScenario {
       name: "repairing into another topic", covers: [.dumpTo], damaged: [4],
       prepare: damagedTopic
     ) { stage in
-      // What `diskq repair` does: all that is read is appended to a new topic.
+      // Like `diskq repair`, appends every record that is read to a new topic.
       var reader = try stage.trying("opening a reader") {
         try QueueReader(
           topic: stage.topic, from: .earliest, options: SmallTopic.readerOptions,

@@ -5,7 +5,7 @@ import DiskQueue
 import DiskQueueTestSupport
 import Synchronization
 
-/// A topic of which one write, when it is told so, stops halfway; what follows may then fail.
+/// A topic in which a chosen write stops halfway. Then a later call may fail.
 final class ShortWriteStorage: TopicStorage {
   private struct State {
     var countdown = 0
@@ -18,7 +18,7 @@ final class ShortWriteStorage: TopicStorage {
 
   init(_ base: SimulatedStorage) { self.base = base }
 
-  /// Cuts the write of this number short, from 1, and calls `then`.
+  /// Cuts the write with this number short, counted from 1, and calls `then`.
   func cut(write number: Int, then: (@Sendable () -> Void)?) {
     state.withLock { $0 = State(countdown: number, hits: 0, then: then) }
   }
@@ -89,7 +89,7 @@ final class ShortWriteStorage: TopicStorage {
 
     func write(_ bytes: RawSpan, at offset: UInt64) throws(SystemError) -> Int {
       guard storage.isNext() else { return try base.write(bytes, at: offset) }
-      // Straight below, so that a fault that comes next comes behind this.
+      // This goes to `base` at once, so that the fault armed by `then` sees this half first.
       return try base.write(bytes.extracting(first: max(1, bytes.byteCount / 2)), at: offset)
     }
 

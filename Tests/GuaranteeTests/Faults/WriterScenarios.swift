@@ -6,9 +6,9 @@ import DiskQueueTestSupport
 @testable import DiskQueue
 
 extension FaultScenario {
-  // MARK: What there is before
+  // MARK: Prepared topics
 
-  /// Some records in two slabs and more, closed.
+  /// Some records in at least two slabs, closed.
   @Sendable static func closedTopic(_ stage: FaultStage) throws {
     let writer = try stage.open()
     for number in 0..<14 {
@@ -18,7 +18,7 @@ extension FaultScenario {
     try stage.close(writer)
   }
 
-  /// The same, and a killed writer's on top: some synced, some flushed.
+  /// The same, and then the records of a killed writer: some synced, some only flushed.
   @Sendable static func uncleanTopic(_ stage: FaultStage) throws {
     try closedTopic(stage)
     let writer = try stage.open()
@@ -29,7 +29,7 @@ extension FaultScenario {
     writer.dieForTesting()
   }
 
-  /// Two slabs as queuefka wrote them.
+  /// Two slabs as queuefka writes them.
   @Sendable static func version1Topic(_ stage: FaultStage) throws {
     var base: UInt64 = 0
     for range in [0..<9, 9..<15] {
@@ -41,7 +41,7 @@ extension FaultScenario {
     stage.didSync()
   }
 
-  /// A closed topic whose record 4 is damaged, and the mark or record behind it sound.
+  /// A closed topic. Its record 4 is damaged, and the mark or record after that is sound.
   @Sendable static func damagedTopic(_ stage: FaultStage) throws {
     try closedTopic(stage)
     let records = EnginePass(Topic(storage: stage.storage)).records
@@ -50,7 +50,7 @@ extension FaultScenario {
     stage.storage.flip(bit: Int(address - base + 9) * 8, ofSlab: base)
   }
 
-  // MARK: What a writer does
+  // MARK: Operations of a writer
 
   private static func options(_ change: (inout QueueWriter.Options) -> Void) -> QueueWriter.Options
   {
@@ -59,7 +59,7 @@ extension FaultScenario {
     return options
   }
 
-  /// Some twenty records of 3,000 bytes, each in a slab of its own.
+  /// A cap for about twenty records of 3,000 bytes, each in a slab of its own.
   private static func cap(_ whenFull: QueueWriter.Options.WhenFull) -> QueueWriter.Options {
     options {
       $0.maximumBytes = .kibibytes(64)
@@ -102,7 +102,7 @@ extension FaultScenario {
       prepare: uncleanTopic
     ) { stage in
       let writer = try stage.open()
-      // What a failed sync lost is not kept; nothing here failed a sync before.
+      // Recovery does not keep records that a failed sync lost. No sync failed here before.
       stage.tell("\(writer.recovery.state)")
       try stage.append(writer, times: 3)
       try stage.close(writer)
@@ -186,7 +186,7 @@ extension FaultScenario {
       for _ in 0..<4 {
         try stage.append(writer, times: 2)
         stage.clock.advance(by: 60_000_000)
-        // What fails here is met by the next call.
+        // If this fails, the next call finds the failure.
         writer.doWhatIsTimed()
       }
       try stage.flush(writer)
@@ -199,7 +199,7 @@ extension FaultScenario {
         let payload = FaultStage.payload(stage.payloads.count, length: 3000)
         let count = stage.payloads.count
         let address = try stage.trying("appendIfRoom") { () -> Address? in
-          // Where an error said so, it is in the log already.
+          // If an error reported that the record was appended, it is already in the log.
           guard stage.payloads.count == count else { return Address(rawValue: 0) }
           let address = try writer.appendIfRoom(payload.span.bytes)
           if address != nil { stage.didAppend(payload) }
@@ -216,7 +216,7 @@ extension FaultScenario {
           stage.tell("full")
         }
       }
-      // What a cap refuses the next record behind was synced.
+      // Before a cap refuses a record, the writer syncs all records before it.
       stage.didSync()
       try stage.close(writer)
     },
@@ -239,7 +239,7 @@ extension FaultScenario {
       },
       act: { stage in
         let writer = try stage.open(cap(.dropOldestAcknowledged))
-        // One slab has to go for the last of them.
+        // The last of these records needs the room of one slab.
         try appendLong(writer, stage, times: 20)
         try stage.sync(writer)
         try stage.close(writer)
