@@ -3,7 +3,7 @@
 
 import Testing
 
-/// Random programs with consumers; how to run more of them is said at `SeedRun`.
+/// Random programs with consumers. `SeedRun` documents how to run more of them.
 @Suite("Random programs with consumers keep every promise")
 struct ConsumerModelTests {
   @Test("G10: delivering, acknowledging, resetting, cleaning and crashing in any order")

@@ -5,12 +5,12 @@ import DiskQueueTestSupport
 
 @testable import DiskQueue
 
-/// One thing that such a program does.
+/// One step of such a program.
 enum ConsumerStep: String, CaseIterable {
   case begin, rest, die
   case append, flush, sync, pass, clean, batch, acknowledge, drain, reset, reopen
 
-  /// How often it comes between `begin` and `rest`, relative to the others.
+  /// How often it comes between `begin` and `rest`, relative to the other steps.
   var weight: Int {
     switch self {
     case .begin, .rest, .die: 0
@@ -22,11 +22,13 @@ enum ConsumerStep: String, CaseIterable {
   }
 }
 
-/// One random program: a writer, two consumers, a cleaner, kills and power cuts, against a model.
+/// One random program against a model: a writer, two consumers, a cleaner, kills and power cuts.
 ///
 /// The seed and the steps decide everything, as in `Program`. Nothing is damaged here and no sync
-/// fails, and so everything is exact. A consumer is given every record from where it began, in order, or
-/// told how many it missed; its cursor is never below what it acknowledged, nor above.
+/// fails, so all checks are exact:
+///
+/// - From its start on, a consumer gets every record in order, or a report of how many it missed.
+/// - Its cursor is neither below nor above the records that it acknowledged.
 final class ConsumerProgram {
   struct Known {
     var ordinal: Int
@@ -48,9 +50,9 @@ final class ConsumerProgram {
   /// How many records the log took, and how many of them are durable.
   var count = 0
   var synced = 0
-  /// What is being appended: a crash leaves it or not.
+  /// The record that is being appended. After a crash, it may be in the log or not.
   var pending: String?
-  /// Tells every payload from the others.
+  /// Makes every payload different from all others.
   var number = 0
 
   private(set) var trace: [String] = []
@@ -60,14 +62,14 @@ final class ConsumerProgram {
     self.seed = seed
     random = SeededGenerator(seed: seed)
     storage = SimulatedStorage(seed: random.next(), laysOutRoom: SeedRun.laysOutRoom(seed))
-    // So close that every boundary is met.
+    // Marks so close to each other that the program meets every boundary.
     if random.chance(50) { markSpacing = 256 }
     whenFull = [nil, nil, .fail, .dropOldest, .dropOldestAcknowledged][random.below(5)]
   }
 
   var topic: Topic { Topic(storage: storage) }
 
-  /// Whether nothing may be cleaned that consumer a has not acknowledged.
+  /// Whether no record may be cleaned that consumer a has not acknowledged.
   var isProtected: Bool { if case .dropOldest? = whenFull { false } else { true } }
 
   func note(_ step: String) { trace.append(step) }
@@ -95,7 +97,7 @@ final class ConsumerProgram {
     return outcome
   }
 
-  /// Several processes one after the other, each from `begin` to `die`.
+  /// Several processes, one after the other. Each one goes from `begin` to `die`.
   static func plan(_ seed: UInt64) -> [PlannedStep] {
     var random = SeededGenerator(seed: ~seed)
     let all = ConsumerStep.allCases.flatMap { Array(repeating: $0, count: $0.weight) }
@@ -117,7 +119,7 @@ final class ConsumerProgram {
         try die()
         continue
       }
-      // What has died does nothing more.
+      // A process that has died does nothing more.
       guard !storage.isDead, step == .begin || writer != nil else { continue }
       do {
         try await take(step)
@@ -137,14 +139,14 @@ final class ConsumerProgram {
     }
   }
 
-  /// Nothing that it opened goes on.
+  /// Ends everything that the program opened.
   private func end() {
     writer?.dieForTesting()
     writer = nil
     for consumer in consumers { consumer.end() }
   }
 
-  /// A process begins.
+  /// Begins a process.
   private func begin() throws {
     guard writer == nil else { return }
     if random.chance(25) { dieAtCall(upTo: 30) }
@@ -153,7 +155,7 @@ final class ConsumerProgram {
     for consumer in consumers where random.chance(80) { try open(consumer) }
   }
 
-  /// It comes to rest, and may be closed.
+  /// Reads everything to its end, and may close it.
   private func rest(_ writer: QueueWriter) async throws {
     for consumer in consumers { try await drain(consumer, writer) }
     storage.setFault(nil)
@@ -168,7 +170,7 @@ final class ConsumerProgram {
     storage.setFault(SimulatedStorage.Fault(.die, at: 1 + random.below(most)))
   }
 
-  /// The process is gone, and the power perhaps.
+  /// Ends the process, and in half of the cases the power fails.
   private func die() throws {
     end()
     if random.chance(50) {
@@ -242,7 +244,7 @@ final class ConsumerProgram {
     }
   }
 
-  /// Opens the topic for writing, and holds against the model what was recovered.
+  /// Opens the topic for writing, and compares the recovered log with the model.
   private func open() throws -> QueueWriter {
     var options = QueueWriter.Options()
     options.slabSize = .kibibytes(4)
@@ -293,7 +295,7 @@ final class ConsumerProgram {
 
   // MARK: Checking
 
-  /// Holds a record against what was appended.
+  /// Compares a record with the appended one.
   func check(_ record: QueueRecord) throws {
     let address = record.address.rawValue
     if known[address] == nil, let pending, record.text == pending {

@@ -5,7 +5,7 @@ import DiskQueueTestSupport
 
 @testable import DiskQueue
 
-// What a program does with its consumers.
+// The steps of a program with its consumers.
 
 extension ConsumerProgram {
   func open(_ model: ModelConsumer) throws {
@@ -57,7 +57,7 @@ extension ConsumerProgram {
     tally.count("records delivered", batch.count)
   }
 
-  /// Reads to the end: what was given and what is told as missed make up all there is.
+  /// Reads to the end. The delivered records and the missed ones must add up to all records.
   func drain(_ model: ModelConsumer, _ writer: QueueWriter) async throws {
     guard let consumer = model.consumer else { return }
     try await writer.flush()
@@ -138,7 +138,7 @@ extension ConsumerProgram {
     default:
       target = Int(consumer.ordinal)
       position = .address(consumer.position)
-      // What was cleaned behind it would be told a second time.
+      // Records that were cleaned after the cursor would be reported a second time.
       guard target >= first, model.told.losses.isEmpty else { return }
     }
     model.floor = min(model.floor, target)

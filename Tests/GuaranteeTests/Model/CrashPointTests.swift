@@ -5,19 +5,20 @@ import DiskQueue
 import DiskQueueTestSupport
 import Testing
 
-/// A death in a call that only looks is one before the next call that changes something.
+/// A death in a call that changes nothing equals a death before the next call that changes
+/// something.
 @Suite("A crash at each single call that changes something")
 struct CrashPointTests {
-  /// Creates, rolls, syncs, closes, goes on, is killed, recovers and closes.
+  /// Creates, rolls, syncs, closes, continues, is killed, recovers and closes.
   private static let steps: [ProgramStep] = [
     .append, .appendMany, .sync, .append, .roll, .append, .flush, .background, .append,
     .closeAndOpen, .append, .sync, .appendMany, .roll, .flush, .append, .kill, .append, .roll,
     .sync, .append, .drop, .append, .closeAndOpen, .append,
   ]
 
-  /// Runs the steps with a death at one call, and lets the power go a number of times.
+  /// Runs the steps with a death at one call. Then the power fails `cuts` times, or never.
   ///
-  /// - Returns: whether it came to the call.
+  /// - Returns: whether the program reached the call.
   private func run(seed: UInt64, dyingAt number: Int, cuts: Int) async throws -> Bool {
     let program = Program(seed: seed)
     program.writerOptions.slabSize = .kibibytes(4)
@@ -28,7 +29,7 @@ struct CrashPointTests {
       if cuts == 0 { try program.kill() }
       for _ in 0..<cuts { try program.powerCut() }
       deaths += 1
-      // The recovery dies as well, in most cases.
+      // In most cases, the recovery dies as well.
       if deaths == 1 {
         program.storage.setFault(SimulatedStorage.Fault(.die, at: 1 + number % 13))
       }

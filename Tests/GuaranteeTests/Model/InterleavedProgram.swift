@@ -4,11 +4,11 @@
 import DiskQueue
 import DiskQueueTestSupport
 
-/// One thing that such a program does.
+/// One step of such a program.
 enum InterleavedStep: String, CaseIterable {
   case append, batch, large, flush, sync, background, close, kill, clean, look, newReader
 
-  /// How often it comes, relative to the others.
+  /// How often it comes, relative to the other steps.
   var weight: Int {
     switch self {
     case .append: 12
@@ -20,10 +20,10 @@ enum InterleavedStep: String, CaseIterable {
   }
 }
 
-/// A writer, a cleaner, and readers that are let go on between any two of their system calls.
+/// A writer, a cleaner, and readers that run between any two system calls of the other two.
 ///
-/// Nothing is damaged, and no power is cut. A record's payload begins with its ordinal, so that each
-/// reader knows what must come next.
+/// Nothing is damaged, and the power does not fail. A record's payload begins with its ordinal, so
+/// the program knows which record each reader must get next.
 final class InterleavedProgram {
   private let seed: UInt64
   private var random: SeededGenerator
@@ -33,13 +33,13 @@ final class InterleavedProgram {
   private var writer: QueueWriter?
   private var readers: [SteppedReader] = []
 
-  /// Every record, by its ordinal; the last of them may be on its way.
+  /// Every record, by its ordinal. The append of the last ones may not have returned.
   private var log: [[UInt8]] = []
-  /// So many are flushed for certain, and were cleaned at the most.
+  /// How many records are flushed, at least, and how many were cleaned, at most.
   private var flushed = 0
   private var cleaned = 0
   private var number: UInt64 = 0
-  /// In how many of a hundred calls a reader goes on.
+  /// In how many of a hundred calls a reader runs.
   private let eagerness: Int
   /// Readers do not interrupt each other.
   private var isReading = false
@@ -91,7 +91,7 @@ final class InterleavedProgram {
 
   private func run(_ steps: [PlannedStep]) throws {
     try open()
-    // Everything runs on one thread: the hook is called from within the calls of `take`.
+    // Everything runs on one thread: the calls within `take` call the hook.
     nonisolated(unsafe) let program = self
     for planned in steps {
       guard let step = InterleavedStep(rawValue: planned.name) else { continue }
@@ -107,7 +107,7 @@ final class InterleavedProgram {
     flushed = log.count
     for reader in readers {
       try go(reader, .max)
-      // Or there was none for it, from where it began.
+      // Or there was no record for it, from its start on.
       let isAtEnd = reader.known.map { $0 == log.count } ?? (mostFirst(reader) >= log.count)
       try hold(.g3, isAtEnd, "a reader ends at \(reader.next) of \(log.count) records")
     }
@@ -117,7 +117,7 @@ final class InterleavedProgram {
     let opened = try QueueWriter(
       topic: Topic(storage: storage), options: options, environment: environment)
     writer = opened
-    // What was not flushed, a kill has taken.
+    // A kill takes the records that were not flushed.
     let end = SlabHead.ordinal(of: storage.slabs)
     try hold(.g1, (flushed...log.count).contains(end), "\(end) of \(flushed)...\(log.count) kept")
     log.removeLast(log.count - end)
@@ -159,7 +159,7 @@ final class InterleavedProgram {
     let retention = Retention(
       records: UInt64(random.below(60)), minimumBytes: .bytes(0), consumers: .ignored)
     let report = try cleaner.report(keeping: retention, isDryRun: false) { removal in
-      // A reader in between may come to the slab behind it at once.
+      // A reader in between may reach the next slab at once.
       cleaned += Int(removal.records ?? 0)
     }
     tally.count("slabs cleaned", report.removals.count)
@@ -180,15 +180,15 @@ final class InterleavedProgram {
   /// A reader, and the ordinal that must come next.
   private final class SteppedReader {
     var reader: QueueReader
-    /// nil: not known before the first record.
+    /// Nil: not known before the first record.
     var known: Int?
     var next: Int { known ?? 0 }
     let losses: Losses
-    /// Whether it was told of records that were cleaned.
+    /// Whether a loss of cleaned records was reported to it.
     var isOvertaken = false
-    /// Its first record is not before this.
+    /// The lowest ordinal that its first record may have.
     let least: Int
-    /// Nor behind this; nil: nor behind the first that is left.
+    /// The highest ordinal that its first record may have. Nil: that of the first record left.
     let most: Int?
 
     final class Losses { var list: [Loss] = [] }
@@ -210,7 +210,7 @@ final class InterleavedProgram {
     let reader = try QueueReader(
       topic: Topic(storage: storage), from: isLatest ? .latest : .earliest, options: readerOptions
     ) { losses.list.append($0) }
-    // It begins with the first record that is there, or the next one behind those that were flushed.
+    // The reader begins with the first record that exists, or with the one after the flushed ones.
     readers.append(
       SteppedReader(
         reader, losses, least: isLatest ? before.flushed : before.cleaned,
@@ -218,7 +218,7 @@ final class InterleavedProgram {
     tally.count("readers")
   }
 
-  /// Between two calls of the writer or the cleaner.
+  /// Lets a reader run between two calls of the writer or the cleaner.
   private func interrupt() {
     guard problem == nil, !isReading, random.chance(eagerness),
       let reader = readers.randomElement(using: &random)
@@ -259,7 +259,7 @@ final class InterleavedProgram {
     }
   }
 
-  /// Behind which ordinal the first record of a reader may not be.
+  /// The highest ordinal that a reader's first record may have.
   private func mostFirst(_ reader: SteppedReader) -> Int {
     let first =
       reader.most == nil || reader.isOvertaken
@@ -267,7 +267,7 @@ final class InterleavedProgram {
     return max(first, reader.most ?? 0)
   }
 
-  /// Nothing is lost here but to the cleaner, and that is told.
+  /// Only the cleaner may cause a loss here, and each such loss must be reported.
   private func settle(_ reader: SteppedReader) throws {
     for loss in reader.losses.list {
       try hold(

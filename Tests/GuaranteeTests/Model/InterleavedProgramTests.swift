@@ -3,7 +3,8 @@
 
 import Testing
 
-/// Random programs of readers between a writer's calls; how to run more is said at `SeedRun`.
+/// Random programs of readers between a writer's calls. `SeedRun` documents how to run more of
+/// them.
 @Suite("Readers between any two system calls of a writer and a cleaner")
 struct InterleavedProgramTests {
   @Test("G2, G3, G11: no record twice, none invented, in order, and none skipped")

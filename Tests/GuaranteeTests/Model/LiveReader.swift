@@ -8,9 +8,9 @@ import DiskQueueTestSupport
 final class LiveReader {
   private var reader: QueueReader
   private let losses: Losses
-  /// The address of the record given last.
+  /// The address of the last record that it got.
   private var last: UInt64?
-  /// What the next ordinal would be, by what was given and what was said to be lost.
+  /// The next ordinal, as the delivered records and the reported losses give it.
   private var count: UInt64
   private var isCountKnown = true
 
@@ -63,7 +63,7 @@ final class LiveReader {
       "a live reader ends before \(visible.address), which was flushed")
   }
 
-  /// No record between the last one and this was left out unless it was hit or cleaned.
+  /// Checks that each record between the last one and this address was hit or cleaned.
   private func checkSkipped(upTo address: UInt64, _ program: Program) throws {
     takeLosses()
     let from = last.map { $0 + 1 } ?? 0

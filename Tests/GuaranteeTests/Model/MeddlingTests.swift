@@ -9,11 +9,11 @@ import Testing
 
 /// Another program removes or adds a file of the topic before any single call of a writer.
 ///
-/// Each test repeats one program. It meddles before the first call, then before the second, and so on
-/// until the program makes fewer calls than that.
+/// Each test repeats one program. It meddles before the first call, then before the second, and so
+/// on until the program makes fewer calls than that.
 @Suite("Another program meddles before any single call")
 struct MeddlingTests {
-  /// What a topic is when the writer under test opens it.
+  /// The state of a topic when the writer under test opens it.
   enum Beginning: CaseIterable, Sendable {
     case new, closed, unclean
 
@@ -44,10 +44,10 @@ struct MeddlingTests {
     }
   }
 
-  /// One program, and what it was told to be durable.
+  /// One run of a program, and the records that were acknowledged to it as durable.
   final class Run: Sendable {
     let storage: SimulatedStorage
-    /// By address: what `sync` or `close` returned for.
+    /// By address: the records for which `sync` or `close` returned.
     let acknowledged = Mutex<[UInt64: String]>([:])
     private let number: Int
     private let left: Mutex<Int>
@@ -70,10 +70,10 @@ struct MeddlingTests {
       }
     }
 
-    /// Whether the program came to the call of the number.
+    /// Whether the program reached the call with this number.
     var cameToTheCall: Bool { hasMeddled.withLock { $0 } }
 
-    /// Opens, appends, rolls, syncs and closes; ends at the first error.
+    /// Opens, appends, rolls, syncs and closes. Ends at the first error.
     ///
     /// - Returns: the error.
     @discardableResult
@@ -100,14 +100,14 @@ struct MeddlingTests {
       }
     }
 
-    /// The other program has taken away what was acknowledged from an address on.
+    /// Forgets the acknowledged records from an address on, because the other program removed them.
     func forget(from address: UInt64) {
       acknowledged.withLock { $0 = $0.filter { $0.key < address } }
     }
 
     func fail(_ failure: String) { failures.withLock { $0.append(failure) } }
 
-    /// What went wrong; nil if the program made fewer calls.
+    /// The failures. Nil if the program made fewer calls.
     var result: [String]? { cameToTheCall ? failures.withLock { $0 } : nil }
 
     /// Every record that can be read, by its address.
@@ -123,13 +123,13 @@ struct MeddlingTests {
       return found
     }
 
-    /// The address of the first record that can be read. Nothing is meddled with any more.
+    /// The address of the first record that can be read. Meddling ends here.
     func firstAddress() throws -> UInt64 {
       storage.setHook(nil)
       return try read(storage).keys.min() ?? .max
     }
 
-    /// Compares what can be read with what was acknowledged, now and after a power cut.
+    /// Compares the readable records with the acknowledged ones, now and after a power cut.
     func compare(_ when: String) throws {
       storage.setHook(nil)
       try compare(when, in: storage)
@@ -145,9 +145,9 @@ struct MeddlingTests {
     }
   }
 
-  /// Repeats a program, and meddles one call later each time, up to the first few failures.
+  /// Repeats a program, and meddles one call later each time. Stops after the first few failures.
   ///
-  /// - Parameter body: runs the program. Returns what went wrong, or nil if it came to no such call.
+  /// - Parameter body: runs the program. Returns its failures, or nil if it made fewer calls.
   private func atEachCall(_ body: (_ number: Int) throws -> [String]?) rethrows {
     var failures: [String] = []
     var number = 1
@@ -200,7 +200,7 @@ struct MeddlingTests {
   func slabRemoved(_ beginning: Beginning) throws {
     try atEachCall { number in
       let run = Run(try beginning.make(false), at: number) { run in
-        // A first slab that is gone looks cleaned.
+        // If the first slab is gone, it looks cleaned.
         guard let last = run.storage.slabs.keys.max(), run.storage.slabs.count > 1 else { return }
         run.storage.takeAway(SlabName.string(last))
         run.forget(from: last)
@@ -222,7 +222,7 @@ struct MeddlingTests {
     try atEachCall { number in
       let isThere = Mutex(false)
       let run = Run(try beginning.make(false), at: number) { run in
-        // Alone in the directory, it is the topic.
+        // If this slab is alone in the directory, it is the topic.
         guard !run.storage.slabs.isEmpty else { return }
         run.storage.replace(slab: base, with: foreign)
         isThere.withLock { $0 = true }
@@ -232,14 +232,14 @@ struct MeddlingTests {
         run.fail("it was changed")
       }
       run.storage.replace(slab: base, with: nil)
-      // What is left is the end of what was acknowledged, without a hole.
+      // The remaining records are the last of the acknowledged ones, without a hole.
       let first = try run.firstAddress()
       let dropped = run.acknowledged.withLock { acknowledged in
         defer { acknowledged = acknowledged.filter { $0.key >= first } }
         return acknowledged.keys.filter { $0 < first }.count
       }
       try run.compare("without it")
-      // The bound never asks for the last two slabs of 4 KiB.
+      // The cap never requires the writer to drop the last two slabs of 4 KiB.
       let bytes = run.storage.slabs.values.reduce(0) { $0 + $1.count }
       if dropped > 0, bytes < 8 << 10 {
         run.fail("\(dropped) records are gone, \(bytes) bytes left")

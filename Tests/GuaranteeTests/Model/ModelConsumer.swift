@@ -4,31 +4,31 @@
 import DiskQueue
 import DiskQueueTestSupport
 
-/// A consumer as the model knows it: what it was given, what of it was acknowledged, and between
-/// which ordinals its durable cursor must stand.
+/// A consumer as the model knows it. It has the delivered records, the acknowledged ones, and the
+/// bounds between which the durable cursor must be.
 final class ModelConsumer {
   let name: String
   var consumer: QueueConsumer?
   var told = Told()
-  /// Whether it was made, and so must be there whatever happens.
+  /// Whether the consumer was made. Then it must exist, whatever happens.
   var exists = false
 
-  /// The ordinal that it began at, when it was opened or reset last.
+  /// The ordinal at which it began when it was last opened or reset.
   private(set) var start = 0
-  /// What was acknowledged for certain: the cursor is not below it.
+  /// The end of the records that are acknowledged for certain. The cursor is not below it.
   var floor = 0
-  /// What was acknowledged at all: the cursor is not above it.
+  /// The end of the records that may be acknowledged. The cursor is not above it.
   var ceiling = 0
   private(set) var delivered: [QueueRecord] = []
   private var isAcknowledged: [Bool] = []
-  /// How many of those delivered are acknowledged without one between them that is not.
+  /// How many delivered records are acknowledged, up to the first one that is not.
   private var contiguous = 0
-  /// What may be acknowledged, and where it begins in `delivered`.
+  /// The batches that may be acknowledged, and the index in `delivered` at which each begins.
   private(set) var batches: [(batch: QueueConsumer.Batch, start: Int)] = []
 
   init(_ name: String) { self.name = name }
 
-  /// Where the cursor is to stand once all is durable.
+  /// The position of the cursor once everything is durable.
   var cursor: Int { contiguous == 0 ? start : Int(delivered[contiguous - 1].ordinal) + 1 }
 
   func begin(at ordinal: Int) {
@@ -47,7 +47,7 @@ final class ModelConsumer {
     isAcknowledged += repeatElement(false, count: batch.count)
   }
 
-  /// Notes what is about to be acknowledged. Returns whether the cursor is to move by it.
+  /// Notes records that are about to be acknowledged. Returns whether the cursor will move.
   func acknowledge(_ range: Range<Int>) -> Bool {
     let before = cursor
     for index in range { isAcknowledged[index] = true }
@@ -56,7 +56,7 @@ final class ModelConsumer {
     return cursor != before
   }
 
-  /// Its process is gone, or it was closed: nothing that it handed out counts any more.
+  /// Ends the consumer, because its process is gone or it was closed. Its batches no longer count.
   func end() {
     batches = []
     consumer = nil

@@ -3,7 +3,7 @@
 
 import Testing
 
-/// Random programs against a plain array; how to run more of them is said at `SeedRun`.
+/// Random programs against a plain array. `SeedRun` documents how to run more of them.
 @Suite("Random programs keep every promise")
 struct ModelTests {
   @Test("G1-G7, G10, G12: appending, consuming, crashing, damaging and cleaning in any order")

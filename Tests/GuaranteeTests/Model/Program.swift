@@ -11,9 +11,9 @@ struct ModelRecord {
   var payload: [UInt8]
   /// The highest level at which it was acknowledged.
   var level: Durability
-  /// What time it really was.
+  /// The true time at which it was appended.
   var time: UInt64 = 0
-  /// Whether it may be missing: it was cleaned, or not yet durable where damage ended a crash.
+  /// Whether it may be missing, because it was cleaned.
   var isExcused = false
 
   var end: UInt64 { address + 8 + UInt64(payload.count) }
@@ -21,11 +21,14 @@ struct ModelRecord {
   func contains(_ address: UInt64) -> Bool { (self.address..<end).contains(address) }
 }
 
-/// One random program against one topic, and the model of what the topic must hold: a plain array.
+/// One random program against one topic. The model of the topic's content is a plain array.
 ///
-/// The seed and the steps decide everything: what it is set up with comes from the seed, and all
-/// chance in a step from that step's own. What may be lost follows from three things alone: the level
-/// that a record was acknowledged at, the bits that were flipped, and the slabs that were cleaned.
+/// The seed and the steps decide everything. The setup comes from the seed. All random choices in a
+/// step come from that step's own seed. Three things alone decide which records may be lost:
+///
+/// - the level at which a record was acknowledged
+/// - the bits that were flipped
+/// - the slabs that were cleaned
 final class Program {
   let seed: UInt64
   var random: SeededGenerator
@@ -35,28 +38,28 @@ final class Program {
   var writer: QueueWriter?
   var writerOptions = QueueWriter.Options()
 
-  /// What the log holds, in order; cleaned and damaged records are still in it.
+  /// The records of the log, in order, including cleaned and damaged ones.
   var log: [ModelRecord] = []
   /// Every payload that ever got an address.
   var payloads: [UInt64: [UInt8]] = [:]
   /// Addresses of bytes in which a bit was flipped.
   var flips: Set<UInt64> = []
-  /// Whether the writer said that a sync failed.
+  /// Whether the writer reported that a sync failed.
   var isPoisoned = false
-  /// Whether a sync is to fail.
+  /// Whether a fault is set that makes a sync fail.
   var syncFault = false
-  /// Whether one failed, whoever asked for it, since a writer judged what the disk holds.
+  /// Whether a sync of any caller failed since a writer last judged the disk's content.
   var hasLied = false
-  /// The lowest level that survives what happened since the topic was opened.
+  /// The lowest level that survives the events since the topic was opened.
   var needed = Durability.buffered
   /// Whether damage hid from recovery how many records the log took.
   var isCountLoose = false
   var nextOrdinal: UInt64 = 0
   var readers: [LiveReader] = []
   let consumers = [ProgramConsumer("a"), ProgramConsumer("b")]
-  /// The ids that writers gave the topic: the first, and others where all of it was lost.
+  /// The ids that writers gave the topic: the first one, and others if the whole topic was lost.
   var topicIDs: [UInt64] = []
-  /// By how much the clock was behind at the most.
+  /// How far the clock was set back at most, in nanoseconds.
   var mostBehind: UInt64 = 0
 
   private(set) var trace: [String] = []
@@ -73,7 +76,7 @@ final class Program {
       now: { clock.now() }, monotonic: { clock.truth }, randomID: { clock.randomID() },
       background: random.chance(50) ? .manual : .inline)
     if random.chance(50) {
-      // Every boundary is met.
+      // With these, the program meets every boundary.
       writerOptions.slabSize = .kibibytes(4)
       writerOptions.markSpacing = 256
     } else {
@@ -108,7 +111,8 @@ final class Program {
     try await finish()
   }
 
-  /// Takes one step; if the process dies in it, `fate` says how, and another one opens the topic.
+  /// Runs one step. If the process dies in it, `fate` decides how. Then another process opens the
+  /// topic.
   func take(_ step: ProgramStep, fate: () throws -> Void) async throws {
     note("\(step)")
     try await run(step)
@@ -117,7 +121,7 @@ final class Program {
     try meet(fate)
   }
 
-  /// Lets `fate` strike if the process is dying, and sees to it that a writer is open again.
+  /// Calls `fate` if the process is dying, and makes sure that a writer is open again.
   func meet(_ fate: () throws -> Void) throws {
     for _ in 0..<3 {
       if storage.isDead {
@@ -130,15 +134,15 @@ final class Program {
     try hold(.g1, writer != nil, "no writer can be opened")
   }
 
-  /// The end: everything comes to rest, and every reader and consumer to its end.
+  /// Ends the program: no more faults, and every reader and consumer reads to its end.
   func finish() async throws {
     try calm()
     for consumer in consumers { try await finish(consumer) }
     try rest()
   }
 
-  // The two halves that wait for nothing are functions of their own, and stay so: in one with what
-  // waits, the optimiser of Swift 6.3 crashes where ThreadSanitizer is on.
+  // Keep the two halves that wait for nothing in functions of their own. In one function with code
+  // that waits, they crash the optimiser of Swift 6.3 under ThreadSanitizer.
 
   @inline(never)
   private func calm() throws {
@@ -151,7 +155,7 @@ final class Program {
   @inline(never)
   private func rest() throws {
     try close()
-    // A sync that failed for somebody else is told to the writer now.
+    // If a sync failed for another caller, the writer reports it now.
     try settle()
     try close()
     try verify("at the end")
@@ -160,13 +164,13 @@ final class Program {
     try checkOrder()
   }
 
-  /// Every sync came in its order.
+  /// Checks that every sync came in its order.
   private func checkOrder() throws {
     let fault = orderFault(in: storage.calls)
     try hold(.g1, fault == nil, "order: \(fault ?? "")")
   }
 
-  /// Takes note of a sync that failed: what the system had, it may have lost.
+  /// Notes a failed sync: data that the system held may be lost.
   func takeLie() {
     if syncFault, storage.hits > 0 { (hasLied, syncFault) = (true, false) }
     guard hasLied else { return }
@@ -182,11 +186,11 @@ final class Program {
 
   // MARK: The writer
 
-  /// Opens the topic, with room and without faults if need be, and compares what recovery made of
-  /// it with what was there.
+  /// Opens the topic, and compares the recovered log with the one before. If opening fails, gives
+  /// the disk space and removes faults, and opens it again.
   func open() throws {
     guard writer == nil else { return }
-    // What a cache that was given up still shows is not what recovery judges.
+    // Recovery judges the disk's content, not cached bytes that a failed sync gave up.
     let before = storage.slabsAfterDroppedCache
     let naive = naiveRead(slabs: before)
     do {
@@ -196,7 +200,7 @@ final class Program {
       note("opened, \(opened.recovery.state), end \(opened.recovery.end)")
       try checkRecovery(opened.recovery, before: before, naive: naive)
       if let id = SlabHead.topicID(of: storage.slabs), topicIDs.last != id {
-        // What was lost before a single name was durable was another topic.
+        // If everything was lost before a name was durable, that was another topic.
         if before.isEmpty { topicIDs = [] }
         topicIDs.append(id)
       }
@@ -313,7 +317,7 @@ final class Program {
     }
   }
 
-  /// What an error of the writer means for the model.
+  /// Applies an error of the writer to the model.
   private func failed(_ error: QueueError, _ doing: String) throws {
     note("\(doing) failed: \(error.code)")
     if storage.isDead { return }
@@ -323,7 +327,7 @@ final class Program {
       tally.count("full disks")
     case .syncFailed:
       isPoisoned = true
-      // What the system had, it may have lost.
+      // Data that the system held may be lost.
       needed = .synced
       tally.count("failed syncs")
       try checkPoisoned(isClosing: doing == "close")
@@ -334,7 +338,7 @@ final class Program {
     }
   }
 
-  /// G7: nothing of this writer works any more.
+  /// G7: no call of this writer succeeds any more.
   private func checkPoisoned(isClosing: Bool) throws {
     guard let writer else { return }
     func mustFail(_ name: String, _ body: () throws -> Void) throws {
@@ -350,7 +354,7 @@ final class Program {
     try mustFail("flush") { try writer.flush() }
     try mustFail("sync") { try writer.sync() }
     try mustFail("background") { try writer.syncSlabsLeftBehind() }
-    // Closing again does nothing; it must not say that all is well before.
+    // A second close does nothing. But the first one must not report success.
     if !isClosing { try mustFail("close") { try writer.close() } }
     self.writer = nil
     isPoisoned = false
@@ -358,7 +362,7 @@ final class Program {
 
   // MARK: Crashes
 
-  /// Brings the topic into a state from which a writer is open and well.
+  /// Brings the topic into a state in which a writer is open and works.
   func settle() throws { try meet(kill) }
 
   func kill() throws {
@@ -374,7 +378,7 @@ final class Program {
     syncFault = false
   }
 
-  /// The writer is dropped without a word, and flushes if it can.
+  /// Releases the writer without closing it. It flushes if it can.
   func drop() throws {
     note("drop")
     tally.count("drops")
@@ -400,7 +404,7 @@ final class Program {
   }
 }
 
-/// Tells where each record of a batch ended: when the next one is asked for.
+/// Notes the end of each record of a batch when the writer asks for the next record.
 private final class WatchedBatch: Sequence, IteratorProtocol {
   private let payloads: [[UInt8]]
   private let writer: QueueWriter

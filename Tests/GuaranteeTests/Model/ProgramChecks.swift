@@ -4,12 +4,12 @@
 import DiskQueue
 import DiskQueueTestSupport
 
-// What a program checks after each opening and in each pass.
+// The checks of a program after each opening and in each pass.
 
 extension Program {
   // MARK: Recovery
 
-  /// G6: opening for writing changes no byte that was there.
+  /// G6: opening for writing changes no byte that existed before.
   func checkUntouched(
     _ before: [UInt64: [UInt8]], after: [UInt64: [UInt8]], isClean: Bool
   ) throws {
@@ -28,14 +28,14 @@ extension Program {
       "slabs \(made) appeared")
   }
 
-  /// Compares what recovery made of the topic with what was there, and takes it over.
+  /// Compares the recovered topic with the one before, and takes it over into the model.
   func checkRecovery(
     _ report: RecoveryReport, before: [UInt64: [UInt8]], naive: NaiveResult
   ) throws {
     let after = storage.slabs
     let isClean = naive.isClean
     try checkUntouched(before, after: after, isClean: isClean)
-    // What goes on where it should not uses addresses twice.
+    // A writer that wrongly continues a slab uses addresses twice.
     try hold(
       .g4, report.wasClean == (isClean || before.isEmpty),
       "the topic was clean: \(isClean); recovery says \(report.state)")
@@ -54,12 +54,12 @@ extension Program {
     try checkOrdinal(after, isClean: isClean)
     takeLie()
     try checkCursors(end: end)
-    // It was judged by what the disk holds.
+    // Recovery judged the disk's content.
     (needed, hasLied) = (.buffered, false)
   }
 
-  /// G1, G3: what lies behind the end was not acknowledged at a level that survives, or a bit of it
-  /// was flipped where nothing proves that it was ever whole.
+  /// G1, G3: a record past the end was lost for one of two reasons. It was not acknowledged at a
+  /// level that survives. Or a bit of it was flipped, and nothing proves that it was ever whole.
   private func cut(
     at end: UInt64, after slabs: [UInt64: [UInt8]], naive: NaiveResult
   ) throws {
@@ -82,7 +82,7 @@ extension Program {
     log = kept
   }
 
-  /// G3: a record before the end that is not there was hit.
+  /// G3: a record that is missing before the end was hit.
   private func checkHit(_ record: ModelRecord) throws {
     try hold(
       .g3, isHit(record),
@@ -93,7 +93,8 @@ extension Program {
 
   private func slabBase(of address: UInt64) -> UInt64? { basesSeen.filter { $0 <= address }.max() }
 
-  /// Where the records of an epoch end: by what later ones say, also those of a recovery that died.
+  /// The ends of the records of each epoch, as later epochs state them. Epochs of a recovery that
+  /// died count as well.
   func endsOfEpochs(
     _ slabs: [UInt64: [UInt8]], _ end: UInt64
   ) throws -> (UInt64) -> UInt64 {
@@ -109,14 +110,14 @@ extension Program {
     }
   }
 
-  /// Whether damage without proof ends the log before a record.
+  /// Whether the log ends before a record, because of damage without proof.
   func isCut(_ record: ModelRecord, at end: UInt64) -> Bool {
     flips.contains { $0 >= end && $0 < record.end }
   }
 
   private func checkOrdinal(_ slabs: [UInt64: [UInt8]], isClean: Bool) throws {
     guard let last = slabs.max(by: { $0.key < $1.key })?.value else { return }
-    // The opening mark ends the file; or the new slab's header begins it.
+    // The opening mark ends the file, or the header begins the new slab.
     let offset = isClean ? last.count - 48 + 16 : 24
     let stated = (0..<8).reduce(0) { $0 | UInt64(last[offset + $1]) << UInt64(8 * $1) }
     let expected = log.last.map { $0.ordinal + 1 } ?? 0
@@ -124,7 +125,7 @@ extension Program {
       .g5, stated == expected || !flips.isEmpty,
       "the next ordinal is \(expected), and recovery says \(stated)")
     if stated != expected {
-      // Damage at the end of what survived hides how many records it cost.
+      // Damage at the end of the surviving log hides how many records it cost.
       tally.count("counts lost with a tail")
       isCountLoose = true
     }
@@ -133,7 +134,7 @@ extension Program {
 
   // MARK: Reading
 
-  /// Reads all there is, and compares it with the naive reader and with the model.
+  /// Reads everything, and compares it with the naive reader and with the model.
   func verify(_ moment: String) throws {
     note("verify \(moment)")
     tally.count("passes")
@@ -194,8 +195,8 @@ extension Program {
     }
   }
 
-  /// Whether a record that a crash discarded may be read again: an epoch behind it has lost every
-  /// statement of where the records before it end, to damage of its headers and marks.
+  /// Whether a record that a crash discarded may be read again. A later epoch states the end of the
+  /// records before it. If damage hit all its headers and marks, this statement is lost.
   private func mayComeBack(_ address: UInt64) -> Bool {
     guard flips.count > 1 else { return false }
     let slabs = storage.slabs
@@ -207,7 +208,7 @@ extension Program {
     }
   }
 
-  /// The counts of all losses are those of the records that are missing.
+  /// The counts of all losses add up to the number of missing records.
   private func check(_ losses: [NaiveLoss], _ missing: [ModelRecord]) throws {
     var total: UInt64 = 0
     for loss in losses {

@@ -5,10 +5,10 @@ import DiskQueueTestSupport
 
 @testable import DiskQueue
 
-// What a program cleans, by the clock that it has, and what it holds the cleaner to.
+// Cleaning in a program, by the program's clock, and the checks of the cleaner.
 
 extension Program {
-  /// The longest ages and the largest jumps are years.
+  /// In nanoseconds. The largest ages are days, and the largest jumps are years.
   private static let second: UInt64 = 1_000_000_000
 
   func passTime() {
@@ -73,8 +73,10 @@ extension Program {
     for index in log.indices where log[index].address < first { log[index].isExcused = true }
   }
 
-  /// G10: what a protected consumer has not acknowledged stays. What it falls back to by damage lies
-  /// in the same slab: both slots are written where a cursor comes into another one.
+  /// G10: records that a protected consumer has not acknowledged stay.
+  ///
+  /// Damage can make its cursor fall back. The older position is in the same slab, because a cursor
+  /// that enters another slab writes both slots.
   private func checkConsumers(_ retention: Retention, first: UInt64) throws {
     for model in consumers where retention.consumers.protects(model.name) {
       guard var held = model.cursors.last, !model.isOpeningUnsure else { continue }
@@ -110,11 +112,11 @@ extension Program {
       let next = before.keys.filter { $0 > base }.min() ?? .max
       switch removal.cause {
       case .age(let age):
-        // A clock that is ahead while the cleaner runs cannot be told from idle time.
+        // If the clock is ahead while the cleaner runs, the cleaner takes that for idle time.
         guard clock.offset <= 0,
           let time = log.last(where: { (base..<next).contains($0.address) })?.time
         else { continue }
-        // What was written while the clock was behind bears an earlier time than its own.
+        // The stamp of a record is earlier than its true time if the clock was set back.
         try hold(
           .g12, clock.truth - time + mostBehind > age.duration.clampedNanoseconds,
           "slab \(base) was cleaned as older than \(age), and is \(clock.truth - time) ns old")
@@ -131,7 +133,7 @@ extension Program {
     }
   }
 
-  /// G12: stamps never go back, as far as the log goes.
+  /// G12: stamps never go back, up to the end of the log.
   func checkStamps() throws {
     let slabs = storage.slabs
     let ends = try endsOfEpochs(slabs, .max)

@@ -10,27 +10,30 @@ final class ProgramConsumer {
   var consumer: QueueConsumer?
   var told = Told()
 
-  /// Where its cursor stood, durably, by what it was told: the newest last. None: it was never made.
+  /// The durable positions of its cursor, as calls reported them, newest last. Empty if it was
+  /// never made.
   var cursors: [UInt64] = []
-  /// Where else it may stand: what moved it there failed, or did not return.
+  /// Other positions that the cursor may have: the call that moved it there failed, or did not
+  /// return.
   var unsure: Set<UInt64> = []
-  /// An opening did not return: the cursor may have been made, or set back to the end of the log.
+  /// Whether an opening failed or did not return. The cursor may have been made, or set back to the
+  /// end of the log.
   var isOpeningUnsure = false
-  /// Bytes of its file in which a bit was flipped, and which were not written over since.
+  /// Bytes of its file in which a bit was flipped, and which were not overwritten since.
   var flips: Set<Int> = []
-  /// A sync failed since its cursor was judged by what the disk holds.
+  /// Whether a sync failed since the consumer last judged its cursor by the disk's content.
   var mayBeAhead = false
 
-  /// The address that this session began at.
+  /// The address at which this session began.
   private(set) var start: UInt64 = 0
   private(set) var delivered: Set<UInt64> = []
-  /// The address of the record given last.
+  /// The address of the last record that it got.
   private(set) var last: UInt64?
-  /// What the next ordinal would be, by what was given and what was said to be lost.
+  /// The next ordinal, as the delivered records and the reported losses give it.
   private var count: UInt64 = 0
   private var isCountKnown = true
   var batches: [QueueConsumer.Batch] = []
-  /// What was acknowledged in this session, durable or not: the next write has it.
+  /// The end of the records acknowledged in this session, durable or not. The next write stores it.
   var noted: UInt64 = 0
 
   init(_ name: String) { self.name = name }
@@ -55,8 +58,8 @@ final class ProgramConsumer {
     count += 1
   }
 
-  /// How many records the topic took by what it was given and told; nil: it was told that nobody
-  /// knows.
+  /// How many records the topic took, as the delivered records and the reported losses give it. Nil
+  /// if a loss had no count.
   func counted() -> UInt64? {
     takeLosses()
     return isCountKnown ? count : nil
@@ -73,20 +76,20 @@ final class ProgramConsumer {
     told.forget()
   }
 
-  /// The cursor is durable there, for certain.
+  /// Notes that the cursor is durable at an address, for certain.
   func moved(to address: UInt64) {
     if cursors.last != address { cursors.append(address) }
     unsure = []
     isOpeningUnsure = false
   }
 
-  /// Its process is gone, or it was closed.
+  /// Ends the consumer, because its process is gone or it was closed.
   func end() {
     batches = []
     consumer = nil
   }
 
-  /// It was deleted.
+  /// Notes that the consumer was deleted.
   func forget() {
     end()
     (cursors, unsure, isOpeningUnsure, flips) = ([], [], false, [])

@@ -5,12 +5,12 @@ import DiskQueueTestSupport
 
 @testable import DiskQueue
 
-// What a program does with its consumers, and what it holds them to.
+// The steps of a program with its consumers, and the checks of the consumers.
 
 extension Program {
   // MARK: Opening
 
-  /// Opens a consumer, or makes it. One whose cursor is damaged is deleted.
+  /// Opens a consumer, or makes it. If its cursor is damaged, deletes it.
   func open(_ model: ProgramConsumer) throws {
     guard model.consumer == nil, !storage.isDead else { return }
     let stored = storage.bytes(of: model.file).map({ NaiveCursor.read($0, of: model.name) })
@@ -68,10 +68,11 @@ extension Program {
     }
   }
 
-  /// Where all that tells a topic's id was hit, the next writer gave it another one.
+  /// Whether the topic lost its id. If everything that states the id was hit, the next writer chose
+  /// another one.
   private func hasLostItsID() -> Bool { flips.count > 1 && topicIDs.count > 1 }
 
-  /// G10: a cursor is where it was acknowledged to be; where the newest slot was hit, one
+  /// G10: a cursor is at its last acknowledged position. If its newest slot was hit, it is one
   /// acknowledgement before.
   private func checkCursor(_ model: ProgramConsumer, _ stored: NaiveCursor?) throws {
     guard let last = model.cursors.last, !model.isOpeningUnsure else { return }
@@ -87,7 +88,7 @@ extension Program {
     if case .at(let address)? = stored, address != last { tally.count("cursors fallen back") }
   }
 
-  /// It begins where its cursor is, or at the end of the log if that is before.
+  /// A consumer begins at its cursor, or at the end of the log if that is before.
   private func checkSeat(_ model: ProgramConsumer, at address: UInt64) throws {
     let start = model.start
     guard start != address else { return }
@@ -99,7 +100,8 @@ extension Program {
     model.cursors = []
   }
 
-  /// G10: no cursor is ahead of what a crash left; but where the disk lied, or damage ends the log.
+  /// G10: after a crash, no cursor is ahead of the log. Exceptions: the disk lost synced data, or
+  /// damage ends the log.
   func checkCursors(end: UInt64) throws {
     for model in consumers where !model.mayBeAhead {
       guard
@@ -115,7 +117,7 @@ extension Program {
     }
   }
 
-  /// What was flipped in a slot that is sound again was written over.
+  /// If a slot is sound again, the flipped bits in it were overwritten.
   private func settleFlips(_ model: ProgramConsumer) {
     guard !model.flips.isEmpty, let bytes = storage.bytes(of: model.file) else { return }
     for start in [0, 4096] where NaiveCursor.isSound(bytes, slotAt: start, of: model.name) {
@@ -167,7 +169,8 @@ extension Program {
     model.take(record)
   }
 
-  /// G10: what is there from the cursor on was given; what is not was told, with the count.
+  /// G10: from the cursor on, every record that exists is delivered. A missing one is in a loss
+  /// with a count.
   func drain(_ model: ProgramConsumer) async throws {
     try open(model)
     if !isPoisoned { try flush() }
@@ -244,7 +247,7 @@ extension Program {
     model.end()
   }
 
-  /// The end of a program: whatever became of it, it is given all that is left.
+  /// Ends the program for a consumer: whatever happened to it, it gets all records that are left.
   func finish(_ model: ProgramConsumer) async throws {
     try await close(model)
     for _ in 0..<3 where model.consumer == nil { try open(model) }

@@ -3,12 +3,12 @@
 
 import DiskQueueTestSupport
 
-/// One step of a random program, as data: what it does, and the seed of all chance in it.
+/// One step of a random program, as data: its kind, and the seed of its random choices.
 struct PlannedStep: Hashable, Sendable, CustomStringConvertible {
   var name: String
   var seed: UInt32
 
-  /// What the step draws from: nothing that a step before it has changed.
+  /// The random numbers of the step. No step before it changes them.
   func random(of program: UInt64) -> SeededGenerator {
     var first = SeededGenerator(seed: program)
     return SeededGenerator(seed: first.next() ^ UInt64(seed))
@@ -22,7 +22,7 @@ struct PlannedStep: Hashable, Sendable, CustomStringConvertible {
     self.seed = seed
   }
 
-  /// nil: it is none.
+  /// Nil if the text is not a step.
   init?(text: Substring) {
     let parts = text.split(separator: ".", omittingEmptySubsequences: false)
     guard parts.count == 2, !parts[0].isEmpty, let seed = UInt32(parts[1], radix: 16) else {
@@ -37,11 +37,11 @@ struct PlannedStep: Hashable, Sendable, CustomStringConvertible {
   }
 }
 
-/// A random program, as data: what it is set up with follows from its seed; then come the steps.
+/// A random program, as data: the seed, which decides the setup, and the steps.
 struct ProgramPlan: Hashable, Sendable, CustomStringConvertible {
   var suite: String
   var seed: UInt64
-  /// nil: all that the seed gives.
+  /// Nil: all steps that the seed gives.
   var steps: [PlannedStep]?
 
   init(_ suite: String, _ seed: UInt64, _ steps: [PlannedStep]? = nil) {
@@ -58,7 +58,7 @@ struct ProgramPlan: Hashable, Sendable, CustomStringConvertible {
 
   /// Reads a line, up to a comment in it.
   ///
-  /// - Returns: nil where there is nothing but a comment, or nothing.
+  /// - Returns: nil if the line is empty, or has only a comment.
   static func parse(_ line: Substring) throws -> ProgramPlan? {
     let words = line.prefix { $0 != "#" }.split(separator: " ")
     guard !words.isEmpty else { return nil }
@@ -75,9 +75,9 @@ struct ProgramPlan: Hashable, Sendable, CustomStringConvertible {
   struct NotAPlan: Error { var line: String }
 }
 
-/// What became of one program.
+/// The result of one program.
 struct ProgramOutcome: Sendable {
-  /// nil: every promise was kept.
+  /// Nil: every promise was kept.
   var violation: Violation?
   var tally = Tally()
   var trace: [String] = []

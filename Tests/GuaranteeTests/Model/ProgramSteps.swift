@@ -4,13 +4,13 @@
 import DiskQueue
 import DiskQueueTestSupport
 
-/// One thing that a program does.
+/// One step of a program.
 enum ProgramStep: String, CaseIterable {
   case append, appendMany, appendLarge, batch, flush, sync, background, closeAndOpen, drop
   case kill, powerCut, flip, clean, fill, jump, failSync, failWrite, die, read, newReader, verify
   case seek, roll, consume, drain, acknowledge, closeConsumer, flipCursor, pass, setRight
 
-  /// How often it comes, relative to the others.
+  /// How often it comes, relative to the other steps.
   var weight: Int {
     switch self {
     case .append, .appendMany: 14
@@ -26,7 +26,7 @@ enum ProgramStep: String, CaseIterable {
 }
 
 extension Program {
-  /// The programs against a plain array.
+  /// The programs that run against a plain array.
   static let suite = ProgramSuite(name: "topic", steps: plan) { seed, steps in
     let program = Program(seed: seed)
     var outcome = ProgramOutcome()
@@ -44,13 +44,13 @@ extension Program {
     return outcome
   }
 
-  /// Nothing that it opened goes on.
+  /// Ends everything that the program opened.
   private func end() {
     writer?.dieForTesting()
     for consumer in consumers { consumer.end() }
   }
 
-  /// What the program of a seed does: random steps, and nearly always each kind of accident.
+  /// The steps for a seed: random ones, and nearly always each kind of accident.
   static func plan(_ seed: UInt64) -> [PlannedStep] {
     var random = SeededGenerator(seed: ~seed)
     let all = ProgramStep.allCases.flatMap { Array(repeating: $0, count: $0.weight) }
@@ -58,8 +58,7 @@ extension Program {
     for step in [ProgramStep.kill, .powerCut, .flip, .roll] where random.chance(97) {
       steps.insert(step, at: random.below(steps.count + 1))
     }
-    // Damage is for ever; in half of the programs it comes late, so that what comes before it is
-    // held to the strict rules.
+    // Damage lasts. In half of the programs it comes late, so that the strict rules hold before it.
     if random.chance(50) {
       let flips = steps.count { $0 == .flip }
       steps.removeAll { $0 == .flip }
@@ -129,13 +128,13 @@ extension Program {
     }
   }
 
-  /// No mark is put directly behind it: where it ends, the writer's position tells.
+  /// A payload so short that no mark follows directly. Then the writer's position is its end.
   private func batchPayload() -> [UInt8] {
     let payload = payload()
     return payload.count <= writerOptions.markSpacing ? payload : self.payload(length: 200)
   }
 
-  /// Bytes that no other payload has, but for the shortest.
+  /// Bytes that no other payload has, except the shortest ones.
   func payload(length: Int) -> [UInt8] {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(length + 8)
@@ -146,7 +145,7 @@ extension Program {
     return bytes
   }
 
-  /// A payload that looks like a piece of a slab: headers, marks, records and all.
+  /// A payload that looks like a piece of a slab, with headers, marks and records.
   private func stolenPayload() -> [UInt8] {
     let slabs = storage.slabs.sorted { $0.key < $1.key }
     guard !slabs.isEmpty else { return [] }
@@ -171,7 +170,7 @@ extension Program {
     let slabs = storage.slabs.filter { !$0.value.isEmpty }.sorted { $0.key < $1.key }
     guard !slabs.isEmpty else { return }
     let (base, bytes) = slabs[random.below(slabs.count)]
-    // Half of them where the frames of importance are.
+    // In 30 of 100 cases, among the first 140 bytes: the header and the first mark.
     let byte = random.chance(30) ? random.below(min(bytes.count, 140)) : random.below(bytes.count)
     guard !flips.contains(base + UInt64(byte)) else { return }
     storage.flip(bit: byte * 8 + random.below(8), ofSlab: base)

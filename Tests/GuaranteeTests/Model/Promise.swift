@@ -1,7 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// What the queue promises, by the names that its page of promises gives them.
+/// The promises of the queue, by their names in the Guarantees article.
 enum Promise: String, CaseIterable {
   case g1 = "G1"
   case g2 = "G2"
@@ -15,11 +15,11 @@ enum Promise: String, CaseIterable {
   case g11 = "G11"
   case g12 = "G12"
 
-  /// The name of the count of its checks.
+  /// The name under which its checks are counted.
   var checked: String { "checked \(rawValue)" }
 }
 
-/// A promise that was broken, in a sentence that begins with its name.
+/// A broken promise. The sentence begins with the promise's name.
 struct Violation: Error, CustomStringConvertible {
   var promise: String
   var text: String
@@ -32,7 +32,7 @@ struct Violation: Error, CustomStringConvertible {
   var description: String { "\(promise): \(text)" }
 }
 
-/// How often each event happened, and each promise was held against what was there.
+/// How often each event happened, and how often each promise was checked.
 struct Tally: Sendable {
   private(set) var counts: [String: Int] = [:]
 

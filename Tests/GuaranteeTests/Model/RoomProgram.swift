@@ -5,17 +5,17 @@ import DiskQueueTestSupport
 
 @testable import DiskQueue
 
-/// A record that is in the log, as far as its writer was told.
+/// A record that is in the log, as the writer reported.
 private struct KnownRecord {
   var address: UInt64
   var payload: [UInt8]
 }
 
-/// One thing that such a program does.
+/// One step of such a program.
 enum RoomStep: String, CaseIterable {
   case append, batch, flush, sync, close, time, capacity, shortWrites, kill, cut, background, look
 
-  /// How often it comes, relative to the others.
+  /// How often it comes, relative to the other steps.
   var weight: Int {
     switch self {
     case .append: 60
@@ -28,8 +28,9 @@ enum RoomStep: String, CaseIterable {
   }
 }
 
-/// One writer after another on one disk, with policies and caps of all kinds, a disk that runs full,
-/// short writes, kills and power cuts; and what must be true of it at any time.
+/// One writer after another on one disk, and the rules that hold at any time. The writers have
+/// policies and caps of all kinds. The disk runs full, writes stop short, and there are kills and
+/// power cuts.
 final class RoomProgram {
   var random: SeededGenerator
   var storage: SimulatedStorage
@@ -37,7 +38,7 @@ final class RoomProgram {
   var writer: QueueWriter?
   var options = QueueWriter.Options()
   private var log: [KnownRecord] = []
-  /// So many are flushed, synced, at the least.
+  /// How many records are flushed, and how many are synced, at least.
   var flushed = 0
   var synced = 0
   var highest: UInt64 = 0
@@ -46,9 +47,9 @@ final class RoomProgram {
   let hasCap: Bool
   let cap: ByteCount
   var opens = 0
-  /// Whether the files may exceed the cap from now on, or do and it was said.
+  /// Whether the files may exceed the cap from now on.
   var grew = false
-  /// By how much a power cut left the files above the cap: the slab removed last may be back.
+  /// How far above the cap a power cut left the files. The slab that was removed last may be back.
   private var back = 0
   private(set) var problem: Violation?
   private(set) var trace: [String] = []
@@ -87,7 +88,7 @@ final class RoomProgram {
     writer?.dieForTesting()
   }
 
-  /// Counts a check of a promise; the first that is broken ends the program.
+  /// Counts a check of a promise. The first broken promise ends the program.
   private func hold(
     _ promise: Promise, _ condition: Bool, _ text: @autoclosure () -> String
   ) {
@@ -111,7 +112,7 @@ final class RoomProgram {
     options.slabSize = .bytes(Int64([4096, 8192, 16_384][random.below(3)]))
     options.bufferSize = .bytes(Int64([4096, 8192, 200_000][random.below(3)]))
     if isSmall {
-      // Every boundary is met.
+      // With these, the program meets every boundary.
       options.slabSize = .kibibytes(4)
       options.markSpacing = 256
     }
@@ -133,7 +134,8 @@ final class RoomProgram {
     }
   }
 
-  /// Reads all, and takes what is there for what is known.
+  /// Reads everything, and compares it with the known records. After a recovery, the records that
+  /// were read replace the known ones.
   func settle(_ when: String, isRecovered: Bool) {
     let naive = naiveRead(slabs: storage.slabs)
     let pass = storage.pass()
@@ -192,14 +194,14 @@ final class RoomProgram {
     log.append(KnownRecord(address: address, payload: payload))
   }
 
-  /// What policies and the cap may have made of it.
+  /// Checks that the files keep to the cap.
   func look() {
     guard writer != nil else { return }
     let slabs = storage.slabs
     if hasCap {
       let used = slabs.values.reduce(0) { $0 + $1.count }
       let cap = Int(options.maximumBytes?.bytes ?? 0)
-      // Each opening and closing writes what it must.
+      // Each opening and closing writes headers and marks, even at the cap.
       guard !grew else { return }
       hold(.g9, used <= cap + 320 * opens + back, "\(used) bytes of \(cap) after \(opens) opens")
     }
@@ -277,7 +279,7 @@ final class RoomProgram {
       } else {
         storage.setCapacity(nil)
       }
-      // What a refused record left in its file cannot be given up on this disk, and counts there.
+      // If this disk cannot truncate, the bytes of a refused record stay in its file, and count.
       if hasCap { grew = true }
       trace.append("capacity")
     case .shortWrites: storage.setShortWrites(percent: [0, 30, 100][random.below(3)])
@@ -299,13 +301,13 @@ final class RoomProgram {
   }
 
   func noteBatch(_ batch: [[UInt8]], _ count: Int, from: UInt64) {
-    // Addresses between are found by reading.
+    // A batch does not report the addresses of its records. They are found by reading.
     guard count > 0 else { return }
     guard let writer else { return }
-    // Marks lie between: ask the log.
+    // Marks are between them, so the addresses come from the log.
     let known = highest
     do throws(QueueError) { try writer.flush() } catch {
-      // Not readable now: give the disk room for it.
+      // The records are not readable now. Give the disk space for them.
       storage.setCapacity(nil)
       do throws(QueueError) { try writer.flush() } catch { hold(.g9, false, "flush: \(error)") }
     }
@@ -315,7 +317,7 @@ final class RoomProgram {
     for (record, payload) in zip(records, tail) {
       hold(.g2, record.payload == payload, "batch: another payload")
     }
-    // Those that were dropped again are not of interest.
+    // Records that were dropped again do not matter.
     for record in records { took(record.payload, at: record.address) }
     flushed = log.count
   }

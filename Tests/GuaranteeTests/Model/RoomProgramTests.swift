@@ -3,7 +3,7 @@
 
 import Testing
 
-/// Random programs of writers with policies and caps; how to run more of them is said at `SeedRun`.
+/// Random programs of writers with policies and caps. `SeedRun` documents how to run more of them.
 @Suite("Random programs of policies and caps keep every promise")
 struct RoomProgramTests {
   @Test("G1, G2, G4, G9: what was promised survives, and nothing exceeds the cap")

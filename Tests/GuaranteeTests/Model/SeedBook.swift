@@ -18,9 +18,9 @@ struct SeedBook {
       .filter { $0.suite == suite }
   }
 
-  /// Adds a program to the file, unless it is in there.
+  /// Adds a program to the file, unless it is already there.
   ///
-  /// - Returns: what became of it, in words.
+  /// - Returns: the result, in words.
   func add(_ plan: ProgramPlan, _ comment: String) -> String {
     do {
       if try plans(of: plan.suite).contains(plan) { return "it is in \(path) already" }

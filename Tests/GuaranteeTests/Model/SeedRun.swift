@@ -4,38 +4,40 @@
 import DiskQueueTestSupport
 import Foundation
 
-/// Runs the programs of a suite: those of the book first, then as many as are asked for.
+/// Runs the programs of a suite: first those of the book, then the requested ones.
 ///
-/// `DISKQUEUE_SEEDS=20000` runs so many of `ModelTests`, which runs 200 by default, and of the other
-/// suites as many times more than by default; `DISKQUEUE_FIRST=1001` runs others; with
-/// `DISKQUEUE_SEED=4711` that one runs alone and prints what it did; with `DISKQUEUE_PLAN`, a line
-/// of `Fixtures/seeds.txt`, that program does. A program that breaks a promise is shrunk, printed
-/// and written into the book.
+/// - `DISKQUEUE_SEEDS=20000` runs that many programs of `ModelTests`, which runs 200 by default.
+///   The other suites run more in the same proportion.
+/// - `DISKQUEUE_FIRST=1001` begins at another seed.
+/// - `DISKQUEUE_SEED=4711` runs that seed alone, and prints its steps.
+/// - `DISKQUEUE_PLAN` runs one line of `Fixtures/seeds.txt`.
+///
+/// A program that breaks a promise is shrunk, printed and written into the book.
 struct SeedRun {
   var suite: ProgramSuite
   var tally = Tally()
   var failures: [String] = []
   /// How many programs were run.
   var count = 0
-  /// Whether only one was asked for.
+  /// Whether only one program was requested.
   var isSingle = false
-  /// How many of them met each of some events.
+  /// How many programs met each of the given events.
   private(set) var complete = 0
   private let events: [String]
 
-  /// So many failures are enough to look into; of them, so many are shrunk.
+  /// How many failures a core looks for, and how many of all failures are shrunk.
   private static let most = (failures: 10, shrunk: 3)
 
   static func number(_ name: String) -> UInt64? {
     ProcessInfo.processInfo.environment[name].flatMap { UInt64($0) }
   }
 
-  /// Whether a program's disk lays out room, so that zeros are written ahead there: every second one's.
-  /// By the seed, as nothing else may be drawn before what older seeds gave.
+  /// Whether a program's disk preallocates, so that zeros are written ahead there. Every second
+  /// disk does. The seed itself decides it: another draw would change the programs of older seeds.
   static func laysOutRoom(_ seed: UInt64) -> Bool { seed % 4 == 0 || seed % 4 == 3 }
 
   /// - Parameters:
-  ///   - count: how many seeds are run where nobody asks for another number.
+  ///   - count: how many seeds run by default.
   ///   - events: a program that met all of them is complete.
   init(_ suite: ProgramSuite, count: UInt64, events: [String] = []) async throws {
     self.suite = suite
@@ -78,7 +80,7 @@ struct SeedRun {
     var trace: [String]
   }
 
-  /// What one core has done.
+  /// The results of one core.
   private struct Part: Sendable {
     var tally = Tally()
     var count = 0
@@ -86,7 +88,7 @@ struct SeedRun {
     var failed: [Failure] = []
   }
 
-  /// On all cores, each of which runs every n-th program, whatever becomes of the others'.
+  /// Runs the programs on all cores. Each core runs every n-th program, whatever the others find.
   private mutating func runAll(_ plans: [ProgramPlan]) async -> [Failure] {
     let (suite, events, isSingle) = (suite, events, isSingle)
     let cores = ProcessInfo.processInfo.activeProcessorCount
@@ -118,7 +120,7 @@ struct SeedRun {
     return parts.flatMap(\.failed)
   }
 
-  /// The promises among some that no program was ever held to.
+  /// The given promises that no program ever checked.
   func unchecked(_ promises: [Promise]) -> [Promise] {
     isSingle || !failures.isEmpty ? [] : promises.filter { tally[$0] == 0 }
   }

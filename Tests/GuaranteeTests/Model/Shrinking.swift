@@ -2,11 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension ProgramSuite {
-  /// A program that breaks the same promise with as few steps as are found: halves of them are left
-  /// out, quarters, down to single ones, as long as it still does. The same for the same program.
+  /// Finds a program with few steps that breaks the same promise.
   ///
-  /// - Parameter most: so many programs are run at the most.
-  /// - Returns: the program and how it ends; itself where it breaks nothing.
+  /// Leaves out halves of the steps, then quarters, down to single steps, as long as the promise
+  /// still breaks. The same program always gives the same result.
+  ///
+  /// - Parameter most: the highest number of programs to run.
+  /// - Returns: the program and its outcome. If the program breaks nothing, the program itself.
   func shrink(
     _ plan: ProgramPlan, most: Int = 2000
   ) async -> (plan: ProgramPlan, outcome: ProgramOutcome) {
@@ -29,7 +31,7 @@ extension ProgramSuite {
           start = end
         }
       }
-      // Single steps again, until none can be spared: what was needed may not be any more.
+      // Tries single steps until none can be left out. One that was needed before may not be now.
       if size == 1, !hasShrunk { break }
       size = max(1, size / 2)
     }

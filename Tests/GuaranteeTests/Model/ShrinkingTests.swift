@@ -7,7 +7,7 @@ import Testing
 
 @Suite("A program that breaks a promise is shrunk, and kept")
 struct ShrinkingTests {
-  /// A promise that nobody gave: that no slab is left behind two kills.
+  /// A promise that the queue does not make: after two kills, there is no roll.
   private static let broken = ProgramSuite(
     name: "broken", steps: Program.suite.steps
   ) { seed, steps in
@@ -21,7 +21,7 @@ struct ShrinkingTests {
     return outcome
   }
 
-  /// The first seeds whose programs break it.
+  /// The first seeds whose programs break this promise.
   private static func seeds(_ count: Int) async -> [UInt64] {
     var seeds: [UInt64] = []
     var seed: UInt64 = 0

@@ -5,9 +5,9 @@ import DiskQueueTestSupport
 
 @testable import DiskQueue
 
-/// What a slab's bytes state, wherever in it.
+/// The statements in a slab's bytes, at any offset.
 enum SlabHead {
-  /// A stamp and where it stands.
+  /// A stamp and its address.
   struct Stamp {
     var address: UInt64
     var stamp: UInt64
@@ -21,7 +21,7 @@ enum SlabHead {
     }
   }
 
-  /// The sound marks of a file, also such as lie in payloads where their own address is.
+  /// The sound marks of a file. Includes marks in payloads, if they are at their own address.
   private static func marks(_ bytes: [UInt8], base: UInt64) -> [(address: UInt64, mark: Mark)] {
     var marks: [(UInt64, Mark)] = []
     var offset = SlabHeader.byteCount
@@ -40,24 +40,24 @@ enum SlabHead {
     return marks
   }
 
-  /// Whether its header or any mark in it says where the records before its epoch end.
+  /// Whether its header or any of its marks states the end of the records before its epoch.
   static func statesKept(_ bytes: [UInt8], base: UInt64) -> Bool {
     header(bytes, base: base) != nil || !marks(bytes, base: base).isEmpty
   }
 
-  /// How many records the log took by the last mark or header of a quiet topic.
+  /// How many records the log took, by the last mark or header. The topic must be idle.
   static func ordinal(of slabs: [UInt64: [UInt8]]) -> Int {
     guard let (base, bytes) = slabs.max(by: { $0.key < $1.key }) else { return 0 }
     let last = marks(bytes, base: base).last?.mark.ordinal
     return Int(last ?? header(bytes, base: base)?.ordinal ?? 0)
   }
 
-  /// The topic's id, by the header of the last slab that has one.
+  /// The topic's id, from the last slab with a sound header.
   static func topicID(of slabs: [UInt64: [UInt8]]) -> UInt64? {
     slabs.sorted { $0.key > $1.key }.lazy.compactMap { header($1, base: $0)?.topicID }.first
   }
 
-  /// How many records the log took before the first slab that says so.
+  /// How many records the log took before the first slab with a sound header.
   static func firstOrdinal(of slabs: [UInt64: [UInt8]]) -> Int {
     let first = slabs.sorted { $0.key < $1.key }.lazy.compactMap { header($1, base: $0) }.first
     return Int(first?.ordinal ?? 0)
@@ -70,7 +70,7 @@ enum SlabHead {
   }
 }
 
-/// What a cursor's file says, read by the page that describes it alone.
+/// The position in a cursor's file, read only by the rules of the format's page.
 enum NaiveCursor: Equatable {
   case never
   case at(UInt64)
@@ -78,7 +78,7 @@ enum NaiveCursor: Equatable {
 
   static func read(_ bytes: [UInt8], of consumer: String) -> NaiveCursor {
     var slots = [0, 4096].map { slot(bytes, at: $0, of: consumer) }
-    // Beside one of version 2, a slot of version 1 is believed if it is the one before.
+    // Beside a slot of version 2, a slot of version 1 counts only if it is one generation older.
     for (number, other) in [(0, 1), (1, 0)] {
       guard slots[number]?.version == 1, let newer = slots[other], newer.version == 2 else {
         continue

@@ -3,7 +3,7 @@
 
 import DiskQueueTestSupport
 
-/// What a slab's bytes seem to say, sound or not, for people who look into a failure.
+/// The fields in the slabs' bytes, sound or not, as text. It helps to look into a failure.
 func sketch(of slabs: [UInt64: [UInt8]]) -> String {
   var lines: [String] = []
   for (base, bytes) in slabs.sorted(by: { $0.key < $1.key }) {
