@@ -14,8 +14,8 @@ struct CrashTable: ParsableCommand {
   }
 }
 
-/// Kills a process at every point of the table, again and again in any order, and looks at what is
-/// left.
+/// Kills a process at every point of the table, several times and in any order. Checks the topic
+/// after each kill.
 struct CrashPoints: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "crash-points")
 
@@ -49,7 +49,7 @@ struct CrashPoints: ParsableCommand {
   }
 }
 
-/// Kills a process at random moments, and looks at what is left.
+/// Kills a process at random moments, and checks the topic after each kill.
 struct CrashRandom: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "crash-random")
 

@@ -3,7 +3,8 @@
 
 import DiskQueue
 
-/// What a topic has to hold, by what its victims said before they were killed.
+/// The content that a topic must have, by the lines that its victims printed before they were
+/// killed.
 struct CrashOracle {
   private struct Entry: Equatable {
     var number: UInt64
@@ -12,7 +13,7 @@ struct CrashOracle {
 
   private struct Attempt {
     var number: UInt64
-    /// nil: its append has not returned.
+    /// Nil: its append has not returned.
     var address: UInt64?
   }
 
@@ -20,31 +21,32 @@ struct CrashOracle {
   /// The records that are known to be in the log, from ordinal `first` on.
   private var log: [Entry] = []
   private var first: UInt64 = 0
-  /// The highest address that anybody was told.
+  /// The highest address that an append returned or a read found.
   private var highest: UInt64 = 0
-  /// The highest address that was told or found in a life before.
+  /// The highest address that was returned or found in earlier lives.
   private var told: UInt64 = 0
-  /// The end of what a consumer's acknowledgement returned for, and was asked for.
+  /// The end of the acknowledgements of a consumer that returned, and the end of those that were
+  /// requested.
   private var returned: UInt64 = 0
   private var asked: UInt64 = 0
   /// The bytes of each slab when the last life ended.
   private var slabs: [String: [UInt8]] = [:]
 
-  // The life that runs.
+  // The current life.
 
   private var attempts: [Attempt] = []
-  /// How many of them were acknowledged as flushed, at least.
+  /// How many of these records were acknowledged as flushed, at least.
   private var flushed = 0
   private var isOpen = false
   private var wasClosed = false
   private var mayHaveRemoved = false
-  /// How the life found the topic first; nil: it has not said.
+  /// The state in which the life first found the topic. Nil: not printed yet.
   private var found: String?
   private var hasDelivered = false
   private(set) var isAtPoint = false
   private(set) var hasEnded = false
 
-  // What came of all.
+  // The totals of all lives.
 
   private(set) var acknowledged: UInt64 = 0
   private(set) var kept: UInt64 = 0
@@ -53,10 +55,10 @@ struct CrashOracle {
 
   init(_ topic: String) { self.topic = topic }
 
-  /// Of the next record.
+  /// The number of the next record.
   var nextNumber: UInt64 = 0
 
-  /// A life begins.
+  /// Begins a life.
   mutating func begin() {
     attempts = []
     flushed = 0
@@ -68,7 +70,7 @@ struct CrashOracle {
     hasEnded = false
   }
 
-  // MARK: What a victim says
+  // MARK: Lines of a victim
 
   mutating func take(_ line: String) throws(Broken) {
     let words = line.split(separator: " ")
@@ -92,7 +94,7 @@ struct CrashOracle {
       try check(
         numbers[1] > highest, "address \(numbers[1]) was given again, or is below \(highest)")
       attempts[index].address = numbers[1]
-      // Of a batch it says the first.
+      // For a batch, the victim prints the first address.
       for later in attempts[index...].indices where attempts[later].address == nil {
         attempts[later].address = 0
       }
@@ -145,9 +147,9 @@ struct CrashOracle {
     try check(number == expected, "record \(ordinal) is \(number) for a consumer")
   }
 
-  // MARK: What is there
+  // MARK: The topic after a life
 
-  /// Looks at what the life left, from outside.
+  /// Checks the topic that the life left, from outside.
   mutating func die() throws {
     if isOpen { wasClosed = false }
     mayHaveRemoved = mayHaveRemoved || !attempts.isEmpty
@@ -155,12 +157,12 @@ struct CrashOracle {
     let cursor = try cursor()
     let end = first + UInt64(log.count)
 
-    // Not more than was asked for, and not less than what returned.
+    // The cursor has at most the requested acknowledgements, and at least those that returned.
     try check(
       cursor >= returned && cursor <= max(asked, returned),
       "the cursor is at \(cursor), and \(returned) to \(asked) were acknowledged")
 
-    // Only what a consumer has acknowledged was removed, from the front.
+    // Only records that a consumer has acknowledged were removed, from the front.
     let start = firstOrdinal ?? cursor
     try check(start >= first, "record \(start) is there again, and was removed")
     try check(
@@ -169,7 +171,7 @@ struct CrashOracle {
     let total = max(start + UInt64(pass.count), firstOrdinal == nil ? end : 0)
     try check(cursor <= total, "the cursor is at \(cursor), and the log ends at \(total)")
 
-    // All that was known is there, in its place.
+    // Every known record is there, at its ordinal.
     try check(total >= end, "the log ended at record \(end), and ends at \(total)")
     for (index, entry) in pass.enumerated() {
       let ordinal = start + UInt64(index)
@@ -178,7 +180,7 @@ struct CrashOracle {
         try check(entry == old, "record \(ordinal) was \(old), and is \(entry)")
       }
     }
-    // Behind it a prefix of what was attempted, not shorter than what was acknowledged.
+    // After these comes a prefix of the attempted records. It has at least the acknowledged ones.
     let landed = Int(total - end)
     try check(
       landed >= flushed, "\(flushed) records were acknowledged as flushed, and \(landed) are there")
@@ -201,7 +203,7 @@ struct CrashOracle {
     acknowledged += UInt64(flushed)
     kept += UInt64(landed)
     dropped += UInt64(attempts.count - landed)
-    // What was not read because it is removed is not asked for any more.
+    // Records that were removed are not expected any more.
     log = pass
     first = start
     if firstOrdinal == nil { first = total }
@@ -213,7 +215,7 @@ struct CrashOracle {
     flushed = 0
   }
 
-  /// A writer opens the topic, as the next one would, and closes it, or leaves it.
+  /// Opens the topic as the next writer would. Then closes it, or leaves it unclosed.
   mutating func recover(closing: Bool) throws {
     let writer: QueueWriter
     do throws(QueueError) {
@@ -263,7 +265,7 @@ struct CrashOracle {
         pass.append(Entry(number: number, address: record.address.rawValue))
       }
     } catch {
-      // Killed before it had made anything.
+      // The victim was killed before it made anything.
       guard error.code == .noSuchTopic, log.isEmpty, attempts.isEmpty else {
         throw Broken("a reader is told: \(error)")
       }
@@ -271,7 +273,7 @@ struct CrashOracle {
     return (pass, firstOrdinal)
   }
 
-  /// How many records the consumer has acknowledged, from outside.
+  /// How many records the consumer has acknowledged, read from outside.
   private func cursor() throws -> UInt64 {
     let consumers: [QueueConsumer.Description]
     do throws(QueueError) {
@@ -288,8 +290,8 @@ struct CrashOracle {
     return consumers.first { $0.name == CrashVictim.consumer }?.ordinal ?? 0
   }
 
-  /// What was there is there, byte for byte; only the last slab may have grown, behind a clean end.
-  /// What is gone went from the front, and only where something may have removed it.
+  /// Checks that all old bytes are still there. Only the last slab may have grown, after a clean
+  /// end. Slabs may only be missing at the front, and only if a call may have removed them.
   private mutating func compareSlabs(mayRemove: Bool, mayGrow: Bool) throws(Broken) {
     var now: [String: [UInt8]] = [:]
     if try Posix.names(topic) != nil {

@@ -1,16 +1,16 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// A place in the order of operations at which a process is killed.
+/// A point in the order of operations at which a process is killed.
 struct CrashPoint: Sendable {
   enum Moment: String, Sendable {
     case before
-    /// Half of the bytes are with the system, as where a write is cut short.
+    /// The system has half of the bytes, as if the write were cut short.
     case halfway
     case behind
   }
 
-  /// Where in the order of operations it is.
+  /// Its position in the order of operations.
   var name: String
   var moment: Moment
   var call: CrashCall
@@ -21,11 +21,11 @@ struct CrashPoint: Sendable {
     self.call = call
   }
 
-  /// Every one is hit, or the check fails.
+  /// The check fails if one of them is not hit.
   static let all: [CrashPoint] =
     opening + appending + closing + consuming + cleaning
 
-  /// A topic that is new, one to be recovered, and one that was closed.
+  /// For a new topic, one to be recovered, and one that was closed.
   private static let opening = [
     CrashPoint("lock taken, nothing looked at", .behind, .lockTopic),
     CrashPoint("new topic: its own name not synced", .before, .syncParent),
@@ -112,7 +112,7 @@ struct CrashPoint: Sendable {
   ]
 }
 
-/// A call to the system, by what it is for.
+/// A system call, by its purpose.
 enum CrashCall: Sendable {
   // Opening a topic for writing.
   case lockTopic, unlockTopic, syncParent

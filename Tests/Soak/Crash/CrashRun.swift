@@ -1,7 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Victims one behind the other, of one topic after the other.
+/// One victim after another, on one topic after another.
 struct CrashRun {
   var random: Random
   private let directory: String
@@ -23,7 +23,7 @@ struct CrashRun {
 
   private var topic: String { directory + "/topic" }
 
-  /// Runs a check in a directory, and says what came of it; a failure says the seed.
+  /// Runs a check in a directory, and prints its result. A failure includes the seed.
   static func run(
     _ directory: String, _ seed: UInt64?, _ body: (inout CrashRun) throws -> String
   ) throws {
@@ -69,12 +69,12 @@ struct CrashRun {
       topic, seed: random.next(), first: oracle.nextNumber, steps: steps, point: point)
   }
 
-  /// Whether it came to the point.
+  /// Kills a victim at a point. Returns whether the victim reached it.
   mutating func kill(at point: Int, _ occurrence: Int) throws -> Bool {
     let setting = CrashPoint.all[point].setting
     if setting == .newTopic && livesOfTopic > 0 || livesOfTopic >= 40 { try startTopic() }
     if setting == .uncleanTopic { try oracle.recover(closing: false) }
-    // What a victim passes once, it passes once.
+    // A victim reaches a point with a setting of its own only once.
     let victim = try start(steps: 200, point: (point, setting == .any ? occurrence : 1))
     loop: while true {
       switch try victim.nextLine(within: 60_000) {
@@ -91,7 +91,7 @@ struct CrashRun {
   mutating func killAnywhere() throws {
     if livesOfTopic >= 40 { try startTopic() }
     let victim = try start(steps: 1_000_000, point: nil)
-    // From before it has opened anything to well behind that.
+    // From before the victim has opened anything to well after that.
     let longest = [8_000, 30_000, 150_000][random.below(3)]
     let end = Posix.now() + UInt64(random.below(longest)) * 1_000
     while Posix.now() < end {
@@ -128,7 +128,7 @@ struct CrashRun {
 
   private mutating func look() throws {
     try oracle.die()
-    // What the next victim finds is what this one left, or what a writer made of that.
+    // The next victim finds the topic as this one left it, or as a writer left it after that.
     let choice = random.below(4)
     if choice < 3 { try oracle.recover(closing: choice > 0) }
   }
@@ -143,7 +143,7 @@ extension CrashPoint {
     case uncleanTopic
   }
 
-  /// What it takes to pass it.
+  /// The setting that a victim needs to reach the point.
   var setting: Setting {
     switch call {
     case .syncParent, .createFirstSlab, .writeFirstSlab, .syncFirstSlab, .syncFirstName,

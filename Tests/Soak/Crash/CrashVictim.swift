@@ -4,8 +4,9 @@
 import ArgumentParser
 import DiskQueue
 
-/// Does with a topic what can be done with one, and says before each call what it will do and behind
-/// it what came of it, until it is killed, by itself or by its parent, or has done enough.
+/// Uses a topic in every possible way. Prints a line before each call, and the result after it.
+///
+/// Ends when it has done enough. Before that, it may be killed, by itself or by its parent.
 struct CrashVictim: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "crash-victim", shouldDisplay: false)
@@ -42,8 +43,8 @@ struct CrashVictim: AsyncParsableCommand {
   }
 }
 
-/// What a record of this number holds: some are larger than any buffer, and a few than what lies
-/// between two marks.
+/// The payload of a record, by its number. Some are larger than a small buffer. A few are larger
+/// than any buffer, and than the 64 KiB that may be between two marks.
 enum CrashPayload {
   static func count(_ number: UInt64) -> Int {
     let mixed = Random.mixed(number ^ 0xC4A5)
@@ -66,7 +67,7 @@ enum CrashPayload {
 private struct CrashLife {
   private let topic: String
   private var random: Random
-  /// Of the next record.
+  /// The number of the next record.
   private var number: UInt64
   private let trap: Trap?
   private var writer: QueueWriter?
@@ -114,7 +115,7 @@ private struct CrashLife {
     return writer
   }
 
-  /// The blocking form of a call that has two.
+  /// Calls the blocking form of a function that has two forms.
   private func block(_ call: () throws(QueueError) -> Void) throws(QueueError) { try call() }
 
   // MARK: Opening and closing
@@ -184,7 +185,7 @@ private struct CrashLife {
     }
   }
 
-  /// Appends a record; where there is no room at the cap, has all consumed.
+  /// Appends records. If there is no room at the cap, consumes all records.
   private mutating func append() async throws {
     for _ in 0..<1 + random.below(20) {
       Posix.say("appends \(number) 1")
@@ -224,7 +225,10 @@ private struct CrashLife {
     }
   }
 
-  /// - Parameter next: what was refused, with all that was to come behind it.
+  /// Syncs, and consumes all records, so that the cap has room again.
+  ///
+  /// - Parameter next: the first record that was refused. All records after it were refused as
+  ///   well.
   private mutating func makeRoom(_ error: any Error, _ next: UInt64) async throws {
     guard let error = error as? QueueError, error.code == .noSpace, options.maximumBytes != nil
     else { throw error }

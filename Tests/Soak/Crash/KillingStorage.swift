@@ -4,18 +4,18 @@
 import DiskQueue
 import Synchronization
 
-/// Kills this process at the n-th time that it comes to a point.
+/// Kills this process when it reaches a point for the n-th time.
 final class Trap: Sendable {
   private let point: CrashPoint?
   private let left: Atomic<Int>
 
-  /// - Parameter point: nil: none.
+  /// - Parameter point: nil for none.
   init(_ point: CrashPoint?, occurrence: Int) {
     self.point = point
     left = Atomic(occurrence)
   }
 
-  /// Whether only a writer with a cap comes to the point.
+  /// Whether only a writer with a cap reaches the point.
   var isAtTheCap: Bool { point?.call == .removeByWriter }
 
   func reach(_ moment: CrashPoint.Moment, _ call: CrashCall) {
@@ -42,18 +42,18 @@ final class Trap: Sendable {
   }
 }
 
-/// The storage of one writer, consumer or cleaner, which tells the trap what each call is for. It
-/// hands every call on, to a real disk.
+/// The storage of one writer, consumer or cleaner. It reports the purpose of each call to the trap,
+/// and passes each call on to a real disk.
 final class KillingStorage: TopicStorage {
   enum Owner: Sendable { case writer, consumer, cleaner }
 
   fileprivate struct State {
     var isOpening = true
     var isClosing = false
-    /// While it was opened.
+    /// Used while the owner is being opened.
     var hasMadeSlab = false
     var hasLocked = false
-    /// What is written now.
+    /// The slab that is written now.
     var current: UInt64 = 0
     var hasUnsyncedName = false
     var hasWrittenClosingMark = false
@@ -71,10 +71,10 @@ final class KillingStorage: TopicStorage {
     self.trap = trap
   }
 
-  /// From now on it is not being opened any more.
+  /// Notes that the owner is open.
   func didOpen() { state.withLock { $0.isOpening = false } }
 
-  /// From now on it is being closed.
+  /// Notes that the owner is being closed.
   func willClose() { state.withLock { $0.isClosing = true } }
 
   var path: String { base.path }
@@ -84,7 +84,7 @@ final class KillingStorage: TopicStorage {
   func open(_ name: String, writable: Bool) throws(SystemError) -> any StorageFile {
     let file = try base.open(name, writable: writable)
     guard let slab = SlabName.parse(name) else { return file }
-    // A clean end that is gone on behind.
+    // A writer continues after a clean end.
     if writable { state.withLock { $0.current = slab } }
     return KillingSlab(file, slab, writable ? .resumed : .read, owner, self, trap)
   }
@@ -187,7 +187,7 @@ final class KillingStorage: TopicStorage {
     }
   }
 
-  /// - Parameter isPayload: whether the header of a large record was written before it.
+  /// - Parameter isPayload: whether the header of a large record was written just before.
   fileprivate func callOfWrite(
     _ slab: UInt64, _ origin: Origin, _ count: Int, at offset: UInt64, isPayload: Bool
   ) -> CrashCall {

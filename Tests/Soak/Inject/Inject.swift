@@ -4,8 +4,13 @@
 import ArgumentParser
 import DiskQueue
 
-/// Makes each system call of the program fail in turn, and kills it in each: it says what failed and
-/// where, its status is not 0, it does not crash, and what it has acknowledged is there.
+/// Makes each system call of the program fail in turn, and kills the program in each. Checks these
+/// rules:
+///
+/// - The message names the error and the path.
+/// - The exit status is not 0.
+/// - The program does not crash.
+/// - Everything that it acknowledged is there.
 struct Inject: AsyncParsableCommand {
   static let configuration = CommandConfiguration(commandName: "inject")
 
@@ -18,9 +23,10 @@ struct Inject: AsyncParsableCommand {
   private struct Fault: Sendable {
     enum Scope: Sendable {
       case everywhere
-      /// The start of a program makes other such calls.
+      /// Only on the topic's paths, because the start of a program makes other such calls.
       case topic
-      /// Threads wake each other by such calls, which do not fail.
+      /// Only on the output files, because threads wake each other by such calls, which do not
+      /// fail.
       case output
     }
 
@@ -45,7 +51,7 @@ struct Inject: AsyncParsableCommand {
     Fault(call: "write", errors: ["EIO", "ENOSPC"], scope: .output),
   ]
 
-  /// Of these it says which are not used.
+  /// The check prints which of these calls the program does not use.
   private static let watched = [
     "write", "pwrite64", "fdatasync", "fsync", "openat", "unlink", "unlinkat", "fallocate",
   ]
@@ -99,13 +105,13 @@ struct Inject: AsyncParsableCommand {
   private func run(_ scenario: InjectScenario, _ tally: inout Tally) async throws {
     try Posix.removeTree(ground)
     try await scenario.prepare(ground)
-    // As it is without a fault: it tells the paths that calls are about.
+    // A run without a fault shows the paths that calls are about.
     let plain = try run(scenario, strace: [])
     try check(
       plain.ending == .exit(0), "without a fault it ends with \(plain.ending): \(plain.errors)")
     try await judge(scenario, plain, &tally)
     tally.calls.formUnion(plain.calls)
-    // The directories, for what is opened in them, and the files.
+    // The files, and the directories in which files are opened.
     let paths = plain.paths(below: topic).union([topic, topic + "/consumers"]).sorted()
     for fault in Self.faults where plain.calls.contains(fault.call) {
       let places =
@@ -115,7 +121,7 @@ struct Inject: AsyncParsableCommand {
         case .output: ["output", "errors"].map { directory + "/" + $0 }
         }
       let trace = ["-e", "trace=\(fault.call)"] + places.flatMap { ["-P", $0] }
-      // One call; or it and all behind it, as on a disk that is gone.
+      // One call. Or that call and all after it, as on a disk that is gone.
       let actions =
         fault.errors.map { ("error=\($0)", "") } + [("error=\(fault.errors[0])", "+")]
         + [("signal=KILL", "")]
@@ -126,7 +132,7 @@ struct Inject: AsyncParsableCommand {
           do {
             let run = try run(scenario, strace: trace + ["-e", "inject=\(what)"])
             guard !run.hits.isEmpty || run.ending == .killed else {
-              // Not hit any more: as without a fault.
+              // The fault did not strike any more, so the run ends as without it.
               try check(run.ending == .exit(0), "it ends with \(run.ending): \(run.errors)")
               break
             }
@@ -160,9 +166,10 @@ struct Inject: AsyncParsableCommand {
     return try InjectRun(diskq, words, strace: strace, files: directory)
   }
 
-  // MARK: What it says
+  // MARK: Messages
 
-  /// A call failed: the status says that it did, and the message which and where.
+  /// Checks a run in which a call failed. The status reports the failure, and the message names the
+  /// error and the path.
   private func judge(
     _ scenario: InjectScenario, _ run: InjectRun, _ error: String, isForGood: Bool,
     _ tally: inout Tally
@@ -177,7 +184,7 @@ struct Inject: AsyncParsableCommand {
       return
     }
     try check(run.ending == .exit(2), "it ends with \(run.ending): \(run.errors)")
-    // Who cannot say it on standard error says it with the status alone.
+    // A program that cannot write to standard error reports the failure by its status alone.
     guard !run.hits.contains(where: { $0.call == "write" && $0.arguments.hasPrefix("2<") }) else {
       return
     }
@@ -188,26 +195,26 @@ struct Inject: AsyncParsableCommand {
       isOfOutput || run.errors.contains(topic), "it does not say where: \(run.errors)")
   }
 
-  /// Whether it may succeed at a second attempt.
+  /// Whether the program may succeed at a second attempt.
   private func isTriedAgain(
     _ scenario: InjectScenario, _ run: InjectRun, _ error: String, isForGood: Bool
   ) -> Bool {
     guard !isForGood else { return false }
     switch scenario.verb {
-    // A full disk makes a writer drop the oldest, where it is told to and has some of its own.
+    // On a full disk, a writer drops its oldest slabs, if its policy says so and it has any.
     case .append(let hasCap): return hasCap && error == "ENOSPC"
-    // What was read before a failure is handed out first, and the rest is read again.
+    // Records that were read before a failure are delivered first. Then the rest is read again.
     case .consume:
       return run.hits.allSatisfy { ["openat", "pread64", "getdents64"].contains($0.call) }
     case .read, .clean: return false
     }
   }
 
-  /// Whether a failure is nobody's business.
+  /// Whether a failure has no effect on the result.
   private func isHarmless(_ hit: InjectRun.Hit) -> Bool {
-    // What cannot be said on standard error is not said.
+    // A message that cannot be written to standard error is dropped.
     if hit.call == "write", hit.arguments.hasPrefix("2<") { return true }
-    // The process id in the writer's lock, and in a consumer's, is for people.
+    // The process id in the lock of a writer or a consumer is only for people.
     let isOfLock =
       hit.arguments.contains("<\(topic)/lock>")
       || hit.arguments.contains("<\(topic)/consumers/") && hit.arguments.contains(".lock>")
@@ -215,7 +222,7 @@ struct Inject: AsyncParsableCommand {
     return false
   }
 
-  // MARK: What is there
+  // MARK: The topic after a run
 
   private func judge(
     _ scenario: InjectScenario, _ run: InjectRun, _ tally: inout Tally
@@ -256,7 +263,7 @@ struct Inject: AsyncParsableCommand {
       tally.acknowledged += run.lines.count
     case .clean:
       try check(end == before, "\(end) records are there of \(before)")
-      // Whatever a consumer has not acknowledged stays.
+      // Every record that a consumer has not acknowledged stays.
       try check(first <= scenario.firstDelivered, "records up to \(first) are gone")
       let slabs = try Posix.slabNames(topic).count
       let removed = try Posix.slabNames(ground).count - slabs
@@ -276,8 +283,8 @@ struct Inject: AsyncParsableCommand {
     try check(isDone ? lines.count == all : lines.count <= all, "\(lines.count) lines of \(all)")
   }
 
-  /// The cursor is not before what it was, not behind what was handed out, and the next consumer
-  /// begins there.
+  /// Checks that the cursor is not before its old position, and not after the last record that was
+  /// printed. The next consumer begins at the cursor.
   private func compareCursor(_ scenario: InjectScenario, _ run: InjectRun, _ isDone: Bool)
     async throws
   {
@@ -311,7 +318,7 @@ struct Inject: AsyncParsableCommand {
     return (texts, addresses, first ?? 0)
   }
 
-  /// The next writer has the topic at once, loses nothing, and goes on.
+  /// The next writer gets the topic at once, loses nothing, and continues.
   private func recover(_ scenario: InjectScenario, _ texts: [String], _ end: Int) throws {
     let writer = try QueueWriter(topic: Topic(topic))
     try check(writer.recovery.losses.isEmpty, "recovery found \(writer.recovery.losses)")

@@ -1,13 +1,13 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// One run of the program under strace, and what came of it.
+/// One run of the program under strace, and its result.
 struct InjectRun {
   var ending: Child.Ending
-  /// Whole lines of standard output.
+  /// The whole lines of standard output.
   var lines: [String]
   var errors: String
-  /// What strace wrote, a call a line.
+  /// The output of strace, with one call a line.
   private var log: [Substring]
 
   struct Hit: Equatable {
@@ -19,8 +19,8 @@ struct InjectRun {
   /// Runs a program.
   ///
   /// - Parameters:
-  ///   - files: where what is written on the side goes.
-  ///   - options: what strace is to do.
+  ///   - options: the options for strace.
+  ///   - files: the directory for the trace, the output and the error messages.
   init(
     _ program: String, _ arguments: [String], strace options: [String], files: String
   ) throws(Broken) {
@@ -33,7 +33,7 @@ struct InjectRun {
       throw child.hangs("the program hangs")
     }
     ending = child.ending()
-    // What stands behind the last newline is no line.
+    // The rest after the last newline is no line.
     lines = String(decoding: try Posix.contents(output), as: UTF8.self)
       .split(separator: "\n", omittingEmptySubsequences: false).dropLast().map(String.init)
     errors = String(decoding: try Posix.contents(complaints), as: UTF8.self)
@@ -43,14 +43,14 @@ struct InjectRun {
     log = String(decoding: text, as: UTF8.self).split(separator: "\n")
   }
 
-  /// The calls that were made to fail.
+  /// The calls that strace made fail.
   var hits: [Hit] {
     var hits: [Hit] = []
     for (index, line) in log.enumerated() where line.hasSuffix("(INJECTED)") {
       if let hit = Self.call(in: line) {
         hits.append(hit)
       } else if let thread = line.split(separator: " ").first,
-        // Begun on another line, as another thread came between.
+        // The call began on another line, because another thread came between.
         let begun = log[..<index].last(where: {
           $0.hasPrefix(thread + " ") && $0.hasSuffix("<unfinished ...>")
         }), let hit = Self.call(in: begun)
@@ -61,7 +61,7 @@ struct InjectRun {
     return hits
   }
 
-  /// Every call that was made.
+  /// The names of all calls that were made.
   var calls: Set<String> { Set(log.compactMap { Self.call(in: $0)?.call }) }
 
   /// The paths below a directory that calls were about.
@@ -76,7 +76,7 @@ struct InjectRun {
     return paths
   }
 
-  /// `1234  fsync(5</a/path>)  = 0`; nil where the call was begun before.
+  /// Parses `1234  fsync(5</a/path>)  = 0`. Nil if the call began on an earlier line.
   private static func call(in line: Substring) -> Hit? {
     guard let open = line.firstIndex(of: "("),
       let name = line[..<open].split(separator: " ").last, !line.contains("<... ")

@@ -3,34 +3,34 @@
 
 import DiskQueue
 
-/// A run of the program in which calls are made to fail, and the topic that it finds.
+/// A run of the program in which calls fail, and the topic that it finds.
 struct InjectScenario: Sendable {
   enum Verb: Sendable {
     case append(cap: Bool)
     case read, consume, clean
   }
 
-  /// What stands at the topic's place before.
+  /// The topic before the run.
   enum Ground: Sendable {
     case nothing
     /// Records, in several slabs, closed.
     case closed
     /// The same, not closed.
     case unclean
-    /// The same, closed, of which a consumer has acknowledged some.
+    /// The same, closed. A consumer has acknowledged some of the records.
     case consumed
   }
 
   var name: String
   var verb: Verb
   var ground: Ground
-  /// Of the program; `TOPIC` and `INPUT` stand for paths.
+  /// The arguments of the program. `TOPIC` and `INPUT` are replaced by paths.
   var words: [String]
 
   static let consumer = "one"
   static let groundRecords = 150
   static let inputRecords = 120
-  /// What the consumer of the ground has acknowledged.
+  /// How many records the consumer has acknowledged before the run.
   static let acknowledged = 110
 
   static let all = [
@@ -63,19 +63,19 @@ struct InjectScenario: Sendable {
 
   private static let small = ["--slab-size", "8KiB"]
 
-  /// Record `number` of the ground, or of the input behind it.
+  /// Record `number` of the topic before the run, or of the input after it.
   static func text(_ number: Int) -> String {
     "record \(number) "
       + String(repeating: "abcdefghij", count: 1 + Int(Random.mixed(UInt64(number)) % 40))
   }
 
-  /// The records that are there before.
+  /// The number of records before the run.
   var before: Int { ground == .nothing ? 0 : Self.groundRecords }
 
-  /// The first that the program delivers.
+  /// The ordinal of the first record that the program delivers.
   var firstDelivered: Int { ground == .consumed ? Self.acknowledged : 0 }
 
-  /// Puts what it finds at a path.
+  /// Makes the topic before the run, at a path.
   func prepare(_ topic: String) async throws {
     guard ground != .nothing else { return }
     var options = QueueWriter.Options()
@@ -90,7 +90,7 @@ struct InjectScenario: Sendable {
     if ground == .unclean { writer.dieForTesting() } else { try await writer.close() }
     guard ground == .consumed else { return }
     let consumer = try QueueConsumer(topic: Topic(topic), name: Self.consumer)
-    // In two steps, so that its lower slot is not at the beginning.
+    // In two steps, so that the cursor's lower slot is not at the beginning.
     for count in [Self.acknowledged - 1, 1] {
       guard let batch = try await consumer.nextBatch(upTo: count, following: false) else {
         throw Broken("the ground has too few records")
