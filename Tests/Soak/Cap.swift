@@ -5,7 +5,7 @@ import ArgumentParser
 import DiskQueue
 import Synchronization
 
-/// A writer at its cap drops the oldest, beside a consumer that keeps up and one that does not.
+/// A writer at its cap drops the oldest slabs. Beside it, one consumer keeps up, and one does not.
 struct Cap: AsyncParsableCommand {
   static let configuration = CommandConfiguration(commandName: "cap")
 
@@ -14,10 +14,10 @@ struct Cap: AsyncParsableCommand {
 
   private static let cap = ByteCount.mebibytes(4)
 
-  /// What the writer has come to.
+  /// The progress of the writer.
   private final class Progress: Sendable {
     let appended = Atomic<UInt64>(0)
-    /// Set before the last record is appended: who waits for more is woken by that one.
+    /// Set before the last record is appended: that record wakes a consumer that waits for more.
     let isEnding = Atomic(false)
     let isClosed = Atomic(false)
   }
@@ -61,7 +61,8 @@ struct Cap: AsyncParsableCommand {
         + " \(tardy.missed) missed in \(tardy.losses) losses; \(Figures.cost(since: start))")
   }
 
-  /// At a pace that one can keep up with for the first half; in the second, bursts nobody can.
+  /// In the first half, writes at a pace that a consumer can keep up with. In the second half,
+  /// writes bursts that none can keep up with.
   private func write(
     _ writer: QueueWriter, _ start: UInt64, _ end: UInt64, _ progress: Progress
   ) async throws {
@@ -104,7 +105,7 @@ struct Cap: AsyncParsableCommand {
   private func consume(
     _ name: String, upTo count: Int, pause: Duration, _ progress: Progress
   ) async throws -> Told {
-    // A loss may be told before records that stand before it: its addresses say where it belongs.
+    // A loss may be reported before records that precede it. Its addresses give its position.
     let losses = Mutex<[Loss]>([])
     let consumer = try QueueConsumer(topic: Topic(topic), name: name) { loss in
       losses.withLock { $0.append(loss) }

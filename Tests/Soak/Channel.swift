@@ -4,8 +4,8 @@
 import ArgumentParser
 import DiskQueue
 
-/// Moves records between two tasks through the disk, the receiver slower than the sender, in little
-/// memory. Nothing else runs in this process.
+/// Moves records between two tasks through the disk, in little memory. The receiver is slower than
+/// the sender. Nothing else runs in this process.
 struct Channel: AsyncParsableCommand {
   static let configuration = CommandConfiguration(commandName: "channel")
 
@@ -14,10 +14,10 @@ struct Channel: AsyncParsableCommand {
 
   private static let mostMemory: UInt64 = 20 << 20
   private static let payloadBytes = 100
-  /// The receiver rests behind so many, for longer than the sender needs for them.
+  /// After this many records, the receiver rests for longer than the sender needs for them.
   private static let stretch: UInt64 = 40_000
   private static let rest = Duration.milliseconds(300)
-  /// In nanoseconds: what a send that finds room does not take.
+  /// In nanoseconds. A send that finds room takes less than this.
   private static let wait: UInt64 = 20_000_000
 
   func run() async throws {
@@ -48,7 +48,7 @@ struct Channel: AsyncParsableCommand {
         + " \(Figures.cost(since: start))")
   }
 
-  /// Returns how often there was no room.
+  /// Sends all records. Returns how often there was no room.
   private func send(_ channel: DiskChannel) async throws -> UInt64 {
     var waits: UInt64 = 0
     for number in 0..<records {

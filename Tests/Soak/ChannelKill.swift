@@ -4,8 +4,10 @@
 import ArgumentParser
 import DiskQueue
 
-/// Kills a program that sends and receives through a channel, and lets it go on: nothing is missing
-/// whose `send` returned, the order is kept, and a new life begins at the durable cursor.
+/// Kills a program that sends and receives through a channel, and starts it again.
+///
+/// No message is missing after its `send` returned. The order is kept. Each new life begins at the
+/// durable cursor.
 struct ChannelKill: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "channel-kill")
 
@@ -13,8 +15,8 @@ struct ChannelKill: ParsableCommand {
   @Option(help: "Random where it is not given; printed.") var seed: UInt64?
   @Option var kills = 25
 
-  /// How long an acknowledgement may take until the cursor has it, in nanoseconds. A guard, and no
-  /// measure: how long it did take is printed.
+  /// How long it may take until the cursor has an acknowledgement, in nanoseconds. This is a guard,
+  /// not a measurement: the time that it took is printed.
   private static let guardTime: UInt64 = 60_000_000_000
 
   func run() throws {
@@ -37,9 +39,9 @@ struct ChannelKill: ParsableCommand {
       while Posix.now() < end {
         try take(from: victim, within: Int((end - min(end, Posix.now())) / 1_000_000), &oracle)
       }
-      // Every fifth one lives until the cursor has what it has acknowledged by now.
+      // Every fifth life lasts until the cursor has everything that is acknowledged by now.
       if life % 5 == 4 { slowest = max(slowest, try waitForCursor(victim, &oracle)) }
-      // What the cursor has before the kill, it has after it.
+      // The cursor must not be below this position after the kill.
       let least = try cursor() ?? 0
       victim.killAndWait()
       while case .line(let line) = try victim.nextLine(within: 10_000) { try oracle.take(line) }
@@ -72,9 +74,9 @@ struct ChannelKill: ParsableCommand {
     }
   }
 
-  /// Waits until the cursor has what is acknowledged now, and returns how long that took.
+  /// Waits until the cursor has everything that is acknowledged now. Returns how long that took.
   private func waitForCursor(_ victim: Child, _ oracle: inout ChannelOracle) throws -> UInt64 {
-    // What the victim has said is taken first: a pipe holds fewer lines than this.
+    // First take the lines that the victim has printed. A pipe holds fewer lines than this.
     for _ in 0..<10_000 {
       guard case .line(let line) = try victim.nextLine(within: 0) else { break }
       try oracle.take(line)
@@ -84,41 +86,42 @@ struct ChannelKill: ParsableCommand {
       guard Posix.now() - start < Self.guardTime else {
         throw victim.hangs("the cursor does not come to \(place), which is acknowledged")
       }
-      // It goes on only while its lines are taken.
+      // The victim continues only while its lines are taken.
       try take(from: victim, within: 5, &oracle)
     }
     return Posix.now() - start
   }
 
-  /// What the channel's cursor says, from outside: how many messages were taken.
+  /// The channel's cursor, read from outside: how many messages were acknowledged.
   private func cursor() throws -> UInt64? {
     do throws(QueueError) {
       return try QueueConsumer.consumers(of: Topic(topic))
         .first { $0.name == DiskChannel.consumerName }?.ordinal
     } catch {
-      // Killed before it had made the topic.
+      // The victim was killed before it made the topic.
       guard error.code == .noSuchTopic else { throw error }
       return nil
     }
   }
 }
 
-/// What a channel may deliver, by what its lives said before.
+/// The messages that a channel may deliver, by the lines that its lives printed.
 struct ChannelOracle {
-  /// The message at each place of the log.
+  /// The messages of the log, by their ordinals.
   private(set) var received: [UInt64] = []
   private(set) var repeated = 0
   private(set) var unanswered = 0
-  /// How many sends returned, of each life.
+  /// How many sends of each life returned.
   private var sent: [UInt64: UInt64] = [:]
-  /// The place that has to come next.
+  /// The ordinal that has to come next.
   private var next: UInt64 = 0
-  /// Everything before it was acknowledged.
+  /// Every message before it was acknowledged.
   private(set) var acknowledged: UInt64 = 0
-  /// Acknowledged out of order.
+  /// The ordinals that were acknowledged out of order.
   private var early: Set<UInt64> = []
 
-  /// Takes what a life said: `sent`, `received PLACE MESSAGE` or `acknowledges PLACE`.
+  /// Takes a line of a life: `sent MESSAGE`, `received PLACE MESSAGE` or `acknowledges PLACE`.
+  /// `PLACE` is an ordinal.
   mutating func take(_ line: String) throws(Broken) {
     let words = line.split(separator: " ")
     let numbers = words.dropFirst().compactMap { UInt64($0) }
@@ -148,11 +151,11 @@ struct ChannelOracle {
     }
   }
 
-  /// A life ended.
+  /// Ends a life.
   ///
   /// - Parameters:
-  ///   - cursor: nil: there is none.
-  ///   - least: where it was before.
+  ///   - cursor: nil if there is none.
+  ///   - least: the cursor's position before the kill.
   mutating func die(cursor: UInt64?, least: UInt64) throws(Broken) {
     let cursor = cursor ?? 0
     try check(
@@ -163,7 +166,7 @@ struct ChannelOracle {
     early = []
   }
 
-  /// All was received.
+  /// Checks the messages after all were received.
   mutating func finish(cursor: UInt64?) throws(Broken) {
     try check(
       cursor == UInt64(received.count), "the cursor is at \(cursor ?? 0) of \(received.count)")
@@ -179,7 +182,7 @@ struct ChannelOracle {
     }
     for life in Set(sent.keys).union(present.keys) {
       let (said, there) = (sent[life, default: 0], present[life, default: 0])
-      // The last one may be there although its send had not returned.
+      // The last message may be there although its send had not returned.
       try check(
         there == said || there == said + 1, "life \(life) sent \(said), and \(there) are there")
       unanswered += Int(there - said)

@@ -4,7 +4,7 @@
 import ArgumentParser
 import DiskQueue
 
-/// Sends and receives through a channel, and says so, until it is killed.
+/// Sends and receives through a channel, and prints each step, until it is killed.
 struct ChannelKillVictim: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "channel-kill-victim", shouldDisplay: false)
@@ -22,7 +22,7 @@ struct ChannelKillVictim: AsyncParsableCommand {
         + (finishing ? ["--finishing"] : []))
   }
 
-  /// The life that sent a message, and its number in it.
+  /// The life that sent a message, and the message's number in that life.
   static func parts(of message: UInt64) -> (life: UInt64, number: UInt64) {
     (message >> 32, message & 0xFFFF_FFFF)
   }
@@ -50,7 +50,7 @@ struct ChannelKillVictim: AsyncParsableCommand {
     channel.finish()
   }
 
-  /// Acknowledges in order, and at times a handful out of it.
+  /// Acknowledges in order, and sometimes a few messages out of order.
   private func receive(_ channel: DiskChannel) async throws {
     var random = Random(seed: seed)
     var held: [DiskChannel.Message] = []

@@ -5,19 +5,19 @@ import ArgumentParser
 import DiskQueue
 import Synchronization
 
-/// Two cleaners, every 10 ms, beside a writer that rolls small slabs and four readers, all in
-/// processes of their own.
+/// Two cleaners, each every 10 ms, beside a writer that rolls small slabs and four readers. Each of
+/// them is in its own process.
 struct Cleaning: AsyncParsableCommand {
   static let configuration = CommandConfiguration(commandName: "cleaner")
 
   @Argument var topic: String
   @Option var seconds: UInt64 = 60
 
-  /// What cleaning keeps.
+  /// The bytes that cleaning keeps.
   static let kept = ByteCount.mebibytes(1)
   static let slabSize = ByteCount.kibibytes(64)
-  /// What may stand there at any time: what was written since the last cleaning, what is not yet
-  /// proved to be durable, and what is kept.
+  /// The most bytes that may exist at any time: those written since the last cleaning, those not
+  /// yet proved to be durable, and those that are kept.
   private static let most: UInt64 = 8 << 20
 
   func run() async throws {
@@ -64,7 +64,7 @@ struct Cleaning: AsyncParsableCommand {
     }
     try SlabCleaner(topic: Topic(topic)).clean(keeping: CleaningLoop.retention)
     guard let left = try Posix.slabBytes(topic) else { throw Broken("somebody writes still") }
-    // Whole slabs go, and each may be larger by the record that filled it.
+    // Only whole slabs are removed, and each may be larger by the record that filled it.
     try check(
       left <= UInt64(Self.kept.bytes + 2 * Self.slabSize.bytes), "\(left) bytes are left")
     Posix.say(

@@ -4,18 +4,18 @@
 import ArgumentParser
 import DiskQueue
 
-/// One of the readers beside the cleaners: every record is the right one, and a gap is told to the
-/// record.
+/// One of the readers beside the cleaners. Every record must be the right one, and each gap must be
+/// reported with its exact count.
 struct CleaningReader: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "cleaner-reader", shouldDisplay: false)
 
   enum Manner: String, CaseIterable, ExpressibleByArgument {
-    /// Follows, and keeps up.
+    /// Follows the topic, and keeps up.
     case following
-    /// Follows, and is overtaken all the time.
+    /// Follows the topic, and is overtaken all the time.
     case slowly
-    /// Opens the topic anew for each pass.
+    /// Opens the topic again for each pass.
     case fromTheEarliest
     /// Opens the topic at a record that may be gone.
     case fromAnywhere
@@ -30,7 +30,7 @@ struct CleaningReader: AsyncParsableCommand {
     var gaps = 0
     var passes = 0
     var isAtEnd = false
-    /// What comes next; nil: anything may.
+    /// The number that must come next. Nil: any number may come.
     var expected: UInt64?
 
     mutating func take(_ record: QueueRecord) throws(Broken) {
@@ -47,7 +47,7 @@ struct CleaningReader: AsyncParsableCommand {
       guard let loss = error.loss, loss.cause == .cleaned else { throw error }
       gaps += 1
       guard let count = loss.records else {
-        // Whoever has not read a record yet cannot know where the gap began.
+        // A reader without a record so far cannot know the beginning of the gap.
         guard expected == nil else { throw error }
         return
       }
@@ -88,7 +88,7 @@ struct CleaningReader: AsyncParsableCommand {
     }
   }
 
-  /// In a function of its own: what a record breaks is no error of the queue.
+  /// This is a function of its own, because a wrong record is not a `QueueError`.
   private func take(_ record: QueueRecord, _ tally: inout Tally) throws(QueueError) {
     do throws(Broken) {
       try tally.take(record)

@@ -4,11 +4,15 @@
 import ArgumentParser
 import DiskQueue
 
-/// Kills a consumer at random moments, and compares what it said with what its next life is given.
+/// Kills a consumer at random moments. Compares the lines that it printed with the deliveries to
+/// its next life.
 ///
-/// The victim says what was delivered, what it is about to acknowledge and which of that returned,
-/// each before it goes on; nothing that it holds in memory counts. A writer beside it rolls small
-/// slabs, closes and opens again, cleans what was acknowledged, and is killed now and then as well.
+/// The victim prints which records were delivered, which it is about to acknowledge, and which of
+/// these calls returned. It prints each line before it continues. Nothing that it holds in memory
+/// counts.
+///
+/// A writer beside it rolls small slabs, closes and opens again, and cleans acknowledged records.
+/// It is sometimes killed as well.
 struct ConsumerKill: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "consumer-kill")
   static let consumer = "victim"
@@ -30,8 +34,8 @@ struct ConsumerKill: ParsableCommand {
   private func run(_ seed: UInt64) throws {
     var random = Random(seed: seed)
     let start = Posix.now()
-    // The consumer is there before anything is written, and so before anything is cleaned: without
-    // it nothing would be held.
+    // Make the consumer before anything is written, and so before anything is cleaned. Without the
+    // consumer, nothing would be held.
     try { () throws(QueueError) in
       try QueueWriter(topic: Topic(topic)).close()
       try QueueConsumer(topic: Topic(topic), name: Self.consumer).close()
@@ -49,7 +53,7 @@ struct ConsumerKill: ParsableCommand {
       let victim = try ConsumerKillVictim.start(topic, random.next(), records)
       oracle.begin()
       if random.chance(10) {
-        // While it opens, or soon behind that.
+        // While it opens, or soon after that.
         Posix.sleep(microseconds: random.below(40_000))
       } else {
         let step = UInt64(random.below(Int(2 * records) / kills))
@@ -87,19 +91,19 @@ struct ConsumerKill: ParsableCommand {
   }
 }
 
-/// What a consumer may be given, by what it said before.
+/// The records that a consumer may get, by the lines that its lives printed.
 struct DeliveryOracle {
-  /// The number behind the last record that was delivered, in any life.
+  /// The number after the last record that was delivered, in any life.
   private(set) var delivered: UInt64 = 0
-  /// Everything below it is acknowledged, and the call returned.
+  /// Every record below this number is acknowledged, and the call returned.
   private(set) var acknowledged: UInt64 = 0
-  /// Deliveries of what had been delivered before.
+  /// Deliveries of records that had been delivered before.
   private(set) var repeated: UInt64 = 0
-  /// Lives that began behind what the one before knew to be acknowledged.
+  /// Lives that began above the number that was known to be acknowledged.
   private(set) var ahead = 0
-  /// Everything below it is acknowledged, whether the call returned or not.
+  /// Every record below this number was in an acknowledgement, whether the call returned or not.
   private var requested: UInt64 = 0
-  /// What the next delivery of this life has to begin with; nil: it has had none.
+  /// The number with which the next delivery of this life has to begin. Nil before the first one.
   private var expected: UInt64?
   private var requestedStretches: [Range<UInt64>] = []
   private var returnedStretches: [Range<UInt64>] = []
@@ -109,15 +113,15 @@ struct DeliveryOracle {
 
   var isComplete: Bool { !seen.contains(false) }
 
-  /// A new life begins.
+  /// Begins a new life.
   mutating func begin() {
     expected = nil
     requestedStretches = []
     returnedStretches = []
   }
 
-  /// Takes what it said: `delivered`, `asks` or `returned`, the first number and the one behind
-  /// the last.
+  /// Takes a line of a life: `delivered`, `asks` or `returned`, then the first number and the
+  /// number after the last.
   mutating func take(_ line: String) throws(Broken) {
     let words = line.split(separator: " ")
     guard words.count == 3, let first = UInt64(words[1]), let end = UInt64(words[2]), first < end
@@ -149,7 +153,7 @@ struct DeliveryOracle {
         numbers.lowerBound <= requested,
         "\(numbers) was delivered, and nobody acknowledged \(requested)")
       if numbers.lowerBound > acknowledged { ahead += 1 }
-      // Where it begins is what the cursor says.
+      // A life begins at the number that the cursor states.
       acknowledged = numbers.lowerBound
       requested = numbers.lowerBound
     }

@@ -4,7 +4,7 @@
 import ArgumentParser
 import DiskQueue
 
-/// Consumes and acknowledges in every way there is, and says so, until it is killed.
+/// Consumes, acknowledges in every possible way, and prints each step, until it is killed.
 struct ConsumerKillVictim: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "consumer-kill-victim", shouldDisplay: false)
@@ -31,7 +31,7 @@ struct ConsumerKillVictim: AsyncParsableCommand {
     var random = Random(seed: seed)
     let consumer = try QueueConsumer(topic: Topic(topic), name: ConsumerKill.consumer)
     var pending: [Pending] = []
-    /// The number that this life began with.
+    /// The number with which this life began.
     var first: UInt64?
     while let batch = try await consumer.nextBatch(upTo: 1 + random.below(100)) {
       let numbers = try await delivered(batch)
@@ -51,14 +51,15 @@ struct ConsumerKillVictim: AsyncParsableCommand {
         Posix.say("asks \(start) \(end)")
         try await batch.acknowledge(through: index)
         Posix.say("returned \(start) \(end)")
-        // The rest of it may be acknowledged later, what was before it must not need to be.
+        // This call acknowledges all earlier batches. The rest of this batch may be acknowledged
+        // later.
         pending = [Pending(batch: batch, first: numbers.lowerBound)]
       default:
         pending.append(Pending(batch: batch, first: numbers.lowerBound))
       }
       while !pending.isEmpty, isLast || pending.count > 6 || random.chance(40) {
         let one = pending.remove(at: random.below(pending.count))
-        // Parts of it in any order, some at the same time.
+        // Parts of the batch in any order, some at the same time.
         let middle = random.below(one.batch.count + 1)
         var parts = [0..<middle, middle..<one.batch.count].filter { !$0.isEmpty }
         parts.shuffle(using: &random)
@@ -85,7 +86,7 @@ struct ConsumerKillVictim: AsyncParsableCommand {
     Posix.say("returned \(numbers.lowerBound) \(numbers.upperBound)")
   }
 
-  /// The numbers of a batch.
+  /// Checks the records of a batch, and returns their numbers.
   private func delivered(_ batch: QueueConsumer.Batch) async throws -> Range<UInt64> {
     let first = try Payload.number(of: batch[0].payload)
     for (index, record) in batch.enumerated() {

@@ -4,8 +4,8 @@
 import ArgumentParser
 import DiskQueue
 
-/// Writes beside the victim, as far as each line of its input says; goes on where the last one was
-/// killed.
+/// Writes beside the victim, up to the number in each line of its input. If the last writer was
+/// killed, continues after its records.
 struct ConsumerKillWriter: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "consumer-kill-writer", shouldDisplay: false)
@@ -50,7 +50,7 @@ struct ConsumerKillWriter: ParsableCommand {
     }
   }
 
-  /// Behind the last record that is there.
+  /// The number after the last record in the topic.
   private func nextNumber() throws -> UInt64 {
     var next: UInt64 = 0
     var reader = try QueueReader(topic: Topic(topic))

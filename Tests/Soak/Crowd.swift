@@ -4,9 +4,11 @@
 import ArgumentParser
 import DiskQueue
 
-/// Ten readers, five that begin anew again and again and five that follow, two of them slowly, beside
-/// a cleaner and a writer that closes and opens again, each in its process: every record is the right
-/// one, and what is missing is told to the record.
+/// Ten readers beside a cleaner and a writer, each in its own process. Every record must be the
+/// right one, and each gap must be reported with its exact count.
+///
+/// Five readers begin again and again. Five follow the topic, two of them slowly. The writer closes
+/// and opens again.
 struct Crowd: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "crowd")
 
@@ -15,7 +17,7 @@ struct Crowd: ParsableCommand {
   @Option(help: "Of each kind.") var readers = 5
 
   func run() throws {
-    // There is a topic to read.
+    // Make a topic to read.
     try { () throws(QueueError) in
       let writer = try QueueWriter(topic: Topic(topic), options: CrowdWriter.options)
       try writer.append(Payload.make(0))
@@ -49,7 +51,7 @@ struct Crowd: ParsableCommand {
   }
 }
 
-/// Writes behind the first record, in steps, and closes and opens again now and then.
+/// Writes after the first record, in steps. Sometimes closes and opens again.
 struct CrowdWriter: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "crowd-writer", shouldDisplay: false)
 

@@ -4,9 +4,14 @@
 import ArgumentParser
 import DiskQueue
 
-/// What each kind of damage costs, in records lost of a thousand: in DiskQueue's format, in queuefka's
-/// as DiskQueue reads it, and in LevelDB's log, whose figures come on standard input. Prints a
-/// Markdown table. See .ci/damage-costs.
+/// Measures how many records of a thousand each kind of damage costs. Prints a Markdown table with
+/// three formats:
+///
+/// - DiskQueue's
+/// - queuefka's, as DiskQueue reads it
+/// - LevelDB's log, whose figures come on standard input
+///
+/// See .ci/damage-costs.
 struct DamageCosts: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "damage-costs")
 
@@ -27,7 +32,8 @@ struct DamageCosts: ParsableCommand {
     }
   }
 
-  /// Lines of a kind, how many cases, the most records lost, and how many in all.
+  /// Reads lines of four fields: a kind, the number of cases, the most records lost in a case, and
+  /// the records lost in all cases.
   private static func readOthers() throws -> [String: Cost] {
     var costs: [String: Cost] = [:]
     while let line = readLine() {
@@ -62,7 +68,7 @@ struct Cost {
 enum DamageKind: String, CaseIterable {
   case payload, length, checksum, mark, header, closing, sector, two, cut, gone
 
-  /// Whether it hits what only DiskQueue's format has.
+  /// Whether it hits a part that only DiskQueue's format has.
   var isOfMarks: Bool { self == .mark || self == .header || self == .closing }
 
   var title: String {

@@ -3,13 +3,13 @@
 
 import DiskQueue
 
-/// A topic in memory, and what its reader still gives of it when it is damaged.
+/// A topic in memory, and the records that its reader still delivers when it is damaged.
 struct DamagedCopies {
-  /// How the topic is made, always of the same payloads.
+  /// How the topic is made. The payloads are always the same.
   enum Making {
-    /// By a writer, closed.
+    /// By a writer, and closed.
     case version2(records: UInt64, payloadBytes: Int)
-    /// As queuefka wrote it: a slab is left behind the record that comes to its size.
+    /// As queuefka writes it: a slab ends after the record that exceeds its size.
     case version1(records: UInt64, payloadBytes: Int)
   }
 
@@ -66,7 +66,7 @@ struct DamagedCopies {
     return Array(target)
   }
 
-  /// Puts a slab of these bytes in the place of whatever is there.
+  /// Makes a slab of these bytes. There must be none at this base.
   private static func put(_ bytes: [UInt8], _ base: UInt64, in storage: any TopicStorage) throws {
     let file = try storage.create(SlabName.string(base))
     var written = 0
@@ -92,7 +92,7 @@ struct DamagedCopies {
 
   // MARK: Damage
 
-  /// How many records are lost where some slabs hold other bytes; nil: they are gone.
+  /// How many records are lost if some slabs hold other bytes. Nil: the slab is gone.
   private func lost(_ changed: [UInt64: [UInt8]?]) throws -> Int {
     for (base, bytes) in changed {
       try storage.remove(SlabName.string(base))
@@ -108,8 +108,8 @@ struct DamagedCopies {
     try check(
       given.count == records.count - lost,
       "records were given that nobody appended: \(changed.keys)")
-    // A slab that is gone from the front was cleaned, for all that can be known; and where nothing
-    // behind damage says that it was durable, it is a torn tail, and no loss.
+    // A slab that is missing at the front counts as cleaned, because nothing shows another cause.
+    // If nothing after the damage states that it was durable, it is a torn tail, and no loss.
     let isOfFront = changed[slabs[0].base] == .some(nil)
     let inside = records.count { given[$0.address] == nil && $0.address < read.end }
     try check(
@@ -118,7 +118,7 @@ struct DamagedCopies {
     return lost
   }
 
-  /// The offset of bytes in their slab.
+  /// The position of bytes in their slab.
   private struct Place {
     var slab: Int
     var offset: Int
@@ -152,7 +152,7 @@ struct DamagedCopies {
     return changed
   }
 
-  /// Damages the topic in many places, one at a time.
+  /// Damages the topic at many positions, one at a time.
   func cost(of kind: DamageKind) throws -> Cost {
     var random = Random(seed: 1)
     var cost = Cost()

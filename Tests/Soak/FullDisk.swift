@@ -4,8 +4,8 @@
 import ArgumentParser
 import DiskQueue
 
-/// Fills a file system to its last byte, again and again: appending fails with a typed error, reading
-/// and acknowledging go on at zero bytes free, cleaning makes room, appending goes on.
+/// Fills a file system to its last byte, again and again. Appending fails with a typed error.
+/// Reading and acknowledging continue at zero bytes free. After cleaning, appending continues.
 struct FullDisk: AsyncParsableCommand {
   static let configuration = CommandConfiguration(commandName: "full-disk")
 
@@ -24,11 +24,11 @@ struct FullDisk: AsyncParsableCommand {
 
   private static let largestBuffer: UInt64 = 256 << 10
 
-  /// What happened so far.
+  /// The totals so far.
   private struct Tally {
-    /// Appended, and neither refused nor taken along by a death.
+    /// Appended records that were neither refused nor lost by a death.
     var appended: UInt64 = 0
-    /// Known to be with the system.
+    /// Records that the operating system has, for certain.
     var flushed: UInt64 = 0
     var delivered: UInt64 = 0
     var refused = 0
@@ -59,7 +59,7 @@ struct FullDisk: AsyncParsableCommand {
       try refuses(writer, &tally)
       try readAll(topic, tally)
       for _ in 0..<random.below(4) {
-        // A slab that was removed gives its room back when the last one has closed it.
+        // The space of a removed slab is free once the last reader has closed the slab.
         try Posix.fill(ballast)
         try check(try Posix.freeBytes(directory) == 0, "the disk is not full, in round \(round)")
         let before = tally.delivered
@@ -70,10 +70,10 @@ struct FullDisk: AsyncParsableCommand {
       let removed = try SlabCleaner(topic: topic)
         .clean(keeping: Retention(records: 0, minimumBytes: .bytes(0)))
       tally.removedSlabs += removed.count
-      // A slab that somebody has open gives its room back when that one has moved on.
+      // The space of a slab that is still open is free after its reader has left the slab.
       if random.chance(50) { Posix.remove(ballast) }
       if try Posix.freeBytes(directory) > Self.largestBuffer + 65_536 {
-        // There is room for all that waits.
+        // There is space for every record that waits.
         try await writer.flush()
         tally.flushed = tally.appended
       } else {
@@ -81,7 +81,7 @@ struct FullDisk: AsyncParsableCommand {
       }
       switch random.below(10) {
       case 0..<3:
-        // On a disk that may be full again.
+        // The disk may be full again.
         if random.chance(50) { try Posix.fill(ballast) }
         try await close(writer, consumer, ballast, &tally)
         writer = try open(topic, &random)
@@ -118,7 +118,8 @@ struct FullDisk: AsyncParsableCommand {
         + " \(Figures.cost(since: start))")
   }
 
-  /// Closes; where that has no room, says so, and closes once there is some.
+  /// Closes the writer. If there is no space for that, checks the error, makes room, and closes it
+  /// then.
   private func close(
     _ writer: QueueWriter, _ consumer: QueueConsumer, _ ballast: String, _ tally: inout Tally
   ) async throws {
@@ -135,7 +136,7 @@ struct FullDisk: AsyncParsableCommand {
     tally.flushed = tally.appended
   }
 
-  /// Has all acknowledged that can be read, and cleaned.
+  /// Acknowledges every readable record, and cleans.
   private func makeRoom(
     _ topic: Topic, _ consumer: QueueConsumer, _ tally: inout Tally
   ) async throws {
@@ -166,7 +167,7 @@ struct FullDisk: AsyncParsableCommand {
     }
   }
 
-  /// Goes on refusing, in the same words, and takes what it has room for.
+  /// Checks that appending still fails with the same error. A record that fits is accepted.
   private func refuses(_ writer: QueueWriter, _ tally: inout Tally) throws {
     for _ in 0..<10 {
       do {
@@ -188,7 +189,7 @@ struct FullDisk: AsyncParsableCommand {
     }
   }
 
-  /// Readers go on: every record that was handed over, and no other.
+  /// Checks that readers continue: they get every flushed record, and none that was not appended.
   private func readAll(_ topic: Topic, _ tally: Tally) throws {
     let end = try end(of: topic)
     try check(
@@ -196,7 +197,7 @@ struct FullDisk: AsyncParsableCommand {
       "a reader sees \(end), \(tally.flushed) were flushed of \(tally.appended)")
   }
 
-  /// The number behind the last one, having read all.
+  /// Reads all records, and returns the number after the last one.
   private func end(of topic: Topic) throws -> UInt64 {
     var reader = try QueueReader(topic: topic)
     var next: UInt64?

@@ -4,7 +4,7 @@
 import ArgumentParser
 import DiskQueue
 
-/// Appends records that wait for stable storage, from many tasks. strace counts the syncs.
+/// Appends records from many tasks. Each append waits for stable storage. strace counts the syncs.
 struct GroupCommit: AsyncParsableCommand {
   static let configuration = CommandConfiguration(commandName: "group-commit")
 

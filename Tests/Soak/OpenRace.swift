@@ -4,9 +4,9 @@
 import ArgumentParser
 import DiskQueue
 
-/// Many open a topic for writing at the same moment, in processes and threads: exactly one gets it,
-/// and the others are told so at once; also where the topic is new, and where its holder is killed
-/// just then.
+/// Many tasks in several processes open a topic for writing at the same moment. Exactly one gets
+/// it, and the others get an error at once. This also holds for a new topic, and if the holder is
+/// killed just then.
 struct OpenRace: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "open-race")
 
@@ -14,7 +14,7 @@ struct OpenRace: ParsableCommand {
   @Option(help: "Random where it is not given; printed.") var seed: UInt64?
   @Option var rounds = 600
 
-  /// Processes, with so many tasks each.
+  /// How many processes race, and how many tasks each has.
   private static let racers = 3
   static let tasks = 2
 
@@ -22,7 +22,7 @@ struct OpenRace: ParsableCommand {
     var refused = 0
     var newTopics = 0
     var kills = 0
-    /// What has to stand in the topic that is raced for again and again.
+    /// The records that must be in the topic for which there are many races.
     var records: [UInt64] = []
   }
 
@@ -73,7 +73,7 @@ struct OpenRace: ParsableCommand {
     try child.answer("a racer does not answer").split(separator: " ")
   }
 
-  /// All try once, at the same moment; the winner holds on until all have tried.
+  /// All tasks try once, at the same moment. The winner holds the topic until all have tried.
   private func race(
     _ racers: [Child], _ topic: String, _ number: UInt64, _ tally: inout Tally
   ) throws(Broken) {
@@ -103,7 +103,7 @@ struct OpenRace: ParsableCommand {
     try check(answer == ["closed"], "the winner was told: \(answer.joined(separator: " "))")
   }
 
-  /// One holds the topic and is killed while the others try again and again.
+  /// One process holds the topic and is killed while the others try again and again.
   private func raceForTheDead(
     _ racers: [Child], _ topic: String, _ number: UInt64, _ random: inout Random,
     _ tally: inout Tally
@@ -122,7 +122,7 @@ struct OpenRace: ParsableCommand {
     while Posix.now() < kill {}
     let killed = Posix.now()
     holder.kill()
-    // Each says one thing: that it has won, or, once it is told to stop, that it has not.
+    // Each racer sends one line: that it has won, or, after `stop`, that it has not.
     var winner: Child?
     while winner == nil {
       for racer in racers where winner == nil {
@@ -149,7 +149,7 @@ struct OpenRace: ParsableCommand {
     tally.kills += 1
   }
 
-  /// Every record of everyone who had the topic, in order, and no other.
+  /// Checks that the topic has every record of each winner, in order, and no other.
   private func compare(_ topic: String, _ expected: [UInt64]) throws {
     var numbers: [UInt64] = []
     var reader = try QueueReader(topic: Topic(topic))
@@ -161,7 +161,7 @@ struct OpenRace: ParsableCommand {
   }
 }
 
-/// One that opens a topic when it is told to.
+/// A process that opens a topic when a line of its input requests it.
 struct OpenRacer: AsyncParsableCommand {
   static let configuration = CommandConfiguration(commandName: "open-racer", shouldDisplay: false)
 
@@ -178,7 +178,7 @@ struct OpenRacer: AsyncParsableCommand {
             group.addTask { Self.open(topic, at: moment) }
           }
           var won: QueueWriter?
-          // Whoever has it holds it until all have tried.
+          // The winner holds the topic until all have tried.
           for await one in group where one != nil { won = one }
           return won
         }

@@ -3,10 +3,12 @@
 
 import ArgumentParser
 
-/// What `.ci/soak` and `.ci/crash` run: checks of the contract that need real time, processes and disks.
+/// The checks that `.ci/soak` and `.ci/crash` run. They test parts of the contract that need real
+/// time, processes and disks.
 ///
-/// A check prints one line of what it measured and exits with 0, or says what broke and exits with
-/// 1. Nothing here imports Foundation: one of the checks measures the memory of this program.
+/// A check prints one line with its measurements and exits with 0. If something breaks, it prints
+/// the fault and exits with 1. Nothing here imports Foundation, because one of the checks measures
+/// the memory of this program.
 @main
 struct Soak: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

@@ -4,7 +4,7 @@
 import ArgumentParser
 import DiskQueue
 
-/// Fails, as a check does whose victim is silent: so that what it shows then can be looked at.
+/// Fails like a check whose victim is silent, so that the output of that case can be examined.
 struct Stuck: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "stuck", shouldDisplay: false)
 

@@ -8,7 +8,7 @@ struct Broken: Error, CustomStringConvertible {
   init(_ description: String) { self.description = description }
 }
 
-/// - Throws: `Broken` with the sentence, where the condition does not hold.
+/// - Throws: `Broken` with the sentence, if the condition does not hold.
 func check(_ holds: Bool, _ sentence: @autoclosure () -> String) throws(Broken) {
   guard holds else { throw Broken(sentence()) }
 }

@@ -3,15 +3,15 @@
 
 /// Numbers for the line that a check prints.
 enum Figures {
-  /// So many MiB, with one decimal.
+  /// A number of bytes in MiB, with one decimal.
   static func mebibytes(_ bytes: UInt64) -> String { tenths((bytes * 10) >> 20) + " MiB" }
 
-  /// Seconds since a moment, with one decimal.
+  /// The seconds since a moment, with one decimal.
   static func seconds(since start: UInt64) -> String {
     tenths((Posix.now() - start) / 100_000_000) + " s"
   }
 
-  /// Milliseconds, with one decimal.
+  /// Nanoseconds in milliseconds, with one decimal.
   static func milliseconds(_ nanoseconds: UInt64) -> String {
     tenths(nanoseconds / 100_000) + " ms"
   }
@@ -21,7 +21,7 @@ enum Figures {
     "\(seconds(since: start)), longest sync \(milliseconds(Syncs.longest))"
   }
 
-  /// So many a second since a moment.
+  /// The rate a second, since a moment.
   static func rate(_ count: UInt64, since start: UInt64) -> UInt64 {
     UInt64(Double(count) * 1e9 / Double(max(1, Posix.now() - start)))
   }

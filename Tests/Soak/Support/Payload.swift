@@ -1,12 +1,13 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Payloads that carry their number, and whose length and every other byte follow from it: a record
-/// that is not the one it should be, cut, merged or altered, is found without keeping any.
+/// Payloads that contain their number. The number decides the length and every other byte. So a
+/// wrong, cut, merged or altered record is found without storing any.
 enum Payload {
   static let endMark: [UInt8] = Array("end".utf8)
 
-  /// - Parameter count: of bytes, from 8 on; nil: as the number has it, 24 to 279.
+  /// - Parameter count: the number of bytes, from 8 on. Nil: 24 to 279 bytes, as the number
+  ///   decides.
   static func make(_ number: UInt64, count: Int? = nil) -> [UInt8] {
     let count = count ?? usualCount(number)
     return [UInt8](unsafeUninitializedCapacity: count) { bytes, initialized in
@@ -22,9 +23,9 @@ enum Payload {
     payload.count == 11 && payload[8...] == endMark[...]
   }
 
-  /// The number that a payload carries.
+  /// The number that a payload contains.
   ///
-  /// - Throws: `Broken` where the rest does not follow from it.
+  /// - Throws: `Broken` if the rest does not follow from it.
   static func number(of payload: [UInt8], count: Int? = nil) throws(Broken) -> UInt64 {
     var number: UInt64 = 0
     for index in 0..<min(8, payload.count) { number |= UInt64(payload[index]) << (8 * index) }

@@ -1,7 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// Beside Syncs.swift the only file of the checks that imports the C library.
+// Besides Syncs.swift, this is the only file of the checks that imports the C library.
 
 #if canImport(Glibc)
   import Glibc
@@ -16,8 +16,8 @@ enum Posix {
 
   static func ignoreClosedPipes() { signal(SIGPIPE, SIG_IGN) }
 
-  /// A line on standard output, in one call: what it says is with the reader even if this process is
-  /// killed on the next instruction.
+  /// Prints a line on standard output, in one call. The reader has it even if this process is
+  /// killed at the next instruction.
   static func say(_ line: String) { write(line + "\n", to: 1) }
 
   static func complain(_ line: String) { write("soak: " + line + "\n", to: 2) }
@@ -37,7 +37,7 @@ enum Posix {
       if count >= 0 {
         bytes = bytes.dropFirst(count)
       } else if errno != EINTR {
-        // Nobody listens any more.
+        // The reader has closed its end.
         return
       }
     }
@@ -61,11 +61,11 @@ enum Posix {
 
   // MARK: Files
 
-  /// The sizes of a topic's slabs together, as they were at one moment; nil where slabs came or went
-  /// while they were counted.
+  /// The total size of a topic's slabs at one moment. Nil if slabs were made or removed during the
+  /// count.
   ///
-  /// A slab only grows and a name never comes back: where the names are the same before and behind,
-  /// the sum is at most what it was at the end.
+  /// A slab only grows, and a name never comes back. So if the names are the same before and after,
+  /// the sum is at most the total at the end.
   static func slabBytes(_ topic: String) throws(Broken) -> UInt64? {
     let names = try slabNames(topic)
     var sum: UInt64 = 0
@@ -82,25 +82,25 @@ enum Posix {
     return names.filter { $0.hasSuffix(".slab") }
   }
 
-  /// Bytes that a file system has left.
+  /// The free bytes of a file system.
   static func freeBytes(_ path: String) throws(Broken) -> UInt64 {
     var status = statvfs()
     guard statvfs(path, &status) == 0 else { throw .system("asking for the room at \(path)") }
     return UInt64(status.f_bavail) * UInt64(status.f_frsize)
   }
 
-  /// Bytes that a file system has.
+  /// All bytes of a file system.
   static func allBytes(_ path: String) throws(Broken) -> UInt64 {
     var status = statvfs()
     guard statvfs(path, &status) == 0 else { throw .system("asking for the room at \(path)") }
     return UInt64(status.f_blocks) * UInt64(status.f_frsize)
   }
 
-  /// Fills what a file system has left, to the last byte, with a file.
+  /// Fills the free space of a file system with a file, to the last byte.
   static func fill(_ path: String) throws(Broken) {
     let descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else {
-      // Not even a file's name has room.
+      // There is no space even for the file's name.
       if errno == ENOSPC { return }
       throw .system("making \(path)")
     }
@@ -128,7 +128,7 @@ enum Posix {
     guard mkdir(path, 0o700) == 0 else { throw .system("making \(path)") }
   }
 
-  /// The names in a directory, sorted; nil where there is none.
+  /// The names in a directory, sorted. Nil if there is no such directory.
   static func names(_ path: String) throws(Broken) -> [String]? {
     guard let stream = opendir(path) else {
       guard errno == ENOENT else { throw .system("listing \(path)") }
@@ -182,7 +182,7 @@ enum Posix {
     }
   }
 
-  /// Removes a directory and all in it; what is not there needs no removing.
+  /// Removes a directory and everything in it. Does nothing if there is none.
   static func removeTree(_ path: String) throws(Broken) {
     guard let names = try names(path) else { return }
     for name in names {
@@ -196,7 +196,7 @@ enum Posix {
     guard rmdir(path) == 0 else { throw .system("removing \(path)") }
   }
 
-  /// Copies a directory and all in it to a place where nothing is.
+  /// Copies a directory and everything in it to a path that does not exist yet.
   static func copyTree(_ path: String, to target: String) throws(Broken) {
     try makeDirectory(target)
     for name in try names(path) ?? [] {
@@ -217,20 +217,20 @@ enum Posix {
 
   // MARK: This process
 
-  /// Ends this process as the kernel would, with no instruction of it behind this one.
+  /// Ends this process as the kernel would: no instruction after this one runs.
   static func killSelf() -> Never {
     kill(getpid(), SIGKILL)
-    // The signal is taken when the call returns, on whatever thread.
+    // Any thread may take the signal. It does so when the call returns.
     while true { pause() }
   }
 
   private static let childVariable = "SOAK_CHILD"
 
-  /// What says to a child that it is one.
+  /// The environment entry that marks a process as a child.
   fileprivate static let childEntry = childVariable + "=1"
 
-  /// Ends this process, where it is somebody's child, once that one is gone, however it went: then
-  /// nobody holds the other end of standard input.
+  /// If this process is a child, ends it once its parent is gone, in whatever way the parent ended.
+  /// Then no process holds the other end of standard input.
   static func dieWithParent() throws(Broken) {
     guard getenv(childVariable) != nil else { return }
     Syncs.reportToParent()
@@ -243,7 +243,7 @@ enum Posix {
       &thread, nil,
       { _ in
         while true {
-          // Asks for no event: only for the end, of which it is told anyway.
+          // Requests no event. poll(2) reports a hang-up without a request.
           var polled = pollfd(fd: 0, events: 0, revents: 0)
           if poll(&polled, 1, -1) > 0 { _exit(1) }
         }
@@ -251,7 +251,7 @@ enum Posix {
     guard code == 0 else { throw Broken("starting a thread failed with error \(code)") }
   }
 
-  /// A pipe with ends that never wait; nil if there are no descriptors left.
+  /// A pipe whose ends never block. Nil if there are no descriptors left.
   static func makeNonblockingPipe() -> (reading: Int32, writing: Int32)? {
     var ends: [Int32] = [-1, -1]
     guard pipe(&ends) == 0 else { return nil }
@@ -262,7 +262,7 @@ enum Posix {
     return (ends[0], ends[1])
   }
 
-  /// The program that shows the threads of a process; nil if the check was started without a script.
+  /// The program that prints the threads of a process. Nil if no script started the check.
   static var threadsProgram: String? { getenv("SOAK_THREADS").map { String(cString: $0) } }
 
   /// The most memory that this process ever held, in bytes: VmHWM of /proc/self/status.
@@ -306,7 +306,7 @@ struct LineReader {
     case none
   }
 
-  /// The next line; what stands behind the last newline when the other side is gone is none.
+  /// The next line. If the other side is gone, the rest after the last newline is no line.
   ///
   /// - Parameter milliseconds: how long to wait for it.
   mutating func next(within milliseconds: Int) throws(Broken) -> Answer {
@@ -341,8 +341,9 @@ struct LineReader {
 
 // MARK: - Children
 
-/// This program again, as a process of its own: lines go in and come out, complaints come out where
-/// ours do. Killed when it is dropped.
+/// This program again, as a process of its own. Lines go to its input and come from its output. Its
+/// error messages go to the standard error of this process. It is killed when the object is
+/// released.
 final class Child {
   private let identifier: pid_t
   private let input: Int32
@@ -351,13 +352,13 @@ final class Child {
   private var isReaped = false
   private let isGroup: Bool
 
-  /// To be called from one thread only: the ends of pipes must not leak into another child.
+  /// Call this from one thread only, because the ends of pipes must not leak into another child.
   ///
   /// - Parameters:
-  ///   - program: another program than this one, with a process group of its own.
-  ///   - output: a file that its output goes to; then there are no lines, only their end.
-  ///   - errors: a file that its complaints go to.
-  ///   - withInput: whether its input is ours to write; else there is none.
+  ///   - program: another program than this one. It gets a process group of its own.
+  ///   - output: a file for its output. Then no lines can be read, only their end.
+  ///   - errors: a file for its error messages.
+  ///   - withInput: whether this process writes to its input. If not, the input is empty.
   init(
     _ arguments: [String], program: String? = nil, output: String? = nil, errors: String? = nil,
     withInput: Bool = true
@@ -378,7 +379,7 @@ final class Child {
     } else {
       posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
     }
-    // Where the output goes to a file, it holds the pipe all the same, so that its end is seen.
+    // Even if the output goes to a file, the child holds the pipe, so that its end is seen.
     posix_spawn_file_actions_adddup2(&actions, outputWriting, output == nil ? 1 : 3)
     if let output {
       posix_spawn_file_actions_addopen(&actions, 1, output, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
@@ -395,7 +396,7 @@ final class Child {
     var words: [UnsafeMutablePointer<CChar>?] =
       ([program ?? "soak"] + arguments).map { strdup($0) }
     words.append(nil)
-    // Where programs and the runtime's libraries are, and what to do about a crash.
+    // The paths of programs and of the runtime's libraries, and the reaction to a crash.
     let variables = ["LD_LIBRARY_PATH", "PATH", "SWIFT_BACKTRACE", "SOAK_THREADS"]
     var environment: [UnsafeMutablePointer<CChar>?] = variables.compactMap {
       name in getenv(name).map { strdup(name + "=" + String(cString: $0)) }
@@ -438,14 +439,14 @@ final class Child {
     try lines.next(within: milliseconds)
   }
 
-  /// SIGKILL, to it alone, or to its whole group; gone when this returns. Its last lines can still be
-  /// read.
+  /// Sends SIGKILL to the child alone, or to its whole group, and waits for its end. Its last lines
+  /// can still be read.
   func killAndWait() {
     send(SIGKILL)
     _ = wait()
   }
 
-  /// SIGKILL; does not wait for its end.
+  /// Sends SIGKILL. Does not wait for the end.
   func kill() { send(SIGKILL) }
 
   private func send(_ signal: Int32) {
@@ -458,10 +459,10 @@ final class Child {
     #endif
   }
 
-  /// The next line of a process that has to answer.
+  /// The next line of a child that has to answer.
   ///
-  /// - Throws: `Broken` with the sentence, if it ended, or if the time has passed. Then its threads
-  ///   were shown on standard error, and it was killed.
+  /// - Throws: `Broken` with the sentence, if the child ended, or if the time has passed. In the
+  ///   second case, its threads were printed on standard error, and it was killed.
   func answer(
     within milliseconds: Int = 30_000, _ sentence: @autoclosure () -> String
   ) throws(Broken) -> String {
@@ -472,7 +473,8 @@ final class Child {
     }
   }
 
-  /// Shows its threads on standard error, and kills it. Returns an error with the sentence.
+  /// Prints the child's threads on standard error, and kills it. Returns an error with the
+  /// sentence.
   func hangs(_ sentence: String) -> Broken {
     if let program = Posix.threadsProgram {
       do {
@@ -484,16 +486,16 @@ final class Child {
         Posix.complain("its threads are not shown: \(error)")
       }
     } else {
-      // The runtime shows them, as SWIFT_BACKTRACE says.
+      // The runtime prints them, as SWIFT_BACKTRACE says.
       send(SIGABRT)
     }
     killAndWait()
     return Broken(sentence + ": nothing came in time")
   }
 
-  /// Waits for its own end.
+  /// Waits until the child ends by itself.
   ///
-  /// - Throws: `Broken` where it did not exit with 0.
+  /// - Throws: `Broken` if it did not exit with 0.
   func finish(_ name: String) throws(Broken) {
     let status = wait()
     try check(status == 0, "\(name) ended with wait status \(status)")
@@ -507,7 +509,7 @@ final class Child {
     static let killed = Ending.signal(9)
   }
 
-  /// Waits for its end, however that comes.
+  /// Waits until the child ends, in any way.
   func ending() -> Ending {
     let status = wait()
     return status & 0x7F == 0 ? .exit(status >> 8 & 0xFF) : .signal(status & 0x7F)
@@ -517,7 +519,7 @@ final class Child {
     var status: Int32 = 0
     while waitpid(identifier, &status, 0) == -1, errno == EINTR {}
     isReaped = true
-    // So that the pipe of many children does not run full.
+    // Reads the pipe, so that many children do not fill it.
     _ = Syncs.longest
     return status
   }

@@ -12,7 +12,7 @@ struct Random: RandomNumberGenerator, Sendable {
     return Random.mixed(state)
   }
 
-  /// A number from 0 up to below `bound`, which is above 0.
+  /// A number from 0 up to, but not including, `bound`, which must be above 0.
   mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
 
   /// True in `percent` of a hundred cases.

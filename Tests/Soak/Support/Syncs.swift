@@ -11,8 +11,8 @@ import Synchronization
   import Darwin
 #endif
 
-/// The longest sync of a check, in its process and in those that it starts. It is printed beside each
-/// verdict, because a check that takes long may be the disk's doing.
+/// The longest sync of a check, in its process and in those that it starts. It is printed beside
+/// each verdict, because a slow disk may be the reason for a slow check.
 ///
 /// A child reports each sync that is its longest so far, when the call returns, through a pipe from
 /// its parent. So the parent knows what a child measured before it was killed.
@@ -20,14 +20,14 @@ enum Syncs {
   /// In nanoseconds.
   private static let longestHere = Atomic<UInt64>(0)
   private static let pipe = Mutex<(reading: Int32, writing: Int32)?>(nil)
-  /// The descriptor of a child that leads to its parent.
+  /// The descriptor in a child that leads to its parent.
   static let childDescriptor: Int32 = 4
   private static let descriptor = Atomic<Int32>(-1)
 
   /// Makes this process, which is a child, report to its parent.
   static func reportToParent() { descriptor.store(childDescriptor, ordering: .relaxed) }
 
-  /// The end of the pipe that children write to.
+  /// The end of the pipe to which children write.
   static func writingEnd() throws(Broken) -> Int32 {
     let end = pipe.withLock { ends -> Int32? in
       if let ends { return ends.writing }
@@ -44,11 +44,11 @@ enum Syncs {
     longestHere.max(nanoseconds, ordering: .relaxed)
     let descriptor = descriptor.load(ordering: .relaxed)
     guard descriptor >= 0 else { return }
-    // All eight bytes, or none if the pipe is full.
+    // Writes all eight bytes, or none if the pipe is full.
     withUnsafeBytes(of: nanoseconds) { _ = write(descriptor, $0.baseAddress, $0.count) }
   }
 
-  /// The longest so far.
+  /// The longest sync so far, in nanoseconds.
   static var longest: UInt64 {
     pipe.withLock { ends in
       guard let ends else { return }
