@@ -134,7 +134,7 @@ public final class ShardedWriter: Sendable {
     return ShardAddress(shard: shard, address: address)
   }
 
-  /// Appends one record to the shard of its key, a text's UTF-8 bytes. Level reached: `buffered`.
+  /// Appends one record under a key given as a text. Level reached: `buffered`.
   ///
   /// - Returns: The shard and the record's address in it.
   /// - Throws: As ``append(_:key:)-(RawSpan,RawSpan)``.
@@ -146,7 +146,7 @@ public final class ShardedWriter: Sendable {
     try append(payload, key: key.utf8)
   }
 
-  /// Appends one record to the shard of its key, from any collection of bytes.
+  /// Appends one record under a key given as a collection of bytes.
   ///
   /// Level reached: `buffered`.
   ///
@@ -160,7 +160,7 @@ public final class ShardedWriter: Sendable {
     try withBytes(of: key) { key throws(QueueError) in try append(payload, key: key) }
   }
 
-  /// Appends one record to the shard of its key, both from any collection of bytes.
+  /// Appends one record, both it and its key given as collections of bytes.
   ///
   /// Level reached: `buffered`.
   ///
@@ -174,7 +174,7 @@ public final class ShardedWriter: Sendable {
     try withBytes(of: payload) { payload throws(QueueError) in try append(payload, key: key) }
   }
 
-  /// Appends one record from any collection of bytes to the shard of its key, a text's UTF-8 bytes.
+  /// Appends a collection of bytes as one record, under a key given as a text.
   ///
   /// Level reached: `buffered`.
   ///
@@ -188,7 +188,7 @@ public final class ShardedWriter: Sendable {
     try append(payload, key: key.utf8)
   }
 
-  /// Appends one record with the UTF-8 bytes of a text to the shard of its key.
+  /// Appends a text as one record, under a key given as bytes.
   ///
   /// Level reached: `buffered`.
   ///
@@ -202,7 +202,7 @@ public final class ShardedWriter: Sendable {
     try append(text.utf8, key: key)
   }
 
-  /// Appends one record to the shard of its key, both given as texts. Level reached: `buffered`.
+  /// Appends a text as one record, under a key given as a text. Level reached: `buffered`.
   ///
   /// - Returns: The shard and the record's address in it.
   /// - Throws: As ``append(_:key:)-(RawSpan,RawSpan)``.

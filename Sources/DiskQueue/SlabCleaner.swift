@@ -154,8 +154,8 @@ extension SlabCleaner {
     case minimum
     /// The beginning of the next slab is not known to be durable.
     ///
-    /// The cleaner could not make it durable, either. Either a crash has separated that slab from
-    /// the log, which the next writer resolves, or the slab is being created.
+    /// The cleaner could not make it durable. Either a crash has separated that slab from the log,
+    /// which the next writer resolves, or the slab is being created.
     case unproven
     /// This consumer has not acknowledged the whole slab.
     case consumer(String)
