@@ -68,7 +68,10 @@ struct ForeignSlabTests {
   }
 
   @Test(
-    "stops who opens or cleans: nothing is removed or written, its name is told, and all goes on without it",
+    """
+    stops who opens or cleans: nothing is removed or written, its name is told, and all goes on \
+    without it
+    """,
     arguments: Place.allCases)
   func copied(_ place: Place) throws {
     for isClosed in [true, false] {

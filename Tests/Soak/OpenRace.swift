@@ -65,8 +65,8 @@ struct OpenRace: ParsableCommand {
     try check(tally.newTopics > 0 && tally.kills > 0, "too few rounds for every kind")
     Posix.say(
       "rounds: \(rounds), of a new topic: \(tally.newTopics), of a holder killed just then:"
-        + " \(tally.kills); \(Self.racers) processes with \(Self.tasks) tasks: one had it each time,"
-        + " \(tally.refused) were refused; seed: \(seed); \(Figures.cost(since: start))")
+        + " \(tally.kills); \(Self.racers) processes with \(Self.tasks) tasks: one had it each"
+        + " time, \(tally.refused) were refused; seed: \(seed); \(Figures.cost(since: start))")
   }
 
   private func answer(_ child: Child) throws(Broken) -> [Substring] {

@@ -12,7 +12,9 @@ struct DamageTests {
   private static let sampled = 997
 
   @Test(
-    "G1-G6: any single flipped bit costs at most the record it hits, and is told once; recovery too",
+    """
+    G1-G6: any single flipped bit costs at most the record it hits, and is told once; recovery too
+    """,
     arguments: DamageTopic.Kind.allCases)
   func everyBit(_ kind: DamageTopic.Kind) throws {
     let topic = try DamageTopic(kind)
