@@ -18,8 +18,8 @@ struct EveryCallFailsTests {
 
   @Test(
     """
-    G1-G7, G10: what fails says so, with a code and a path, is no damage, and is final where it was \
-    a sync; what says it succeeded did; all that was acknowledged is there, and nothing else
+    G1-G7, G10: what fails says so, with a code and a path, is no damage, and is final where it \
+    was a sync; what says it succeeded did; all that was acknowledged is there, and nothing else
     """,
     // In case a scenario hangs.
     .timeLimit(.minutes(10)), arguments: all)
