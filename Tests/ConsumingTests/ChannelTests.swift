@@ -61,7 +61,7 @@ struct ChannelTests {
     let channel = try DiskChannel(topic: Topic(storage: storage), options: small())
     var most = 0
     async let received = receive(channel)
-    // Ten times what the channel holds.
+    // Sends ten times as much as the channel holds.
     for number in 0..<6000 {
       try await channel.send(payload(number))
       most = max(most, try slabs(storage).count)
@@ -70,7 +70,7 @@ struct ChannelTests {
     #expect(try await received == Array(0..<6000))
     #expect(most <= 5)
     try await channel.close()
-    // What was acknowledged is gone, but for the last slab.
+    // Acknowledged messages are gone, except in the last slab.
     #expect(try slabs(storage).count <= 2)
   }
 
@@ -79,7 +79,7 @@ struct ChannelTests {
     let channel = try DiskChannel(topic: .memory(), options: small())
     var sent = 0
     for _ in 0..<5 {
-      // As much as fits, then one more, which waits.
+      // Sends as much as fits, and then one more message, which waits.
       let first = sent
       while channel.hasRoom(forPayload: 200) {
         try await channel.send(payload(sent))
@@ -112,7 +112,7 @@ struct ChannelTests {
     for expected in 0..<6 {
       let message = try #require(try await iterator.next())
       #expect(number(message) == expected)
-      // 2 is left out: the cursor stays before it.
+      // Message 2 is not acknowledged, so the cursor stays before it.
       if expected != 2 { try await message.acknowledge() }
     }
     try await channel.close()
@@ -239,7 +239,8 @@ struct ChannelTests {
     let waiting = Task { [self] in try await channel.send(payload(-1)) }
     var iterator = channel.makeAsyncIterator()
     for _ in 0..<sent { try await iterator.next()?.acknowledge() }
-    // The channel's own cursor is durable by now, and the other one holds everything.
+    // After `settle`, the channel's own cursor is durable. The other consumer still holds
+    // everything.
     try await channel.core.settle()
     for try await batch in audit.batches(upTo: 100, following: false) {
       try await batch.acknowledge()

@@ -59,7 +59,7 @@ struct ValueChannelTests {
     let channel = try DiskChannel(topic: .memory())
     let readings = channel.values(JSONCodec<Reading>())
     let error = await #expect(throws: QueueError.self) {
-      // JSON knows no infinity.
+      // JSON cannot express infinity.
       try await readings.send(Reading(sensor: "a", celsius: .infinity))
     }
     #expect(error?.code == .notCoded)
