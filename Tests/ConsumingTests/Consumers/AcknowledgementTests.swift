@@ -24,11 +24,11 @@ struct AcknowledgementTests {
       return await queueError { try await batch.acknowledge() }
     }
     #expect(await task.value?.code == .cancelled)
-    // Its write was queued before this look, on the same thread.
+    // The cancelled call's write was queued before this call, on the same thread.
     let error = await queueError { _ = try await consumer.nextBatch(upTo: 3) }
     #expect(storage.hits == 1)
     #expect(error?.code == .noSpace)
-    // Told once; it is still acknowledged, and may be made durable.
+    // The error is thrown once. The batch is still acknowledged, and can still become durable.
     let next = try #require(try await consumer.nextBatch(upTo: 3))
     #expect(next.first?.ordinal == 3)
     try await consumer.close()
@@ -49,7 +49,8 @@ struct AcknowledgementTests {
     var iterator = addresses.makeAsyncIterator()
     #expect(await iterator.next() == batch[3].address.rawValue)
     #expect(consumer.ordinal == 3)
-    // The one of an hour still waits, and one sooner than that is waited for again.
+    // The write in an hour is still scheduled. An acknowledgement with less time is scheduled
+    // before it.
     try batch.acknowledgeSoon(through: 3, within: 1_000_000)
     #expect(await iterator.next() != nil)
     #expect(consumer.ordinal == 4)

@@ -8,7 +8,7 @@ import Testing
 
 @Suite("A consumer begins where it is told to, and what comes meanwhile does not confuse it")
 struct ConsumerBeginningTests {
-  /// A topic that has its lock, and no slab yet.
+  /// A topic with its lock, and without a slab yet.
   private func emptyTopic() throws -> SimulatedStorage {
     let storage = SimulatedStorage()
     _ = try storage.lock()
@@ -54,7 +54,7 @@ struct ConsumerBeginningTests {
     var options = ConsumerTopic.options
     options.maximumBatchBytes = .bytes(200)
     let consumer = try ConsumerTopic.consumer(Topic(storage: storage), options: options)
-    // The next listing finds no slab to look for the cursor in.
+    // The next listing finds no slab in which to look for the cursor.
     storage.atNext(.listed) {
       #expect(throws: Never.self) {
         try ConsumerTopic.append(0..<20, to: Topic(storage: inner))
@@ -87,10 +87,10 @@ struct ConsumerBeginningTests {
       storage.flip(bit: offset * 8, ofSlab: base)
       try await ConsumerTopic.consumer(topic).close()
     }
-    // The header alone takes no record with it.
+    // Damage to the header alone loses no record.
     let lost = offset == 10 ? 0 : 1
     for _ in 0..<2 {
-      // Not acknowledged in between, and so told again.
+      // Nothing is acknowledged in between, so the loss is reported again.
       let told = Told()
       let next = try ConsumerTopic.consumer(topic, told: told)
       #expect(next.ordinal == UInt64(first))

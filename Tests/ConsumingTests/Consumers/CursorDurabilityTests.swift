@@ -13,7 +13,7 @@ struct CursorDurabilityTests {
   private static let lock = "consumers/reader.lock"
   private static let unfinished = "consumers/reader.cursor.new"
 
-  /// What changes the disk.
+  /// The calls that change the disk.
   private func changes(_ storage: SimulatedStorage) -> [Call] {
     storage.calls.filter(\.changes)
   }
@@ -33,7 +33,7 @@ struct CursorDurabilityTests {
         .rename(Self.unfinished, to: Self.cursor), .syncConsumers,
       ])
     try consumer.close()
-    // All but the first slot is zeros.
+    // Everything but the first slot is zeros.
     let bytes = try topic.cursor("reader")
     #expect(bytes.count == 8192)
     #expect(bytes[..<4096].allSatisfy { $0 == 0 } && bytes[4160...].allSatisfy { $0 == 0 })
@@ -48,7 +48,8 @@ struct CursorDurabilityTests {
     try again.close()
   }
 
-  /// What is written where the cursor came into another slab: a cleaner goes by the lower slot.
+  /// The calls after the cursor has moved into another slab. Both slots are written, because a
+  /// cleaner goes by the lower one.
   private static let bothSlots: [Call] = [
     .write(cursor, offset: 0, count: 64), .sync(cursor),
     .write(cursor, offset: 4096, count: 64), .sync(cursor),
@@ -72,7 +73,7 @@ struct CursorDurabilityTests {
     #expect(changes(storage) == [.syncDirectory] + synced + Self.bothSlots)
     #expect(orderFault(in: storage.calls) == nil)
 
-    // Within the same slab: that one, from the cursor on.
+    // If the cursor stays in its slab, only that slab is synced.
     let next = try #require(try await consumer.nextBatch(upTo: 1))
     storage.logCalls()
     try await next.acknowledge()
@@ -82,7 +83,7 @@ struct CursorDurabilityTests {
         .sync(Self.cursor),
       ])
 
-    // Again, or what is held out of order: nothing is written.
+    // An acknowledgement that is repeated, or that is held out of order, writes nothing.
     storage.logCalls()
     try await batch.acknowledge()
     #expect(changes(storage).isEmpty)
@@ -97,7 +98,7 @@ struct CursorDurabilityTests {
     try ConsumerTopic.append(0..<200, to: topic)
     let consumer = try ConsumerTopic.consumer(topic)
     let all = try await #require(consumer.nextBatch(upTo: 200))
-    // Past the closing mark.
+    // This moves the consumer past the closing mark.
     #expect(try await consumer.nextBatch(upTo: 1, following: false) == nil)
     storage.logCalls()
     try await all.acknowledge()
@@ -135,13 +136,14 @@ struct CursorDurabilityTests {
       try await group.waitForAll()
     }
     #expect(consumer.ordinal == 200)
-    // What was noted before a write began needs none of its own.
+    // An acknowledgement that was noted before a write began needs no write of its own.
     storage.logCalls()
     try await consumer.reset(to: .earliest)
     let again = try #require(try await consumer.nextBatch(upTo: 200))
     for index in again.indices { try again.acknowledgeSoon(only: index, within: 0) }
     try await consumer.settle()
-    // One for the reset, back into the first slab, and one for each slot in the last.
+    // One write is for the reset, back into the first slab. There is one more for each slot in the
+    // last slab.
     #expect(storage.calls.filter(\.isWrite).count == 3)
   }
 
@@ -179,11 +181,12 @@ struct CursorDurabilityTests {
     #expect(await queueError { try await consumer.close() }?.code == .syncFailed)
     #expect(changes(storage).isEmpty)
     #expect(consumer.ordinal == 0)
-    // The name is free, and the next one begins at what the disk holds.
+    // The name is free again, and the next consumer begins at the position on the disk.
     storage.setFault(nil)
     let next = try ConsumerTopic.consumer(topic)
     #expect(next.ordinal == 0 || what == "cursor" && next.ordinal == 150)
-    // The system tells all who have the slab open: the writer goes on as little.
+    // The system reports a slab's failed sync to every holder of the slab, so the writer fails,
+    // too.
     let closing = await queueError { try await writer.close() }
     #expect(closing?.code == (what == "slab" ? .syncFailed : nil))
   }
@@ -202,7 +205,7 @@ struct CursorDurabilityTests {
     let expected: QueueError.Code = errno == Errno.io ? .system(errno: errno) : .noSpace
     #expect(await queueError { try await batch.acknowledge(through: 4) }?.code == expected)
     #expect(consumer.ordinal == 0)
-    // The same one again, although it is known.
+    // The same acknowledgement is written, although the consumer already knows it.
     try await batch.acknowledge(through: 4)
     #expect(consumer.ordinal == 5)
     storage.setFault(fault)
@@ -225,7 +228,7 @@ struct CursorDurabilityTests {
     let batch = try #require(try await consumer.nextBatch(upTo: 10))
     storage.setFault(SimulatedStorage.Fault(.fail(Errno.io), at: 1) { $0.isWrite })
     try batch.acknowledgeSoon(through: 4, within: 0)
-    // Runs behind it on the thread.
+    // This call runs after the write, on the same thread.
     let error = await queueError { _ = try await consumer.nextBatch(upTo: 10) }
     #expect(error?.code == .system(errno: Errno.io))
     #expect(try await consumer.nextBatch(upTo: 10)?.count == 10)
@@ -242,7 +245,7 @@ struct CursorDurabilityTests {
     let batch = try #require(try await consumer.nextBatch(upTo: 10))
     storage.setFault(SimulatedStorage.Fault(.fail(Errno.io), at: 1) { $0.isWrite })
     try batch.acknowledgeSoon(through: 4, within: 0)
-    // Runs behind it on the thread.
+    // `settle` runs after the write, on the same thread.
     try await consumer.settle()
     #expect(storage.hits == 1)
     #expect(consumer.ordinal == 5)
@@ -276,13 +279,13 @@ struct CursorDurabilityTests {
 
   // MARK: Crashes
 
-  /// What one run was told before it died.
+  /// The reports that one run got before it died.
   private struct Run {
     /// Every record below this ordinal was acknowledged durably.
     var promised: UInt64 = 0
     /// Acknowledged, durably or not.
     var acknowledged: Set<UInt64> = []
-    /// Records handed to the system.
+    /// The number of records that were flushed.
     var flushed: UInt64 = 0
 
     /// The lowest record that was not acknowledged.
@@ -344,7 +347,7 @@ struct CursorDurabilityTests {
 
   private func check(_ storage: SimulatedStorage, _ run: Run, _ note: Comment) async throws {
     let topic = Topic(storage: storage)
-    // Every record below the cursor is there: the cursor is not ahead of the disk.
+    // Every record below the cursor is there, so the cursor is not ahead of the disk.
     let told = Told()
     guard storage.slabs.isEmpty == false || run.promised > 0 else { return }
     let before = try QueueConsumer.consumers(of: topic).first { $0.state == .sound }
@@ -391,7 +394,7 @@ struct CursorDurabilityTests {
 }
 
 extension QueueConsumer {
-  /// Waits for a batch behind all there is.
+  /// Reads all batches, and then waits for another one.
   fileprivate func acknowledgeAndFollow() async throws {
     while try await nextBatch(upTo: 1000) != nil {}
   }

@@ -72,7 +72,7 @@ struct CursorFileTests {
       #expect(try topic.cursor("reader") == both)
     }
     #expect(try QueueConsumer.consumers(of: topic).map(\.state) == [.damaged])
-    // The ways out.
+    // The ways out are a reset and a deletion.
     try QueueConsumer.reset("reader", of: topic, to: .ordinal(7))
     #expect(try open(topic) == 7)
     try topic.putCursor("reader", both)
@@ -114,7 +114,7 @@ struct CursorFileTests {
     }
     try topic.putCursor("reader", [UInt8](repeating: 0, count: 8192))
     #expect(try open(topic) == 40)
-    // Not so where it is whole, or held an older generation.
+    // If the file is whole, or held an older generation, it counts as damaged.
     var damaged = first
     damaged[4100] ^= 1
     try topic.putCursor("reader", damaged)
@@ -128,7 +128,7 @@ struct CursorFileTests {
   @Test("a newer version is refused, and neither reset nor overwritten")
   func version() async throws {
     let topic = try await acknowledged()
-    // Version 3, with its hash.
+    // A slot of version 3, with its hash.
     var bytes = try topic.cursor("reader")
     bytes[4096 + 8] = 3
     let hash = xxh3(Array(bytes[4096..<4152]))
@@ -151,7 +151,7 @@ struct CursorFileTests {
     slot.generation = 1
     try topic.putCursor("reader", CursorSlots.first(slot, of: "reader"))
     #expect(queueError { _ = try open(topic) }?.code == .unsupportedFormat)
-    // Without an id, behind records that a topic with an id took.
+    // A slot without an id, after records that a topic with an id took.
     slot.topicID = 0
     try topic.putCursor("reader", CursorSlots.first(slot, of: "reader"))
     #expect(queueError { _ = try open(topic) }?.code == .unsupportedFormat)
@@ -261,7 +261,7 @@ struct CursorFileTests {
     #expect(first?.ordinal == 20)
     first = nil
     #expect(try open(topic) == 20)
-    // A batch keeps its consumer.
+    // A batch keeps its consumer alive.
     var batch = try await ConsumerTopic.consumer(topic).nextBatch(upTo: 1)
     #expect(queueError { _ = try open(topic) }?.code == .locked)
     try await batch?.acknowledge()
@@ -317,7 +317,7 @@ struct CursorFileTests {
         let ordinal = try #require(info.consumer.ordinal)
         #expect(ordinal == UInt64(try #require(Int(info.consumer.name.dropFirst()))) % 41)
         #expect(info.records == 40 - ordinal)
-        // The closing mark is nothing that is left.
+        // The closing mark does not count as left to read.
         #expect((info.bytes ?? 0 > 0) == (ordinal < 40))
       }
     }
@@ -361,7 +361,7 @@ struct CursorFileTests {
     #expect(try QueueConsumer.consumers(of: topic).map(\.ordinal) == [200, 120])
     let again = try QueueConsumer(topic: topic, name: "up.loader-1")
     #expect(try await again.nextBatch(upTo: 1)?.first?.ordinal == 120)
-    // Removed by hand under its holder, which still has the name.
+    // The file is removed by hand. Its holder still has the name.
     try removeFile(file)
     #expect(
       queueError { _ = try QueueConsumer(topic: topic, name: "up.loader-1") }?.code == .locked)
@@ -396,7 +396,7 @@ struct CursorFileTests {
     let listed = try QueueConsumer.consumers(of: topic)
     #expect(listed.map(\.name) == ["a", "dir", "link", "pipe"])
     #expect(listed.map(\.state) == [.sound, .damaged, .damaged, .damaged])
-    // What is listed so is what a cleaner stops at.
+    // A cleaner stops at the consumers that are listed as damaged.
     let error = queueError {
       _ = try SlabCleaner(topic: topic).report(keeping: .nothing, isDryRun: true)
     }

@@ -13,8 +13,8 @@ struct CursorMakingTests {
 
   // MARK: Power cuts
 
-  /// Consumers that acknowledged everything, and one that is made, deleted and made again beside
-  /// them: whatever of a new file did not get to the disk holds what their files held.
+  /// Two consumers acknowledge everything. One of them is deleted and made again beside the other.
+  /// Parts of its new file that did not reach the disk hold the bytes of the old files.
   private func run(_ storage: SimulatedStorage) async -> (made: Bool, isGone: Bool) {
     let topic = Topic(storage: storage)
     var made = false
@@ -58,7 +58,7 @@ struct CursorMakingTests {
         guard !cut.slabs.isEmpty else { continue }
         let note: Comment = "call \(number), seed \(seed)"
         let found = try QueueConsumer.consumers(of: Topic(storage: cut)).first { $0.name == "new" }
-        // None, or the one that was made; never what was deleted before.
+        // The power cut leaves no consumer, or the one that was made, but never the deleted one.
         #expect(found == nil ? !made : found?.state == .sound && found?.ordinal == 3, note)
         let consumer = try ConsumerTopic.consumer(Topic(storage: cut), "new", from: .ordinal(3))
         #expect(consumer.ordinal == 3, note)
@@ -92,7 +92,7 @@ struct CursorMakingTests {
       try topic.cursorFiles() == ["other.cursor", "other.lock", "reader.cursor", "reader.lock"])
   }
 
-  // MARK: Whose it is
+  // MARK: The owner of a slot
 
   @Test("a slot of another consumer is damaged, whatever its hash says")
   func otherName() async throws {
@@ -105,7 +105,7 @@ struct CursorMakingTests {
     try topic.putCursor("reader", bytes)
     #expect(queueError { _ = try ConsumerTopic.consumer(topic) }?.code == .damagedCursor)
     #expect(try QueueConsumer.consumers(of: topic).map(\.state) == [.sound, .damaged])
-    // One foreign slot beside one of its own, newer or older.
+    // A foreign slot beside one of the consumer's own, whether newer or older.
     let own = CursorSlots.first(
       CursorSlot(generation: 1, topicID: 0, address: 0, ordinal: 0), of: "reader")
     try topic.putCursor("reader", Array(bytes[..<4096]) + own[4096...])
@@ -129,7 +129,7 @@ struct CursorMakingTests {
     for generation in [2, 3] as [UInt64] {
       slot.generation = generation
       let start = Int(CursorSlots.offset(ofGeneration: generation))
-      // Under any name: version 1 does not say whose it is.
+      // Any name is right, because version 1 does not state the consumer's name.
       bytes.replaceSubrange(start..<start + 64, with: slot.bytes(of: "anyone"))
     }
     try topic.putCursor("reader", bytes)
@@ -192,7 +192,7 @@ struct CursorMakingTests {
       try writeFile(consumers + "/.keep", [])
     } else {
       let bytes = try readFile(file)
-      // Kept by another name, so that its number is not given again.
+      // The file stays under another name, so that its inode number is not given to another file.
       try FileManager.default.moveItem(atPath: file, toPath: file + ".kept")
       if what.hasSuffix("replaced") { try writeFile(file, bytes) }
     }
@@ -227,7 +227,7 @@ struct CursorMakingTests {
         let error = await queueError { try await batch.acknowledge() }
         hasStruck = calls.hasStruck
         storage.setHook(nil)
-        // Before the last call that changes anything, it is found.
+        // A removal before the last call that changes anything is found.
         #expect(error?.code == (hasStruck ? .fileRemoved : nil), "\(name) at \(number)")
         #expect(consumer.ordinal == (hasStruck ? 0 : 10))
       }
@@ -293,7 +293,7 @@ struct CursorMakingTests {
   }
 }
 
-/// Strikes once, at the last of so many.
+/// Strikes once, at the call with the given number.
 private final class Countdown: @unchecked Sendable {
   private let lock = NSLock()
   private var left: Int

@@ -46,7 +46,7 @@ struct DeadLetterTests {
     options.deadLetters = Topic(storage: dead)
     let consumer = try ConsumerTopic.consumer(topic, options: options)
     let batch = try #require(try await consumer.nextBatch(upTo: 5))
-    // While another writes there.
+    // Another writer has the dead-letter topic open.
     let other = try ConsumerTopic.open(Topic(storage: dead))
     let locked = await queueError { try await batch.deadLetter(0, reason: "x") }
     #expect(locked?.code == .locked)
@@ -89,7 +89,7 @@ struct DeadLetterTests {
       let letters = try found.map { try DeadLetter($0.payload) }
       #expect(letters.map(\.reason) == indices.map { "reason \($0)" })
       #expect(letters.map(\.payload) == indices.map { batch[$0].payload })
-      // Some, not in a row, and none.
+      // No record at all, and records that are not adjacent.
       #expect(try await batch.deadLetter([]) { _ in "" } == [])
       try await batch.deadLetter([45, 47]) { _ in "later" }
       #expect(consumer.ordinal == UInt64(count))
@@ -164,7 +164,7 @@ struct DeadLetterTests {
     let dead = try #require(options.deadLetters)
     let kept = try readAll(dead, options: readerOptions).records
     let letter = try DeadLetter(try #require(kept.first).payload)
-    // Cut behind the last whole character.
+    // The reason is cut after the last whole character.
     #expect(letter.reason == String(repeating: "é", count: 32_767))
     #expect(letter.payload == batch[0].payload)
   }

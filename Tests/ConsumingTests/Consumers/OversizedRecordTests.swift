@@ -19,7 +19,7 @@ struct OversizedRecordTests {
     return options
   }
 
-  /// Number 5 and number 6 of 12 are above the limit.
+  /// Records 5 and 6 of 12 are above the limit.
   private func payload(_ number: Int) -> [UInt8] {
     SmallTopic.payload(UInt64(number), length: number == 5 || number == 6 ? 1500 : 100)
   }
@@ -53,7 +53,7 @@ struct OversizedRecordTests {
       try await consumer.close()
       #expect(consumer.ordinal == 5)
     }
-    // A higher limit gives it.
+    // A consumer with a higher limit gets the record.
     let consumer = try ConsumerTopic.consumer(topic)
     let batch = try #require(try await consumer.nextBatch(upTo: 20))
     #expect(batch.map(\.payload) == (5..<12).map(payload))
@@ -88,7 +88,7 @@ struct OversizedRecordTests {
       #expect(letters.map(\.payload) == (5...number).map(payload))
       #expect(letters.last?.address == address && letters.last?.ordinal == UInt64(number))
     }
-    // What was delivered before them is still to be acknowledged.
+    // The records that were delivered before them still have to be acknowledged.
     #expect(consumer.ordinal == 3)
     try await first.acknowledge()
     #expect(consumer.ordinal == 7)
@@ -115,7 +115,8 @@ struct OversizedRecordTests {
     dead.setFault(nil)
     #expect(
       await queueError { _ = try await consumer.nextBatch(upTo: 9) }?.code == .payloadTooLarge)
-    // After a reset it is met again, and what was asked for before is void.
+    // After a reset, the consumer meets the record again. The refusal from before the reset is
+    // void.
     try await consumer.reset(to: .earliest)
     let stale = await queueError {
       try await consumer.deadLetterOversized(at: address, upTo: .kibibytes(2), reason: "x")

@@ -18,7 +18,8 @@ struct OvertakenTests {
     return (storage, topic, addresses)
   }
 
-  /// Removes the first slabs, and returns how many records lay below what is left.
+  /// Removes the first `count` slabs, and returns how many records are below the slabs that are
+  /// left.
   private func clean(
     _ storage: SimulatedStorage, _ count: Int, _ addresses: [Address]
   ) throws -> UInt64 {
@@ -39,7 +40,8 @@ struct OvertakenTests {
     try await consumer.close()
     let gone = try clean(storage, 2, addresses)
     for _ in 0..<2 {
-      // Nothing is acknowledged in between: told again, as it is delivered again.
+      // Nothing is acknowledged in between, so the loss is reported again, and the records are
+      // delivered again.
       let told = Told()
       consumer = try ConsumerTopic.consumer(topic, told: told)
       let records = try await ConsumerTopic.drain(consumer)
@@ -58,7 +60,7 @@ struct OvertakenTests {
     let batch = try #require(try await consumer.nextBatch(upTo: 3))
     let second = storage.slabs.keys.sorted()[1]
     let gone = try clean(storage, 3, addresses)
-    // The slab that it has open stays readable.
+    // The slab that the consumer has open stays readable.
     let own = addresses.count { $0.rawValue < second }
     let rest = try await ConsumerTopic.drain(consumer)
     #expect(
@@ -66,7 +68,7 @@ struct OvertakenTests {
         == ConsumerTopic.texts(0..<own) + ConsumerTopic.texts(Int(gone)..<200))
     #expect(told.losses.map(\.cause) == [.cleaned])
     #expect(told.losses.map(\.records) == [gone - UInt64(own)])
-    // Acknowledging what is gone, and what lies behind it, works as ever.
+    // Records that are gone, and the records after them, can still be acknowledged.
     try await batch.acknowledge()
     #expect(consumer.ordinal == 3)
   }
@@ -100,7 +102,8 @@ struct OvertakenTests {
 
   // MARK: Discarded
 
-  /// Acknowledges all of a topic, and then takes from the disk what it said it had.
+  /// Acknowledges `count` records. Then it takes all but the first `kept` from the disk, which had
+  /// reported them as synced.
   private func lied(
     acknowledging count: Int, keeping kept: Int
   ) async throws -> (storage: SimulatedStorage, topic: Topic) {
@@ -132,7 +135,7 @@ struct OvertakenTests {
       if !isRecovered {
         #expect(consumer.ordinal == UInt64(kept))
         #expect(try await consumer.nextBatch(upTo: 1, following: false) == nil)
-        // Nothing is acknowledged, and the log grows past where the cursor was.
+        // Nothing is acknowledged, and the log grows past the cursor's old position.
         try await consumer.close()
         try new()
         #expect(told.losses.map(\.records) == [UInt64(150 - kept)], "kept \(kept)")
@@ -173,7 +176,7 @@ struct OvertakenTests {
     #expect(next == 50)
   }
 
-  /// Resets to the durable position, and acknowledges all behind it.
+  /// Resets to the durable position, and acknowledges everything after it.
   private func acknowledgeAll(
     _ consumer: QueueConsumer, _ records: [QueueRecord]
   ) async throws -> UInt64? {

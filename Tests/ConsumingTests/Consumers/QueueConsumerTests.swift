@@ -20,7 +20,7 @@ struct QueueConsumerTests {
     #expect(Array(batch).texts == ConsumerTopic.texts(30..<60))
     try await batch.acknowledge(through: 9)
     #expect(first.ordinal == 40)
-    // Not acknowledged, and so delivered again.
+    // These records are not acknowledged, so they are delivered again.
     _ = try await first.nextBatch(upTo: 30)
     try await first.close()
     #expect(seen == ConsumerTopic.texts(0..<30))
@@ -173,7 +173,7 @@ struct QueueConsumerTests {
     let old = try #require(try await consumer.nextBatch(upTo: 20))
     try await old.acknowledge(through: 9)
     try await old.acknowledge(only: 15)
-    // Redelivery: from what is durable on.
+    // Redelivery begins at the durable position.
     try await consumer.reset(to: .address(consumer.position))
     try await old.acknowledge()
     #expect(consumer.ordinal == 10)
@@ -234,7 +234,7 @@ struct QueueConsumerTests {
     let batch = try #require(try await consumer.nextBatch(upTo: 20))
     storage.logCalls()
     try batch.acknowledgeSoon(through: 5, within: 0)
-    // Shares that write, or makes one of its own behind it.
+    // This call shares that write, or finds it done.
     try await batch.acknowledge(through: 5)
     #expect(consumer.ordinal == 6)
     #expect(storage.calls.filter(\.isWrite).count == 1)
@@ -253,7 +253,7 @@ struct QueueConsumerTests {
     storage.logCalls()
     for index in 0..<5 { try batch.acknowledgeSoon(only: index, within: 50_000_000) }
     for await _ in writes { break }
-    // Behind the write on the thread.
+    // This call runs after the write on the thread.
     _ = try await consumer.nextBatch(upTo: 1, following: false)
     #expect(consumer.ordinal == 5)
     #expect(storage.calls.filter(\.isWrite).count == 1)
