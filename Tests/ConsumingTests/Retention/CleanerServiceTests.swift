@@ -7,7 +7,7 @@ import Testing
 
 @testable import DiskQueue
 
-/// A clock on which time passes only when it is told to, for one sleeper at a time.
+/// A clock that only the test advances, for one sleeper at a time.
 private final class ToldClock: Clock {
   struct Instant: InstantProtocol {
     var offset: Duration
@@ -24,7 +24,7 @@ private final class ToldClock: Clock {
     var isCancelled = false
   }
   private let state = Mutex(State())
-  /// Counts those who went to sleep.
+  /// Counts how often a sleep has begun.
   let sleeps = Progress()
 
   var now: Instant { Instant(offset: state.withLock { $0.now }) }
@@ -70,7 +70,7 @@ struct CleanerServiceTests {
   private let made = CleaningTopic()
   private let clock = ToldClock()
 
-  /// What a service told.
+  /// The reports and the errors of a service.
   private final class Told: Sendable {
     let reports = Mutex<[SlabCleaner.Report]>([])
     let errors = Mutex<[QueueError]>([])
@@ -106,7 +106,7 @@ struct CleanerServiceTests {
     try await clock.sleeps.wait(for: 1)
     #expect(reports.map(\.removals.count) == [3])
     #expect(reports.map(\.kept) == [.lastSlab])
-    // Not before its time.
+    // No round begins before the interval has passed.
     try made.fill(slabs: 3)
     clock.advance(by: .seconds(59))
     #expect(made.bases.count == 3)
@@ -195,7 +195,7 @@ struct CleanerServiceTests {
     try await never.value
     #expect(made.bases.count == 6)
 
-    // Between two removals.
+    // The round is cancelled between two removals.
     let removals = Mutex(0)
     let round = CleaningRound(
       storage: made.storage, retention: .nothing, now: { 0 }, isDryRun: false,

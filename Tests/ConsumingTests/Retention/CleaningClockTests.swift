@@ -13,7 +13,7 @@ struct CleaningClockTests {
 
   private static let day: UInt64 = 86_400_000_000_000
 
-  /// A slab a day for so many days, closed.
+  /// Leaves one slab a day, for `days` days.
   private func fillDays(_ days: Int, _ writer: QueueWriter) throws {
     for _ in 0..<days {
       try made.roll(writer, times: 1)
@@ -33,7 +33,7 @@ struct CleaningClockTests {
     #expect(try made.cleaner().clean(keeping: retention) == [])
     made.clock.set(right)
     #expect(try made.cleaner().clean(keeping: retention) == [])
-    // Nor does one that is far behind.
+    // A clock that is set far back deletes nothing either.
     made.clock.set(0)
     #expect(try made.cleaner().clean(keeping: retention) == [])
   }
@@ -52,7 +52,7 @@ struct CleaningClockTests {
     let retention = Retention(age: .days(7), minimumBytes: .bytes(0))
     let report = try made.cleaner().report(keeping: retention, isDryRun: false)
     #expect(report == .init(removals: [], kept: .withinBounds))
-    // What was written before the jump goes when its own time has come, and no sooner.
+    // A slab from before the jump is removed when its own time has come, and no sooner.
     made.clock.advance(by: 7 * Self.day)
     let removed = try made.cleaner().clean(keeping: retention)
     #expect(removed.map(\.slab.rawValue) == Array(bases.prefix(removed.count)))
@@ -84,27 +84,27 @@ struct CleaningClockTests {
     let unknown = made.bases.count
     let retention = Retention(age: .hours(1), minimumBytes: .bytes(0))
 
-    // The clock is set right. Nothing but the last slab bears its time yet.
+    // The clock is set right. So far, only the last slab bears its time.
     made.clock.set(right)
     let writer = try made.writer()
     try writer.append("the time is known")
     try writer.sync()
     #expect(try made.cleaner().clean(keeping: retention) == [])
-    // A slab bears it, and is not old.
+    // A slab before the last one bears the right time, but is not old.
     try made.roll(writer, times: 3)
     try writer.sync()
     made.clock.advance(by: Self.day / 24)
     try made.roll(writer, times: 1)
     try writer.sync()
     #expect(try made.cleaner().clean(keeping: retention) == [])
-    // It is old: those before it are at least as old.
+    // That slab is old now, so those before it are at least as old.
     made.clock.advance(by: 1_000_000_000)
     try made.roll(writer, times: 1)
     try writer.close()
     let removed = try made.cleaner().clean(keeping: retention)
     #expect(removed.count >= unknown - 1 && removed.count < unknown + 4)
     #expect(removed.allSatisfy { $0.cause == .age(.hours(1)) })
-    // Back in 1970, nothing is old.
+    // When the clock is back in 1970, nothing is old.
     made.clock.set(5_000_000_000)
     #expect(try made.cleaner().clean(keeping: Retention(age: .seconds(0))) == [])
   }
@@ -116,7 +116,7 @@ struct CleaningClockTests {
       var base: UInt64 = 0
       let known = Stamp.firstKnown + Self.day
       for place in 0..<8 as Range<Int> {
-        // The first five say 1970; the others are a day apart.
+        // The first five slabs have stamps of 1970. The others are a day apart.
         let stamp = place < 5 ? UInt64(place) : known + UInt64(place) * Self.day
         var forge = SlabForge(
           base: base, ordinal: UInt64(place), synced: base, stamp: stamp)
@@ -135,12 +135,12 @@ struct CleaningClockTests {
         let planned = try SlabCleaner(
           topic: Topic(storage: storage), environment: fixedEnvironment(clock)
         ).plan(keeping: Retention(age: .days(days), minimumBytes: .bytes(0)))
-        // A slab is as old as the next one behind it that tells a known time.
+        // A slab is as old as the next slab after it that has a known time.
         let expected = (0..<7).prefix { place in
           let next = ((place + 1)..<8).first { $0 >= 5 && $0 != damaged }
           return next.map { 7 - $0 > Int(days) } ?? false
         }
-        // A last slab with a damaged beginning tells the present by its closing mark.
+        // If the last slab's beginning is damaged, its closing mark states the present.
         #expect(planned.count == expected.count, "\(damaged) damaged, \(days) days")
       }
     }
@@ -165,7 +165,7 @@ struct CleaningClockTests {
     let retention = Retention(age: .days(4), minimumBytes: .bytes(0))
     made.clock.advance(by: 1000 * Self.day)
     #expect(try made.cleaner().clean(keeping: retention) == [])
-    // The next record's stamp says that the time has passed.
+    // The next record's stamp shows that the time has passed.
     let second = try made.writer()
     try second.append("again")
     try second.close()

@@ -77,7 +77,7 @@ struct CleaningCompanyTests {
     #expect(made.bases == bases)
   }
 
-  // MARK: Company
+  // MARK: Other cleaners, readers and writers
 
   @Test("two cleaners, one between any two removals of the other")
   func secondCleaner() throws {
@@ -87,7 +87,7 @@ struct CleaningCompanyTests {
     var other = Retention(minimumBytes: .bytes(0))
     let all = try readAll(made.topic).records.count
     let byOne = try made.cleaner().report(keeping: .nothing, isDryRun: false) { removal in
-      // The other one removes the next slab, and at last all.
+      // The other cleaner removes the next slab each time, and in the end all slabs.
       let left = (try? readAll(made.topic).records.count) ?? 0
       other.records = UInt64(max(0, left - (removal.slab.rawValue == bases[4] ? all : 7)))
       byOther += (try? made.cleaner().clean(keeping: other)) ?? []
@@ -120,10 +120,10 @@ struct CleaningCompanyTests {
     #expect(told.first?.cause == .cleaned)
     let lost = try #require(told.first?.records)
     #expect(seen.count + Int(lost) == all.count)
-    // All of the slab that it stood in, and what is left.
+    // The reader saw its whole slab, and the records that are left.
     let inFirst = Int(try #require(removals.first?.records))
     #expect(seen == Array(all[..<inFirst]) + Array(all[(inFirst + Int(lost))...]))
-    // Who comes too late by address is told as well, once.
+    // A reader that begins too late, at a cleaned address, gets the loss as well, once.
     let late = try readAll(made.topic, from: .address(all[1].address))
     #expect(late.losses.map(\.cause) == [.cleaned])
     #expect(try readAll(made.topic).losses == [])
@@ -166,7 +166,7 @@ struct CleaningCompanyTests {
     #expect(left == Array(bases.dropFirst()))
     var isFirst = true
     let report = try made.cleaner().report(keeping: .nothing, isDryRun: false) { _ in
-      // Somebody puts a slab back.
+      // Another program puts a slab back.
       if isFirst { storage.replace(slab: 0, with: first) }
       isFirst = false
     }

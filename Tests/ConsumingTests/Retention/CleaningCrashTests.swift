@@ -65,7 +65,7 @@ struct CleaningCrashTests {
         #expect(after.slabs.count == 1)
       }
     }
-    // A sync before each of five removals, one behind them, and the cursor's.
+    // There is a sync before each of five removals, one after them, and the cursor's.
     #expect(crashes > 15)
     #expect(leftBehind.count > 4)
   }
@@ -101,7 +101,8 @@ struct CleaningCrashTests {
       let read = try readAll(Topic(storage: after))
       let old = read.records.dropLast()
       let kept = before.filter { $0.address.rawValue < durable }
-      // All that was durable and not cleaned, in one piece, from the first slab that is left.
+      // All records that were durable and not cleaned are there without a gap, from the first slab
+      // that is left.
       let suffix = old.drop { record in before.first.map { record.address < $0.address } ?? true }
       #expect(Array(suffix.prefix(kept.count)) == kept, "seed \(seed)")
       #expect(Array(suffix) == Array(before.prefix(suffix.count)), "seed \(seed)")

@@ -125,7 +125,7 @@ struct CleaningDamageTests {
       }
       #expect(newer?.code == .unsupportedFormat)
       if place == 3 {
-        // Also where nothing near it would go.
+        // It is refused even if no slab near it would be removed.
         let retention = Retention(age: .days(1), minimumBytes: .bytes(0))
         let early = queueError { _ = try made.cleaner().plan(keeping: retention) }
         #expect(early?.code == .unsupportedFormat)
@@ -164,10 +164,11 @@ struct CleaningDamageTests {
     let writer = try QueueWriter(topic: topic)
     let firstNew = try writer.append("new")
     try writer.close()
-    // How many records a version 1 slab holds is not known; how many lie behind all of them is.
+    // The number of records in a version 1 slab is unknown. The number of records after all these
+    // slabs is known.
     #expect(
       try cleaner.plan(keeping: Retention(records: 2, minimumBytes: .bytes(0))) == [])
-    // Without an id, a cursor passes here.
+    // Here, a cursor without an id is accepted.
     let last = try #require(old.last)
     var cursor = [UInt8](repeating: 0, count: CursorSlots.byteCount)
     made.put(made.slot(last, topicID: 0), in: &cursor, of: "reader")

@@ -6,7 +6,7 @@ import Testing
 
 @testable import DiskQueue
 
-/// A topic of which everything is known, and what a naive cleaner would remove from it.
+/// A topic whose contents are all known, and a naive cleaner for it.
 private struct KnownTopic {
   struct Slab {
     var base: UInt64
@@ -23,16 +23,16 @@ private struct KnownTopic {
   private(set) var slabs: [Slab] = []
   /// How many records the log took.
   private(set) var endOrdinal: UInt64 = 0
-  /// What the last mark states.
+  /// The address that the last mark states as synced.
   let synced: UInt64
-  /// What a cleaner can make durable: all up to the end of the log.
+  /// A cleaner can make everything below this address durable: it is the end of the log.
   private var durable: UInt64 = 0
   let newestStamp: UInt64
 
   /// - Parameters:
-  ///   - records: how many each slab holds.
-  ///   - unreadable: places of slabs whose beginning is damaged.
-  ///   - syncedSlabs: how many slabs are durable; of the next one, nothing is.
+  ///   - records: how many records each slab holds.
+  ///   - unreadable: indexes of the slabs whose beginning is damaged.
+  ///   - syncedSlabs: how many slabs are durable. Nothing of the next one is durable.
   init(records: [Int], unreadable: Set<Int> = [], syncedSlabs: Int) {
     var forges: [SlabForge] = []
     var base: UInt64 = 0
@@ -49,13 +49,14 @@ private struct KnownTopic {
       stamp += 100
       forges.append(forge)
     }
-    // The last slab's last mark tells what is durable. Whole or not at all: of the last slab, that
-    // is up to this mark.
+    // The last mark of the last slab states how much is durable. A slab is durable whole or not at
+    // all. The last slab counts as whole up to this mark.
     let last = forges.count - 1
     synced = syncedSlabs > last ? forges[last].end : slabs[syncedSlabs].base
     forges[last].putMark(synced: synced)
     newestStamp = slabs[last].stamp
-    // Where no sound header stands and nothing says that one did, the log ends.
+    // The log ends at a slab without a sound header, unless a mark states that this slab was
+    // durable.
     let torn = slabs.first { !$0.isReadable && $0.base >= synced }
     endOrdinal = torn?.ordinal ?? endOrdinal
     for (place, forge) in forges.enumerated() {
@@ -70,7 +71,7 @@ private struct KnownTopic {
     }
   }
 
-  /// The bases of the slabs to be removed, by sums over everything.
+  /// The bases of the slabs to remove, by naive sums over all slabs.
   func naive(_ retention: Retention, now: UInt64, held: UInt64?) -> [UInt64] {
     let present = min(now, newestStamp)
     var removed: [UInt64] = []
@@ -125,7 +126,7 @@ private struct KnownTopic {
 
 @Suite("What is to be cleaned")
 struct CleaningPlanTests {
-  /// Every value at which something changes, and those beside it.
+  /// Every value at which something changes, and the values directly below and above it.
   private func around(_ values: [UInt64]) -> [UInt64] {
     Array(Set(values.flatMap { [$0 &- min($0, 1), $0, $0 + 1] })).sorted()
   }
@@ -193,7 +194,7 @@ struct CleaningPlanTests {
       #expect(planned.map(\.slab.rawValue) == naive, "seed \(seed)")
       removals += naive.count
 
-      // And by what the slabs hold: no record goes that any bound keeps.
+      // The slabs' contents agree: no record is removed that the bound of its removal keeps.
       for removal in planned {
         let place = try #require(topic.slabs.firstIndex { $0.base == removal.slab.rawValue })
         let slab = topic.slabs[place]

@@ -6,7 +6,7 @@ import DiskQueueTestSupport
 @testable import DiskQueue
 
 extension CleaningTopic {
-  /// Who holds what, as the cleaner reads it.
+  /// The holds of the consumers, as the cleaner reads them.
   func holds(_ protected: Retention.Consumers = .protected) throws -> ConsumerHolds {
     try ConsumerHolds(
       of: storage, protecting: protected, topicID: Self.topicID, beginsWithVersion1: false)

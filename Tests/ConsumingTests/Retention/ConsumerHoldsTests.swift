@@ -24,7 +24,7 @@ struct ConsumerHoldsTests {
   func lowerSlot() throws {
     try made.putCursor("a", made.slot(500, generation: 7), made.slot(900, generation: 8))
     #expect(try made.holds().lowest?.address == 500)
-    // Set back.
+    // The consumer is set back.
     try made.putCursor("a", made.slot(900, generation: 8), made.slot(300, generation: 9))
     let holds = try made.holds()
     #expect(holds.lowest == .init(consumer: "a", address: 300, cause: .position))
@@ -71,7 +71,7 @@ struct ConsumerHoldsTests {
 
   @Test("a file that was cut short is judged by what is left of it")
   func cutShort() throws {
-    // Padded with zeros, a part of the first generation would pass for a damaged slot.
+    // If it were padded with zeros, a part of the first generation would look like a damaged slot.
     let slot = made.slot(500)
     for count in [0, 64, 4095, 4096 + 10, 4096 + 63] {
       let bytes = Array(CursorSlots.first(slot, of: "a").prefix(count))
@@ -90,7 +90,7 @@ struct ConsumerHoldsTests {
       storage.calls == [
         .consumers, .list, .open(name), .read(name), .syncConsumers, .sync(name), .read(name),
       ])
-    // It is there after any power cut from now on, if the directory is.
+    // From now on, the cursor survives every power cut that the directory survives.
     try storage.syncDirectory()
     for seed in 0..<8 {
       var random = SeededGenerator(seed: UInt64(seed))
@@ -100,7 +100,7 @@ struct ConsumerHoldsTests {
         beginsWithVersion1: false)
       #expect(holds.lowest?.address == 500 || !after.hasConsumers)
     }
-    // The second slot proves the first.
+    // The second slot proves the first one.
     try made.putCursor("a", made.slot(500), made.slot(600, generation: 2))
     storage.logCalls()
     _ = try made.holds()

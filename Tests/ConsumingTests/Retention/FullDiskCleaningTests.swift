@@ -14,10 +14,10 @@ struct FullDiskCleaningTests {
     var options = QueueWriter.Options()
     options.slabSize = .kibibytes(4)
     options.bufferSize = .kibibytes(4)
-    // No slab that is left behind is synced before the disk is full.
+    // No slab that the writer has left is synced before the disk is full.
     let writer = try QueueWriter(
       topic: topic, options: options, environment: fixedEnvironment(background: .manual))
-    // Both slots of the cursor are there before.
+    // Both slots of the cursor exist before the disk is full.
     let consumer = try {
       try writer.append("before")
       try writer.append("before, too")
@@ -42,7 +42,8 @@ struct FullDiskCleaningTests {
     while let batch = try await consumer.nextBatch(upTo: 100, following: false) {
       try await batch.acknowledge()
     }
-    // As the thread would: a slab that waits for its sync is held open, and its room with it.
+    // The writer's thread would do this. A slab that waits for its sync is held open, and so is its
+    // disk space.
     try writer.syncSlabsLeftBehind()
     let report = try SlabCleaner(topic: topic)
       .report(keeping: Retention(records: 0, minimumBytes: .bytes(0)), isDryRun: false)

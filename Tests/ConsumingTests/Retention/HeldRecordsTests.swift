@@ -11,8 +11,8 @@ struct HeldRecordsTests {
   private let storage = SimulatedStorage()
   private var topic: Topic { Topic(storage: storage) }
 
-  /// A topic of one slab of 40 records, closed, and a consumer that acknowledged `count` of them in
-  /// steps of seven, and was closed.
+  /// Makes a closed topic with 40 records in one slab. A consumer has acknowledged `count` of them
+  /// in steps of seven, and is closed.
   private func consumed(_ count: Int) async throws {
     var options = SmallTopic.options
     options.slabSize = .kibibytes(256)
@@ -42,7 +42,7 @@ struct HeldRecordsTests {
     return options
   }
 
-  /// Appends past the bound; returns the error, if there is one.
+  /// Appends past the bound. Returns the error, if there is one.
   private func appendPastTheBound() throws -> QueueError? {
     let writer = try QueueWriter(
       topic: topic, options: lower(.dropOldestAcknowledged), environment: .simulated())
@@ -58,7 +58,7 @@ struct HeldRecordsTests {
   func allAcknowledged() async throws {
     try await consumed(40)
     let bases = storage.slabs.keys.sorted()
-    // The first slab's content is above the bound already.
+    // The content of the first slab alone is above the bound.
     _ = try appendPastTheBound()
     #expect(!storage.slabs.keys.contains(bases[0]))
   }
@@ -101,7 +101,7 @@ struct HeldRecordsTests {
     try await consumed(33)
     let consumer = try ConsumerTopic.consumer(topic)
     try await consumer.nextBatch(upTo: 7)?.acknowledge()
-    // One slot stands before the last batch, and the writer has left the slab for one without records.
+    // One slot is before the last batch. The writer has left the slab for one without records.
     #expect(try appendPastTheBound()?.code == .noSpace)
     #expect(storage.slabs.count == 2)
     #expect(try await consumer.nextBatch(upTo: 7, following: false) == nil)
@@ -119,7 +119,7 @@ struct HeldRecordsTests {
     let front = try SlabFront(of: storage)
     #expect(
       try ConsumerHolds(of: front, in: storage).hold(below: UInt64(bytes.count)) == nil)
-    // The first byte after the last record.
+    // The cursor is at the first byte after the last record.
     let cursor = try #require(try QueueConsumer.consumers(of: topic).first?.position).rawValue
     storage.flip(bit: Int(cursor + 20) * 8, ofSlab: 0)
     #expect(

@@ -58,7 +58,7 @@ struct SlabCleanerTests {
     try writer.close()
     let bases = made.bases
     #expect(bases.count == 8)
-    // The slabs were left at hours 0 to 6; now it is hour 6.
+    // The slabs were left at hours 0 to 6. Now it is hour 6.
     let plans = try [0, 1, 2, 5, 6].map {
       try made.cleaner().plan(
         keeping: Retention(age: .minutes($0 * 60 + 30), minimumBytes: .bytes(0))
@@ -90,7 +90,7 @@ struct SlabCleanerTests {
     #expect(report.removals.count == 3)
     #expect(report.kept == .lastSlab)
     #expect(made.bases == [last])
-    // It goes on from there, with no address and no ordinal used twice.
+    // The next writer continues from there, and uses no address and no ordinal twice.
     let before = try readAll(made.topic)
     let writer = try made.writer()
     let address = try writer.append("next")
@@ -105,7 +105,7 @@ struct SlabCleanerTests {
   func minimum() throws {
     try made.fill(slabs: 8)
     let unbounded = Retention(age: .seconds(0), bytes: .bytes(0), records: 0)
-    // 1 MiB by default.
+    // The minimum is 1 MiB by default.
     #expect(
       try made.cleaner().report(keeping: unbounded, isDryRun: false)
         == .init(removals: [], kept: .minimum))
@@ -149,7 +149,8 @@ struct SlabCleanerTests {
       [SimulatedStorage.Call.syncDirectory, .remove(SlabName.string($0))]
     }
     #expect(changes == expected + [.syncDirectory])
-    // Between two removals consumers are asked again. One listing serves all.
+    // Between two removals, the cleaner reads the consumers again. One listing is enough for all
+    // removals.
     for pair in zip(bases.dropLast(), bases.dropFirst().dropLast()) {
       let first = try #require(storage.calls.firstIndex(of: .remove(SlabName.string(pair.0))))
       let second = try #require(storage.calls.firstIndex(of: .remove(SlabName.string(pair.1))))
@@ -208,7 +209,7 @@ struct SlabCleanerTests {
     let first = try #require(calls.firstIndex(of: .remove(SlabName.string(bases[0]))))
     let synced = bases.map { SimulatedStorage.Call.sync(SlabName.string($0)) }
     #expect(Array(calls[..<first]) == [.syncDirectory] + synced + [.syncDirectory])
-    // What is left survives a power cut, though the writer never synced it.
+    // The slab that is left survives a power cut, although the writer never synced it.
     var random = SeededGenerator(seed: 3)
     for _ in 0..<20 {
       let after = made.storage.powerCut(using: &random)
@@ -246,7 +247,7 @@ struct SlabCleanerTests {
     try writer.flush()
     writer.dieForTesting()
     made.storage.kill()
-    // A hole in the fifth slab, which nothing states to have been durable: the log ends there.
+    // The fifth slab gets a hole. No mark states that the slab was durable, so the log ends there.
     let bases = made.bases
     made.storage.flip(bit: 8 * 200, ofSlab: bases[4])
     let end = try readAll(made.topic).end.rawValue
@@ -259,7 +260,7 @@ struct SlabCleanerTests {
     }
   }
 
-  // MARK: Places
+  // MARK: Topics without slabs
 
   @Test("an empty topic, one without slabs, and what is none")
   func noSlabs() throws {

@@ -46,7 +46,7 @@ struct SlabRemovalTests {
       try SlabRemoval.removeFirst(pair, of: storage, synced: .max) == .kept(.changed))
     storage.replace(slab: bases[1], with: second)
 
-    // Replaced between the comparison and the removal.
+    // The slab is replaced between the comparison and the removal.
     let first = try #require(storage.slabs[0])
     storage.setHook { [storage] call in
       guard call == .syncDirectory else { return }
@@ -90,7 +90,7 @@ struct SlabRemovalTests {
     let bases = made.bases
     _ = try removeFirst(0)
     #expect(try removeFirst(0) == .gone)
-    // Between the listing and the removal.
+    // The slab is gone between the listing and the removal.
     storage.setFault(
       SimulatedStorage.Fault(.fail(Errno.noEntry), at: 1) {
         $0 == .remove(SlabName.string(bases[1]))
@@ -152,7 +152,7 @@ struct SlabRemovalTests {
     #expect(front.bytes == storage.slabs.values.reduce(0) { $0 + UInt64($1.count) })
     #expect(front.obstacle(synced: .max, holds: try made.holds())?.isHold == true)
 
-    // Room that a second cleaner made is room as well.
+    // Room that a second cleaner made counts as well.
     try storage.remove(SlabName.string(bases[1]))
     #expect(try front.removeFirst(of: storage, synced: .max) == .gone)
     #expect(front.bytes == storage.slabs.values.reduce(0) { $0 + UInt64($1.count) })
