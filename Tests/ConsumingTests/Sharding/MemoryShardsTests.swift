@@ -39,7 +39,7 @@ struct MemoryShardsTests {
     }
     for number in 0..<300 {
       try writer.append("record \(number)", key: "key \(number % 20)")
-      // One at a time, so that nothing but its own append brings a record out of the buffer.
+      // Waits for each record, so that only its own append can bring it out of the buffer.
       try await reached.wait(for: UInt64(number + 1))
     }
     #expect(try await seen.value == (0..<300).map { "record \($0)" })

@@ -31,7 +31,8 @@ struct ShardedRecordsTests {
     numbers.map { "\(shard): \($0)" }
   }
 
-  /// What a sequence gives up to its end, shard by shard, and in which order shards had their turns.
+  /// Reads a sequence to its end. Returns the texts of each shard, and the order in which shards
+  /// had their turns.
   private func collect(
     _ records: ShardedTopic.Records
   ) async throws -> (texts: [Int: [String]], turns: [(shard: Int, count: Int)]) {
@@ -63,7 +64,7 @@ struct ShardedRecordsTests {
       first.turns.map { "\($0.shard): \($0.count)" } == [
         "0: 64", "1: 10", "4: 64", "7: 64", "0: 64", "7: 64", "0: 64", "7: 2", "0: 8",
       ])
-    // Another round gives what has come since, in new shards, too.
+    // Another round gives the records that were appended since, also in new shards.
     try append(200..<203, toShard: 0, writer)
     try append(0..<2, toShard: 9, writer)
     let second = try await collect(records)
@@ -127,9 +128,9 @@ struct ShardedRecordsTests {
       from: .time(since1970: .nanoseconds(Int64(clock.now) - 1_000_000_000)))
     try append(8..<9, toShard: 5, writer)
     try append(0..<2, toShard: 6, writer)
-    // A shard that was not there has nothing that is not new.
+    // In a shard that was made later, every record is new.
     #expect(try await collect(latest).texts == [5: texts(8..<9, 5), 6: texts(0..<2, 6)])
-    // A time leads to the last mark before it, and so to some records more.
+    // A time leads to the last mark before it, so some earlier records come as well.
     let found = try await collect(since).texts
     #expect(found[0]?.suffix(3) == texts(5..<8, 0)[...])
     #expect(found[5]?.suffix(4) == texts(5..<9, 5)[...])
@@ -191,7 +192,7 @@ struct ShardedRecordsTests {
       read[batch.shard, default: []] += batch.records.map { $0.text ?? "" }
     }
     #expect(read == Dictionary(uniqueKeysWithValues: (0..<9).map { ($0, texts(0..<200, $0)) }))
-    // At their ends all are parked: nothing is held until the next round.
+    // Every shard is parked at its end, so nothing is held until the next round.
     #expect(reading.openCount == 0)
     for shard in [8, 0] { try append(200..<210, toShard: shard, writer) }
     read = [:]
@@ -283,7 +284,7 @@ struct ShardedRecordsTests {
       #expect(losses[shard]?.count == 1 && loss.cause == .cleaned)
       let lost = try #require(loss.records)
       #expect(lost > 50)
-      // One that is open reads on in the slab that it has open, removed or not.
+      // An open reader reads on in the slab that it has open, whether the slab was removed or not.
       let first = try #require(read[shard]?.indices.first { read[shard]?[$0] != UInt64($0) })
       #expect(isParked ? first == 10 : first >= 10)
       #expect(read[shard] == Array(0..<UInt64(first)) + Array((UInt64(first) + lost)..<110))
@@ -292,7 +293,7 @@ struct ShardedRecordsTests {
 
   @Test("parked or not, a pass tells the same", arguments: [1, 2, 3])
   func parkedAlike(seed: UInt64) throws {
-    // Damage here and there: what a walk knows of it is kept as well.
+    // There is damage in several places, and a parked reader must not forget it.
     let shards = SimulatedShards()
     let topic = shards.topic(shards: 4, by: Self.byFirstByte)
     let writer = try ShardedWriter(
@@ -331,7 +332,7 @@ struct ShardedRecordsTests {
     }
     let open = try pass(limit: 4)
     #expect(try pass(limit: 1) == open)
-    // And what a reader of each shard tells, in the same order.
+    // A reader of each shard reports the same, in the same order.
     for shard in 0..<4 {
       var told: [String] = []
       var reader = try topic.reader(ofShard: shard, options: SmallTopic.readerOptions)
@@ -453,7 +454,7 @@ struct ShardedRecordsTests {
     }
     try await expect(1, 0..<3)
     for round in 0..<20 {
-      // A shard that is there; one that is made; and the first again.
+      // Appends to a shard that exists, to a new one, and to the first one again.
       try append(3 + round..<4 + round, toShard: 1, writer)
       try await expect(1, 3 + round..<4 + round)
       if round < 5 {
@@ -537,7 +538,7 @@ struct ShardedRecordsTests {
       for _ in 0..<number { await Task.yield() }
       task.cancel()
       #expect(await task.value == .cancelled)
-      // The sequence goes on behind the last one that was given: the new one is there.
+      // The sequence continues after the last record that it gave, so the new record comes.
       try append(1 + number..<2 + number, toShard: 4, writer)
       var last: String?
       for try await found in records.value {
@@ -550,13 +551,13 @@ struct ShardedRecordsTests {
     withExtendedLifetime(directory) {}
   }
 
-  /// For a sequence that two tasks use one after the other.
+  /// Holds a sequence that two tasks use one after the other.
   private final class Box: @unchecked Sendable {
     let value: ShardedTopic.Records
     init(_ value: ShardedTopic.Records) { self.value = value }
   }
 
-  /// What several tasks have read.
+  /// The texts that several tasks have read.
   private final class Log: Sendable {
     private let log = Mutex<[String]>([])
     func add(_ text: String) { log.withLock { $0.append(text) } }
@@ -615,7 +616,7 @@ struct ShardedRecordsTests {
     #expect(count == 6)
     try removeFile(path + "/0001")
     var codes: [QueueError.Code] = []
-    // Its own watch tells of it, on a thread of the library's.
+    // The shard's own watch reports the removal, on a thread of the library.
     while codes.isEmpty {
       let seen = try #require(reading.changes).value
       if let batch = reading.next() {
@@ -656,7 +657,7 @@ struct ShardedRecordsTests {
       Topic(storage: storage)
     }
     let writer = try ShardedWriter(topic: topic, environment: .simulated())
-    // Listed by its name alone.
+    // The shard is listed by its name alone.
     _ = try shards.root.create("0000")
     try append(0..<2, toShard: 0, writer)
     do {

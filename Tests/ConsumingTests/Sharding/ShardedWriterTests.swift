@@ -38,7 +38,8 @@ struct ShardedWriterTests {
     }
     try writer.flush()
     #expect(try readShards(topic) == expected)
-    // More keys than shards: a key's records are among others', in order.
+    // There are more keys than shards. The records of a key are in order, among those of other
+    // keys.
     for key in (0..<37).map({ "key \($0)" }) {
       var reader = try topic.reader(ofKey: key)
       var texts: [String] = []
@@ -80,7 +81,7 @@ struct ShardedWriterTests {
       #expect(record?.text == String(text) && record?.address == found[place].address)
     }
     #expect(try reader.nextCopy() == nil)
-    // No key is a key, and no payload a payload.
+    // An empty key is a key, and an empty payload is a payload.
     #expect(try writer.append("", key: "").shard == Int(3_244_421_341_483_603_138 % 4 as UInt64))
     try await writer.close()
     withExtendedLifetime(directory) {}
@@ -104,7 +105,7 @@ struct ShardedWriterTests {
     let third = try ShardedWriter(topic: topic)
     try third.append("third", key: "a")
     try third.flush()
-    // What was dropped was flushed, and its shard recovered.
+    // The dropped record had been flushed, and its shard was recovered.
     #expect(try readShards(topic).values.map { $0 } == [["dropped", "closed", "third"]])
     #expect(second.recoveries.count == 1 && third.recoveries.isEmpty)
     withExtendedLifetime(directory) {}
@@ -153,7 +154,7 @@ struct ShardedWriterTests {
     withExtendedLifetime(directory) {}
   }
 
-  // In a task the asynchronous ones would be taken.
+  // In a task, the compiler would choose the asynchronous calls.
   private func closeBlocking(_ writer: ShardedWriter) throws { try writer.close() }
   private func flushBlocking(_ writer: ShardedWriter) throws { try writer.flush() }
   private func syncBlocking(_ writer: ShardedWriter) throws { try writer.sync() }
@@ -197,7 +198,7 @@ struct ShardedWriterTests {
     #expect((0..<5).filter(isOpen) == [0, 1, 2])
     try writer.append("b", key: keys[3])
     #expect((0..<5).filter(isOpen) == [0, 2, 3])
-    // It was closed as a writer is closed, and so synced.
+    // The shard was closed as every writer is closed, and so it was synced.
     #expect(shards[1].slabs == shards[1].slabsAfterDroppedCache)
     #expect(try readAll(writer.topic.topic(ofShard: 1)).texts == ["a"])
     try writer.append("c", key: keys[1])
@@ -221,7 +222,7 @@ struct ShardedWriterTests {
     try writer.append("a", key: keys[0])
     try writer.append("a", key: keys[1])
     try writer.pool.withWriter(ofShard: 0) { zero throws(QueueError) in
-      // The oldest one by then.
+      // After this append, shard 0 is the least recently used one, but it is in use.
       try writer.append("b", key: keys[1])
       try writer.append("b", key: keys[2])
       #expect((0..<4).filter { writer.pool.isOpen($0) } == [0, 2])
@@ -231,7 +232,7 @@ struct ShardedWriterTests {
       }
       try zero.append("in")
     }
-    // The next one makes good.
+    // The next append closes the surplus writer.
     try writer.append("c", key: keys[1])
     #expect(writer.openShardCount == 2)
     try writer.close()
@@ -336,7 +337,7 @@ struct ShardedWriterTests {
     for level in Durability.allCases {
       try await writer.pool.reach(level, at: end, of: zero)
     }
-    // What lies behind what the close brought to the disk is no part of it.
+    // An address past the end that the close brought to the disk is not reached.
     do {
       try await writer.pool.reach(.flushed, at: end + 1_000, of: zero)
       Issue.record("it was reached")
@@ -358,7 +359,7 @@ struct ShardedWriterTests {
     shards[1].setFault(SimulatedStorage.Fault(.fail(Errno.io), at: 1) { $0.isSync })
     #expect(queueError { try syncBlocking(writer) }?.code == .syncFailed)
     shards[1].setFault(nil)
-    // The others were synced, and go on.
+    // The other shards were synced, and their writers go on.
     for shard in [0, 2] {
       #expect(shards[shard].slabs == shards[shard].slabsAfterDroppedCache)
       try writer.append("after", key: keys[shard])
@@ -371,7 +372,7 @@ struct ShardedWriterTests {
     } catch {
       #expect(error.code == .syncFailed)
     }
-    // Also when it was closed for another one: it is not opened again.
+    // If the shard was closed for another one, it is not opened again.
     for shard in [3, 0, 2] { try writer.append("after", key: keys[shard]) }
     #expect(!writer.pool.isOpen(1))
     for _ in 0..<2 {
@@ -470,7 +471,7 @@ private final class Most: Sendable {
   var value: Int { most.withLock { $0 } }
 }
 
-/// Runs something on a thread of its own.
+/// Runs `body` on a thread of its own.
 func onThread(_ body: @escaping @Sendable () throws -> Void) async throws {
   let thread = BackgroundThread()
   let result: Result<Void, any Error> = await withCheckedContinuation { continuation in

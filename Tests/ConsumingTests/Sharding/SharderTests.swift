@@ -14,7 +14,7 @@ struct SharderTests {
 
   @Test(
     "by default its XXH3-64, modulo the number of shards",
-    // From xxhash's own program.
+    // The values are from xxhash's own program.
     arguments: [
       ("users", 273, 3), ("groups", 153, 3), ("friends", 44, 4), ("family", 243, 3),
       ("colleagues", 131, 1), ("a", 719, 9), ("", 138, 8),
@@ -23,7 +23,7 @@ struct SharderTests {
     #expect(try memory(1_000).shard(of: key) == ofThousand)
     #expect(try memory(10).shard(of: key) == ofTen)
     #expect(try memory(1).shard(of: key) == 0)
-    // The same bytes, in whatever shape they come.
+    // The same bytes lead to the same shard, whatever their type.
     let bytes = Array(key.utf8)
     #expect(try memory(1_000).shard(of: bytes) == ofThousand)
     #expect(try memory(1_000).shard(of: bytes.span.bytes) == ofThousand)
@@ -39,7 +39,7 @@ struct SharderTests {
     let keys = ["users", "groups", "", "é"]
     let topic = memory(10, by: .keys(keys))
     for (place, key) in keys.enumerated() { #expect(try topic.shard(of: key) == place) }
-    // Equal as text, and other bytes.
+    // This key is equal as text, but has other bytes.
     let error = queueError { _ = try topic.shard(of: "e\u{301}") }
     #expect(error?.code == .invalidOption)
     let writer = try ShardedWriter(topic: topic)
@@ -86,7 +86,7 @@ struct SharderTests {
     let topic = memory(
       10,
       by: .custom { key, count in
-        // The first byte's value; none for no byte.
+        // The value of the first byte as a digit. An empty key gets no valid shard.
         key.isEmpty ? count : Int(key[0]) - 0x30
       })
     #expect(try topic.shard(of: "0 and more") == 0)

@@ -8,7 +8,8 @@ import Testing
 
 @Suite("The file that says how many shards there are")
 struct ShardsFormatTests {
-  /// 1,000 shards, by their keys' hash; the hash of the first 16 bytes from xxhash's own program.
+  /// The file of 1,000 shards by the hash of their keys. The hash of its first 16 bytes is from
+  /// xxhash's own program.
   static let golden: [UInt8] = [
     0x44, 0x51, 0x53, 0x48, 0x41, 0x52, 0x44, 0x53, 1, 0, 1, 0, 0xE8, 0x03, 0, 0,
     0x5B, 0x7B, 0x41, 0x6D, 0x13, 0x84, 0xC4, 0x02,
@@ -16,7 +17,7 @@ struct ShardsFormatTests {
 
   private func read(_ bytes: [UInt8]) -> ShardsFile.Reading { ShardsFile.read(bytes.span.bytes) }
 
-  /// A file of these fields, with a hash that is right.
+  /// A file with these fields and the right hash.
   private func forged(version: UInt8 = 1, dealer: UInt8 = 1, count: UInt32 = 16) -> [UInt8] {
     var bytes: [UInt8] = Array("DQSHARDS".utf8) + [version, 0, dealer, 0]
     for shift in [0, 8, 16, 24] { bytes.append(UInt8(truncatingIfNeeded: count >> UInt32(shift))) }

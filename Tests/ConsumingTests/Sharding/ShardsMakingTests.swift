@@ -28,10 +28,10 @@ struct ShardsMakingTests {
     #expect(
       Set(try snapshot(path).keys)
         == ["lock", "shards", "0273/lock", "0273/00000000000000000000.slab"])
-    // An ordinary topic, under its own path as well.
+    // A shard is an ordinary topic, also under its own path.
     #expect(try readAll(Topic(path + "/0273")).texts == ["a user"])
     #expect(try topic.topic(ofShard: 273) == Topic(path + "/0273"))
-    // Nothing has to be said to find it again.
+    // No option is needed to find the shards again.
     #expect(try ShardedTopic(path).shardCount() == 1_000)
     #expect(try ShardedWriter(topic: ShardedTopic(path)).append("x", key: "users").shard == 273)
     #expect(queueError { _ = try topic.topic(ofShard: 1_000) }?.code == .invalidOption)
@@ -63,10 +63,11 @@ struct ShardsMakingTests {
       #expect(queueError { _ = try ShardedWriter(topic: topic) }?.code == .invalidOption)
       #expect(queueError { _ = try topic.records() }?.code == .invalidOption)
     }
-    // The lock was given back each time.
+    // Every refused writer has released the lock.
     try ShardedWriter(topic: ShardedTopic(path, shards: 10)).close()
     #expect(try snapshot(path)["shards"] == before)
-    // A list may be opened by another list, and the program's way by another: nobody can tell them apart.
+    // Another list of keys may open a list's topic, and another custom sharder one of a custom
+    // sharder. The file does not distinguish them.
     let list = directory.path + "/list"
     try ShardedWriter(topic: ShardedTopic(list, by: .keys(["a"]))).close()
     #expect(try ShardedTopic(list, by: .keys(["a", "b"])).shard(of: "b") == 1)
@@ -100,11 +101,11 @@ struct ShardsMakingTests {
       #expect(queueError { _ = try topic.shardCount() }?.code == .notATopic, "\(path)")
       #expect(queueError { _ = try topic.records() }?.code == .notATopic, "\(path)")
     }
-    // Who looks again under the lock leaves his number in it.
+    // A writer that looks again under the lock leaves its process number in it.
     #expect(
       try snapshot(directory.path).filter { $0.key != "empty/lock" }
         == before.filter { $0.key != "empty/lock" })
-    // One with the file and slabs beside it was two things at once.
+    // A directory with both this file and slabs would be two things at once.
     try writeFile(ordinary + "/shards", ShardsFormatTests.golden)
     #expect(queueError { _ = try ShardedTopic(ordinary).shardCount() }?.code == .notATopic)
     #expect(
@@ -220,7 +221,7 @@ struct ShardsMakingTests {
           steps += 1
           var random = SeededGenerator(seed: seed)
           if isPowerCut { root = root.powerCut(using: &random) } else { root.kill() }
-          // Where the first one did not come to its end, what is wanted now is what holds.
+          // If the first writer did not finish, the second writer's number of shards may apply.
           let second = SimulatedShards(root)
           let opened: ShardedWriter
           if let count = try? second.topic().shardCount() {
@@ -232,7 +233,7 @@ struct ShardsMakingTests {
           let count = opened.shardCount
           #expect(count == 16 || count == 20)
           counts.insert(count)
-          // From now on it is on the disk, whatever comes.
+          // From now on, the number is on the disk, whatever happens.
           let later = root.powerCut(using: &random)
           #expect(try SimulatedShards(later).topic().shardCount() == count)
           number += 1
@@ -253,7 +254,8 @@ struct ShardsMakingTests {
     ]
     #expect(shards.root.calls.filter { $0.changes } == made)
     try writer.close()
-    // Found again it is synced before it is believed, as a crash may have left it.
+    // When the file is found again, it is synced before it is read, because a crash may have left
+    // it unsynced.
     shards.root.logCalls()
     _ = try self.writer(shards.topic())
     let found = Array(shards.root.calls.drop { $0 != .syncParent })
