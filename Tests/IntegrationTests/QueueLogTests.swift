@@ -17,7 +17,7 @@ struct QueueLogTests {
     return QueueLog(logger, topic: "sensors")
   }
 
-  /// Level, message and metadata but for the topic, which all have.
+  /// Each entry's level, message and metadata. The topic is left out, because all entries have it.
   private var entries: [String] {
     handler.entries.map { entry in
       var metadata = entry.metadata

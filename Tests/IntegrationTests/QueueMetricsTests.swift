@@ -148,7 +148,7 @@ struct QueueMetricsTests {
     #expect(try count("records_dropped_total") == 7)
     #expect(try count("errors_total", [("code", "syncFailed")]) == 1)
     #expect(try count("errors_total", [("code", "system")]) == 1)
-    // Whoever reads there is told of them, and counts them.
+    // A reader reports these losses, and they are counted there.
     #expect(throws: (any Error).self) { try count("losses_total", [("cause", "damaged")]) }
   }
 
@@ -256,8 +256,8 @@ struct MetricsTableTests {
     #expect(Set(try documented()) == made)
   }
 
-  /// The rows of the article's table: name, kind, and what stands in backquotes before a colon or the
-  /// cell's end.
+  /// The rows of the article's table: name, kind, and the dimensions in backquotes, which end at a
+  /// colon or with the cell.
   private func documented() throws -> [String] {
     let root = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
     let article = String(

@@ -19,7 +19,7 @@ struct ServiceTests {
       services: services, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
   }
 
-  /// A closed topic of so many records.
+  /// A closed topic of `count` records.
   private func topic(of count: Int, in directory: TemporaryDirectory) async throws -> Topic {
     let topic = Topic(directory.path + "/topic")
     let writer = try QueueWriter(topic: topic)
@@ -34,7 +34,7 @@ struct ServiceTests {
     var value: Int { count.withLock { $0 } }
   }
 
-  /// Takes what a consumer is handed, and lets others wait for so many.
+  /// Collects the records that a consumer delivers, so that a test can wait for a number of them.
   private final class Taken: Sendable {
     private let texts = Mutex<[String]>([])
     private let signal = AsyncStream<Int>.makeStream()
@@ -80,13 +80,13 @@ struct ServiceTests {
       try await writer.flush()
       await taken.wait(for: 25)
       for await _ in rounds.stream { break }
-      // Appended, and not even flushed.
+      // This record is appended, but not flushed.
       try writer.append("the last")
       await group.triggerGracefulShutdown()
       try await tasks.waitForAll()
     }
     #expect(taken.all == (0..<25).map { "record \($0)" })
-    // Closed, all of them: others may open what they had.
+    // The services have closed everything, so the topic and the consumer can be opened again.
     let next = try QueueWriter(topic: topic)
     #expect(next.recovery.state == .clean)
     let again = try QueueConsumer(topic: topic, name: "uploader")
@@ -151,7 +151,7 @@ struct ServiceTests {
     }
     #expect(error?.code == .syncFailed)
     storage.setFault(nil)
-    // It has given up the topic, although somebody still holds it.
+    // The writer has released the topic, although the test still has a reference to it.
     let next = try QueueWriter(
       topic: Topic(storage: storage), options: .init(), environment: fixedEnvironment())
     try await next.close()
@@ -277,7 +277,7 @@ struct ServiceTests {
       try await running
     }
     signal.continuation.finish()
-    // At least the one at the end.
+    // At least the call at the end is counted.
     #expect(await signal.stream.reduce(0) { count, _ in count + 1 } >= 1)
   }
 
@@ -364,7 +364,7 @@ struct ServiceTests {
         try await running
       }
       #expect(begun.value > 0)
-      // The one that was being begun as the shutdown came.
+      // At most one batch was beginning when the shutdown came.
       #expect(late.value <= 1)
     }
   }
