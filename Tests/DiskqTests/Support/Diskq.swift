@@ -4,9 +4,10 @@
 import Foundation
 import Testing
 
-/// What a run of the built program came to.
+/// The outcome of a run of the built program.
 struct Outcome {
-  /// As a shell shows it: of a process that a signal ended, 128 and the signal's number.
+  /// The status as a shell shows it. If a signal ended the process, it is 128 and the signal's
+  /// number.
   var status: Int32
   var output: [UInt8]
   var errors: String
@@ -30,7 +31,7 @@ extension Process {
 
 /// The program as a user runs it.
 enum Diskq {
-  /// The product stands beside the test bundle.
+  /// The built program is next to the test bundle.
   static let path: String = {
     #if os(macOS)
       let bundle = Bundle.allBundles.first { $0.bundlePath.hasSuffix(".xctest") }
@@ -41,9 +42,9 @@ enum Diskq {
     return tests.deletingLastPathComponent().appendingPathComponent("diskq").path
   }()
 
-  /// Runs it to its end.
+  /// Runs the program to its end.
   ///
-  /// - Parameter input: what stands on standard input.
+  /// - Parameter input: the bytes of standard input.
   static func run(_ arguments: [String], input: [UInt8] = []) throws -> Outcome {
     try run(program: path, arguments, input: input)
   }
@@ -59,7 +60,7 @@ enum Diskq {
     try run(program: "/bin/sh", ["-c", script, path] + arguments, input: [])
   }
 
-  /// Files, not pipes: nobody need read while it runs, however much it writes.
+  /// Uses files instead of pipes, so the program can write any amount before the output is read.
   private static func run(
     program: String, _ arguments: [String], input: [UInt8]
   ) throws -> Outcome {
@@ -90,7 +91,7 @@ enum Diskq {
   }
 }
 
-/// A run that is talked to while it lasts.
+/// A run of the program to which a test can write, and from which it can read, while it lasts.
 final class RunningDiskq {
   private let process = Process()
   private let input = Pipe()
@@ -102,11 +103,11 @@ final class RunningDiskq {
   convenience init(_ arguments: String...) throws { try self.init(arguments) }
 
   /// - Parameters:
-  ///   - program: what is run instead of `diskq`.
-  ///   - path: a file that stands on standard input.
+  ///   - program: the program to run instead of `diskq`.
+  ///   - path: a file for standard input.
   init(_ arguments: [String], program: String = Diskq.path, input path: String? = nil) throws {
     for pipe in [input, output, errors] {
-      // Not to be held open by what another test starts meanwhile.
+      // Processes that other tests start meanwhile must not hold these open.
       for handle in [pipe.fileHandleForReading, pipe.fileHandleForWriting] {
         _ = fcntl(handle.fileDescriptor, F_SETFD, FD_CLOEXEC)
       }
@@ -119,7 +120,8 @@ final class RunningDiskq {
       } ?? input
     process.standardOutput = output
     process.standardError = errors
-    // Whoever runs the tests in the background of a script has it ignored, which is inherited.
+    // If a script runs the tests in the background, these signals are ignored, and a child inherits
+    // that.
     for number in [SIGINT, SIGHUP] { signal(number, SIG_DFL) }
     try process.run()
   }
@@ -128,7 +130,7 @@ final class RunningDiskq {
     try input.fileHandleForWriting.write(contentsOf: Data(text.utf8))
   }
 
-  /// Waits for a whole line; nil at the end.
+  /// Waits for a whole line. Returns nil at the end.
   func readLine() throws -> String? {
     while true {
       if let end = unread.firstIndex(of: UInt8(ascii: "\n")) {
@@ -141,7 +143,8 @@ final class RunningDiskq {
     }
   }
 
-  /// Waits for a whole line of standard error, which is then not among the outcome's; nil at the end.
+  /// Waits for a whole line of standard error, and returns nil at the end. The outcome does not
+  /// contain the line.
   func readErrorLine() throws -> String? {
     var line: [UInt8] = []
     while let byte = try errors.fileHandleForReading.read(upToCount: 1)?.first {
@@ -151,7 +154,7 @@ final class RunningDiskq {
     return nil
   }
 
-  /// Reads no further: what is written to standard output then is written to nobody.
+  /// Stops reading. If the program then writes to standard output, the pipe has no reader.
   func closeOutput() throws {
     try output.fileHandleForReading.close()
     isOutputClosed = true
@@ -164,7 +167,7 @@ final class RunningDiskq {
   func send(_ number: Int32) { kill(process.processIdentifier, number) }
 
   #if os(Linux)
-    /// Sends a signal to the one process that it has started.
+    /// Sends a signal to the one process that the program has started.
     func sendToChild(_ number: Int32) throws {
       let id = process.processIdentifier
       let children = try String(contentsOfFile: "/proc/\(id)/task/\(id)/children", encoding: .utf8)
@@ -172,7 +175,7 @@ final class RunningDiskq {
     }
   #endif
 
-  /// Waits for its end.
+  /// Waits for the program's end.
   func outcome() throws -> Outcome {
     let more = isOutputClosed ? nil : try output.fileHandleForReading.readToEnd()
     let rest = unread + (more ?? Data())

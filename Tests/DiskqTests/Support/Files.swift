@@ -5,7 +5,7 @@ import DiskQueue
 import DiskQueueTestSupport
 import Foundation
 
-/// The files that tests are about.
+/// The files that the tests read.
 enum Fixture {
   static let temperatures = fixture("seattle-temps.csv")
   static let version1Topic = fixture("queuefka-seattle")
@@ -18,7 +18,7 @@ enum Fixture {
 }
 
 extension TemporaryDirectory {
-  /// A path in it.
+  /// A path in the directory.
   func at(_ name: String) -> String { "\(path)/\(name)" }
 }
 
@@ -54,7 +54,7 @@ func consumer(_ name: String, of topic: String) throws -> [String: Any] {
   return [:]
 }
 
-/// Makes a consumer's cursor one that nobody can read.
+/// Makes a consumer's cursor unreadable.
 func damageCursor(_ name: String, of topic: String) throws {
   let path = "\(topic)/consumers/\(name).cursor"
   try writeFile(path, try readFile(path).map { _ in 0xA5 })
