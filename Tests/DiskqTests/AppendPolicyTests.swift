@@ -36,7 +36,7 @@ struct AppendPolicyTests {
     for (age, slabs) in [(nil, 1), ("1d", 2), ("100000d", 1)] as [(String?, Int)] {
       let directory = try TemporaryDirectory()
       let topic = directory.at("topic")
-      // Of the year 2020.
+      // The slab's stamps are of the year 2020.
       var forge = SlabForge(base: 0, synced: 0)
       forge.putRecord(Array("record 0".utf8))
       forge.putClosingMark()
@@ -71,7 +71,7 @@ struct AppendPolicyTests {
   // MARK: The cap
 
   private static let most = 64 << 10
-  /// Many times what the cap allows.
+  /// Many times as many records as the cap allows.
   private static let records = 20_000
 
   /// A file of numbered lines.
@@ -171,11 +171,11 @@ struct AppendPolicyTests {
     let appender = try RunningDiskq(
       "append", topic, try input(directory), "--maximum-bytes", "64KiB", "--when-full", "wait",
       "--print-addresses", "--ensure", "flushed")
-    // Few enough to be printed when it first waits, and not before.
+    // The addresses are so few that they are printed when the program first waits, and not before.
     #expect(try appender.readLine() == "128")
     appender.send(signal)
     let outcome = try appender.outcome()
-    // Some of the file is missing.
+    // A part of the file is missing.
     #expect(outcome.status == 128 + signal)
     let taken = outcome.lines.count + 1
     #expect(try Diskq.run("read", topic).lines == recordLines(0..<taken))
@@ -206,7 +206,7 @@ struct AppendPolicyTests {
       #expect(cleaned.status == 0, "\(cleaned.errors)")
       removed += cleaned.lines.count { $0.hasPrefix("removed ") }
     }
-    // Not to be waited for where it did not come through.
+    // If the program did not get through, do not wait for it.
     if appender.isRunning { appender.send(SIGKILL) }
     let outcome = try appender.outcome()
     #expect(outcome.status == 0)

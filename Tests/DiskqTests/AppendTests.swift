@@ -14,7 +14,7 @@ struct AppendTests {
     #expect(appended.status == 0)
     #expect(appended.output.isEmpty)
     #expect(appended.errors.isEmpty)
-    // The file's last line has no newline: as `awk 1` does, reading ends it.
+    // The file's last line has no newline. Like `awk 1`, reading adds one.
     let expected = try Data(contentsOf: URL(fileURLWithPath: Fixture.temperatures)) + [0x0A]
     let read = try Diskq.run("read", directory.at("topic"))
     #expect(read.status == 0)
@@ -144,7 +144,7 @@ struct AppendTests {
     for number in 0..<20 {
       try running.write("slow \(number)\n")
       let address = try #require(try running.readLine())
-      // Durable, and so visible to others.
+      // The record is durable, and so other processes can read it.
       let read = try Diskq.run("read", topic, "--from", address)
       #expect(read.lines == ["slow \(number)"])
     }
@@ -183,7 +183,7 @@ struct AppendTests {
     try writeFile(directory.at("three"), Array("three\n".utf8))
     let running = try RunningDiskq(
       "append", topic, directory.at("three"), pipe, "--print-addresses")
-    // It prints the address before it waits.
+    // The program prints the address before it waits.
     #expect(try running.readLine() != nil)
     running.send(SIGINT)
     #expect(try running.outcome().status == 0)
@@ -214,7 +214,7 @@ struct AppendTests {
     let topic = directory.at("topic")
     let addresses = try makeTopic(topic, records: 100)
     let slab = try #require(try slabPaths(topic).first)
-    // In the middle of the last record.
+    // The file is cut in the middle of the last record.
     try truncateFile(slab, to: addresses[99] + 12)
     let appended = try Diskq.run("append", topic, input: "after\n")
     #expect(appended.status == 0)

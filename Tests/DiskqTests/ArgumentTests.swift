@@ -124,7 +124,7 @@ struct ArgumentTests {
     #expect(try Diskq.run("read", topic, "--from", "1w2d").lines == recordLines(0..<3))
   }
 
-  // MARK: What is said
+  // MARK: Messages
 
   @Test(
     "what is refused is said with what is legal, in every verb",
@@ -268,7 +268,7 @@ struct MessageTests {
 
 @Suite("JSON with addresses and ordinals")
 struct JSONNumberTests {
-  /// Above 2^53, where a double has no odd numbers any more.
+  /// An ordinal above 2^53. A double has no odd numbers there.
   private static let ordinal: UInt64 = 9_007_199_254_740_993
 
   private func topic(_ directory: TemporaryDirectory) throws -> String {
@@ -306,7 +306,8 @@ struct JSONNumberTests {
     "from", "to", "end", "stated",
   ]
 
-  /// Whether every place is of a type, and no other value; and how many there are.
+  /// Counts the addresses and ordinals in a value. Each must be a string if `areText` is true, and
+  /// no string otherwise.
   private func count(_ value: Any, areText: Bool) -> Int {
     if let list = value as? [Any] { return list.reduce(0) { $0 + count($1, areText: areText) } }
     guard let object = value as? [String: Any] else { return 0 }

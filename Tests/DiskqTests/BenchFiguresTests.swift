@@ -147,7 +147,7 @@ struct BenchFiguresTests {
     for row in BenchRow.allCases { #expect(row.title.count <= 33, "\(row.title)") }
   }
 
-  // MARK: What it means
+  // MARK: Meaning
 
   private let disk = BenchMeaning(
     rawSync: 121_000, syncedAlone: 124_000, syncedByTasks: 3_100, syncEvery: 170, buffered: 44,

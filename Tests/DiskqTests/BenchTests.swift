@@ -7,10 +7,10 @@ import Testing
 
 @testable import diskq
 
-/// The program as it measures; what its figures are is nobody's to say here.
+/// Runs the program while it measures. The tests do not check its figures.
 @Suite("diskq bench")
 struct BenchTests {
-  /// A directory with a file in it, which has to be all that is in it in the end.
+  /// A directory with one file, which must be its only content in the end.
   private struct Place {
     let directory: TemporaryDirectory
     var path: String { directory.path }
@@ -43,7 +43,7 @@ struct BenchTests {
     }
     #expect(lines.contains("What that means:"))
     #expect(lines.dropFirst().allSatisfy { $0.count <= 79 }, "\(outcome.text)")
-    // No bar where there is no terminal.
+    // Without a terminal, there is no progress bar.
     #expect(!outcome.errors.contains("\r"))
     #expect(try place.isAsItWas())
   }
@@ -101,7 +101,7 @@ struct BenchTests {
   func signal(number: Int32) throws {
     let place = try Place()
     let program = try RunningDiskq("bench", place.path, "--seconds", "600")
-    // It has begun once it says what it measures.
+    // When the program has printed the heading, it has begun to measure.
     let heading = try program.readLine()
     #expect(heading?.hasSuffix("7 rounds in 600 s") == true)
     #expect(try place.names().contains { $0.hasPrefix("diskq-bench-") })
@@ -137,7 +137,7 @@ struct BenchTests {
   @Test("a directory that cannot be written to is refused")
   func unwritable() throws {
     #if os(Linux)
-      // Where nobody makes a directory, root neither.
+      // No user can make a directory here, not even root.
       let path = "/proc"
     #else
       let path = "/"
@@ -153,7 +153,7 @@ struct BenchTests {
   @Test("an error while it measures is told, and it takes away what it wrote")
   func failure() throws {
     let place = try Place()
-    // As for append: ThreadSanitizer would begin with a file of its own.
+    // As for append, ThreadSanitizer would begin with a file of its own.
     let outcome = try Diskq.shell(
       "ulimit -f 64; export TMPDIR=/dev/null; exec \"$0\" bench \"$1\" --seconds 2", place.path)
     #expect(outcome.status == 2)

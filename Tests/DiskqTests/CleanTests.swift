@@ -47,7 +47,7 @@ struct CleanTests {
     #expect(cleaned.lines.last == "\(topic): \(kept)")
     let lines = try Diskq.run("read", topic).lines
     #expect(lines == recordLines(2_000 - lines.count..<2_000))
-    // Nothing is left to remove: nothing is printed.
+    // Nothing is left to remove, so nothing is printed.
     let again = try Diskq.run(["clean", topic, "--minimum-keep-bytes", "0"] + bound)
     #expect(again.status == 0)
     #expect(again.output == [] && again.errors == "")
@@ -137,10 +137,10 @@ struct CleanTests {
     let unknown = try clean(topic, "--keep-records", "1", "--protect-consumer", "unknown")
     #expect(unknown.status == 2)
     #expect(unknown.errors.contains("there is no consumer named \"unknown\" to protect"))
-    // Without a line for cron where one holds everything.
+    // If one consumer holds everything, there is no line for cron to mail.
     #expect(try clean(topic, "--keep-records", "1").output == [])
     #expect(try clean(topic, "--keep-records", "1", "--ignore-consumers").lines.count > 2)
-    // Whoever was overtaken is told how much it missed.
+    // A consumer that was overtaken gets the number of records that it missed.
     let overtaken = try Diskq.run("consume", topic, "--consumer", "slow", "--format", "json")
     #expect(overtaken.status == 1)
     let ordinal = try #require(try object(overtaken.lines[0])["ordinal"] as? Int)

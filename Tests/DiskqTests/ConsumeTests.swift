@@ -9,7 +9,7 @@ import Testing
 @Suite("diskq consume")
 struct ConsumeTests {
   private static let name = ["--consumer", "one"]
-  /// `DISKQUEUE_KILLS` sets another number.
+  /// How many runs are killed. `DISKQUEUE_KILLS` sets another number.
   private static let runs =
     ProcessInfo.processInfo.environment["DISKQUEUE_KILLS"].flatMap(Int.init) ?? 12
 
@@ -85,7 +85,7 @@ struct ConsumeTests {
       try appender.write(line + "\n")
       #expect(try follower.readLine() == line)
     }
-    // One holds the name at a time.
+    // Only one holder has the name at a time.
     let second = try consume(topic)
     #expect(second.status == 2)
     #expect(second.errors.contains("another holder has the consumer \"one\" open"))
@@ -114,7 +114,7 @@ struct ConsumeTests {
   func closedPipe() throws {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
-    // Much more than a pipe holds.
+    // The topic has far more records than a pipe holds.
     try makeTopic(topic, records: 60_000)
     let consumed = try Diskq.shell(
       "{ \"$0\" consume \"$1\" --consumer one; echo \"status $?\" >&2; } | head -n 1", topic)
@@ -180,13 +180,13 @@ struct ConsumeTests {
     try makeTopic(topic, records: total, options: ["--slab-size", "64KiB"])
     var random = SeededGenerator(seed: UInt64.random(in: 0...UInt64.max))
     let seed = "\(random)"
-    /// All below it was printed.
+    /// All records below this number were printed.
     var printed = 0
     let runs = Self.runs
     var kills = 0
     while printed < total, kills < runs + 10 {
       let program = try RunningDiskq(["consume", topic] + Self.name)
-      /// The number behind the last line of this run.
+      /// The number after the last line of this run.
       var next: Int?
       var left = kills < runs ? random.below(2 * total / runs) : total
       while left > 0, let line = try program.readLine() {
@@ -202,7 +202,7 @@ struct ConsumeTests {
       }
       program.send(SIGKILL)
       kills += 1
-      // What it printed before it was killed: the last line may be half a one.
+      // The lines that it printed before it was killed. The last line may be incomplete.
       for line in try program.outcome().lines where line.hasPrefix("record ") {
         let number = try #require(Int(line.dropFirst("record ".count)))
         #expect(number == next ?? number, "a hole, seed \(seed)")
@@ -241,7 +241,7 @@ struct ConsumeTests {
   }
 }
 
-/// Whether a file is there to be written to.
+/// Whether a file exists and can be written.
 func canUse(_ path: String) -> Bool {
   FileManager.default.isWritableFile(atPath: path)
 }

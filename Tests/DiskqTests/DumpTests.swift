@@ -7,7 +7,7 @@ import Testing
 
 @Suite("diskq dump")
 struct DumpTests {
-  /// What stands behind the address.
+  /// The word after the address in each line.
   private func kinds(_ lines: [String]) -> [String] {
     lines.map { line in
       line.split(separator: " ", omittingEmptySubsequences: true).dropFirst().first.map(String.init)
@@ -51,7 +51,7 @@ struct DumpTests {
       kinds(Array(dumped.lines.dropFirst()))
         == ["header", "mark", "record", "record", "-", "record", "record", "mark"])
     #expect(dumped.lines[5].hasSuffix("16 bytes that make no sound frame"))
-    // Up to the next mark nothing tells how many records there were.
+    // Until the next mark, the number of records is unknown.
     #expect(dumped.lines[6].hasSuffix("record  8 bytes: \"record 3\""))
   }
 
@@ -88,7 +88,7 @@ struct DumpTests {
     let lines = try Diskq.run("dump", try slabPaths(topic)[0]).lines
     #expect(lines.contains { $0.hasSuffix(#"8 bytes: "tab\there""#) })
     #expect(lines.contains { $0.hasSuffix("2 bytes: ff01") })
-    // Cut between two bytes of a character, of which neither is shown.
+    // The text is cut between two bytes of a character, and neither byte is shown.
     let cut = "x" + String(repeating: "é", count: 31)
     #expect(lines.contains { $0.hasSuffix("20001 bytes: \"\(cut)\"…") })
   }

@@ -8,7 +8,7 @@ import Testing
 
 @Suite("diskq consume --exec")
 struct ExecTests {
-  /// Runs it with a command in which `$FILE` is a file in the directory.
+  /// Runs the program with a command in which `$FILE` is a file in the directory.
   private func exec(
     _ command: String, _ directory: TemporaryDirectory, _ options: String...
   ) throws -> Outcome {
@@ -40,7 +40,7 @@ struct ExecTests {
     #expect(
       consumed.lines == (0..<3).map { "record \($0) \($0) \(addresses[$0]) one \(topic)" })
     #expect(try ordinal(directory) == 3)
-    // What does not read its input takes it all the same.
+    // A command that does not read its input still takes the record.
     #expect(try exec("exit 0", directory).status == 0)
     #expect(try ordinal(directory) == 4)
   }
@@ -100,7 +100,7 @@ struct ExecTests {
   func manyDeadLetters() throws {
     let directory = try TemporaryDirectory()
     _ = try makeTopic(directory, records: 30)
-    // All but the last ten, and one of those.
+    // The command fails for the first 20 records and for record 25.
     let consumed = try exec(
       "test $DISKQ_ORDINAL -ge 20 && test $DISKQ_ORDINAL -ne 25", directory, "--retries", "0",
       "--dead-letter")

@@ -10,8 +10,8 @@ struct FileSizeLimitTests {
   func append() throws {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
-    // 64 blocks of 512 or of 1,024 bytes, as the shell counts them. ThreadSanitizer begins with a file
-    // of 512 KiB, where it finds a place for one, and dies of its being shorter.
+    // 64 blocks have 512 or 1,024 bytes each, as the shell counts them. ThreadSanitizer begins with
+    // a file of 512 KiB if it finds a directory for it, and dies if the file is shorter.
     let outcome = try Diskq.shell(
       "ulimit -f 64; export TMPDIR=/dev/null; seq 1 100000 | exec \"$0\" append \"$1\"", topic)
     #expect(outcome.status == 2)

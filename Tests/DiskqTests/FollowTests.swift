@@ -6,12 +6,12 @@ import DiskQueueTestSupport
 import Foundation
 import Testing
 
-/// The program follows what this process appends, and the other way round.
+/// The program follows the appends of this process, and this process follows those of the program.
 @Suite("diskq read --follow")
 struct FollowTests {
   private static func lines(_ numbers: Range<Int>) -> [String] { numbers.map { "record \($0)" } }
 
-  /// Reads so many lines from a follower.
+  /// Reads `count` lines from a follower.
   private func read(_ count: Int, from follower: RunningDiskq) throws -> [String] {
     try (0..<count).map { _ in try #require(try follower.readLine(), "it ended by itself") }
   }
@@ -30,7 +30,7 @@ struct FollowTests {
     for number in 100..<150 {
       try writer.append("record \(number)")
       try writer.flush()
-      // It is handed over before the next one is there.
+      // The record is delivered before the next one is appended.
       #expect(try read(1, from: follower) == ["record \(number)"])
     }
     follower.send(signal)
@@ -93,7 +93,7 @@ struct FollowTests {
     #expect(outcome.status == 1)
     #expect(outcome.errorLines.count == 1)
     #expect(outcome.errors.contains("1 record lost"))
-    // Where it is to stop at damage it does not wait.
+    // If the program is to stop at damage, it does not wait.
     let stopping = try Diskq.run("read", topic, "--follow", "--damage", "stop")
     #expect(stopping.status == 1)
   }

@@ -31,7 +31,7 @@ import Testing
         appended.errorLines.last
           == "diskq: stored \(stored) records of \(other.at("input")), up to line \(stored), and"
           + " nothing of the rest [\(topic)]")
-      // Acknowledging needs no room.
+      // Acknowledging needs no free space.
       let consumed = try disk.run("consume", topic, "--consumer", "one")
       #expect(consumed.status == 0, "\(consumed.errors)")
       #expect(consumed.lines == recordLines(0..<consumed.lines.count))
@@ -55,7 +55,8 @@ import Testing
         try disk.run("append", topic, other.at("lines"), "--slab-size", "8KiB").status == 0)
       let slabs = try disk.shell("ls '\(topic)'").lines.filter { $0.hasSuffix(".slab") }
       try #require(slabs.count > 5)
-      // Something stands behind the closing mark, as after a crash; another tenant takes all room.
+      // There is a byte after the closing mark, as after a crash. Another file takes all free
+      // space.
       _ = try disk.shell(
         "printf x >> '\(topic)/\(slabs[slabs.count - 1])'; cat /dev/zero > '\(disk.at("tenant"))'")
       let failed = try disk.run("append", topic, other.at("after"))
@@ -82,20 +83,21 @@ import Testing
     }
   }
 
-  /// A disk of one megabyte, which only what it runs can see: it is mounted for a process that does
-  /// nothing else, and gone with it.
+  /// A disk of one megabyte that only programs started by it can see. It is mounted for a process
+  /// that does nothing else, and is gone when that process ends.
   final class SmallDisk {
     private let directory: TemporaryDirectory
     private let holder = Process()
     private let input = Pipe()
-    /// How another process comes to see what the holder sees.
+    /// The flags with which another process sees the same mounts as the holder.
     private let entrance: String
 
-    /// - Throws: where neither root nor a user's own namespace may mount: there is no test without.
+    /// - Throws: An error if neither root nor a user's own namespace may mount. Then the test
+    ///   cannot run.
     init() throws {
       let directory = try TemporaryDirectory()
       self.directory = directory
-      // As root; else as the root of a namespace of its own, where the system allows those.
+      // As root, or else as the root of a namespace of its own, if the system allows that.
       let ways = [("-m", "-m"), ("-rm", "-U -m --preserve-credentials")]
       func mount(_ flags: String) throws -> Bool {
         try Diskq.shell(
@@ -108,13 +110,13 @@ import Testing
       self.entrance = entrance
       let output = Pipe()
       for pipe in [input, output] {
-        // Not to be held open by what another test starts meanwhile.
+        // Processes that other tests start meanwhile must not hold these open.
         for handle in [pipe.fileHandleForReading, pipe.fileHandleForWriting] {
           _ = fcntl(handle.fileDescriptor, F_SETFD, FD_CLOEXEC)
         }
       }
       holder.executableURL = URL(fileURLWithPath: "/bin/sh")
-      // It ends when its input does, whatever becomes of this process.
+      // The holder ends with its input, whatever happens to this process.
       let script = "mount -t tmpfs -o size=1m tmpfs \"$1\" && echo mounted && read -r end"
       holder.arguments = [
         "-c", "exec unshare \(flags) sh -c '\(script)' sh \"$0\"", directory.path,
@@ -134,20 +136,20 @@ import Testing
 
     func at(_ name: String) -> String { directory.at(name) }
 
-    /// Runs the program where the disk is seen.
+    /// Runs the program so that it sees the disk.
     func run(_ arguments: String...) throws -> Outcome {
       let words = arguments.map { "'\($0)'" }.joined(separator: " ")
       return try Diskq.shell(
         "exec nsenter -t \(holder.processIdentifier) \(entrance) -- \"$0\" \(words)")
     }
 
-    /// Runs a script where the disk is seen.
+    /// Runs a script so that it sees the disk.
     func shell(_ script: String) throws -> Outcome {
       try Diskq.shell(
         "exec nsenter -t \(holder.processIdentifier) \(entrance) -- sh -c \"$1\"", script)
     }
 
-    /// What stands in its directory.
+    /// The names in the disk's directory.
     func names() throws -> [String] {
       try Diskq.shell(
         "exec nsenter -t \(holder.processIdentifier) \(entrance) -- ls -A \"$1\"", directory.path

@@ -125,7 +125,7 @@ struct InfoTests {
     let topic = directory.at("topic")
     try makeTopic(topic, records: 1_000, options: ["--slab-size", "8KiB"])
     let files = try slabPaths(topic)
-    // Nothing sound is left of the last two slabs: they might never have been written.
+    // Nothing sound is left of the last two slabs, as if they had never been written.
     for file in files.suffix(2) { try truncateFile(file, to: 10) }
     #expect(try Diskq.run("append", topic, input: "after\n").status == 0)
     let info = try object(try Diskq.run("info", topic, "--json").lines[0])

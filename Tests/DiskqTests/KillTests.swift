@@ -6,10 +6,11 @@ import DiskQueueTestSupport
 import Foundation
 import Testing
 
-/// The program as a real process, killed where it stands.
+/// The program as a real process, killed at random moments.
 @Suite("Killed")
 struct KillTests {
-  /// Runs of one topic, each ended with SIGKILL. `DISKQUEUE_KILLS` sets another number.
+  /// The number of runs of one topic, each ended with SIGKILL. `DISKQUEUE_KILLS` sets another
+  /// number.
   static let runs = ProcessInfo.processInfo.environment["DISKQUEUE_KILLS"].flatMap(Int.init) ?? 200
 
   @Test("G1, G4: what was printed as synced reads back, and no address ever names two records")
@@ -33,7 +34,7 @@ struct KillTests {
       func note(_ line: String) throws {
         printed.append(try #require(UInt64(line), "not an address: \(line)"))
       }
-      // Some rounds that are answered, and one that the kill may come before, into, or behind.
+      // Some rounds are answered. The kill may come before, in or after the last round.
       for _ in 0..<random.below(4) {
         try write(1 + random.below(30))
         while printed.count < written.count {

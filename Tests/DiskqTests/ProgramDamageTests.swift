@@ -6,7 +6,8 @@ import DiskQueueTestSupport
 import Foundation
 import Testing
 
-/// A few of the damages that the library is tested with exhaustively, through the program.
+/// Damages the topic in a few of the ways that the library's tests try exhaustively, and runs the
+/// program.
 @Suite("Damage, through the program")
 struct ProgramDamageTests {
   let directory: TemporaryDirectory
@@ -75,7 +76,7 @@ struct ProgramDamageTests {
       let verified = try Diskq.run("verify", topic)
       #expect(verified.status == 0, "cut at \(length): \(verified.text)")
     }
-    // A writer says what it found, and goes on.
+    // A writer reports the unclean end, and goes on.
     let appended = try Diskq.run("append", topic, input: "behind the cut\n")
     #expect(appended.status == 0)
     #expect(appended.errors.contains("had not been closed"))

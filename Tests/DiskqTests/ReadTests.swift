@@ -82,7 +82,8 @@ struct ReadTests {
     let info = try Diskq.run("info", topic, "--json").lines
     let newest = try #require(try object(info[0])["newest"] as? String)
     #expect(try Diskq.run("append", topic, input: "late\n").status == 0)
-    // Behind the mark that closed the topic; the next one, which opened it again, is behind it.
+    // The time is after the mark that closed the topic. The mark that opened it again is after this
+    // time.
     let read = try Diskq.run("read", topic, "--from", later(newest))
     #expect(read.lines == ["late"])
     // The same hour in another zone.
@@ -90,7 +91,7 @@ struct ReadTests {
     #expect(read2.lines == ["early", "late"])
   }
 
-  /// A nanosecond later, in the last digit but the zone.
+  /// The stamp one nanosecond later, by its last digit before the zone.
   private func later(_ stamp: String) -> String {
     var digits = Array(stamp.utf8.dropLast())
     var place = digits.count - 1
@@ -145,7 +146,7 @@ struct ReadTests {
     #expect(read.status == 1)
     #expect(read.errorLines.count == 1)
     #expect(read.errors.contains("damaged, 1 record lost"))
-    // A loss is told when the next known ordinal is reached: at the latest with the slab's end.
+    // A loss is reported when the next known ordinal is reached, at the latest at the slab's end.
     #expect(read.lines.count < 3_000)
     #expect(read.lines.starts(with: (0..<hit).map { "record \($0)" }))
     #expect(!read.lines.contains("record \(hit)"))
@@ -170,7 +171,7 @@ struct ReadTests {
   func noLimit() throws {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
-    // Above the default of a reader in the library.
+    // The size is above the default limit of a reader in the library.
     let payload = [UInt8](repeating: 7, count: 17 << 20)
     #expect(
       try Diskq.run(

@@ -13,7 +13,7 @@ struct SideBySideTests {
     let topic = directory.path + "/topic"
     let whole = try readFile(fixture("seattle-temps.csv")) + [UInt8(ascii: "\n")]
     let writer = try RunningDiskq("append", topic, "--ensure", "flushed", "--slab-size", "8KiB")
-    // The first byte is there before the readers come: there is a topic to read.
+    // Wait for the first byte, so that there is a topic when the readers start.
     var start = 0
     func writeMore() throws {
       let end = min(start + 4001, whole.count)

@@ -7,12 +7,13 @@ import Testing
 
 @testable import diskq
 
-/// What ends a verb before its work is done: a signal, or the reader of its output that goes.
+/// A verb ends before its work is done if it gets a signal, or if the reader of its output goes.
 @Suite("Signals, and readers that go", .timeLimit(.minutes(5)))
 struct StopTests {
   private static let signals = [SIGINT, SIGTERM, SIGHUP]
 
-  /// A plain file whose end no test gets to: a terabyte of zeros, each of which ends an empty record.
+  /// A plain file whose end no test reaches. It holds a terabyte of zeros, each of which ends an
+  /// empty record.
   private func endlessFile(_ directory: TemporaryDirectory) throws -> String {
     let path = directory.at("endless")
     #expect(try Diskq.shell("truncate -s 1T \"$1\"", path).status == 0)
@@ -121,7 +122,7 @@ struct StopTests {
       inputs.sentence(stored: 34)
         == "stored all of the 2 inputs before, and 4 records of c, up to line 4, and nothing of the"
         + " rest, nor of the 2 inputs after it")
-    // What could not be synced is not stored: the place is an earlier one.
+    // Records that could not be synced are not stored, so the sentence names an earlier line.
     #expect(
       inputs.sentence(stored: 12)
         == "stored all of the input before, and 2 records of b, up to line 2, and nothing of the rest,"
@@ -172,7 +173,7 @@ struct StopTests {
   func atOnce(signal: Int32, verb: String) throws {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
-    // More than the pipe and the program hold.
+    // The topic has more records than the pipe and the program hold.
     try makeTopic(topic, records: 60_000)
     let program = try RunningDiskq(verb, verb == "dump" ? try slabPaths(topic)[0] : topic)
     _ = try program.readLine()
@@ -206,7 +207,7 @@ struct StopTests {
     func head() throws {
       let directory = try TemporaryDirectory()
       let topic = directory.at("topic")
-      // All of them fit into the pipe.
+      // All the records fit into the pipe.
       try makeTopic(topic, records: 1_000)
       let consumed = try Diskq.shell(
         "{ \"$0\" consume \"$1\" --consumer one; echo \"status $?\" >&2; } | head -n 1", topic)
@@ -273,7 +274,8 @@ struct StopTests {
 }
 
 #if os(Linux)
-  /// How unshare(1) may be called here: as root, or as the root of a user namespace of its own.
+  /// The flags with which unshare(1) works here: as root, or as the root of a user namespace of its
+  /// own.
   private enum Unsharing {
     static func flags(_ letters: String) -> String? {
       ["-\(letters)", "-r\(letters)"].first { flags in

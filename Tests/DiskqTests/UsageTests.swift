@@ -87,7 +87,7 @@ struct UsageTests {
     #expect(read.errors.contains("raise --maximum-payload to read it"))
   }
 
-  /// What a verb needs beside a topic.
+  /// The arguments that a verb needs beside a topic.
   private static func more(_ verb: String, _ directory: TemporaryDirectory) -> [String] {
     switch verb {
     case "repair": [directory.at("new")]

@@ -103,7 +103,7 @@ struct VerifyTests {
     let topic = directory.at("topic")
     let addresses = try makeTopic(topic, records: 100)
     let slab = try slabPaths(topic)[0]
-    // A hole, as a power cut leaves it, and sound records behind it that nothing proves.
+    // A hole, as a power cut leaves it, and after it sound records that no mark proves.
     try flipBit(slab, byte: addresses[90] + 9)
     try truncateFile(slab, to: addresses[99] + 12)
     #expect(try Diskq.run("append", topic, input: "after\n").status == 0)

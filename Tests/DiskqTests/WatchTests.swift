@@ -8,7 +8,7 @@ import Testing
 
 @testable import diskq
 
-/// A look at a topic of one slab, so many seconds after the first.
+/// A look at a topic of one slab, `seconds` after the first look.
 private func look(
   at seconds: Double, records: UInt64? = 0, next: UInt64 = 0, slabs: [UInt64] = [0],
   consumers: [TopicLook.Consumer] = [], room: UInt64 = 1 << 40
@@ -45,7 +45,7 @@ struct TopicTrendTests {
 
   @Test("a rate is that since the last look, and one over the last ten seconds")
   func rates() {
-    // 100 a second for a minute, and then 1,300 in one.
+    // There are 100 records a second for a minute, and then 1,300 in one second.
     var looks: [TopicLook] = []
     for second: UInt64 in 0...60 {
       looks.append(look(at: Double(second), records: second * 100, next: second * 2_000))
@@ -297,7 +297,7 @@ struct WatchTests {
     #expect(consumer["outlook"] as? String == "unknown")
 
     #expect(try Diskq.run("append", topic, input: "one\ntwo\n").status == 0)
-    // One of the looks sees them first, and so their rate.
+    // One of the looks is the first to see the records, and so it shows their rate.
     while true {
       let look = try object(try #require(try running.readLine()))
       guard look["records"] as? Int == 102 else { continue }
@@ -328,7 +328,7 @@ struct WatchTests {
       let directory = try TemporaryDirectory()
       let topic = directory.at("topic")
       try makeTopic(topic, records: 3)
-      // script(1) makes a terminal, and types what it is given.
+      // script(1) makes a terminal, and types its own input there.
       let outcome = try Diskq.shell(
         #"""
         printf q | TERM=xterm script -qec "stty rows 24 cols 80; '$0' info '$1' --watch; stty -a" \
