@@ -1,17 +1,19 @@
 import CXXHash
 
+// Names such as R7 are those of the rules in FileFormat.md.
+
 // MARK: - What a pass gives
 
-/// A record, where it stands, and its place in the log where the rules determine it exactly.
+/// A record, its address, and its ordinal if O10 makes it exact. Nil: it is the least that it can be.
 public struct NaiveRecord: Hashable, Sendable {
   public var address: UInt64
   public var ordinal: UInt64?
   public var payload: [UInt8]
 }
 
-/// A stretch of the log that could not be read, or records that turned out not to count.
+/// A loss, as in O1.
 public struct NaiveLoss: Hashable, Sendable {
-  /// Why records are missing, or why some were given that the log does not count.
+  /// Why records are missing, or why some were delivered that the log does not count.
   public enum Cause: Hashable, Sendable {
     case damaged, cleaned, discarded
   }
@@ -31,9 +33,9 @@ public enum NaiveEvent: Hashable, Sendable {
 /// Everything that one pass over a quiet directory showed.
 public struct NaiveResult: Sendable {
   public var events: [NaiveEvent]
-  /// The address where the log ends, or where reading stopped.
+  /// The address at which the log ends, or the base of the slab at which reading was refused.
   public var end: UInt64
-  /// Whether a writer would find the topic cleanly closed.
+  /// Whether the topic is cleanly closed, by R26.
   public var isClean: Bool
   /// Why a slab was refused, if one was.
   public var refused: String?
@@ -45,14 +47,15 @@ public struct NaiveResult: Sendable {
 
 /// Reads a quiet topic from its earliest record to the end of its log: the tests' second reader.
 ///
-/// The library's reader is quick: it buffers, seeks, follows a writer and remembers what it saw.
-/// This one was written from the page that describes the format alone and shares no line or
-/// constant with the library, so that a misreading of the page by one of them shows as a difference
-/// between the two, instead of being tested against itself. It holds all files in memory, looks for
-/// all marks before it reads the first record, and prefers the obvious to the fast.
+/// The library's reader is quick: it buffers, seeks, follows a writer and remembers what it read.
+/// This one was written from the page that describes the format alone, and shares no line and no
+/// constant with the library. So if one of them misreads the page, the two differ, instead of the
+/// library being tested against itself. It holds all files in memory, finds all marks before it
+/// reads the first record, and prefers the obvious to the fast.
 ///
-/// Nobody writes to the directory meanwhile, so a second look would show what the first one did,
-/// and the rules that ask for one are not here.
+/// No program writes to the directory meanwhile. So a second look would show the same as the first
+/// one, and R27 to R32 are not here. Neither are F9 (it has no limit of its own), M6 to M10 and P (it
+/// starts at the earliest record), and D10 to D14 (it tries every record).
 ///
 /// - Parameter slabs: The bytes of each file, by the base address that is its name.
 public func naiveRead(slabs: [UInt64: [UInt8]]) -> NaiveResult {
@@ -69,7 +72,7 @@ private let naiveMarkWord: UInt64 = 0xFFFF_FFFF
 private let naiveLargestLengthWord: UInt64 = 0xFFFF_FFEF
 private let naiveLongestTriedPayload: UInt64 = 64 * 1024
 
-/// The little-endian integer of `size` bytes at `offset`, or nil where the bytes are not all there.
+/// T1: the little-endian integer of `size` bytes at `offset`. Nil if not all of them are there.
 private func naiveInteger(_ bytes: [UInt8], _ offset: Int, size: Int) -> UInt64? {
   guard offset >= 0, offset <= bytes.count, size <= bytes.count - offset else { return nil }
   var value: UInt64 = 0
@@ -79,22 +82,23 @@ private func naiveInteger(_ bytes: [UInt8], _ offset: Int, size: Int) -> UInt64?
   return value
 }
 
-/// XXH3-64 of a range of bytes that is known to be there.
+/// T2: XXH3-64 of a range of bytes that is known to be there.
 private func naiveHash(_ bytes: [UInt8], _ range: Range<Int>, seed: UInt64) -> UInt64 {
   bytes[range].withUnsafeBytes { XXH3_64bits_withSeed($0.baseAddress, $0.count, seed) }
 }
 
-/// XXH32 of a range of bytes that is known to be there, as queuefka used it.
+/// Q2: XXH32 of a range of bytes that is known to be there.
 private func naiveHash32(_ bytes: [UInt8], _ range: Range<Int>) -> UInt64 {
   bytes[range].withUnsafeBytes { UInt64(XXH32($0.baseAddress, $0.count, 0)) }
 }
 
-/// What a frame stores of a hash: its low half, and never 0, so that zeros are never a frame.
+/// T3: the checksum that a frame stores. It is never 0, so zeros are never a frame (F5).
 private func naiveChecksum(_ hash: UInt64) -> UInt64 {
   let low = hash & 0xFFFF_FFFF
   return low == 0 ? 1 : low
 }
 
+/// A1.
 private func naiveEpoch(_ address: UInt64) -> UInt64 { address >> 40 }
 
 // MARK: - Headers
@@ -108,13 +112,15 @@ private struct NaiveHeader {
 }
 
 private enum NaiveHeaderLook {
+  /// S3, of whatever topic.
   case sound(NaiveHeader)
+  /// S5.
   case unsound
-  /// Whole, but made by rules this reader does not know.
-  case unknown(String)
+  /// S4.
+  case newer(String)
 }
 
-/// Looks at the header of the slab named `base`, without asking whose topic it belongs to.
+/// S2: judges the header of the slab named `base`, whatever topic it states.
 private func naiveHeader(of bytes: [UInt8], base: UInt64) -> NaiveHeaderLook {
   let magic: [UInt8] = [0x89, 0x44, 0x51, 0x53, 0x4C, 0x41, 0x42, 0x0A]
   guard
@@ -128,12 +134,11 @@ private func naiveHeader(of bytes: [UInt8], base: UInt64) -> NaiveHeaderLook {
     let kept = naiveInteger(bytes, 48, size: 8),
     let topicID = naiveInteger(bytes, 64, size: 8),
     let storedHash = naiveInteger(bytes, 72, size: 8),
-    storedHash == naiveHash(bytes, 0..<72, seed: 0),
-    storedBase == base
+    storedHash == naiveHash(bytes, 0..<72, seed: 0)
   else { return .unsound }
-  guard version == 2 else { return .unknown("version \(version)") }
-  guard flags == 0 else { return .unknown("flags \(flags)") }
-  guard topicID != 0 else { return .unsound }
+  guard version == 2 else { return .newer("version \(version)") }
+  guard flags == 0 else { return .newer("flags \(flags)") }
+  guard storedBase == base, topicID != 0 else { return .unsound }
   return .sound(
     NaiveHeader(
       largestPayload: largestPayload, ordinal: ordinal, synced: synced, kept: kept,
@@ -152,9 +157,9 @@ private struct NaiveMark {
   var end: UInt64 { address + naiveMarkSize }
 }
 
-/// The mark at an offset of a slab, sound by the topic id that it carries itself.
+/// M1: the mark at an offset of a slab, if its checksum matches under the topic id that it holds.
 ///
-/// Its address is part of what was hashed, so a mark that was moved or copied is none.
+/// Its address is part of the seed, so the bytes of a moved or copied mark are no mark.
 private func naiveMark(in bytes: [UInt8], at offset: Int, base: UInt64) -> NaiveMark? {
   guard
     naiveInteger(bytes, offset, size: 4) == naiveMarkWord,
@@ -173,11 +178,14 @@ private func naiveMark(in bytes: [UInt8], at offset: Int, base: UInt64) -> Naive
   return NaiveMark(address: address, ordinal: ordinal, synced: synced, kept: kept, topicID: topicID)
 }
 
-/// Whatever passes for a mark at any byte of a slab, whoever's it is.
-private func naiveMarks(in bytes: [UInt8], base: UInt64) -> [NaiveMark] {
-  bytes.indices.compactMap { offset in
-    bytes[offset] == 0xFF ? naiveMark(in: bytes, at: offset, base: base) : nil
+/// R5: the last mark of a slab, of any topic, found at any byte. M5 holds.
+private func naiveLastMark(in bytes: [UInt8], base: UInt64) -> NaiveMark? {
+  for offset in bytes.indices.reversed() where bytes[offset] == 0xFF {
+    if let mark = naiveMark(in: bytes, at: offset, base: base), mark.synced <= mark.end {
+      return mark
+    }
   }
+  return nil
 }
 
 // MARK: - Slabs
@@ -186,33 +194,38 @@ private struct NaiveSlab {
   var base: UInt64
   var bytes: [UInt8]
   var header: NaiveHeaderLook
-  /// The topic's marks in the file, in order, content or not.
+  /// R9: the topic's marks in the file, in order, whether they are content or not.
   var marks: [NaiveMark] = []
-  /// Whether the slab is queuefka's.
+  /// R7.
   var isVersion1 = false
-  /// Whether all of it lies where a later epoch says that the log had ended.
+  /// R15.
   var isPassedOver = false
-  /// Where it should end: at the next of its epoch, or where a later epoch cut the log; nil where
-  /// nothing bounds it but its file.
-  var intendedEnd: UInt64?
+  /// R13.
+  var limit: UInt64?
 
   var fileEnd: UInt64 { base + UInt64(bytes.count) }
 
-  /// Where the content ends: as intended, or earlier if the file is too short.
-  var contentEnd: UInt64 { min(fileEnd, intendedEnd ?? fileEnd) }
+  /// R14.
+  var contentEnd: UInt64 { min(fileEnd, limit ?? fileEnd) }
 
   init(base: UInt64, file: [UInt8]) {
     self.base = base
-    // Addresses from the next epoch on are not this slab's, and end at 2^64 - 1; cutting here keeps
-    // every later sum in range.
+    // R14: addresses from the end of the epoch on are not this slab's. The last epoch ends at
+    // 2^64 - 1 (A7). Cutting here keeps every later sum in range (T6).
     let epochEnd = ((base >> 40) + 1).multipliedReportingOverflow(by: 1 << 40)
     let room = (epochEnd.overflow ? UInt64.max : epochEnd.partialValue) - base
     bytes = UInt64(file.count) <= room ? file : Array(file.prefix(Int(room)))
     header = naiveHeader(of: bytes, base: base)
   }
 
-  /// The mark that a writer puts directly behind the header, whoever's it is.
+  /// M2, of whatever topic.
   var firstMark: NaiveMark? { naiveMark(in: bytes, at: Int(naiveHeaderSize), base: base) }
+
+  /// R2: the topic id that the slab states.
+  var statedID: UInt64? {
+    if case .sound(let header) = header { return header.topicID }
+    return firstMark?.topicID
+  }
 }
 
 private enum NaiveFrame {
@@ -222,13 +235,13 @@ private enum NaiveFrame {
 
 // MARK: - Version 1 frames
 
-/// The two meanings a version 1 length word can have: the program's and its documentation's.
+/// Q3: the two meanings of a version 1 length word: the program's and its documentation's.
 private enum NaiveVersion1Length: UInt64, CaseIterable {
   case payload = 0
   case payloadAndChecksum = 4
 }
 
-/// The payload of a version 1 frame that ends at or below `limit`, an offset in the file.
+/// Q2, Q4: the payload of a version 1 frame that ends at or below `limit`, an offset in the file.
 private func naiveVersion1Payload(
   in bytes: [UInt8], at offset: Int, limit: Int, lengths: NaiveVersion1Length
 ) -> Range<Int>? {
@@ -244,10 +257,10 @@ private func naiveVersion1Payload(
   return stored == naiveHash32(bytes, payload) ? payload : nil
 }
 
-/// What the length words of a slab mean: its first frame passes in one reading or the other.
+/// Q3: the meaning of a slab's length words, by its first frame.
 ///
-/// Where it passes in neither, the page asks the neighbours. But a bad first frame ends the slab
-/// in either reading, so the answer changes nothing, and any will do.
+/// If both meanings fail, Q3 asks other slabs. But a bad first frame ends the slab under both (Q6,
+/// Q7). So the answer changes nothing, and this reader takes any.
 private func naiveVersion1Lengths(of bytes: [UInt8]) -> NaiveVersion1Length? {
   NaiveVersion1Length.allCases.first { lengths in
     naiveVersion1Payload(in: bytes, at: 0, limit: bytes.count, lengths: lengths) != nil
@@ -257,7 +270,7 @@ private func naiveVersion1Lengths(of bytes: [UInt8]) -> NaiveVersion1Length? {
 // MARK: - The topic
 
 private struct NaiveTopic {
-  /// Something a sound header or a valid mark says, true wherever it stands.
+  /// R10: a fact that an own header or a mark states at its address.
   struct Statement {
     var address: UInt64
     var synced: UInt64
@@ -267,26 +280,30 @@ private struct NaiveTopic {
 
   var slabs: [NaiveSlab]
   var topicID: UInt64?
+  /// R25: the lowest slab that voted for another topic.
+  var foreign: UInt64?
   var statements: [Statement] = []
 
   init(files: [UInt64: [UInt8]]) {
+    // R1.
     slabs = files.keys.sorted().map { NaiveSlab(base: $0, file: files[$0] ?? []) }
-    topicID = Self.lastTopicID(slabs)
+    settleTopicID()
 
-    // Epoch 0 is queuefka's as a whole if nothing of version 2 is in it and one slab at least
-    // begins as queuefka's do.
+    // Q1.
     let oldest = slabs.indices.filter { naiveEpoch(slabs[$0].base) == 0 }
     let isVersion1 =
       oldest.allSatisfy { index in
-        if case .sound = slabs[index].header { return false }
-        return slabs[index].firstMark == nil
+        if case .unsound = slabs[index].header { return slabs[index].firstMark == nil }
+        return false
       } && oldest.contains { naiveVersion1Lengths(of: slabs[$0].bytes) != nil }
 
     for index in slabs.indices {
+      // R7.
       if isVersion1, naiveEpoch(slabs[index].base) == 0 {
         slabs[index].isVersion1 = true
         continue
       }
+      // R9, R10.
       let slab = slabs[index]
       slabs[index].marks = marks(of: slab)
       if let header = ownHeader(of: slab) {
@@ -303,43 +320,52 @@ private struct NaiveTopic {
       }
     }
 
-    // Only now, when all marks were found up to the ends of the files, the content gets its ends.
+    // R9 takes all marks up to the ends of the files. So the limits come after it: R13, R15.
     for index in slabs.indices {
       let base = slabs[index].base
       let next = slabs.map(\.base).first { $0 > base && naiveEpoch($0) == naiveEpoch(base) }
-      let kept = kept(behind: naiveEpoch(base))
-      slabs[index].intendedEnd = [next, kept].compactMap(\.self).min()
-      slabs[index].isPassedOver = kept.map { base >= $0 } ?? false
+      let bound = bound(ofEpoch: naiveEpoch(base))
+      slabs[index].limit = [next, bound].compactMap(\.self).min()
+      slabs[index].isPassedOver = bound.map { base >= $0 } ?? false
     }
   }
 
-  /// The id of the last slab that says whose it is.
-  ///
-  /// A header, or else the mark behind it, speaks for its slab. Marks deeper inside are asked only
-  /// when no slab has either, because any payload might contain what looks like one with an id of
-  /// its author's choice.
-  static func lastTopicID(_ slabs: [NaiveSlab]) -> UInt64? {
-    for slab in slabs.reversed() {
-      if case .sound(let header) = slab.header { return header.topicID }
-      if let mark = slab.firstMark { return mark.topicID }
+  /// R3 to R5.
+  private mutating func settleTopicID() {
+    if let last = slabs.compactMap(\.statedID).last {
+      topicID = last
+      // R4.
+      guard let first = slabs.first?.statedID, first != last else { return }
+      let voters = slabs.count > 32 ? Array(slabs.prefix(16) + slabs.suffix(16)) : slabs
+      let stated = voters.compactMap(\.statedID)
+      let counts = stated.map { id in stated.count { $0 == id } }
+      topicID = zip(stated, counts).first { $0.1 == counts.max() }?.0
+      foreign = voters.first { $0.statedID != nil && $0.statedID != topicID }?.base
+      return
     }
-    for slab in slabs.reversed() {
-      if let mark = naiveMarks(in: slab.bytes, base: slab.base).last { return mark.topicID }
+    // R5.
+    let isVersion1 = slabs.contains {
+      naiveEpoch($0.base) == 0 && naiveVersion1Lengths(of: $0.bytes) != nil
     }
-    return nil
+    for slab in slabs.reversed() where !isVersion1 || naiveEpoch(slab.base) > 0 {
+      if let mark = naiveLastMark(in: slab.bytes, base: slab.base) {
+        topicID = mark.topicID
+        return
+      }
+    }
   }
 
-  /// The slab's header if it is sound and the topic's own.
+  /// R8.
   func ownHeader(of slab: NaiveSlab) -> NaiveHeader? {
     guard case .sound(let header) = slab.header, header.topicID == topicID else { return nil }
     return header
   }
 
-  /// The topic's marks in a slab whose content has no other end yet than its file's.
+  /// R9: the topic's marks in a slab that has no limit yet.
   ///
-  /// What lies inside a sound record is its payload, whatever it looks like: planted frames count
-  /// only where the record around them is damaged. So sound frames are stepped over as a whole,
-  /// and everywhere else every byte is tried.
+  /// Bytes inside a valid record are its payload, whatever they look like. Planted frames count only
+  /// if the record around them is damaged. So valid frames are stepped over as a whole, and
+  /// everywhere else every byte is tried.
   func marks(of slab: NaiveSlab) -> [NaiveMark] {
     var marks: [NaiveMark] = []
     var address = slab.base + (ownHeader(of: slab) == nil ? 0 : naiveHeaderSize)
@@ -359,41 +385,35 @@ private struct NaiveTopic {
 
   // MARK: What belongs to the topic
 
-  /// Where the records before some epoch behind this one end; the lowest of all that is stated.
-  func kept(behind epoch: UInt64) -> UInt64? {
+  /// R12.
+  func bound(ofEpoch epoch: UInt64) -> UInt64? {
     statements.filter { $0.epoch > epoch }.map(\.kept).min()
   }
 
-  /// The slab that is read after the one at an index: the first behind it not passed over.
+  /// R15: the next slab after the one at an index.
   func next(after index: Int) -> Int? {
     slabs.indices.first { $0 > index && !slabs[$0].isPassedOver }
   }
 
-  /// Whether something written later states that all of the log up to behind `address` was safe.
+  /// R11.
   func isProven(_ address: UInt64) -> Bool {
     statements.contains { $0.address > address && $0.synced > address }
   }
 
-  /// How many records the log took before the next slab that can tell.
-  func nextReadableOrdinal(after index: Int) -> UInt64? {
-    var current = index
-    while let next = next(after: current) {
-      let slab = slabs[next]
-      if let header = ownHeader(of: slab) { return header.ordinal }
-      if let mark = slab.firstMark, !slab.isVersion1, mark.topicID == topicID {
-        return mark.ordinal
-      }
-      current = next
-    }
-    return nil
+  /// D2: the ordinal that a slab begins with.
+  func ordinal(of slab: NaiveSlab) -> UInt64? {
+    if slab.isVersion1 { return nil }
+    if let header = ownHeader(of: slab) { return header.ordinal }
+    return slab.firstMark.flatMap { $0.topicID == topicID ? $0.ordinal : nil }
   }
 
   // MARK: Frames
 
-  /// The valid frame at an address of a version 2 slab.
+  /// F6: the valid frame at an address of a version 2 slab.
   func frame(at address: UInt64, in slab: NaiveSlab) -> NaiveFrame? {
     let contentEnd = slab.contentEnd
     guard
+      // R6.
       let topicID, address >= slab.base, address < contentEnd,
       case let offset = Int(address - slab.base),
       let word = naiveInteger(slab.bytes, offset, size: 4),
@@ -406,9 +426,10 @@ private struct NaiveTopic {
       else { return nil }
       return .mark(mark)
     }
-    // A damaged header cannot say how large a payload may be; the file's size bounds it then.
+    // F6.1. A damaged header cannot state how large a payload may be.
     let largest = ownHeader(of: slab)?.largestPayload ?? UInt64(slab.bytes.count)
     guard
+      // F3, F6.
       word <= naiveLargestLengthWord, word <= largest,
       contentEnd - address >= naiveFrameHeaderSize + word
     else { return nil }
@@ -422,43 +443,81 @@ private struct NaiveTopic {
 
   // MARK: Damage
 
-  /// Where reading goes on after damage at `address`: at a frame of the slab or at its end.
-  ///
-  /// `ordinal` is the reader's own, where it has one.
-  func resumption(
-    afterDamageAt address: UInt64, in index: Int, ordinal: UInt64?
-  ) -> (address: UInt64, isContentEnd: Bool) {
-    let slab = slabs[index]
-    let contentEnd = slab.contentEnd
-    let mark = slab.marks.first { $0.address > address && $0.end <= contentEnd }
-    // The end of the content serves as a mark, and the slab behind it as the mark's ordinal. Nothing
-    // is looked for behind the last address that anything states to have been safe.
-    let safe = statements.map(\.synced).max() ?? 0
-    let goal = min(mark?.address ?? contentEnd, safe)
-    let goalOrdinal = mark.map(\.ordinal) ?? nextReadableOrdinal(after: index)
+  /// How reading goes on after damage.
+  struct Resumption {
+    var address: UInt64
+    /// D7: reading goes on in the next slab.
+    var isElsewhere = false
+    /// O9, O11: the count there, if it is exact.
+    var count: UInt64?
+  }
 
-    if let ordinal, let goalOrdinal, goalOrdinal >= ordinal, goalOrdinal - ordinal <= 1 {
-      // At most one record can stand here. If it is whole, only one or two marks before it were
-      // hit; otherwise it was hit itself, and nothing is left before the goal.
-      // At a slab's base these are the header and the first mark.
+  /// D1 to D7, O9, O11.
+  ///
+  /// - Parameter count: the reader's, if it is known.
+  func resumption(afterDamageAt address: UInt64, in index: Int, count: UInt64?) -> Resumption {
+    let slab = slabs[index]
+    // D1, D2.
+    var goal = slab.contentEnd
+    var searchEnd = slab.contentEnd
+    var goalOrdinal: UInt64?
+    var most: UInt64?
+    var isElsewhere = false
+    if let mark = slab.marks.first(where: { $0.address > address && $0.end <= searchEnd }) {
+      (goal, searchEnd) = (mark.address, mark.address)
+      (goalOrdinal, most) = (mark.ordinal, mark.ordinal)
+    } else if let limit = slab.limit {
+      let later = slabs[(index + 1)...].filter { !$0.isPassedOver }
+      goal = min(limit, later.first?.base ?? limit)
+      if let next = later.first, next.base == goal || next.base == naiveEpoch(next.base) << 40 {
+        goalOrdinal = ordinal(of: next)
+      }
+      most = later.compactMap { ordinal(of: $0) }.first
+      isElsewhere = true
+    }
+    // D3.
+    let highestSynced = statements.map(\.synced).max() ?? 0
+    if goal > highestSynced {
+      goal = highestSynced
+      searchEnd = min(searchEnd, highestSynced)
+      goalOrdinal = nil
+      isElsewhere = false
+    }
+    var found: UInt64?
+    if let count, let most, most >= count, most - count <= 1 {
+      // D4.
       let distances =
         address == slab.base
         ? [naiveHeaderSize + naiveMarkSize] : [naiveMarkSize, 2 * naiveMarkSize]
-      for distance in distances where distance < goal - address {
-        if frame(at: address + distance, in: slab) != nil { return (address + distance, false) }
+      let span = searchEnd - min(searchEnd, address)
+      found = distances.filter { $0 < span }.map { address + $0 }.first { start in
+        if case .record(_, let end) = frame(at: start, in: slab) { end <= searchEnd } else { false }
       }
     } else {
-      // Several records stand here, or nobody knows: the first byte at which one is valid. It may
-      // not reach over the goal, and a large one has the goal directly behind it.
-      for start in address..<goal where start > address {
-        guard case .record(let payload, let end) = frame(at: start, in: slab) else { continue }
-        if end == goal || end < goal && UInt64(payload.count) <= naiveLongestTriedPayload {
-          return (start, false)
-        }
+      // D5.
+      found = (address..<max(address, searchEnd)).first { start in
+        guard start > address, case .record(let payload, let end) = frame(at: start, in: slab)
+        else { return false }
+        return end == searchEnd
+          || end < searchEnd && UInt64(payload.count) <= naiveLongestTriedPayload
       }
     }
-    if safe < mark?.address ?? slab.intendedEnd ?? contentEnd { return (safe, false) }
-    return (goal, mark == nil)
+    // D6, D7.
+    guard let found else {
+      return Resumption(
+        address: goal, isElsewhere: isElsewhere, count: isElsewhere ? goalOrdinal : nil)
+    }
+    // O9.
+    var records: UInt64 = 0
+    var position = found
+    while position < searchEnd, case .record(_, let end) = frame(at: position, in: slab) {
+      records += 1
+      position = end
+    }
+    guard position == searchEnd, let goalOrdinal, goalOrdinal >= records else {
+      return Resumption(address: found)
+    }
+    return Resumption(address: found, count: goalOrdinal - records)
   }
 }
 
@@ -475,16 +534,16 @@ private struct NaivePass {
   private let topic: NaiveTopic
   private var events: [NaiveEvent] = []
 
-  /// The last known ordinal and the records delivered since: what this reader counts.
-  private var count: UInt64?
-  /// Whether the count is the log's own, unless a stretch is open: false once version 1 damage hid
-  /// an unknown number of records, until an ordinal is met.
-  private var isExact = true
-  /// The damage since the last known ordinal: first address, and where the last of it ended.
-  private var stretch: (from: UInt64, to: UInt64)?
-  /// The events with records since the last damage, which the next known ordinal will number.
-  private var unnumbered: [Int] = []
-  /// The last frame if it was a mark that states its own end to be synced: index of slab, and end.
+  /// R17.
+  private var count: UInt64 = 0
+  private var isKnown = false
+  /// O10: whether the count is the log's own, and not merely the least that it can be.
+  private var isExact = false
+  /// O4: the open loss, and the number of O5.
+  private var open: (from: UInt64, to: UInt64, counted: UInt64)?
+  /// O2: the way since the last met ordinal.
+  private var way: (from: UInt64, missesSlabs: Bool)?
+  /// The last frame if it was a closing mark (M3): the index of its slab, and its end.
   private var closing: (slab: Int, end: UInt64)?
 
   init(topic: NaiveTopic) {
@@ -492,40 +551,44 @@ private struct NaivePass {
   }
 
   mutating func run() -> NaiveResult {
-    // The earliest record is in the first slab that is not passed over.
-    guard var index = topic.next(after: -1) else {
-      return NaiveResult(events: [], end: 0, isClean: false, refused: nil)
-    }
+    // R16.
+    guard var index = topic.next(after: -1) else { return finish(end: 0, refused: nil) }
     let first = topic.slabs[index]
     var address = first.base
-    if let header = topic.ownHeader(of: first) {
-      count = header.ordinal
-    } else if first.base == 0 {
-      count = 0
+    // R17.
+    if first.base == 0 {
+      isKnown = true
+    } else if let header = topic.ownHeader(of: first) {
+      (count, isKnown) = (header.ordinal, true)
     }
+    isExact = isKnown
 
     while true {
       let outcome =
         topic.slabs[index].isVersion1 ? walkVersion1(index) : walk(index, from: address)
       switch outcome {
       case .goOn(let left):
+        // R19.
         guard let next = topic.next(after: index) else { return finish(end: left, refused: nil) }
         index = next
         address = left
       case .endOfLog(let end):
         return finish(end: end, refused: nil)
       case .refused(let reason):
-        return finish(end: topic.slabs[index].base, refused: reason)
+        return NaiveResult(
+          events: events, end: topic.slabs[index].base, isClean: false, refused: reason)
       }
     }
   }
 
-  /// A stretch that no ordinal ended is a tail: how much was in it stays unknown.
   private mutating func finish(end: UInt64, refused: String?) -> NaiveResult {
-    if let stretch { lose(.damaged, from: stretch.from, to: stretch.to, records: nil) }
+    // O12.
+    if let open { lose(.damaged, from: open.from, to: open.to, records: nil) }
+    // R25.
+    let refused = topic.foreign.map { "slab \($0): belongs to another topic" }
     var isClean = false
     if refused == nil, let closing, let last = topic.slabs.last {
-      // Clean: the log ends with a closing mark, the file ends with it, and no file is behind.
+      // R26.
       isClean =
         closing.end == end && closing.slab == topic.slabs.indices.last && last.fileEnd == end
     }
@@ -538,95 +601,91 @@ private struct NaivePass {
   private mutating func walk(_ index: Int, from left: UInt64) -> Outcome {
     let slab = topic.slabs[index]
     let contentEnd = slab.contentEnd
-    let intendedEnd = slab.intendedEnd
     var address = slab.base
-
-    // The header is the frame at the base. If it is not sound, the loop below finds no frame
-    // there, because the only thing a base can hold is a header.
-    switch slab.header {
-    case .unknown(let what):
-      return .refused("slab \(slab.base): unsupported \(what)")
-    case .sound(let header) where header.topicID != topic.topicID:
-      return .refused("slab \(slab.base): belongs to topic \(header.topicID)")
-    case .sound(let header) where contentEnd - slab.base >= naiveHeaderSize:
-      closing = nil
-      meet(header.ordinal, at: slab.base, from: left)
-      address = slab.base + naiveHeaderSize
-    case .sound, .unsound:
-      break
+    // O2.
+    if left < address {
+      let missesSlabs = address != naiveEpoch(address) << 40
+      if way == nil || missesSlabs && way?.missesSlabs == false { way = (left, missesSlabs) }
     }
 
+    // F7, R22. If the header is not sound, the loop below finds no frame at the base (R23).
+    if contentEnd - slab.base >= naiveHeaderSize {
+      switch slab.header {
+      case .newer(let what):
+        return .refused("slab \(slab.base): unsupported \(what)")
+      case .sound(let header) where header.topicID != topic.topicID:
+        return .refused("slab \(slab.base): belongs to topic \(header.topicID)")
+      case .sound(let header):
+        closing = nil
+        meet(header.ordinal, at: slab.base)
+        address = slab.base + naiveHeaderSize
+      case .unsound:
+        break
+      }
+    }
+
+    // R18.
     while true {
       if address > slab.base, let frame = topic.frame(at: address, in: slab) {
         switch frame {
         case .record(let payload, let end):
           closing = nil
-          deliver(address, payload, numberLater: true)
+          deliver(address, payload)
           address = end
         case .mark(let mark):
+          // M3, R21.
           closing = mark.synced == mark.end ? (index, mark.end) : nil
-          meet(mark.ordinal, at: address, from: address)
+          meet(mark.ordinal, at: address)
           address = mark.end
         }
         continue
       }
-      // The slab's intended end is a border of the log: nothing is lost by crossing it.
-      if address == intendedEnd { return .goOn(from: address) }
-      // Nothing says that more was durable: the log ends here, whatever lies behind.
+      if address == slab.limit { return .goOn(from: address) }
       guard topic.isProven(address) else { return .endOfLog(address) }
       // Damage.
+      let resumption = topic.resumption(
+        afterDamageAt: address, in: index, count: isKnown ? count : nil)
+      // D6.
+      guard resumption.address > address else { return .endOfLog(address) }
       closing = nil
-      let resumption = topic.resumption(afterDamageAt: address, in: index, ordinal: count)
-      guard resumption.isContentEnd else {
-        damage(from: address, to: resumption.address)
-        address = resumption.address
-        continue
-      }
-      guard let intendedEnd else {
-        // Only what hangs over from an earlier file can prove this: nothing is behind to go to.
-        if address < contentEnd { damage(from: address, to: contentEnd) }
-        return .endOfLog(contentEnd)
-      }
-      damage(from: address, to: intendedEnd)
-      return .goOn(from: intendedEnd)
+      damage(from: address, resumption)
+      if resumption.isElsewhere { return .goOn(from: resumption.address) }
+      address = resumption.address
     }
   }
 
-  /// Walks a slab of queuefka's, which has neither header nor marks.
+  /// Q5 to Q7: walks a version 1 slab.
   private mutating func walkVersion1(_ index: Int) -> Outcome {
     let slab = topic.slabs[index]
     let limit = Int(slab.contentEnd - slab.base)
-    let intendedEnd = slab.intendedEnd
     let lengths = naiveVersion1Lengths(of: slab.bytes) ?? .payload
     var offset = 0
     while let payload = naiveVersion1Payload(
       in: slab.bytes, at: offset, limit: limit, lengths: lengths)
     {
-      deliver(slab.base + UInt64(offset), Array(slab.bytes[payload]), numberLater: false)
+      deliver(slab.base + UInt64(offset), Array(slab.bytes[payload]))
       offset = payload.upperBound
     }
-    // No valid frame, or the end of the content.
     let address = slab.base + UInt64(offset)
-    if address == intendedEnd { return .goOn(from: address) }
-    // A bad frame ends the slab. Before another of queuefka's the rest is damage; in the last one
-    // it is a torn tail, unless a version 2 epoch states that the log had gone on.
-    let isLast = topic.next(after: index).map { !topic.slabs[$0].isVersion1 } ?? true
-    guard let intendedEnd, !isLast || topic.isProven(address) else { return .endOfLog(address) }
-    // Where only a later epoch says where it had ended, there are slabs before that.
-    let end = min(intendedEnd, topic.next(after: index).map { topic.slabs[$0].base } ?? .max)
-    lose(.damaged, from: address, to: end, records: nil)
+    if address == slab.limit { return .goOn(from: address) }
+    // Q6.
+    guard let end = slab.limit else { return .endOfLog(address) }
+    // Q7. If only a later epoch gives the limit, there are slabs before that.
+    let to = min(end, topic.next(after: index).map { topic.slabs[$0].base } ?? .max)
+    lose(.damaged, from: address, to: to, records: nil)
+    isKnown = false
     isExact = false
-    return .goOn(from: end)
+    return .goOn(from: to)
   }
 
   // MARK: Counting
 
-  private mutating func deliver(_ address: UInt64, _ payload: [UInt8], numberLater: Bool) {
-    let ordinal = isExact && stretch == nil ? count : nil
-    // Ordinals of version 1 records are known while they can be counted from the start, or never.
-    if ordinal == nil, numberLater { unnumbered.append(events.count) }
+  /// R20.
+  private mutating func deliver(_ address: UInt64, _ payload: [UInt8]) {
+    let ordinal = isExact ? count : nil
     events.append(.record(NaiveRecord(address: address, ordinal: ordinal, payload: payload)))
-    if let count { self.count = count &+ 1 }
+    count &+= 1
+    open?.counted &+= 1
   }
 
   private mutating func lose(
@@ -635,42 +694,37 @@ private struct NaivePass {
     events.append(.loss(NaiveLoss(cause: cause, from: from, to: to, records: records)))
   }
 
-  /// All damage between two known ordinals is one stretch.
-  private mutating func damage(from: UInt64, to: UInt64) {
-    stretch = (stretch?.from ?? from, to)
-    unnumbered = []
+  /// D8, O4.
+  private mutating func damage(from: UInt64, _ resumption: NaiveTopic.Resumption) {
+    open = (open?.from ?? from, resumption.address, open?.counted ?? count)
+    // O9, O11.
+    count = resumption.count ?? count
+    isExact = resumption.count != nil
   }
 
-  /// Meets a header or mark at `address` that says how many records the log took before it.
-  ///
-  /// The reader comes `from` the end of the last frame, which is somewhere else only if it crossed
-  /// from one slab to the next.
-  private mutating func meet(_ ordinal: UInt64, at address: UInt64, from: UInt64) {
-    // Records since the last damage are counted back from here.
-    for (distance, event) in unnumbered.reversed().enumerated() {
-      guard case .record(var record) = events[event] else { continue }
-      let (number, underflow) = ordinal.subtractingReportingOverflow(UInt64(distance) + 1)
-      record.ordinal = underflow ? nil : number
-      events[event] = .record(record)
-    }
-    let known = isExact ? count : nil
-    if let stretch {
-      let missing = known.flatMap { ordinal >= $0 ? ordinal - $0 : nil }
-      // Slabs that are gone on the way are part of it; the gap before an epoch's first one is none.
-      let leavesOut = from < address && address != naiveEpoch(address) << 40
+  /// O3: meets the ordinal that a header or mark at an address states.
+  private mutating func meet(_ ordinal: UInt64, at address: UInt64) {
+    let counted = isKnown ? open?.counted ?? count : nil
+    let left = way?.from ?? address
+    if let counted, ordinal < counted {
+      // O3.1, O7.
+      if let open { lose(.damaged, from: open.from, to: open.to, records: nil) }
+      let bound = way.flatMap { topic.bound(ofEpoch: naiveEpoch($0.from)) } ?? left
+      lose(.discarded, from: min(bound, left), to: left, records: counted - ordinal)
+    } else if let open {
+      // O3.2, O6.
+      let isWider = way?.missesSlabs ?? false
       lose(
-        .damaged, from: stretch.from, to: leavesOut ? address : stretch.to, records: missing)
-    } else if let known, ordinal > known {
-      // A gap without damage, as where the first slab of an epoch is gone. It was not cleaned:
-      // in a quiet directory the pass began at the first slab.
-      lose(.damaged, from: from, to: address, records: ordinal - known)
-    }
-    if let known, ordinal < known {
-      lose(.discarded, from: from, to: address, records: known - ordinal)
+        .damaged, from: isWider ? min(open.from, left) : open.from,
+        to: isWider ? max(open.to, address) : open.to, records: counted.map { ordinal - $0 })
+    } else if let counted, ordinal > counted {
+      // O3.3.
+      lose(.damaged, from: left, to: address, records: ordinal - counted)
     }
     count = ordinal
+    isKnown = true
     isExact = true
-    stretch = nil
-    unnumbered = []
+    open = nil
+    way = nil
   }
 }
