@@ -59,6 +59,8 @@ let package = Package(
       dependencies: ["CFloor", .product(name: "DiskQueue", package: "diskqueue")],
       swiftSettings: strict
     ),
+    // The results of a run, as JSON and as a page.
+    .target(name: "Report", dependencies: ["Harness"], swiftSettings: strict),
     // The guard against slow-downs. It needs no peer.
     .executableTarget(
       name: "floor",
@@ -80,7 +82,7 @@ let package = Package(
     .executableTarget(
       name: "compare",
       dependencies: [
-        "CPeers", "Harness",
+        "CPeers", "Harness", "Report",
         .product(name: "DiskQueue", package: "diskqueue"),
         .product(name: "Histogram", package: "hdrhistogram-swift"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),

@@ -1,19 +1,19 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-import Foundation
 import Harness
 
 /// The results as a page.
-struct Markdown {
+package struct Markdown {
   private let results: Results
 
-  init(_ results: Results) { self.results = results }
+  package init(_ results: Results) { self.results = results }
 
-  var text: String {
+  package var text: String {
     var parts = [heading]
     for fileSystem in fileSystems {
       parts.append("## On \(fileSystem)\n\n" + table(lines(fileSystem)))
+      parts.append(notes(lines(fileSystem)))
       parts += contestants(lines(fileSystem))
     }
     parts.append(peers)
@@ -36,7 +36,7 @@ struct Markdown {
       # Results
 
       \(results.machine.sentence). \(results.machine.date), \
-      \(String(format: "%.1f", results.minutes)) minutes.
+      \(results.minutes.text(digits: 2)) minutes.
 
       \(goals.count(where: \.isMet)) of \(goals.count) goals met. A ratio is the median of the \
       rounds' own ratios, in parentheses from the lowest to the highest. "times it" says how many \
@@ -46,44 +46,52 @@ struct Markdown {
 
   // MARK: The table
 
+  /// The table of one file system, or nil if none of its lines was measured on it.
+  package func table(fileSystem: String) -> String? {
+    let lines = lines(fileSystem)
+    return lines.isEmpty ? nil : table(lines)
+  }
+
   private func table(_ lines: [Line]) -> String {
     var text = """
       | path | measured at | unit | floor | DiskQueue | ratio (lowest … highest) | best peer | times it | goal | met |
       |---|---|---|--:|--:|--:|---|--:|---|---|
       """
     for line in lines { text += "\n| " + cells(line).joined(separator: " | ") + " |" }
-    let notes = lines.flatMap { line in
-      line.notes.map { "- \(line.path), \(line.at): \($0)" }
-    }
-    if !notes.isEmpty { text += "\n\n" + notes.joined(separator: "\n") }
     return text
+  }
+
+  private func notes(_ lines: [Line]) -> String {
+    lines.flatMap { line in
+      line.notes.map { "- \(line.path), \(line.at): \($0)" }
+    }.joined(separator: "\n")
   }
 
   private func cells(_ line: Line) -> [String] {
     let verdicts = line.goals.map {
-      $0.isMet ? "yes" : "**no**: " + String(format: "%.3g", $0.value)
+      $0.isMet ? "yes" : "**no**: " + $0.value.text(digits: 3)
     }
     return [
       line.path, line.at, line.unit.rawValue, reference(line),
-      line[.diskQueue].map { number($0.figure.median) } ?? "",
+      line[.diskQueue].map { $0.figure.median.text } ?? "",
       line.ratio.map(spread) ?? "",
       bestPeer(line),
-      line.timesBestPeer.map { number($0.median) } ?? "",
-      line.goals.map(\.text).joined(separator: "; "),
-      verdicts.joined(separator: "; "),
+      line.timesBestPeer.map { $0.median.text } ?? "",
+      line.goals.map(\.text).joined(separator: ", "),
+      verdicts.joined(separator: ", "),
     ]
   }
 
   private func reference(_ line: Line) -> String {
     guard let entry = line[.reference] else { return "" }
-    let figure = number(entry.figure.median)
+    let figure = entry.figure.median.text
     return entry.name == "floor" ? figure : "\(figure) (\(entry.name))"
   }
 
   private func bestPeer(_ line: Line) -> String {
     guard let name = line.bestPeer, let entry = line.entries.first(where: { $0.name == name })
     else { return "" }
-    return "\(name): \(number(entry.figure.median))"
+    return "\(name): \(entry.figure.median.text)"
   }
 
   // MARK: Every contestant
@@ -117,9 +125,9 @@ struct Markdown {
 
   private func cell(_ entry: Entry) -> String {
     let also = (entry.also ?? [:]).sorted { $0.key < $1.key }.map {
-      "\($0.key) \(number($0.value))"
+      "\($0.key) \($0.value.text)"
     }
-    return number(entry.figure.median)
+    return entry.figure.median.text
       + (also.isEmpty ? "" : " (\(also.joined(separator: ", ")))")
   }
 
@@ -130,34 +138,12 @@ struct Markdown {
       .joined(separator: "\n")
   }
 
-  // MARK: Numbers
-
   private func capitalized(_ text: String) -> String {
     text.prefix(1).uppercased() + text.dropFirst()
   }
 
   private func spread(_ spread: Spread) -> String {
-    "\(number(spread.median)) (\(number(spread.minimum)) … \(number(spread.maximum)))"
-  }
-
-  private func number(_ number: Double) -> String {
-    switch abs(number) {
-    case 1000...: grouped(number)
-    case 100...: String(format: "%.0f", number)
-    case 10...: String(format: "%.1f", number)
-    default: String(format: "%.2f", number)
-    }
-  }
-
-  /// A number with a comma every three digits.
-  private func grouped(_ number: Double) -> String {
-    var digits = String(format: "%.0f", number)
-    var position = digits.count - 3
-    while position > (number < 0 ? 1 : 0) {
-      digits.insert(",", at: digits.index(digits.startIndex, offsetBy: position))
-      position -= 3
-    }
-    return digits
+    "\(spread.median.text) (\(spread.minimum.text) … \(spread.maximum.text))"
   }
 }
 

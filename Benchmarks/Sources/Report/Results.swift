@@ -2,49 +2,76 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
-import Harness
+package import Harness
 
 /// The results of a run. They are written as JSON, and the table and the picture are made from them.
-struct Results: Codable {
-  var machine: Machine
-  var isLong: Bool
+package struct Results: Codable {
+  package var machine: Machine
+  package var isLong: Bool
   /// The time of the whole run.
-  var minutes: Double
-  var peers: [PeerDescription]
-  var lines: [Line]
+  package var minutes: Double
+  package var peers: [PeerDescription]
+  package var lines: [Line]
 
-  struct PeerDescription: Codable {
-    var name: String
-    var version: String
-    var settings: String
+  package init(
+    machine: Machine, isLong: Bool, minutes: Double, peers: [PeerDescription], lines: [Line]
+  ) {
+    self.machine = machine
+    self.isLong = isLong
+    self.minutes = minutes
+    self.peers = peers
+    self.lines = lines
+  }
+
+  package struct PeerDescription: Codable {
+    package var name: String
+    package var version: String
+    package var settings: String
+
+    package init(name: String, version: String, settings: String) {
+      self.name = name
+      self.version = version
+      self.settings = settings
+    }
   }
 }
 
 /// A line of the table: one path, measured at one size, on one file system.
-struct Line: Codable {
+package struct Line: Codable {
   /// The name that `--only` takes.
-  var row: String
-  var path: String
-  var at: String
-  var fileSystem: String
-  var unit: Unit
-  var entries: [Entry]
+  package var row: String
+  package var path: String
+  package var at: String
+  package var fileSystem: String
+  package var unit: Unit
+  package var entries: [Entry]
   /// DiskQueue's figure divided by the reference's, round by round.
-  var ratio: Spread?
+  package var ratio: Spread?
   /// The fastest peer, compared with DiskQueue.
-  var bestPeer: String?
+  package var bestPeer: String?
   /// How many times as fast as the best peer DiskQueue is, round by round.
-  var timesBestPeer: Spread?
-  var goals: [Goal] = []
+  package var timesBestPeer: Spread?
+  package var goals: [Goal] = []
   /// Notes that a reader of the table needs.
-  var notes: [String] = []
+  package var notes: [String] = []
 
-  subscript(role: Entry.Role) -> Entry? { entries.first { $0.role == role } }
+  package init(
+    row: String, path: String, at: String, fileSystem: String, unit: Unit, entries: [Entry]
+  ) {
+    self.row = row
+    self.path = path
+    self.at = at
+    self.fileSystem = fileSystem
+    self.unit = unit
+    self.entries = entries
+  }
+
+  package subscript(role: Entry.Role) -> Entry? { entries.first { $0.role == role } }
 }
 
 /// The figure of one contestant.
-struct Entry: Codable {
-  enum Role: String, Codable {
+package struct Entry: Codable {
+  package enum Role: String, Codable {
     /// The contestant with which DiskQueue is compared, mostly the floor.
     case reference
     case diskQueue
@@ -53,31 +80,48 @@ struct Entry: Codable {
     case peer
   }
 
-  var name: String
-  var role: Role
-  var figure: Spread
+  package var name: String
+  package var role: Role
+  package var figure: Spread
   /// How many records a round had, or nil if the figure is no time of records.
-  var records: Int?
-  var rounds: Int
+  package var records: Int?
+  package var rounds: Int
   /// Further figures by their names, such as `syncs` and `p99`.
-  var also: [String: Double]?
-}
+  package var also: [String: Double]?
 
-/// The median of the rounds, and their lowest and highest figure.
-struct Spread: Codable {
-  var median: Double
-  var minimum: Double
-  var maximum: Double
-
-  /// - Precondition: there is at least one round.
-  init(_ rounds: [Double]) {
-    median = rounds.median.rounded(digits: 4)
-    minimum = (rounds.min() ?? 0).rounded(digits: 4)
-    maximum = (rounds.max() ?? 0).rounded(digits: 4)
+  package init(
+    name: String, role: Role, figure: Spread, records: Int? = nil, rounds: Int,
+    also: [String: Double]? = nil
+  ) {
+    self.name = name
+    self.role = role
+    self.figure = figure
+    self.records = records
+    self.rounds = rounds
+    self.also = also
   }
 }
 
-enum Unit: String, Codable {
+/// The median of the rounds, and their lowest and highest figure.
+package struct Spread: Codable {
+  package var median: Double
+  package var minimum: Double
+  package var maximum: Double
+
+  /// - Precondition: there is at least one round.
+  package init(_ rounds: [Double]) {
+    self.init(
+      median: rounds.median, minimum: rounds.min() ?? 0, maximum: rounds.max() ?? 0)
+  }
+
+  package init(median: Double, minimum: Double, maximum: Double) {
+    self.median = median.rounded(digits: 4)
+    self.minimum = minimum.rounded(digits: 4)
+    self.maximum = maximum.rounded(digits: 4)
+  }
+}
+
+package enum Unit: String, Codable {
   case nanosecondsARecord = "ns/record"
   case microseconds = "µs"
   case milliseconds = "ms"
@@ -87,22 +131,22 @@ enum Unit: String, Codable {
   case bytesAByte = "bytes/byte"
 
   /// Whether more is better.
-  var isRate: Bool { self == .recordsASecond || self == .megabytesASecond }
+  package var isRate: Bool { self == .recordsASecond || self == .megabytesASecond }
 }
 
 /// A goal, with the measured value.
-struct Goal: Codable {
+package struct Goal: Codable {
   /// The goal in words, such as "≤ 1.3 × the floor".
-  var text: String
-  var value: Double
-  var limit: Double
-  var isMet: Bool
+  package var text: String
+  package var value: Double
+  package var limit: Double
+  package var isMet: Bool
 
-  static func atMost(_ limit: Double, _ value: Double, _ text: String) -> Goal {
+  package static func atMost(_ limit: Double, _ value: Double, _ text: String) -> Goal {
     Goal(text: text, value: value.rounded(digits: 4), limit: limit, isMet: value <= limit)
   }
 
-  static func atLeast(_ limit: Double, _ value: Double, _ text: String) -> Goal {
+  package static func atLeast(_ limit: Double, _ value: Double, _ text: String) -> Goal {
     Goal(text: text, value: value.rounded(digits: 4), limit: limit, isMet: value >= limit)
   }
 }
@@ -110,5 +154,7 @@ struct Goal: Codable {
 extension Double {
   /// The number with so many significant digits. Further ones are noise, and would make every line
   /// differ in every run.
-  func rounded(digits: Int) -> Double { Double(String(format: "%.\(digits)g", self)) ?? self }
+  package func rounded(digits: Int) -> Double {
+    Double(String(format: "%.\(digits)g", self)) ?? self
+  }
 }

@@ -4,6 +4,7 @@
 import DiskQueue
 import Foundation
 import Harness
+import Report
 
 /// Appending by one thread to the page cache, with the default options, under which no caller waits for
 /// a sync. The time runs from an open writer until the system has every byte. Opening and closing are

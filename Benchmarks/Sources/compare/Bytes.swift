@@ -4,6 +4,7 @@
 import DiskQueue
 import Foundation
 import Harness
+import Report
 
 /// The bytes in the files for each byte of payload, without syncs.
 enum Bytes {

@@ -3,6 +3,7 @@
 
 import Foundation
 import Harness
+import Report
 
 /// The results as a picture: bars on a logarithmic scale, with the best on top.
 struct Chart {

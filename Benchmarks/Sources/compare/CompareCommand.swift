@@ -4,6 +4,7 @@
 import ArgumentParser
 import Foundation
 import Harness
+import Report
 
 /// Runs every contestant in turn, and prints the table.
 @main

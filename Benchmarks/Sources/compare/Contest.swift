@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Harness
+import Report
 
 /// A contestant in a contest. All contestants do the same work in turn.
 struct Contestant {
@@ -149,10 +150,4 @@ extension Contestant {
 extension Spread {
   /// The spread of the inverse ratio.
   var inverted: Spread { Spread(median: 1 / median, minimum: 1 / maximum, maximum: 1 / minimum) }
-
-  private init(median: Double, minimum: Double, maximum: Double) {
-    self.median = median.rounded(digits: 4)
-    self.minimum = minimum.rounded(digits: 4)
-    self.maximum = maximum.rounded(digits: 4)
-  }
 }

@@ -4,6 +4,7 @@
 import DiskQueue
 import Foundation
 import Harness
+import Report
 
 /// Reading over an overwritten stretch of a slab.
 enum Damage {

@@ -4,6 +4,7 @@
 import DiskQueue
 import Foundation
 import Harness
+import Report
 
 /// One task appends, and another receives through the disk.
 enum EndToEnd {

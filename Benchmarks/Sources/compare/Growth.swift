@@ -3,6 +3,7 @@
 
 import DiskQueue
 import Harness
+import Report
 
 /// The cost of the next two mebibytes in topics of several sizes, appended and read.
 enum Growth {

@@ -3,6 +3,7 @@
 
 import DiskQueue
 import Harness
+import Report
 
 /// Topics in memory. Payloads have 32 bytes, the size with which logs in memory are measured elsewhere.
 enum InMemory {

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Histogram
+import Report
 
 /// The times of single calls, over all rounds of a contestant.
 final class Latencies {

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Harness
+import Report
 
 /// The peak resident memory of a process that writes and reads a topic.
 enum Memory {

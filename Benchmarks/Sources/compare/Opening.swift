@@ -4,6 +4,7 @@
 import DiskQueue
 import Foundation
 import Harness
+import Report
 
 /// Opening a topic for writing.
 enum Opening {

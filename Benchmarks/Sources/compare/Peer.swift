@@ -3,6 +3,7 @@
 
 import CPeers
 import Harness
+import Report
 
 /// Another store, through the calls that all peers share.
 struct Peer {

@@ -3,6 +3,7 @@
 
 import DiskQueue
 import Harness
+import Report
 
 /// Reading single records by their addresses, from the page cache.
 enum RandomReads {

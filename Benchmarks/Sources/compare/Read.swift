@@ -3,6 +3,7 @@
 
 import DiskQueue
 import Harness
+import Report
 
 /// Reading a whole topic in order from the page cache, with every payload verified. The time runs from
 /// an open reader to the end.

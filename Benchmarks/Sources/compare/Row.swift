@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import Report
 
 /// A group of lines that are measured together.
 enum Row: String, CaseIterable, ExpressibleByArgument {

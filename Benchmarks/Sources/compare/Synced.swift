@@ -3,6 +3,7 @@
 
 import DiskQueue
 import Harness
+import Report
 
 /// Appends that are on stable storage when they return.
 ///

@@ -3,6 +3,7 @@
 
 import DiskQueue
 import Harness
+import Report
 
 /// `diskq verify` in its own process. The start of the process is part of the time.
 enum Verify {
