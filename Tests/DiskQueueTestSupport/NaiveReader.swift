@@ -54,8 +54,13 @@ public struct NaiveResult: Sendable {
 /// reads the first record, and prefers the obvious to the fast.
 ///
 /// No program writes to the directory meanwhile. So a second look would show the same as the first
-/// one, and R27 to R32 are not here. Neither are F9 (it has no limit of its own), M6 to M10 and P (it
-/// starts at the earliest record), and D10 to D14 (it tries every record).
+/// one. These rules are not here:
+///
+/// - F9: it has no limit of its own.
+/// - M5, but in R5: it matters for forged marks alone.
+/// - M6 to M10, and P: it starts at the earliest record.
+/// - R27 to R32: no read fails, and nothing changes.
+/// - D10 to D14: it tries every record.
 ///
 /// - Parameter slabs: The bytes of each file, by the base address that is its name.
 public func naiveRead(slabs: [UInt64: [UInt8]]) -> NaiveResult {
@@ -597,7 +602,9 @@ private struct NaivePass {
 
   // MARK: One slab
 
-  /// Walks a version 2 slab; `left` is the address at which the slab before it was left.
+  /// Walks a version 2 slab.
+  ///
+  /// - Parameter left: the address at which the slab before it was left.
   private mutating func walk(_ index: Int, from left: UInt64) -> Outcome {
     let slab = topic.slabs[index]
     let contentEnd = slab.contentEnd
