@@ -3,18 +3,18 @@
 
 internal import CXXHash
 
-/// The hashes of the format, from libxxhash. The only place that imports it.
+/// The hashes of the format (T2, Q2), from libxxhash. No other file imports it.
 @usableFromInline
 enum Checksum {
-  /// XXH3-64 with a seed (`XXH3_64bits_withSeed`, whichever instructions it is made of).
+  /// XXH3-64 with a seed (`XXH3_64bits_withSeed`, with whichever instructions the machine has).
   @usableFromInline
   static func xxh3(_ bytes: RawSpan, seed: UInt64) -> UInt64 {
     // Safe: the call reads `count` bytes from the base and keeps nothing.
     unsafe bytes.withUnsafeBytes { unsafe diskqueue_xxh3($0.baseAddress, $0.count, seed) }
   }
 
-  /// The 32 bits that a version 2 frame stores: the low half, with 0 stored as 1, so that zeros,
-  /// which is what crashes leave behind, are never a frame.
+  /// The 32 bits that a version 2 frame stores: the low half (T3). A 0 is stored as 1. So zeros, which
+  /// crashes leave, are never a frame.
   @inlinable
   @inline(__always)
   static func frame(_ bytes: RawSpan, seed: UInt64) -> UInt32 {
@@ -39,7 +39,7 @@ struct StreamingChecksum: ~Copyable {
   private let xxh3: OpaquePointer?
   private let xxh32: OpaquePointer?
 
-  /// Returns nil where the library has no memory for its state.
+  /// Returns nil if libxxhash has no memory for its state.
   init?(_ kind: Kind) {
     switch kind {
     case .version2(let seed):

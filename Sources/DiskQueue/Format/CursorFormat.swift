@@ -3,18 +3,18 @@
 
 // A consumer's durable position on disk: consumers/NAME.cursor, 8,192 bytes.
 //
-//   two slots, at 0 and at 4,096; generation g stands in slot g mod 2; the valid slot with the
-//   higher generation holds
+//   two slots, at 0 and at 4,096: generation g is stored in slot g mod 2, and the sound slot with
+//   the higher generation holds (C1 to C8 of the format)
 //
 //   slot, 64 bytes                            (all integers unsigned, little-endian)
 //   +0   magic      89 44 51 43 55 52 53 0A ("\x89DQCURS\n")
-//   +8   u16        version: 2; 1 is read
+//   +8   u16        version: 2 is written, and 1 is read as well
 //   +10             6 zero bytes
 //   +16  u64        generation, from 1
-//   +24  u64        topic id; 0 while the topic had none
+//   +24  u64        topic id, 0 while the topic had none
 //   +32  u64        address of the next record to deliver: it decides
 //   +40  u64        the ordinal of that record: it only counts
-//   +48  u64        XXH3-64 of the consumer's name, seed 0; 0 in version 1
+//   +48  u64        XXH3-64 of the consumer's name, seed 0, or 0 in version 1
 //   +56  u64        XXH3-64 of bytes 0 ..< 56, seed 0
 
 /// One durable position of a consumer.
@@ -25,7 +25,7 @@ package struct CursorSlot: Equatable, Sendable {
   package var topicID: UInt64
   package var address: UInt64
   package var ordinal: UInt64
-  /// Of the format. A slot of version 1 does not say which consumer it is of.
+  /// The version of the format. A slot of version 1 does not state its consumer.
   package var version: UInt16
 
   package init(
@@ -39,7 +39,7 @@ package struct CursorSlot: Equatable, Sendable {
     self.version = version
   }
 
-  /// The version that is written.
+  /// The version that a holder writes.
   package static let newestVersion: UInt16 = 2
 
   private static let magic: UInt64 = 0x0A53_5255_4351_4489
@@ -56,17 +56,17 @@ package struct CursorSlot: Equatable, Sendable {
     static let hash = 56
   }
 
-  /// What stands in a slot.
+  /// What a slot turned out to be (C5).
   enum Reading: Equatable {
     case sound(CursorSlot)
-    /// Nothing but zeros: it was not written yet.
+    /// Only zeros: it was not written yet.
     case empty
-    /// Written by something newer.
+    /// A newer program wrote it.
     case unsupported(version: UInt16)
     case damaged
   }
 
-  /// By which a slot says whose it is: blocks of another consumer's file are not believed.
+  /// The hash by which a slot states its consumer. Blocks of another consumer's file are not believed.
   private static func hash(of consumer: String) -> UInt64 {
     let name = Array(consumer.utf8)
     // Safe: the array outlives the call.
@@ -88,8 +88,8 @@ package struct CursorSlot: Equatable, Sendable {
       Checksum.xxh3(bytes.bytes.extracting(first: Offset.hash), seed: 0), at: Offset.hash)
   }
 
-  /// Judges a slot in a consumer's file. Fewer than 64 bytes that are not all zero are damaged, and so
-  /// is a slot of version 2 that is another consumer's.
+  /// Judges a slot in a consumer's file. Fewer than 64 bytes are damaged unless all are zero. A slot of
+  /// version 2 is damaged if it is another consumer's.
   static func read(_ bytes: RawSpan, of consumer: String) -> Reading {
     let slot = bytes.extracting(first: byteCount)
     guard (0..<slot.byteCount).contains(where: { slot.byte($0) != 0 }) else { return .empty }
@@ -109,32 +109,32 @@ package struct CursorSlot: Equatable, Sendable {
 /// Both slots of a cursor file.
 package struct CursorSlots: Equatable, Sendable {
   package static let byteCount = 8192
-  /// How far apart they are: a torn write cannot hit both.
+  /// From the start of one slot to the start of the other. A torn write cannot hit both.
   static let spacing: UInt64 = 4096
 
-  /// What the file holds.
+  /// What the file holds (C7).
   package enum Content: Equatable, Sendable {
     /// It was never written, or never whole.
     case never
     /// - Parameters:
     ///   - holds: the sound slot with the higher generation.
-    ///   - lowest: the lower address of the sound slots: what a crash may fall back to.
+    ///   - lowest: the lower address of the sound slots. A crash may fall back to it.
     ///   - count: how many are sound.
     case sound(holds: CursorSlot, lowest: UInt64, count: Int)
     case unsupported(version: UInt16)
     case damaged
   }
 
-  /// Where the slot of a generation stands in the file.
+  /// The offset in the file of the slot of a generation.
   package static func offset(ofGeneration generation: UInt64) -> UInt64 { generation % 2 * spacing }
 
-  /// Judges a consumer's whole file; what is missing at its end counts as zeros.
+  /// Judges a consumer's whole file. Bytes that are missing at its end count as zeros.
   ///
-  /// A slot whose generation belongs to the other one is damaged. Beside a sound slot of version 2,
-  /// one of version 1 counts only if it is of the generation before: it is what the file held when
-  /// it changed its version, and any other one is not this file's. A file that is too short, and
-  /// holds nothing but a part of the first generation, is one whose making was cut short: it was
-  /// never written.
+  /// - A slot whose generation belongs to the other slot is damaged.
+  /// - Beside a sound slot of version 2, one of version 1 counts only if its generation is one less.
+  ///   The file held that slot when it changed its version. Any other one is not this file's (C6).
+  /// - A file that is too short and has an empty first slot was never written: its making was cut
+  ///   short.
   package static func read(_ bytes: RawSpan, of consumer: String) -> Content {
     let readings = [0, Int(spacing)].map { start -> CursorSlot.Reading in
       let reading = CursorSlot.read(
@@ -158,7 +158,8 @@ package struct CursorSlots: Equatable, Sendable {
     return isCutShort || readings[1] == .empty && readings[0] == .empty ? .never : .damaged
   }
 
-  /// The bytes of a consumer's whole file that holds one slot, as the first generation's is made.
+  /// The bytes of a consumer's whole file with one slot. The file of the first generation is made so
+  /// (C19).
   package static func first(_ slot: CursorSlot, of consumer: String) -> [UInt8] {
     let start = Int(offset(ofGeneration: slot.generation))
     var bytes = [UInt8](repeating: 0, count: byteCount)
@@ -168,7 +169,7 @@ package struct CursorSlots: Equatable, Sendable {
 }
 
 extension CursorSlot {
-  /// As it stands in a consumer's file.
+  /// The slot's bytes in a consumer's file.
   package func bytes(of consumer: String) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: CursorSlot.byteCount)
     var elements = bytes.mutableSpan

@@ -1,7 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// A record that was put aside, as a record of another topic.
+// A record that was put aside, as a record of another topic (B4 of the format).
 //
 //   payload                                   (all integers unsigned, little-endian)
 //   +0   u16        version, 1
@@ -11,8 +11,10 @@
 //   +12+r u64       its ordinal there
 //   +20+r           its payload
 
-/// A record that a consumer could not process and put aside, as the payload of a record of the topic
-/// for such.
+/// A record that a consumer could not process and put aside.
+///
+/// It is the payload of a record of another topic, by default the consumer's topic with `.dead` added
+/// to its path.
 ///
 /// ```swift
 /// var reader = try QueueReader(topic: "sensors.dead")
@@ -26,16 +28,16 @@ public struct DeadLetter: Sendable, Hashable {
   public var reason: String
   /// The record's address in the topic it came from.
   public var address: Address
-  /// Its ordinal there.
+  /// The record's ordinal there.
   public var ordinal: UInt64
-  /// Its bytes.
+  /// The record's bytes.
   public var payload: [UInt8]
 
   private static let version: UInt16 = 1
   private static let longestReason = Int(UInt16.max)
   private static let fixedByteCount = 20
 
-  /// More than any reason and all numbers take.
+  /// No reason and numbers take more bytes than this, together.
   static let mostExtraBytes = longestReason + fixedByteCount
 
   init(_ record: QueueRecord, reason: String) {
@@ -47,7 +49,7 @@ public struct DeadLetter: Sendable, Hashable {
 
   /// Reads a payload of the topic for records that were put aside.
   ///
-  /// - Throws: `unsupportedFormat` where it is none, or a newer version's.
+  /// - Throws: `unsupportedFormat` if the payload is not such a record, or a newer version wrote it.
   /// - Complexity: O(payload).
   public init(_ bytes: [UInt8]) throws(QueueError) {
     // Safe: the array outlives the calls.
@@ -69,11 +71,11 @@ public struct DeadLetter: Sendable, Hashable {
   private static func isNone(_ why: String) -> QueueError {
     QueueError(
       .unsupportedFormat,
-      "the payload is no record that was put aside: \(why); check which topic it was read from")
+      "the payload is no record that was put aside: \(why). Check which topic it was read from")
   }
 
-  /// The payload of the record that keeps it. A reason of more than 65,535 bytes is cut behind its
-  /// last whole character below that.
+  /// The payload of the record that stores it. A reason of more than 65,535 bytes is cut after the last
+  /// whole character within that.
   var encoded: [UInt8] {
     let reason = reasonThatFits
     var head = [UInt8](repeating: 0, count: 4)

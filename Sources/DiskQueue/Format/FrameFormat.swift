@@ -13,8 +13,8 @@ enum FrameHeader {
   static let markWord: UInt32 = 0xFFFF_FFFF
 }
 
-/// A point to resynchronise at, an entry of the index by ordinal and time, a proof of what was
-/// durable, and the spare copy of the slab's header.
+/// A mark (M1). It is a point to resynchronise at, an entry of the index by ordinal and by time, a
+/// proof of durability, and the spare copy of the slab's header.
 package struct Mark: Equatable, Sendable {
   package static let byteCount = 48
 
@@ -46,9 +46,9 @@ package struct Mark: Equatable, Sendable {
     bytes.store(checksum, at: FrameHeader.checksum)
   }
 
-  /// The mark at the start of `bytes`, if it is one that was written at this address.
+  /// The mark at the start of `bytes`, if it was written at this address.
   ///
-  /// - Parameter topicID: the topic's; nil where it is still to be found out.
+  /// - Parameter topicID: the topic's. Nil if the caller does not know it yet.
   static func read(_ bytes: RawSpan, address: UInt64, topicID: UInt64?) -> Mark? {
     guard bytes.byteCount >= byteCount, bytes.u32(FrameHeader.length) == FrameHeader.markWord
     else { return nil }
@@ -62,8 +62,8 @@ package struct Mark: Equatable, Sendable {
       synced: bytes.u64(Offset.synced), kept: bytes.u64(Offset.kept), topicID: stated)
   }
 
-  /// Whether a mark at this address states that all before it was durable and that the writer
-  /// closed: no other mark can state the address of its own end.
+  /// Whether a mark at this address states that everything before it was durable and that the writer
+  /// closed. No other mark can state the address of its own end (M3).
   package func closes(at address: UInt64) -> Bool {
     let (end, overflow) = address.addingReportingOverflow(UInt64(Mark.byteCount))
     return !overflow && synced == end

@@ -1,13 +1,13 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// The only integer loads and stores on raw bytes. Everything on disk is little-endian and
-// unaligned; every load is bounds-checked. Shaped like SE-0525, whose safe loads will replace it.
+// The only integer loads and stores on raw bytes. Everything on disk is little-endian and unaligned
+// (T1). Every load is bounds-checked. Shaped like SE-0525, whose safe loads will replace it.
 
 extension RawSpan {
   /// Loads an unaligned little-endian integer.
   ///
-  /// - Precondition: `offset ..< offset + size` lies inside the span.
+  /// - Precondition: `offset ..< offset + size` is inside the span.
   @inlinable
   @inline(__always)
   func loadLittleEndian<T: FixedWidthInteger & BitwiseCopyable>(
@@ -23,7 +23,7 @@ extension RawSpan {
 
   /// Whether the last byte of any of the 16 words of four bytes from `offset` on is FF.
   ///
-  /// - Precondition: `offset ..< offset + 64` lies inside the span.
+  /// - Precondition: `offset ..< offset + 64` is inside the span.
   @inline(__always)
   func anyOf16WordsEndsWithFF(_ offset: Int) -> Bool {
     precondition(offset >= 0 && offset <= byteCount - 64, "load outside of the bytes")
@@ -47,7 +47,7 @@ extension RawSpan {
 extension MutableRawSpan {
   /// Stores an unaligned little-endian integer.
   ///
-  /// - Precondition: `offset ..< offset + size` lies inside the span.
+  /// - Precondition: `offset ..< offset + size` is inside the span.
   @inline(__always)
   mutating func store<T: FixedWidthInteger & BitwiseCopyable>(_ value: T, at offset: Int) {
     storeBytes(of: value.littleEndian, toByteOffset: offset, as: T.self)

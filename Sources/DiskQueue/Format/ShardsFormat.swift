@@ -1,23 +1,23 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// How a topic's keys are dealt out to its shards: the file `shards`, 24 bytes.
+// How a topic's keys are dealt out to its shards: the file `shards`, 24 bytes (H2 of the format).
 //
 //                                             (all integers unsigned, little-endian)
 //   +0   magic      44 51 53 48 41 52 44 53 ("DQSHARDS")
 //   +8   u16        version, 1
-//   +10  u16        who deals: 0 the program's own function, 1 XXH3-64 of the key, 2 a list of keys
+//   +10  u16        dealer: 0 the program's own function, 1 XXH3-64 of the key, 2 a list of keys
 //   +12  u32        how many shards, from 1 to 10,000
 //   +16  u64        XXH3-64 of bytes 0 ..< 16, seed 0
 
-/// What stands in the file `shards`.
+/// The content of the file `shards`.
 package struct ShardsFile: Equatable, Sendable {
   package static let byteCount = 24
 
   /// Four digits name a shard.
   package static let counts = 1...10_000
 
-  /// Who says which shard a key belongs to.
+  /// The way to find the shard of a key (H3).
   package enum Dealer: UInt16, Sendable {
     case program = 0
     case hash = 1
@@ -43,19 +43,19 @@ package struct ShardsFile: Equatable, Sendable {
     static let hash = 16
   }
 
-  /// What a file of this name holds.
+  /// What a file of this name turned out to be (H6).
   package enum Reading: Equatable, Sendable {
     case sound(ShardsFile)
-    /// No more than a beginning: whoever made it did not come to its end.
+    /// Only a beginning: the writer that made it did not finish it.
     case unfinished
-    /// Written by something newer.
+    /// A newer program wrote it.
     case unsupported
     /// Another program's file.
     case foreign
     case damaged
   }
 
-  /// As it stands in the file.
+  /// The bytes of the file.
   ///
   /// - Precondition: the count is one of `counts`.
   package var bytes: [UInt8] {
@@ -71,11 +71,11 @@ package struct ShardsFile: Equatable, Sendable {
     return bytes
   }
 
-  /// Judges a file's first bytes; one byte more than `byteCount` is enough to tell that it is too
-  /// long.
+  /// Judges a file's first bytes. Pass one byte more than `byteCount`, if the file has it: that shows
+  /// that the file is too long.
   ///
-  /// What a crash leaves of the one write that makes the file is its beginning, or zeros. Anything
-  /// else was written by somebody, and is not unfinished.
+  /// One write makes the file, and a crash leaves its beginning or zeros. A program wrote anything
+  /// else, so that is not unfinished.
   package static func read(_ bytes: RawSpan) -> Reading {
     let count = bytes.byteCount
     let indices = 0..<min(count, byteCount)
@@ -107,7 +107,7 @@ package enum ShardName {
     return String(repeating: "0", count: max(0, digits - number.utf8.count)) + number
   }
 
-  /// Returns nil where it is no shard's.
+  /// The number of a shard. Nil if the name is not a shard's.
   package static func parse(_ name: String) -> Int? {
     let name = name.utf8
     guard name.count == digits, name.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }

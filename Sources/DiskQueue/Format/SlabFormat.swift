@@ -4,7 +4,7 @@
 // The on-disk format, version 2: the one byte diagram, the constants, and the codec of the slab
 // header. Marks and records are in FrameFormat.swift, version 1 in Version1Format.swift.
 //
-// One directory is one topic; each slab is a file named by its base address:
+// One directory is one topic, and each slab is a file named by its base address:
 //
 //   slab   = header, frame*
 //   frame  = record | mark                    (all integers unsigned, little-endian, unaligned)
@@ -18,36 +18,36 @@
 //   +24  u64        ordinal of the next record: how many the log took before it
 //   +32  u64        stamp: nanoseconds since 1970, never below an earlier stamp of the topic
 //   +40  u64        synced: all below this address was on stable storage when this was written
-//   +48  u64        kept: where the records before this epoch end, 0 in the first epoch
+//   +48  u64        kept: the end of the records before this epoch, 0 in the first epoch
 //   +56  u64        0
 //   +64  u64        topic id, random, never 0
 //   +72  u64        XXH3-64 of bytes 0 ..< 72, seed 0
 //
 //   record, 8 bytes and the payload, no padding
 //   +0   u32        payload bytes, 0 ... 0xFFFF_FFEF
-//   +4   u32        low half of XXH3-64(payload, seed: topic id ^ address); a 0 is stored as 1
+//   +4   u32        low half of XXH3-64(payload, seed: topic id ^ address), a 0 stored as 1
 //   +8              payload
 //
 //   mark, 48 bytes
 //   +0   u32        0xFFFF_FFFF (0xFFFF_FFF0 ... 0xFFFF_FFFE are reserved)
-//   +4   u32        low half of XXH3-64(bytes 8 ..< 48, seed: ~(topic id ^ address)); 0 as 1
+//   +4   u32        low half of XXH3-64(bytes 8 ..< 48, seed: ~(topic id ^ address)), 0 as 1
 //   +8   u64        stamp       as in the header
 //   +16  u64        ordinal     of the next record
 //   +24  u64        synced      as in the header, when the mark was written
 //   +32  u64        kept        as in the header
 //   +40  u64        topic id
 //
-// The seed holds the address, and an address is never used twice: nothing stale, moved or
-// embedded in a payload passes for a frame. The hash takes in the payload's length, so that a
-// damaged length word fails the check as well.
+// The seed holds the address, and an address is never used twice. So no bytes that are stale, moved
+// or embedded in a payload pass for a frame. The hash takes in the payload's length. So a damaged
+// length word fails the check as well.
 
 /// Constants of the format that belong to no single structure.
 enum SlabFormat {
   static let version: UInt16 = 2
   static let magic: UInt64 = 0x0A42_414C_5351_4489
 
-  /// A mark is written before a record when this much was written since the last one at the latest,
-  /// and around every payload larger than this. It bounds what resynchronising has to search.
+  /// A mark comes before a record once this many bytes were written since the last mark, and around
+  /// every payload larger than this (W4, W5). It bounds the search after damage.
   static let markSpacing: UInt64 = 65_536
 
   /// The largest payload that a length word can state.
@@ -69,7 +69,7 @@ package struct SlabHeader: Equatable, Sendable {
   /// What the first bytes of a slab turned out to be.
   package enum Reading: Equatable, Sendable {
     case sound(SlabHeader)
-    /// Written by something newer; refused rather than guessed at.
+    /// A newer program wrote it. It is refused, and not guessed at (S4).
     case unsupported(version: UInt16, flags: UInt16)
     /// Torn, damaged, or in a file of another name.
     case unsound
@@ -107,7 +107,7 @@ package struct SlabHeader: Equatable, Sendable {
     bytes.store(hash, at: Offset.hash)
   }
 
-  /// Judges the first bytes of the slab that is named by `base`; fewer than 80 are unsound.
+  /// Judges the first bytes of the slab that is named by `base`. Fewer than 80 bytes are unsound.
   static func read(_ bytes: RawSpan, base: UInt64) -> Reading {
     guard bytes.byteCount >= byteCount, bytes.u64(Offset.magic) == SlabFormat.magic,
       Checksum.xxh3(bytes.extracting(first: Offset.hash), seed: 0) == bytes.u64(Offset.hash)
