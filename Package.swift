@@ -95,6 +95,8 @@ let package = Package(
         .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),
       ]
     ),
+    // How the sources, the pages and the folders look: it reads them as text.
+    .testTarget(name: "TidyTests"),
     .testTarget(name: "DiskqTests", dependencies: ["DiskQueue", "DiskQueueTestSupport", "diskq"]),
   ],
   swiftLanguageModes: [.v6]
