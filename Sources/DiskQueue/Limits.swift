@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The bounds of options, with their reasons.
-enum Limits {
+package enum Limits {
   /// At least 4 KiB, one page: a smaller slab has no space for a mark and a record after its
   /// header. At most 1 TiB, a whole epoch.
   static let slabSize: ClosedRange<Int64> = 1 << 12...1 << 40
@@ -12,7 +12,7 @@ enum Limits {
 
   /// 16 MiB: larger than a sensor reading or a request body, and still a buffer that a small device
   /// can afford.
-  static let defaultMaximumPayload: UInt32 = 16 << 20
+  package static let defaultMaximumPayload: UInt32 = 16 << 20
 
   /// At least 4 KiB, which holds a header, its mark and a closing mark. Above 1 GiB nothing is
   /// gained.

@@ -161,7 +161,7 @@ extension QueueError {
   /// A failed system call, with advice for its cause.
   ///
   /// - Parameter doing: The activity that failed, for example "writing a slab".
-  static func system(
+  package static func system(
     _ error: SystemError, doing: String, path: String, address: UInt64? = nil,
     fileID: StaticString = #fileID, line: UInt = #line
   ) -> QueueError {

@@ -5,8 +5,8 @@
 
 /// The eight bytes before every payload.
 @usableFromInline
-enum FrameHeader {
-  @inlinable static var byteCount: Int { 8 }
+package enum FrameHeader {
+  @inlinable package static var byteCount: Int { 8 }
   @inlinable static var length: Int { 0 }
   @inlinable static var checksum: Int { 4 }
   /// The length word of a mark.

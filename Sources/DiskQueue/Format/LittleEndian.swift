@@ -34,7 +34,7 @@ extension RawSpan {
     return any((words & last) .== last)
   }
 
-  @inline(__always) func byte(_ offset: Int) -> UInt8 {
+  @inline(__always) package func byte(_ offset: Int) -> UInt8 {
     loadLittleEndian(offset, as: UInt8.self)
   }
   @inline(__always) func u16(_ offset: Int) -> UInt16 { loadLittleEndian(offset, as: UInt16.self) }

@@ -42,8 +42,8 @@
 // length word fails the check as well.
 
 /// Constants of the format that belong to no single structure.
-enum SlabFormat {
-  static let version: UInt16 = 2
+package enum SlabFormat {
+  package static let version: UInt16 = 2
   static let magic: UInt64 = 0x0A42_414C_5351_4489
 
   /// A mark comes before a record once this many bytes were written since the last mark, and around
@@ -51,7 +51,7 @@ enum SlabFormat {
   static let markSpacing: UInt64 = 65_536
 
   /// The largest payload that a length word can state.
-  static let largestPayload: UInt32 = 0xFFFF_FFEF
+  package static let largestPayload: UInt32 = 0xFFFF_FFEF
 }
 
 /// The first 80 bytes of a slab.

@@ -7,7 +7,7 @@
 /// uniqueness and bounds.
 @safe
 @usableFromInline
-struct ByteWindow: ~Copyable {
+package struct ByteWindow: ~Copyable {
   private var memory: UnsafeMutableRawPointer
   /// The first byte shown. It is inside the memory.
   @usableFromInline var shown: UnsafeMutableRawPointer
@@ -33,7 +33,7 @@ struct ByteWindow: ~Copyable {
   /// All bytes shown.
   @inlinable
   @inline(__always)
-  var bytes: RawSpan {
+  package var bytes: RawSpan {
     @_lifetime(borrow self)
     get {
       // Safe: `count` bytes of the memory were filled, and it lives as long as `self`.

@@ -8,7 +8,7 @@
 /// The work is linear in the slab's size. Payloads of at most `alwaysTried` bytes cost no more than
 /// some hundreds of bytes of hashing for each byte. Longer payloads may be hashed in vain for
 /// `allowance` bytes in all, and are not tried after that. Only a crafted slab reaches this limit.
-struct FrameSearch: ~Copyable {
+package struct FrameSearch: ~Copyable {
   let slab: SlabFile
   let topicID: UInt64
   /// No payload of this slab is larger.
@@ -40,7 +40,7 @@ struct FrameSearch: ~Copyable {
   /// mark before it and one after it.
   static let reach = 2 * SlabFormat.markSpacing + 4096
 
-  init(_ slab: SlabFile, topicID: UInt64, maximumPayload: UInt64) throws(QueueError) {
+  package init(_ slab: SlabFile, topicID: UInt64, maximumPayload: UInt64) throws(QueueError) {
     self.slab = slab
     self.topicID = topicID
     self.maximumPayload = maximumPayload
@@ -77,7 +77,7 @@ struct FrameSearch: ~Copyable {
   /// Its payload has at most 64 KiB, or it ends exactly at `end`: a larger payload has a mark
   /// directly after it. The damaged length itself is no hint, because it may lead to a later frame
   /// and skip good ones.
-  mutating func firstRecord(from start: UInt64, to end: UInt64) throws(QueueError) -> UInt64? {
+  package mutating func firstRecord(from start: UInt64, to end: UInt64) throws(QueueError) -> UInt64? {
     let header = UInt64(FrameHeader.byteCount)
     var from = start
     while from < end, end - from >= header {
@@ -183,7 +183,7 @@ struct FrameSearch: ~Copyable {
 
   /// The first mark at or after `start` that ends at or before `limit`. A mark inside a sound
   /// record that starts at or after `start` does not count: it is part of the payload.
-  mutating func firstMark(from start: UInt64, limit: UInt64) throws(QueueError) -> MarkAt? {
+  package mutating func firstMark(from start: UInt64, limit: UInt64) throws(QueueError) -> MarkAt? {
     var from = start
     while let found = try marks.first(from: from, limit: limit) {
       guard let end = try endOfRecord(holding: found, from: start, limit: limit) else {

@@ -8,6 +8,11 @@ package struct MarkAt: Equatable, Sendable {
   package var address: UInt64
   package var mark: Mark
 
+  package init(address: UInt64, mark: Mark) {
+    self.address = address
+    self.mark = mark
+  }
+
   /// The address after it.
   package var end: UInt64 { address &+ UInt64(Mark.byteCount) }
 }
@@ -16,7 +21,7 @@ package struct MarkAt: Equatable, Sendable {
 ///
 /// A result is only a hint: a payload may hold bytes that pass for a mark. `FrameSearch` and the
 /// walk decide whether a mark counts.
-struct MarkSearch: ~Copyable {
+package struct MarkSearch: ~Copyable {
   let slab: SlabFile
   /// The topic's id. Nil accepts any id.
   let topicID: UInt64?
@@ -25,13 +30,13 @@ struct MarkSearch: ~Copyable {
   /// A little more than the mark spacing, so that one read usually holds a mark.
   private static let chunk = Int(SlabFormat.markSpacing) + 4096
 
-  init(_ slab: SlabFile, topicID: UInt64?) {
+  package init(_ slab: SlabFile, topicID: UInt64?) {
     self.slab = slab
     self.topicID = topicID
   }
 
   /// The first mark that starts at or after `start` and ends at or before `limit`.
-  mutating func first(from start: UInt64, limit: UInt64) throws(QueueError) -> MarkAt? {
+  package mutating func first(from start: UInt64, limit: UInt64) throws(QueueError) -> MarkAt? {
     var from = start
     while from < limit, limit - from >= UInt64(Mark.byteCount) {
       if !window.shows(Mark.byteCount, at: from) {

@@ -83,7 +83,7 @@ package final class SlabFile: Sendable {
   /// The end of the bytes in a stretch, without the zeros at its end. A file that was not closed
   /// may end in zeros, which are preallocated space and not frames. Reads from the end, and only as
   /// far as needed.
-  func writtenEnd(of stretch: Range<UInt64>) throws(QueueError) -> UInt64 {
+  package func writtenEnd(of stretch: Range<UInt64>) throws(QueueError) -> UInt64 {
     var window = ByteWindow(capacity: 1 << 16)
     var end = stretch.upperBound
     while end > stretch.lowerBound {
@@ -177,7 +177,7 @@ extension RawSpan {
 extension SlabFile {
   /// The base that a header states if it is sound except for the file's name. Nil if there is no
   /// such header.
-  func statedBase() throws(QueueError) -> UInt64? {
+  package func statedBase() throws(QueueError) -> UInt64? {
     var window = ByteWindow(capacity: SlabHeader.byteCount)
     try window.fill(from: self, at: base, limit: .max)
     guard window.count == SlabHeader.byteCount else { return nil }

@@ -207,7 +207,7 @@ package final class TopicIndex {
 
   /// Which length the frames of a version 1 slab state. Its own first frame decides, or else that
   /// of a slab before it or after it.
-  func version1Length(of slab: SlabFile) throws(QueueError) -> Version1Length {
+  package func version1Length(of slab: SlabFile) throws(QueueError) -> Version1Length {
     if let length = try slab.judgeVersion1() { return length }
     let slabs = bases.prefix { Epoch.of($0) == 0 }
     let before = slabs.prefix { $0 < slab.base }.reversed()
@@ -342,7 +342,7 @@ package final class TopicIndex {
 
   /// The highest address at which a slab's content can end. `UInt64.max` if only its file's size
   /// decides.
-  func limit(ofSlabAt index: Int) -> UInt64 {
+  package func limit(ofSlabAt index: Int) -> UInt64 {
     let epoch = Epoch.of(bases[index])
     let next = index + 1 < bases.count ? bases[index + 1] : .max
     let own = Epoch.of(next) == epoch ? next : .max
@@ -353,7 +353,7 @@ package final class TopicIndex {
     lastIndex(notAbove: base).map { bases[$0] == base } ?? false
   }
 
-  func lastIndex(notAbove address: UInt64) -> Int? {
+  package func lastIndex(notAbove address: UInt64) -> Int? {
     var low = 0
     var high = bases.count
     while low < high {
@@ -364,7 +364,7 @@ package final class TopicIndex {
   }
 
   /// The path of the slab in which a loss begins, or of the topic if that slab is gone.
-  func path(of loss: Loss) -> String {
+  package func path(of loss: Loss) -> String {
     let start = loss.addresses.lowerBound.rawValue
     guard case .inside(let base, _) = locate(start) else { return storage.path }
     return storage.path + "/" + SlabName.string(base)
@@ -393,7 +393,7 @@ package final class TopicIndex {
   }
 
   /// The ordinal at the beginning of the slab with this base. Nil if it is not readable.
-  func ordinal(ofSlabAt base: UInt64) throws(QueueError) -> UInt64? {
+  package func ordinal(ofSlabAt base: UInt64) throws(QueueError) -> UInt64? {
     guard let topicID, contains(base), !isPassedOver(base) else { return nil }
     return try head(base)?.of(topicID: topicID).ordinal
   }
@@ -520,5 +520,5 @@ extension SlabFile {
 
 extension TopicIndex {
   /// Whether queuefka wrote the slab with this base.
-  func holdsVersion1(_ base: UInt64) -> Bool { isVersion1 && Epoch.of(base) == 0 }
+  package func holdsVersion1(_ base: UInt64) -> Bool { isVersion1 && Epoch.of(base) == 0 }
 }

@@ -6,7 +6,7 @@
 // marks that a walk comes over count.
 
 extension LogWalker {
-  mutating func seek(to start: Topic.Position, now: () -> UInt64) throws(QueueError) {
+  package mutating func seek(to start: Topic.Position, now: () -> UInt64) throws(QueueError) {
     try index.refresh()
     pending = nil
     arrival = nil
@@ -28,7 +28,7 @@ extension LogWalker {
 
   /// Starts at the first slab, whose header states its ordinal. The ordinal at address 0 is known
   /// without it.
-  mutating func startAtEarliest() { start(at: index.first ?? 0) }
+  package mutating func startAtEarliest() { start(at: index.first ?? 0) }
 
   /// Reads the ordinal from the header before the walk comes over it. If the slab is cleaned in the
   /// meantime, the reader can then report how many records it missed.
@@ -41,7 +41,7 @@ extension LogWalker {
     ordinalIsCounted = true
   }
 
-  mutating func start(at base: UInt64) {
+  package mutating func start(at base: UInt64) {
     move(to: base)
     ordinal = 0
     ordinalIsCounted = base == 0

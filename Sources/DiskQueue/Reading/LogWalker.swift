@@ -9,16 +9,16 @@
 /// A step relies on nothing but marks and headers. If there is no valid frame at `position`, or if
 /// the slab's content ends there, `LogWalker+Reposition.swift` decides what that means.
 @usableFromInline
-struct LogWalker: ~Copyable {
-  let index: TopicIndex
+package struct LogWalker: ~Copyable {
+  package let index: TopicIndex
   /// The walk verifies records with a larger payload and passes them, but does not return them.
   let payloadLimit: UInt32
-  @usableFromInline var window: ByteWindow
+  @usableFromInline package var window: ByteWindow
 
   /// The ordinal of the next record. After damage it may be only the least value possible.
-  @usableFromInline var ordinal: UInt64 = 0
+  @usableFromInline package var ordinal: UInt64 = 0
   /// Whether `ordinal` may be compared with the next one that a mark or header states.
-  var ordinalIsCounted = false
+  package var ordinalIsCounted = false
   /// The loss that is still being counted. It is reported when the next known ordinal is reached.
   var pending: PendingLoss?
   /// How the walk came to a slab whose beginning it has not read yet. Nil if it came from the slab
@@ -26,7 +26,7 @@ struct LogWalker: ~Copyable {
   var arrival: Arrival?
   /// The address that the next step looks at. Do not declare it next to `ordinal`: the optimiser
   /// would then step both as one vector. Its way through memory takes twice as long a record.
-  @usableFromInline var position: UInt64 = 0
+  @usableFromInline package var position: UInt64 = 0
 
   /// A consumer's cursor proves that everything below this address was durable. Set only while the
   /// walk goes to that cursor.
@@ -37,33 +37,33 @@ struct LogWalker: ~Copyable {
   }
 
   /// The slab that holds `position`. Nil if it still has to be found.
-  var slab: SlabFile?
+  package var slab: SlabFile?
   /// The highest address at which the slab's content can end. `UInt64.max` if only the file's size
   /// decides.
-  var limit: UInt64 = .max
+  package var limit: UInt64 = .max
   /// No payload of the slab is larger. -1 until the slab's header was read.
-  var maximumPayload = -1 {
+  package var maximumPayload = -1 {
     didSet { settleBufferedPayloadLimit() }
   }
   /// A record up to this length needs no further checks: both limits allow it, and nothing else is
   /// to be reported first.
   @usableFromInline var bufferedPayloadLimit = -1
   /// What the walk knows about the slab's damage. Nil if it met none.
-  var damage: SlabDamage? {
+  package var damage: SlabDamage? {
     didSet { settleBufferedPayloadLimit() }
   }
   /// How the slab's frames state their length, if queuefka wrote the slab.
-  var version1: Version1Length?
-  @usableFromInline var topicID: UInt64 = 0
+  package var version1: Version1Length?
+  @usableFromInline package var topicID: UInt64 = 0
 
   /// How many damaged places there are before the end of the log without a known ordinal after
   /// them. Each cost a record or a mark.
   private(set) var placesInTail: UInt64 = 0
 
   /// The last mark that the walk came over.
-  private(set) var lastMark: MarkAt?
+  package private(set) var lastMark: MarkAt?
   /// The highest stamp that the walk came over.
-  private(set) var highestStamp: UInt64 = 0
+  package private(set) var highestStamp: UInt64 = 0
 
   /// The damaged places between two known ordinals.
   struct PendingLoss {
@@ -93,7 +93,7 @@ struct LogWalker: ~Copyable {
     var leavesOut: Bool
   }
 
-  enum Step {
+  package enum Step {
     /// A record. `payload` is its range in the window.
     case record(address: UInt64, ordinal: UInt64, payload: Range<Int>)
     /// A sound record above the limit was passed.
@@ -103,7 +103,7 @@ struct LogWalker: ~Copyable {
     case end
   }
 
-  init(_ index: TopicIndex, payloadLimit: UInt32, bufferSize: Int) {
+  package init(_ index: TopicIndex, payloadLimit: UInt32, bufferSize: Int) {
     self.index = index
     self.payloadLimit = payloadLimit
     window = ByteWindow(capacity: bufferSize)
@@ -114,7 +114,7 @@ struct LogWalker: ~Copyable {
   /// A loss is reported before the record that follows it. After an error the next call retries the
   /// same step.
   @inline(__always)
-  mutating func step() throws(QueueError) -> Step {
+  package mutating func step() throws(QueueError) -> Step {
     guard let length = unsafe bufferedPayload()?.count else { return try slowStep() }
     let start = offset + FrameHeader.byteCount
     defer { pass(UInt64(FrameHeader.byteCount + length)) }
@@ -217,7 +217,7 @@ struct LogWalker: ~Copyable {
 
   // MARK: Frames
 
-  enum Frame {
+  package enum Frame {
     case header(SlabHeader)
     case mark(Mark)
     /// The payload's range in the window.
@@ -227,7 +227,7 @@ struct LogWalker: ~Copyable {
 
   /// The valid frame at `position`, if there is one. For the rules see "if and only if" in the
   /// format.
-  mutating func judge() throws(QueueError) -> Frame? {
+  package mutating func judge() throws(QueueError) -> Frame? {
     guard let slab, position < limit else { return nil }
     if let version1 { return try judgeVersion1(version1) }
     if position == slab.base { return try judgeHeader(slab) }

@@ -3,9 +3,9 @@
 
 /// The knowledge about the damage in one slab. With it, the next damaged place in the slab needs no
 /// new listing, opening or search for the next mark.
-final class SlabDamage {
+package final class SlabDamage {
   let base: UInt64
-  var frames: FrameSearch
+  package var frames: FrameSearch
   /// Everything read of the slab was read after a proof that all below this address was durable. So
   /// a frame that is missing below it is damaged, at the first look.
   private(set) var certainBelow: UInt64
@@ -28,7 +28,7 @@ final class SlabDamage {
     func contains(_ address: UInt64) -> Bool { from <= address && address < min(end, goal) }
   }
 
-  init(base: UInt64, frames: consuming FrameSearch, certainBelow: UInt64) {
+  package init(base: UInt64, frames: consuming FrameSearch, certainBelow: UInt64) {
     self.base = base
     self.frames = frames
     self.certainBelow = certainBelow
