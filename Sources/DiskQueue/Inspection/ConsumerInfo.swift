@@ -1,20 +1,24 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
+#if DISKQUEUE_INSPECTION
+  public import DiskQueue
+#endif
+
 /// A consumer of a topic, and its distance from the end of the log.
-package struct ConsumerInfo: Sendable {
-  package var consumer: QueueConsumer.Description
+public struct ConsumerInfo: Sendable {
+  public var consumer: QueueConsumer.Description
   /// How many records the log took after the consumer's position, including damaged and cleaned
   /// ones. Nil if that is unknown.
-  package var records: UInt64?
+  public var records: UInt64?
   /// The bytes of the slabs between its position and the end of the log. They hold the frames of
   /// its records, and the marks and headers between them. 0 if no record is left. Nil if the
   /// position is unknown.
-  package var bytes: UInt64?
+  public var bytes: UInt64?
 
   /// All consumers of a topic, by name. A consumer whose cursor was never written begins at the
   /// earliest record.
-  package static func all(of topic: Topic) throws(QueueError) -> [ConsumerInfo] {
+  public static func all(of topic: Topic) throws(QueueError) -> [ConsumerInfo] {
     let consumers = try QueueConsumer.consumers(of: topic)
     guard !consumers.isEmpty else { return [] }
     let index = TopicIndex(try topic.openForReading())

@@ -1,8 +1,12 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
+#if DISKQUEUE_INSPECTION
+  import DiskQueue
+#endif
+
 /// How a topic's log ends.
-package enum LogEnding: Sendable, Hashable {
+public enum LogEnding: Sendable, Hashable {
   /// There is no slab yet.
   case empty
   /// The last writer closed it.

@@ -1,10 +1,14 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
+#if DISKQUEUE_INSPECTION
+  public import DiskQueue
+#endif
+
 /// A slab's file, described by its name, its size and its beginning. Nothing after its first mark
 /// is read.
-package struct SlabDescription: Sendable, Hashable {
-  package enum Condition: Sendable, Hashable {
+public struct SlabDescription: Sendable, Hashable {
+  public enum Condition: Sendable, Hashable {
     /// The header is sound, or it is a version 1 slab, which has no header.
     case sound
     /// The header is damaged, but the mark after it states the same.
@@ -20,26 +24,26 @@ package struct SlabDescription: Sendable, Hashable {
     case unsupported(version: UInt16, flags: UInt16)
   }
 
-  package var base: Address
+  public var base: Address
   /// The topic's path and the slab's name.
-  package var path: String
+  public var path: String
   /// The file's size.
-  package var bytes: UInt64
+  public var bytes: UInt64
   /// The version of the format. Nil if nothing states it.
-  package var version: UInt16?
-  package var condition: Condition
+  public var version: UInt16?
+  public var condition: Condition
   /// The ordinal of the slab's first record, as the header or the mark after it states it.
-  package var ordinal: UInt64?
+  public var ordinal: UInt64?
   /// Nanoseconds since 1970, as the header or the mark after it states it.
-  package var stamp: UInt64?
+  public var stamp: UInt64?
   /// No payload of the slab is larger, as the header states it.
-  package var largestPayload: UInt32?
+  public var largestPayload: UInt32?
   /// Whether the whole slab is past the end of its epoch's records, as a later epoch states it.
-  package var isPassedOver: Bool
+  public var isPassedOver: Bool
 
   /// Describes every slab of a topic, in the order of their addresses. Slabs that are cleaned
   /// meanwhile are left out.
-  package static func all(of topic: Topic) throws(QueueError) -> [SlabDescription] {
+  public static func all(of topic: Topic) throws(QueueError) -> [SlabDescription] {
     let index = TopicIndex(try topic.openForReading())
     try index.refresh()
     return try all(in: index)
@@ -48,7 +52,7 @@ package struct SlabDescription: Sendable, Hashable {
   /// An upper bound of the payload length in a topic: the highest one that a slab's header states.
   /// A slab without a header counts with its size. The bound is at least the default limit of
   /// writers and readers.
-  package static func largestPayload(in topic: Topic) throws(QueueError) -> ByteCount {
+  public static func largestPayload(in topic: Topic) throws(QueueError) -> ByteCount {
     var largest = UInt64(Limits.defaultMaximumPayload)
     for slab in try all(of: topic) {
       largest = max(largest, slab.largestPayload.map(UInt64.init) ?? slab.bytes)

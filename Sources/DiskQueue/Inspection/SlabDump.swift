@@ -1,42 +1,85 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
+#if DISKQUEUE_INSPECTION
+  public import DiskQueue
+#endif
+
 /// Everything in one slab's file, in order, for people.
 ///
 /// The file's name states its base. Its own header or marks state the topic's id. Other slabs do
 /// not count, except that the slabs beside it show whether queuefka wrote it.
-package struct SlabDump: ~Copyable {
-  package enum Frame: Sendable, Equatable {
-    case header(SlabHeader)
-    case mark(MarkAt)
+public struct SlabDump: ~Copyable {
+  /// One part of the file. The parts follow each other without a gap.
+  public enum Part: Sendable, Hashable {
+    /// The header, with which a slab begins.
+    case header(Header)
+    /// A mark between records.
+    case mark(Mark)
+    /// A record with a sound checksum.
     case record(Record)
     /// Bytes that are not a sound frame.
     case neither(Range<Address>)
     /// Zeros at the end: preallocated space for frames.
-    case room(Range<Address>)
+    case preallocated(Range<Address>)
   }
 
-  package struct Record: Sendable, Hashable {
-    package var address: Address
-    /// Nil after damage, up to the next mark.
-    package var ordinal: UInt64?
-    package var payloadBytes: UInt64
-    /// The first bytes of the payload. Empty for a very long one.
-    package var beginning: [UInt8]
+  /// What the header and every mark state about the log at their address.
+  public struct Statement: Sendable, Hashable {
+    /// The ordinal of the next record.
+    public var ordinal: UInt64
+    /// When the writer made it, in nanoseconds since 1970, by the writer's clock.
+    public var stamp: UInt64
+    /// Everything below this address was durable by then.
+    public var synced: Address
+    /// No record lies between this address and the header of the slab: a recovery ended the log here.
+    public var kept: Address
+  }
+
+  /// The first 80 bytes of a slab.
+  public struct Header: Sendable, Hashable {
+    /// The address of the slab's first byte.
+    public var base: Address
+    /// No payload of the slab is larger, in bytes.
+    public var largestPayload: UInt32
+    /// What the header states about the log.
+    public var statement: Statement
+  }
+
+  /// A frame of 48 bytes that states the position in the log again.
+  public struct Mark: Sendable, Hashable {
+    /// The address of the mark's first byte.
+    public var address: Address
+    /// What the mark states about the log.
+    public var statement: Statement
+    /// Whether the writer closed the topic with this mark.
+    public var closesTopic: Bool
+  }
+
+  /// A record, without its payload.
+  public struct Record: Sendable, Hashable {
+    /// The record's address.
+    public var address: Address
+    /// The record's ordinal. Nil after damage, up to the next mark.
+    public var ordinal: UInt64?
+    /// The length of the payload, in bytes.
+    public var payloadBytes: UInt64
+    /// The first bytes of the payload, at most 64. Empty for a payload above 16 MiB.
+    public var beginning: [UInt8]
   }
 
   /// How many bytes of a payload are shown.
   private static let shownBytes = 64
 
-  package let slab: SlabDescription
-  package let topicID: UInt64?
+  public let slab: SlabDescription
+  public let topicID: UInt64?
   private var scan: SlabScan
   private var ordinal: UInt64?
 
   /// Opens a slab's file.
   ///
   /// - Parameter path: the path of the file, whose name must be a slab's.
-  package init(path: String) throws(QueueError) {
+  public init(path: String) throws(QueueError) {
     let (directory, name) = SlabDump.split(path)
     guard let base = SlabName.parse(name) else {
       throw QueueError(
@@ -65,15 +108,17 @@ package struct SlabDump: ~Copyable {
     ordinal = slab.ordinal ?? (base == 0 ? 0 : nil)
   }
 
-  /// The next frame. Nil at the end of the file.
-  package mutating func next() throws(QueueError) -> Frame? {
+  /// Returns the next part of the file. Nil at its end.
+  ///
+  /// - Throws: `system` if the file cannot be read.
+  public mutating func next() throws(QueueError) -> Part? {
     switch try scan.next() {
     case .header(let header):
       ordinal = header.ordinal
-      return .header(header)
+      return .header(Header(header))
     case .mark(let mark):
       ordinal = mark.mark.ordinal
-      return .mark(mark)
+      return .mark(Mark(mark))
     case .record(let address, let payloadBytes, let beginning):
       defer { ordinal = ordinal.map { $0 &+ 1 } }
       return .record(
@@ -84,7 +129,7 @@ package struct SlabDump: ~Copyable {
       ordinal = nil
       return .neither(Address(rawValue: from)..<Address(rawValue: to))
     case .room(let from, let to):
-      return .room(Address(rawValue: from)..<Address(rawValue: to))
+      return .preallocated(Address(rawValue: from)..<Address(rawValue: to))
     case nil:
       return nil
     }
@@ -99,6 +144,26 @@ package struct SlabDump: ~Copyable {
 
   private static func noSlab(_ path: String) -> QueueError {
     QueueError(.noSuchTopic, "there is no slab at this path: check it", path: path)
+  }
+}
+
+extension SlabDump.Header {
+  fileprivate init(_ header: SlabHeader) {
+    base = Address(rawValue: header.base)
+    largestPayload = header.largestPayload
+    statement = SlabDump.Statement(
+      ordinal: header.ordinal, stamp: header.stamp, synced: Address(rawValue: header.synced),
+      kept: Address(rawValue: header.kept))
+  }
+}
+
+extension SlabDump.Mark {
+  fileprivate init(_ found: MarkAt) {
+    address = Address(rawValue: found.address)
+    statement = SlabDump.Statement(
+      ordinal: found.mark.ordinal, stamp: found.mark.stamp,
+      synced: Address(rawValue: found.mark.synced), kept: Address(rawValue: found.mark.kept))
+    closesTopic = found.mark.closes(at: found.address)
   }
 }
 

@@ -1,9 +1,13 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
+#if DISKQUEUE_INSPECTION
+  public import DiskQueue
+#endif
+
 /// Bytes of one slab's file that are not part of the log. Zeros at the file's end do not count.
-package struct Tail: Sendable, Hashable {
-  package enum Cause: Sendable, Hashable {
+public struct Tail: Sendable, Hashable {
+  public enum Cause: Sendable, Hashable {
     /// A recovery put the log's end before these bytes. They stay in the file.
     case discarded
     /// The bytes are past the end of a log that was not recovered since. A crash left them, or a
@@ -11,15 +15,15 @@ package struct Tail: Sendable, Hashable {
     case behindEnd
   }
 
-  package var cause: Cause
+  public var cause: Cause
   /// The slab's file.
-  package var path: String
+  public var path: String
   /// Empty if the file holds nothing.
-  package var addresses: Range<Address>
+  public var addresses: Range<Address>
   /// How many sound records there are in it. Nil if that cannot be known, as in version 1 slabs.
-  package var records: UInt64?
+  public var records: UInt64?
 
-  package var bytes: UInt64 { addresses.upperBound.rawValue - addresses.lowerBound.rawValue }
+  public var bytes: UInt64 { addresses.upperBound.rawValue - addresses.lowerBound.rawValue }
 }
 
 extension Tail {

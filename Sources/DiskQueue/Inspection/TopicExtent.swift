@@ -1,10 +1,14 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
+#if DISKQUEUE_INSPECTION
+  public import DiskQueue
+#endif
+
 /// The sizes of a topic's slabs at one moment. Progress is measured against them.
 ///
 /// Holds 24 bytes a slab.
-package struct TopicExtent: Sendable {
+public struct TopicExtent: Sendable {
   struct Slab: Sendable {
     var base: UInt64
     var bytes: UInt64
@@ -18,9 +22,9 @@ package struct TopicExtent: Sendable {
   /// Ascending.
   private(set) var slabs: [Slab] = []
   /// The bytes of all slabs.
-  package private(set) var bytes: UInt64 = 0
+  public private(set) var bytes: UInt64 = 0
 
-  package init(of topic: Topic) throws(QueueError) {
+  public init(of topic: Topic) throws(QueueError) {
     let storage = try topic.openForReading()
     try self.init(try TopicIndex.slabs(in: storage), in: storage)
   }
@@ -36,7 +40,7 @@ package struct TopicExtent: Sendable {
   }
 
   /// How many bytes of the slabs are before an address.
-  package func bytes(before address: Address) -> UInt64 {
+  public func bytes(before address: Address) -> UInt64 {
     var low = 0
     var high = slabs.count
     while low < high {

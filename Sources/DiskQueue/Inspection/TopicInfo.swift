@@ -1,37 +1,41 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
+#if DISKQUEUE_INSPECTION
+  public import DiskQueue
+#endif
+
 /// A summary of a topic, made without reading its records. It takes a few reads a slab, and a walk
 /// over about the last slab. Version 1 slabs state no numbers, and are walked.
-package struct TopicInfo: Sendable {
-  package struct Slab: Sendable {
-    package var file: SlabDescription
+public struct TopicInfo: Sendable {
+  public struct Slab: Sendable {
+    public var file: SlabDescription
     /// How many records the log took in it, including damaged ones. Nil if nothing states that, and
     /// for slabs that are passed over.
-    package var records: UInt64?
+    public var records: UInt64?
   }
 
-  package private(set) var slabs: [Slab] = []
+  public private(set) var slabs: [Slab] = []
   /// How many records the log took that no cleaner removed, including damaged ones. Nil if that
   /// cannot be known: if the first slab's beginning is damaged, or if a version 1 slab is damaged.
-  package private(set) var records: UInt64?
+  public private(set) var records: UInt64?
   /// The size of all files.
-  package private(set) var bytes: UInt64 = 0
+  public private(set) var bytes: UInt64 = 0
   /// The address of the first sound record. Nil if there is none.
-  package private(set) var first: Address?
+  public private(set) var first: Address?
   /// The end of the log. The next record will be at this address or after it.
-  package private(set) var next: Address
+  public private(set) var next: Address
   /// How many records the log took before `next`. Nil if that is unknown.
-  package private(set) var nextOrdinal: UInt64?
+  public private(set) var nextOrdinal: UInt64?
   /// Nanoseconds since 1970, as headers and marks state them. Nil if none is sound.
-  package private(set) var oldestStamp: UInt64?
-  package private(set) var newestStamp: UInt64?
-  package private(set) var ending: LogEnding
+  public private(set) var oldestStamp: UInt64?
+  public private(set) var newestStamp: UInt64?
+  public private(set) var ending: LogEnding
   /// The bytes past the end of the log, without zeros at the end of files: a torn tail, or a write
   /// that is under way.
-  package private(set) var tailBytes: UInt64 = 0
+  public private(set) var tailBytes: UInt64 = 0
 
-  package init(of topic: Topic) throws(QueueError) {
+  public init(of topic: Topic) throws(QueueError) {
     let index = TopicIndex(try topic.openForReading())
     try index.refresh()
     let files = try SlabDescription.all(in: index)

@@ -1,10 +1,14 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
+#if DISKQUEUE_INSPECTION
+  public import DiskQueue
+#endif
+
 /// The result of reading all of a topic once, by the reader's rules and with the reader's own code.
-package struct TopicVerification: Sendable {
+public struct TopicVerification: Sendable {
   /// One finding about a topic.
-  package enum Finding: Sendable {
+  public enum Finding: Sendable {
     /// A name in the directory that is not part of a topic. Nothing uses it.
     case otherName(path: String)
     /// A slab whose header was written for another name.
@@ -17,23 +21,23 @@ package struct TopicVerification: Sendable {
     case notClosed
   }
 
-  package private(set) var slabs: Int
-  package private(set) var bytes: UInt64
+  public private(set) var slabs: Int
+  public private(set) var bytes: UInt64
   /// Sound records.
-  package private(set) var records: UInt64 = 0
-  package private(set) var payloadBytes: UInt64 = 0
-  package private(set) var damagedRanges: UInt64 = 0
+  public private(set) var records: UInt64 = 0
+  public private(set) var payloadBytes: UInt64 = 0
+  public private(set) var damagedRanges: UInt64 = 0
   /// Records lost to damage, as far as their number is known.
-  package private(set) var damagedRecords: UInt64 = 0
+  public private(set) var damagedRecords: UInt64 = 0
   /// Whether the number of records is unknown for any damaged range.
-  package private(set) var damageIsUncounted = false
-  package private(set) var misnamedSlabs: UInt64 = 0
+  public private(set) var damageIsUncounted = false
+  public private(set) var misnamedSlabs: UInt64 = 0
   /// The end of the log.
-  package private(set) var end = Address(rawValue: 0)
-  package private(set) var ending = LogEnding.empty
+  public private(set) var end = Address(rawValue: 0)
+  public private(set) var ending = LogEnding.empty
 
   /// Whether something is not as it was written.
-  package var isDamaged: Bool { damagedRanges > 0 || misnamedSlabs > 0 }
+  public var isDamaged: Bool { damagedRanges > 0 || misnamedSlabs > 0 }
 
   /// Records longer than this are checked in pieces.
   private static let bufferSize = 1 << 18
@@ -46,7 +50,7 @@ package struct TopicVerification: Sendable {
   ///   - onProgress: called with the address reached, about once a mebibyte.
   ///   - onFinding: called with each finding when it is known: names, then losses, then tails.
   /// - Throws: as reading does. A read error is not damage.
-  package init(
+  public init(
     of topic: Topic, onProgress: (Address) -> Void = { _ in }, onFinding: (Finding) -> Void
   ) throws(QueueError) {
     let storage = try topic.openForReading()

@@ -40,40 +40,41 @@ struct DumpCommand: ParsableCommand {
     return text + "\n"
   }
 
-  private func line(_ frame: SlabDump.Frame) -> String {
-    switch frame {
+  private func line(_ part: SlabDump.Part) -> String {
+    switch part {
     case .header(let header):
       line(
         header.base, "header",
-        "ordinal \(header.ordinal), made \(Timestamp.text(header.stamp)),"
-          + " synced \(header.synced), kept \(header.kept),"
-          + " largest payload \(header.largestPayload)")
+        "\(text(header.statement)), largest payload \(header.largestPayload)")
     case .mark(let mark):
       line(
         mark.address, "mark",
-        "ordinal \(mark.mark.ordinal), made \(Timestamp.text(mark.mark.stamp)),"
-          + " synced \(mark.mark.synced), kept \(mark.mark.kept)"
-          + (mark.mark.closes(at: mark.address) ? ", closes the topic" : ""))
+        text(mark.statement) + (mark.closesTopic ? ", closes the topic" : ""))
     case .record(let record):
       line(
-        record.address.rawValue, "record",
+        record.address, "record",
         "\(record.ordinal.map { "ordinal \($0), " } ?? "")"
           + "\(Count.text(record.payloadBytes, "byte"))\(beginning(of: record))")
     case .neither(let addresses):
       line(
-        addresses.lowerBound.rawValue, "-",
+        addresses.lowerBound, "-",
         "\(Count.text(addresses.upperBound.rawValue - addresses.lowerBound.rawValue, "byte"))"
           + " that make no sound frame")
-    case .room(let addresses):
+    case .preallocated(let addresses):
       line(
-        addresses.lowerBound.rawValue, "-",
+        addresses.lowerBound, "-",
         "\(Count.text(addresses.upperBound.rawValue - addresses.lowerBound.rawValue, "zero byte")),"
           + " room for the next writes")
     }
   }
 
-  private func line(_ address: UInt64, _ kind: String, _ text: String) -> String {
-    let digits = String(address)
+  private func text(_ statement: SlabDump.Statement) -> String {
+    "ordinal \(statement.ordinal), made \(Timestamp.text(statement.stamp)),"
+      + " synced \(statement.synced), kept \(statement.kept)"
+  }
+
+  private func line(_ address: Address, _ kind: String, _ text: String) -> String {
+    let digits = "\(address)"
     return String(repeating: " ", count: max(0, 20 - digits.utf8.count)) + digits
       + "  " + kind + String(repeating: " ", count: max(0, 8 - kind.utf8.count)) + text + "\n"
   }

@@ -158,10 +158,10 @@ struct InspectionTests {
       while let frame = try dump.next() {
         switch frame {
         case .header(let header):
-          #expect(header.base == position)
+          #expect(header.base.rawValue == position)
           position += 80
         case .mark(let mark):
-          #expect(mark.address == position)
+          #expect(mark.address.rawValue == position)
           position += 48
         case .record(let record):
           #expect(record.address.rawValue == position)
@@ -170,7 +170,7 @@ struct InspectionTests {
           #expect(addresses.lowerBound.rawValue == position)
           position = addresses.upperBound.rawValue
           bad += 1
-        case .room:
+        case .preallocated:
           Issue.record("a closed slab ends with a frame")
         }
       }
