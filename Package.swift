@@ -6,6 +6,8 @@ let package = Package(
   platforms: [.macOS(.v26)],
   products: [
     .library(name: "DiskQueue", targets: ["DiskQueue"]),
+    // For tools that look at a topic without changing it, as `diskq info`, `verify` and `dump` do.
+    .library(name: "DiskQueueInspection", targets: ["DiskQueueInspection"]),
     // Brings Foundation, which the core does without.
     .library(name: "DiskQueueJSON", targets: ["DiskQueueJSON"]),
     // Each brings a package, which nobody builds who does not use it.
@@ -40,6 +42,13 @@ let package = Package(
         .enableExperimentalFeature("Lifetimes"),
       ]
     ),
+    .target(
+      name: "DiskQueueInspection", dependencies: ["DiskQueue"],
+      swiftSettings: [
+        .strictMemorySafety(), .enableExperimentalFeature("Lifetimes"),
+        .define("DISKQUEUE_INSPECTION"),
+      ]
+    ),
     .target(name: "DiskQueueJSON", dependencies: ["DiskQueue"]),
     .target(
       name: "DiskQueueLogging",
@@ -47,7 +56,10 @@ let package = Package(
     ),
     .target(
       name: "DiskQueueMetrics",
-      dependencies: ["DiskQueue", .product(name: "CoreMetrics", package: "swift-metrics")]
+      dependencies: [
+        "DiskQueue", "DiskQueueInspection",
+        .product(name: "CoreMetrics", package: "swift-metrics"),
+      ]
     ),
     .target(
       name: "DiskQueueLifecycle",
@@ -59,7 +71,7 @@ let package = Package(
     .executableTarget(
       name: "diskq",
       dependencies: [
-        "DiskQueue",
+        "DiskQueue", "DiskQueueInspection",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]
     ),
@@ -78,13 +90,21 @@ let package = Package(
       path: "Tests/Soak"
     ),
     // What the library promises, by subject: four modules, each compiled by a core of its own.
-    .testTarget(name: "WritingTests", dependencies: ["DiskQueue", "DiskQueueTestSupport"]),
     .testTarget(
-      name: "ReadingTests", dependencies: ["CXXHash", "DiskQueue", "DiskQueueTestSupport"]),
+      name: "WritingTests",
+      dependencies: ["DiskQueue", "DiskQueueInspection", "DiskQueueTestSupport"]),
     .testTarget(
-      name: "ConsumingTests", dependencies: ["DiskQueue", "DiskQueueJSON", "DiskQueueTestSupport"]),
+      name: "ReadingTests",
+      dependencies: ["CXXHash", "DiskQueue", "DiskQueueInspection", "DiskQueueTestSupport"]),
+    .testTarget(
+      name: "ConsumingTests",
+      dependencies: [
+        "DiskQueue", "DiskQueueInspection", "DiskQueueJSON", "DiskQueueTestSupport",
+      ]),
     // Random programs, crashes, faults and damage at every point: what .ci/guarantees runs in full.
-    .testTarget(name: "GuaranteeTests", dependencies: ["DiskQueue", "DiskQueueTestSupport"]),
+    .testTarget(
+      name: "GuaranteeTests",
+      dependencies: ["DiskQueue", "DiskQueueInspection", "DiskQueueTestSupport"]),
     .testTarget(
       name: "IntegrationTests",
       dependencies: [

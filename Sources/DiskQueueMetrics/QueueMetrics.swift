@@ -3,6 +3,7 @@
 
 public import CoreMetrics
 public import DiskQueue
+import DiskQueueInspection
 internal import Synchronization
 
 /// Publishes the metrics of a topic with swift-metrics.

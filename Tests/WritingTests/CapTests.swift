@@ -6,6 +6,7 @@ import Synchronization
 import Testing
 
 @testable import DiskQueue
+@testable import DiskQueueInspection
 
 @Suite("A cap, and what to do at it")
 struct CapTests {

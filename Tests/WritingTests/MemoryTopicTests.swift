@@ -6,6 +6,7 @@ import Foundation
 import Testing
 
 @testable import DiskQueue
+@testable import DiskQueueInspection
 
 @Suite("A topic in memory")
 struct MemoryTopicTests {

@@ -3,6 +3,7 @@
 
 import ArgumentParser
 import DiskQueue
+import DiskQueueInspection
 
 struct AppendCommand: ParsableCommand {
   enum Delimiter: String, CaseIterable, ExpressibleByArgument {

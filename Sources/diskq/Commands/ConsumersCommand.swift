@@ -3,6 +3,7 @@
 
 import ArgumentParser
 import DiskQueue
+import DiskQueueInspection
 
 struct ConsumersCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -3,6 +3,7 @@
 
 import ArgumentParser
 import DiskQueue
+import DiskQueueInspection
 
 struct DumpCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

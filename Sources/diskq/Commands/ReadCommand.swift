@@ -3,6 +3,7 @@
 
 import ArgumentParser
 import DiskQueue
+import DiskQueueInspection
 
 struct ReadCommand: ParsableCommand {
   enum AtDamage: String, CaseIterable, ExpressibleByArgument {

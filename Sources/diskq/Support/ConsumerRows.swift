@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DiskQueue
+import DiskQueueInspection
 
 /// Consumers as a table, or as JSON.
 enum ConsumerRows {

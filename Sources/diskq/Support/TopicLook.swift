@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DiskQueue
+import DiskQueueInspection
 
 /// The state of a topic, its consumers and its disk at one moment.
 struct TopicLook: Sendable {

@@ -5,6 +5,7 @@
 // user.
 
 import DiskQueue
+import DiskQueueInspection
 
 extension LogEnding {
   var word: String {

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DiskQueue
+import DiskQueueInspection
 import DiskQueueTestSupport
 import Foundation
 import Testing

@@ -5,6 +5,7 @@ import DiskQueueTestSupport
 import Testing
 
 @testable import DiskQueue
+@testable import DiskQueueInspection
 
 @Suite("G14: what a crafted slab costs is linear in its size, in calls and in bytes hashed")
 struct DamageWorkTests {

@@ -4,6 +4,7 @@
 import DiskQueueTestSupport
 
 @testable import DiskQueue
+@testable import DiskQueueInspection
 
 extension FaultScenario {
   /// Reads a topic of two epochs from one kind of position.

@@ -5,6 +5,7 @@ import DiskQueueTestSupport
 import Testing
 
 @testable import DiskQueue
+@testable import DiskQueueInspection
 
 @Suite("Flushing and syncing of its own accord")
 struct PolicyTests {

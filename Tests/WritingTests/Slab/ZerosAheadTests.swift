@@ -6,6 +6,7 @@ import Foundation
 import Testing
 
 @testable import DiskQueue
+@testable import DiskQueueInspection
 
 @Suite("Zeros written ahead of many small syncs")
 struct ZerosAheadTests {

@@ -5,6 +5,7 @@ import Dispatch
 import FuzzSupport
 
 @testable import DiskQueue
+@testable import DiskQueueInspection
 
 /// Opens a consumer on a cursor's file, and does what a consumer does.
 struct Holding: Sendable {
