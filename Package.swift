@@ -44,10 +44,7 @@ let package = Package(
     ),
     .target(
       name: "DiskQueueInspection", dependencies: ["DiskQueue"],
-      swiftSettings: [
-        .strictMemorySafety(), .enableExperimentalFeature("Lifetimes"),
-        .define("DISKQUEUE_INSPECTION"),
-      ]
+      swiftSettings: [.strictMemorySafety(), .enableExperimentalFeature("Lifetimes")]
     ),
     .target(name: "DiskQueueJSON", dependencies: ["DiskQueue"]),
     .target(

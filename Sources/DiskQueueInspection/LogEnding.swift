@@ -1,9 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-#if DISKQUEUE_INSPECTION
-  import DiskQueue
-#endif
+import DiskQueue
 
 /// How a topic's log ends.
 public enum LogEnding: Sendable, Hashable {

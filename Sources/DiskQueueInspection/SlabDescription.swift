@@ -1,9 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-#if DISKQUEUE_INSPECTION
-  public import DiskQueue
-#endif
+public import DiskQueue
 
 /// A slab's file, described by its name, its size and its beginning. Nothing after its first mark
 /// is read.

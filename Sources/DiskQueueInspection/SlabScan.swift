@@ -1,9 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-#if DISKQUEUE_INSPECTION
-  import DiskQueue
-#endif
+import DiskQueue
 
 /// Goes through one slab's file frame by frame, whether or not the frames belong to the topic. It
 /// reads the bytes past the end of a log, and a file that a person wants to see.

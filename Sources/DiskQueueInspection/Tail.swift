@@ -1,9 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-#if DISKQUEUE_INSPECTION
-  public import DiskQueue
-#endif
+public import DiskQueue
 
 /// Bytes of one slab's file that are not part of the log. Zeros at the file's end do not count.
 public struct Tail: Sendable, Hashable {

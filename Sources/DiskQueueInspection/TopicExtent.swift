@@ -1,9 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-#if DISKQUEUE_INSPECTION
-  public import DiskQueue
-#endif
+public import DiskQueue
 
 /// The sizes of a topic's slabs at one moment. Progress is measured against them.
 ///

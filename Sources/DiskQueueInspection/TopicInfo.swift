@@ -1,9 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-#if DISKQUEUE_INSPECTION
-  public import DiskQueue
-#endif
+public import DiskQueue
 
 /// A summary of a topic, made without reading its records. It takes a few reads a slab, and a walk
 /// over about the last slab. Version 1 slabs state no numbers, and are walked.

@@ -1,9 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-#if DISKQUEUE_INSPECTION
-  public import DiskQueue
-#endif
+public import DiskQueue
 
 /// The result of reading all of a topic once, by the reader's rules and with the reader's own code.
 public struct TopicVerification: Sendable {
