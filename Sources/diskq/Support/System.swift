@@ -341,6 +341,12 @@ enum System {
       context.release()
       throw Failure("starting a thread failed: \(describe(code))")
     }
+    // Nothing joins it. Without this, its stack would stay until the process ends.
+    #if canImport(Darwin)
+      if let thread { pthread_detach(thread) }
+    #else
+      pthread_detach(thread)
+    #endif
   }
 
   private final class ThreadBody: Sendable {
