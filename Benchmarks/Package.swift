@@ -59,8 +59,16 @@ let package = Package(
       dependencies: ["CFloor", .product(name: "DiskQueue", package: "diskqueue")],
       swiftSettings: strict
     ),
-    // The results of a run, as JSON and as a page.
+    // The results of a run, as JSON and as a page, and quotations of them in other pages.
     .target(name: "Report", dependencies: ["Harness"], swiftSettings: strict),
+    // Keeps the figures in the pages equal to the results. It needs no peer.
+    .executableTarget(
+      name: "figures",
+      dependencies: [
+        "Report", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: strict
+    ),
     // The guard against slow-downs. It needs no peer.
     .executableTarget(
       name: "floor",
