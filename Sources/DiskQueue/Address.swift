@@ -53,3 +53,11 @@ package enum Epoch {
     epoch >= last ? .max : firstAddress(epoch + 1)
   }
 }
+
+extension UInt64 {
+  /// The sum, or the highest number if the sum is above it.
+  package func addingSaturating(_ other: UInt64) -> UInt64 {
+    let (sum, overflow) = addingReportingOverflow(other)
+    return overflow ? .max : sum
+  }
+}

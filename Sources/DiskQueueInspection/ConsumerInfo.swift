@@ -5,6 +5,7 @@ public import DiskQueue
 
 /// A consumer of a topic, and its distance from the end of the log.
 public struct ConsumerInfo: Sendable {
+  /// The consumer's name, state and position.
   public var consumer: QueueConsumer.Description
   /// How many records the log took after the consumer's position, including damaged and cleaned
   /// ones. Nil if that is unknown.
@@ -14,8 +15,11 @@ public struct ConsumerInfo: Sendable {
   /// position is unknown.
   public var bytes: UInt64?
 
-  /// All consumers of a topic, by name. A consumer whose cursor was never written begins at the
-  /// earliest record.
+  /// Describes all consumers of a topic, by name. A consumer whose cursor was never written begins
+  /// at the earliest record.
+  ///
+  /// - Throws: `noSuchTopic` if there is no topic, and `system` if a file cannot be read.
+  /// - Complexity: a few reads a slab and a consumer, and a walk over about the last slab.
   public static func all(of topic: Topic) throws(QueueError) -> [ConsumerInfo] {
     let consumers = try QueueConsumer.consumers(of: topic)
     guard !consumers.isEmpty else { return [] }

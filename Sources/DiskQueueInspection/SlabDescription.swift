@@ -6,6 +6,7 @@ public import DiskQueue
 /// A slab's file, described by its name, its size and its beginning. Nothing after its first mark
 /// is read.
 public struct SlabDescription: Sendable, Hashable {
+  /// What a slab's beginning shows.
   public enum Condition: Sendable, Hashable {
     /// The header is sound, or it is a version 1 slab, which has no header.
     case sound
@@ -22,13 +23,15 @@ public struct SlabDescription: Sendable, Hashable {
     case unsupported(version: UInt16, flags: UInt16)
   }
 
+  /// The address of the slab's first byte, by the file's name.
   public var base: Address
   /// The topic's path and the slab's name.
   public var path: String
-  /// The file's size.
+  /// The file's size, in bytes.
   public var bytes: UInt64
   /// The version of the format. Nil if nothing states it.
   public var version: UInt16?
+  /// What the slab's beginning shows.
   public var condition: Condition
   /// The ordinal of the slab's first record, as the header or the mark after it states it.
   public var ordinal: UInt64?
@@ -41,6 +44,9 @@ public struct SlabDescription: Sendable, Hashable {
 
   /// Describes every slab of a topic, in the order of their addresses. Slabs that are cleaned
   /// meanwhile are left out.
+  ///
+  /// - Throws: `noSuchTopic` if there is no topic, and `system` if a file cannot be read.
+  /// - Complexity: a few reads a slab.
   public static func all(of topic: Topic) throws(QueueError) -> [SlabDescription] {
     let index = TopicIndex(try topic.openForReading())
     try index.refresh()
@@ -50,6 +56,8 @@ public struct SlabDescription: Sendable, Hashable {
   /// An upper bound of the payload length in a topic: the highest one that a slab's header states.
   /// A slab without a header counts with its size. The bound is at least the default limit of
   /// writers and readers.
+  ///
+  /// - Throws: as `all(of:)`.
   public static func largestPayload(in topic: Topic) throws(QueueError) -> ByteCount {
     var largest = UInt64(Limits.defaultMaximumPayload)
     for slab in try all(of: topic) {

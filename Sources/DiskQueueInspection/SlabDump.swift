@@ -30,7 +30,8 @@ public struct SlabDump: ~Copyable {
     public var stamp: UInt64
     /// Everything below this address was durable by then.
     public var synced: Address
-    /// No record lies between this address and the header of the slab: a recovery ended the log here.
+    /// A recovery ended the log of the epochs before at this address. There is no record between
+    /// it and the base of this epoch's first slab.
     public var kept: Address
   }
 
@@ -69,7 +70,10 @@ public struct SlabDump: ~Copyable {
   /// How many bytes of a payload are shown.
   private static let shownBytes = 64
 
+  /// The file, by its name, size and beginning.
   public let slab: SlabDescription
+  /// The id of the topic, as this slab states it. Nil for version 1, and if no header or mark is
+  /// sound.
   public let topicID: UInt64?
   private var scan: SlabScan
   private var ordinal: UInt64?
@@ -77,6 +81,8 @@ public struct SlabDump: ~Copyable {
   /// Opens a slab's file.
   ///
   /// - Parameter path: the path of the file, whose name must be a slab's.
+  /// - Throws: `invalidOption` if the name is not a slab's, `noSuchTopic` if there is no such file,
+  ///   and `system` if it cannot be read.
   public init(path: String) throws(QueueError) {
     let (directory, name) = SlabDump.split(path)
     guard let base = SlabName.parse(name) else {

@@ -5,6 +5,7 @@ public import DiskQueue
 
 /// Bytes of one slab's file that are not part of the log. Zeros at the file's end do not count.
 public struct Tail: Sendable, Hashable {
+  /// Why bytes are not part of the log.
   public enum Cause: Sendable, Hashable {
     /// A recovery put the log's end before these bytes. They stay in the file.
     case discarded
@@ -13,14 +14,16 @@ public struct Tail: Sendable, Hashable {
     case behindEnd
   }
 
+  /// Why the bytes are not part of the log.
   public var cause: Cause
-  /// The slab's file.
+  /// The path of the slab's file.
   public var path: String
-  /// Empty if the file holds nothing.
+  /// The addresses of the bytes. Empty if the file holds nothing.
   public var addresses: Range<Address>
   /// How many sound records there are in it. Nil if that cannot be known, as in version 1 slabs.
   public var records: UInt64?
 
+  /// How many bytes there are.
   public var bytes: UInt64 { addresses.upperBound.rawValue - addresses.lowerBound.rawValue }
 }
 

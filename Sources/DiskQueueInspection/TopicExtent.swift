@@ -22,6 +22,10 @@ public struct TopicExtent: Sendable {
   /// The bytes of all slabs.
   public private(set) var bytes: UInt64 = 0
 
+  /// Takes the sizes of a topic's slabs.
+  ///
+  /// - Throws: `noSuchTopic` if there is no topic, and `system` if a file cannot be read.
+  /// - Complexity: one listing, and one look at each slab's size.
   public init(of topic: Topic) throws(QueueError) {
     let storage = try topic.openForReading()
     try self.init(try TopicIndex.slabs(in: storage), in: storage)
@@ -37,7 +41,9 @@ public struct TopicExtent: Sendable {
     }
   }
 
-  /// How many bytes of the slabs are before an address.
+  /// Returns how many bytes of the slabs are before an address.
+  ///
+  /// - Complexity: O(log *n*) for *n* slabs.
   public func bytes(before address: Address) -> UInt64 {
     var low = 0
     var high = slabs.count

@@ -6,18 +6,21 @@ public import DiskQueue
 /// A summary of a topic, made without reading its records. It takes a few reads a slab, and a walk
 /// over about the last slab. Version 1 slabs state no numbers, and are walked.
 public struct TopicInfo: Sendable {
+  /// A slab, and how many records it took.
   public struct Slab: Sendable {
+    /// The file, by its name, size and beginning.
     public var file: SlabDescription
     /// How many records the log took in it, including damaged ones. Nil if nothing states that, and
     /// for slabs that are passed over.
     public var records: UInt64?
   }
 
+  /// The slabs, in the order of their addresses.
   public private(set) var slabs: [Slab] = []
   /// How many records the log took that no cleaner removed, including damaged ones. Nil if that
   /// cannot be known: if the first slab's beginning is damaged, or if a version 1 slab is damaged.
   public private(set) var records: UInt64?
-  /// The size of all files.
+  /// The size of all slabs' files, in bytes.
   public private(set) var bytes: UInt64 = 0
   /// The address of the first sound record. Nil if there is none.
   public private(set) var first: Address?
@@ -25,14 +28,20 @@ public struct TopicInfo: Sendable {
   public private(set) var next: Address
   /// How many records the log took before `next`. Nil if that is unknown.
   public private(set) var nextOrdinal: UInt64?
-  /// Nanoseconds since 1970, as headers and marks state them. Nil if none is sound.
+  /// The oldest time that a header or mark states, in nanoseconds since 1970. Nil if none is sound.
   public private(set) var oldestStamp: UInt64?
+  /// The newest time that a header or mark states, in nanoseconds since 1970. Nil if none is sound.
   public private(set) var newestStamp: UInt64?
+  /// How the log ends.
   public private(set) var ending: LogEnding
   /// The bytes past the end of the log, without zeros at the end of files: a torn tail, or a write
   /// that is under way.
   public private(set) var tailBytes: UInt64 = 0
 
+  /// Summarizes a topic. Other programs may write to it meanwhile.
+  ///
+  /// - Throws: `noSuchTopic` if there is no topic, `unsupportedFormat` if a newer version wrote it,
+  ///   and `system` if a file cannot be read.
   public init(of topic: Topic) throws(QueueError) {
     let index = TopicIndex(try topic.openForReading())
     try index.refresh()

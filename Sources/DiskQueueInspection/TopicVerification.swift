@@ -19,19 +19,25 @@ public struct TopicVerification: Sendable {
     case notClosed
   }
 
+  /// How many slabs there were.
   public private(set) var slabs: Int
+  /// The size of all slabs' files, in bytes.
   public private(set) var bytes: UInt64
-  /// Sound records.
+  /// How many sound records there are.
   public private(set) var records: UInt64 = 0
+  /// The length of all sound payloads, in bytes.
   public private(set) var payloadBytes: UInt64 = 0
+  /// How many ranges of addresses hold damage.
   public private(set) var damagedRanges: UInt64 = 0
   /// Records lost to damage, as far as their number is known.
   public private(set) var damagedRecords: UInt64 = 0
   /// Whether the number of records is unknown for any damaged range.
   public private(set) var damageIsUncounted = false
+  /// How many slabs have a header that was written for another name.
   public private(set) var misnamedSlabs: UInt64 = 0
   /// The end of the log.
   public private(set) var end = Address(rawValue: 0)
+  /// How the log ends.
   public private(set) var ending = LogEnding.empty
 
   /// Whether something is not as it was written.

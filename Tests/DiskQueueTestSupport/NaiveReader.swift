@@ -1,3 +1,6 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
 import CXXHash
 
 // Names such as R7 are those of the rules in FileFormat.md.

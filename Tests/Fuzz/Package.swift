@@ -25,9 +25,14 @@ let package = Package(
       swiftSettings: [.strictMemorySafety(), .enableExperimentalFeature("Lifetimes")]
     ),
     .target(
+      name: "DiskQueueInspection",
+      dependencies: ["DiskQueue"],
+      swiftSettings: [.strictMemorySafety(), .enableExperimentalFeature("Lifetimes")]
+    ),
+    .target(
       name: "diskq",
       dependencies: [
-        "DiskQueue",
+        "DiskQueue", "DiskQueueInspection",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       // Here the program is a library, so its `main` gets a name that is never called.
@@ -35,9 +40,11 @@ let package = Package(
         .unsafeFlags(["-Xfrontend", "-entry-point-function-name", "-Xfrontend", "diskq_main"])
       ]
     ),
-    .target(name: "FuzzSupport", dependencies: ["DiskQueue", "CXXHash"]),
+    .target(
+      name: "FuzzSupport", dependencies: ["DiskQueue", "DiskQueueInspection", "CXXHash"]),
     .executableTarget(name: "FuzzSlab", dependencies: ["FuzzSupport"]),
-    .executableTarget(name: "FuzzCursor", dependencies: ["DiskQueue", "FuzzSupport"]),
+    .executableTarget(
+      name: "FuzzCursor", dependencies: ["DiskQueue", "DiskQueueInspection", "FuzzSupport"]),
     .executableTarget(name: "FuzzVersion1", dependencies: ["FuzzSupport"]),
     .executableTarget(
       name: "FuzzArguments",

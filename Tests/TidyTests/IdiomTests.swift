@@ -7,7 +7,7 @@ import Testing
 struct ProjectProse {
   /// For users: articles, papers, comments of public declarations, messages and help.
   private(set) var open: [ProseLine] = []
-  /// For those who work on it: all other comments.
+  /// For the project's own programmers: all other comments.
   private(set) var inner: [ProseLine] = []
 
   init() throws {
@@ -59,7 +59,11 @@ struct IdiomTests {
   private static let prose = Result { try ProjectProse() }
 
   /// Uses of a word in its literal sense, by a part of the line.
-  private static let literal: [(file: String, part: String)] = []
+  private static let literal: [(file: String, part: String)] = [
+    ("diskq/Support/WatchLine.swift", " behind,"),
+    ("diskq/Support/WatchScreen.swift", "falls behind"),
+    ("diskq/Support/WatchScreen.swift", "stands still"),
+  ]
 
   private static func isLiteral(_ line: ProseLine) -> Bool {
     literal.contains { line.file.hasSuffix($0.file) && line.text.contains($0.part) }

@@ -170,13 +170,6 @@ struct SlabFront: Sendable {
   }
 }
 
-extension UInt64 {
-  package func addingSaturating(_ other: UInt64) -> UInt64 {
-    let (sum, overflow) = addingReportingOverflow(other)
-    return overflow ? .max : sum
-  }
-}
-
 extension SlabFile {
   /// Whether its file holds everything up to an address. If not, slabs after it are gone.
   func reaches(_ end: UInt64) throws(QueueError) -> Bool { try self.end() >= end }
