@@ -11,8 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
-// As fast as the library has it: includes give the functions of this file the vector instructions of
-// the machine.
+// Hashing runs as fast as libxxhash can. If the library has this header, the calls below use the
+// machine's vector instructions.
 #if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
 #include <xxh_x86dispatch.h>
 #endif

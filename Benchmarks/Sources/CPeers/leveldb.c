@@ -1,7 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// LevelDB, by its C interface: a log-structured merge tree.
+// LevelDB, through its C interface. It is a log-structured merge tree.
 
 #include "peers.h"
 
@@ -20,7 +20,7 @@ struct store {
   atomic_uint_fast64_t next;
 };
 
-/// -1, with LevelDB's own words, which it also frees.
+/// Stores LevelDB's message for `cpeers_error`, frees it, and returns -1.
 static int fail(const char *what, char *error) {
   cpeers_fail(what, error);
   leveldb_free(error);
@@ -64,10 +64,11 @@ static void *open_store(const char *directory, int is_synced) {
   store->options = leveldb_options_create();
   leveldb_options_set_create_if_missing(store->options, 1);
   leveldb_options_set_compression(store->options, leveldb_no_compression);
-  // Measured, ns a record of 20 B, 100 B and 1 KiB, medians of a busy machine: a write buffer of 64
-  // MiB with the other sizes as they are, 695, 1123 and 4955; with files of 64 MiB too, 684, 1074
-  // and 6440; with blocks of 64 KiB as well, 727, 1006 and 4121. With a write buffer of 4 MiB, the
-  // default, 1 KiB took 9700 or more.
+  // Medians of a busy machine, in ns a record of 20 B, 100 B and 1 KiB:
+  // - With a write buffer of 64 MiB, and the other sizes as they are: 695, 1123 and 4955.
+  // - With files of 64 MiB too: 684, 1074 and 6440.
+  // - With blocks of 64 KiB as well: 727, 1006 and 4121.
+  // With the default write buffer of 4 MiB, 1 KiB took 9700 or more.
   leveldb_options_set_write_buffer_size(store->options, (size_t)64 << 20);
   leveldb_options_set_max_file_size(store->options, (size_t)64 << 20);
   leveldb_options_set_block_size(store->options, (size_t)64 << 10);
@@ -146,11 +147,11 @@ const char *cpeers_leveldb_version(void) {
 const cpeer cpeers_leveldb = {
   .name = "LevelDB",
   .settings =
-    "Keys of 8 bytes, big-endian; write batches of 1,000 records; write buffer and files of 64 MiB;"
-    " blocks of 64 KiB, as its documentation says for bulk scans; no compression. Unsynced puts"
-    " still wait where the write buffer is full and its predecessor is being written. Reading is an"
-    " iterator that verifies checksums and fills no cache. Synced: a put a record with sync=1;"
-    " LevelDB itself gathers the puts of waiting threads into one sync.",
+    "Keys of 8 bytes, big-endian. Write batches of 1,000 records. A write buffer and files of 64"
+    " MiB. Blocks of 64 KiB, as its documentation says for bulk scans. No compression. An"
+    " unsynced put still waits if the write buffer is full and its predecessor is being written."
+    " Reading is an iterator that verifies checksums and fills no cache. Synced: a put a record"
+    " with sync=1. LevelDB itself combines the puts of waiting threads into one sync.",
   .open = open_store,
   .append = append,
   .append_synced = append_synced,

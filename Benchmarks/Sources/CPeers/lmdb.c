@@ -7,21 +7,21 @@
 
 #include <lmdb.h>
 
-/// The file is sparse: this is address space, and what a store may grow to.
+/// The address space of the map, which is also the largest size of a store. The file is sparse.
 static const size_t map_bytes = (size_t)64 << 30;
 
 struct store {
   MDB_env *environment;
   MDB_dbi records;
-  /// The key of the next record; for who holds the write transaction.
+  /// The key of the next record. Use it only while holding the write transaction.
   size_t next;
   int is_synced;
 };
 
-/// -1, with LMDB's own words for the code.
+/// Stores LMDB's message for the code for `cpeers_error`, and returns -1.
 static int fail(const char *what, int code) { return cpeers_fail(what, mdb_strerror(code)); }
 
-/// Finds the database in a fresh environment, and its last key. Returns a code of LMDB.
+/// Opens the database in a fresh environment, and finds its last key. Returns a code of LMDB.
 static int open_records(struct store *store) {
   MDB_txn *transaction;
   int code = mdb_txn_begin(store->environment, NULL, 0, &transaction);
@@ -52,9 +52,10 @@ static void *open_store(const char *directory, int is_synced) {
   int code = mdb_env_create(&store->environment);
   if (code == 0) code = mdb_env_set_mapsize(store->environment, map_bytes);
   if (code == 0) {
-    // Measured with MDB_WRITEMAP as well: unsynced, ns a record, 88 with it and 110 without at 20
-    // B, 132 and 114 at 100 B, 2290 and 645 at 1 KiB, 6950 and 8540 at 16 KiB; synced, records a
-    // second, 2790 and 3640 of one thread, 3640 and 2730 of 64.
+    // Measured with and without MDB_WRITEMAP:
+    // - Unsynced, in ns a record: 88 with it and 110 without at 20 B, 132 and 114 at 100 B, 2290
+    //   and 645 at 1 KiB, 6950 and 8540 at 16 KiB.
+    // - Synced, in records a second: 2790 and 3640 by one thread, 3640 and 2730 by 64.
     unsigned flags = is_synced ? 0 : MDB_NOSYNC;
     code = mdb_env_open(store->environment, directory, flags, 0600);
   }
@@ -66,7 +67,7 @@ static void *open_store(const char *directory, int is_synced) {
   return NULL;
 }
 
-/// One transaction of `count` records.
+/// Appends `count` records in one transaction.
 static int append_batch(
   struct store *store, const uint8_t *payload, uint64_t bytes, uint64_t count
 ) {
@@ -88,12 +89,12 @@ static int append_batch(
     mdb_txn_abort(transaction);
     return fail("mdb_cursor_put", code);
   }
-  // Before the commit, which lets go of the lock. Where it fails, the keys have a gap.
+  // Set before the commit, which releases the lock. If the commit fails, the keys have a gap.
   store->next = number;
   code = mdb_txn_commit(transaction);
   if (code != 0) return fail("mdb_txn_commit", code);
-  // After fdatasync of the data, the meta page is written through a descriptor that was opened with
-  // O_DSYNC: a second wait for the disk, which no call shows.
+  // After the fdatasync of the data, LMDB writes the meta page through a descriptor that was opened
+  // with O_DSYNC. That is a second wait for the disk, and none of the counted calls makes it.
   if (store->is_synced) cpeers_count_sync();
   return 0;
 }
@@ -145,12 +146,12 @@ static int close_store(void *handle) {
 const cpeer cpeers_lmdb = {
   .name = "LMDB",
   .settings =
-    "Keys of 8 bytes with MDB_INTEGERKEY, put by a cursor with MDB_APPEND, 1,000 records a"
-    " transaction, a map of 64 GiB; MDB_NOSYNC where nothing is synced. MDB_WRITEMAP was a fifth"
-    " faster at 20 B and several times slower at 1 KiB, so it is off. Reading is a cursor over the"
-    " map: no copy, and nothing to verify, for there is no checksum. Synced: the default, a"
-    " transaction a record, one at a time by LMDB's own lock; its syncs are one fdatasync and one"
-    " write with O_DSYNC each.",
+    "Keys of 8 bytes with MDB_INTEGERKEY, put by a cursor with MDB_APPEND. 1,000 records a"
+    " transaction. A map of 64 GiB. If nothing is synced, MDB_NOSYNC. MDB_WRITEMAP was a fifth"
+    " faster at 20 B and several times slower at 1 KiB, so it is off. Reading is a cursor over"
+    " the map. It copies nothing, and verifies nothing, because there is no checksum. Synced: the"
+    " default, a transaction a record. LMDB's own lock admits one transaction at a time. Each"
+    " sync is one fdatasync and one write with O_DSYNC.",
   .open = open_store,
   .append = append,
   .append_synced = append_synced,

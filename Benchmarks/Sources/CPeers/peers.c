@@ -1,7 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// For strerror_r that returns the text.
+// For the variant of strerror_r that returns the text.
 #define _GNU_SOURCE
 
 #include "peers.h"
@@ -71,7 +71,7 @@ int cpeers_fail_errno(const char *what) {
 }
 
 const char *cpeers_error(void) {
-  // A copy for each thread, so that a later failure changes no text that somebody reads.
+  // A copy for each thread, so that a later failure does not change a text that a caller reads.
   static _Thread_local char copy[sizeof error_text];
   pthread_mutex_lock(&error_lock);
   memcpy(copy, error_text, sizeof copy);

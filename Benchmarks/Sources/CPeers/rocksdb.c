@@ -1,7 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// RocksDB, by its C interface: a log-structured merge tree.
+// RocksDB, through its C interface. It is a log-structured merge tree.
 
 // For dladdr.
 #define _GNU_SOURCE
@@ -24,7 +24,7 @@ struct store {
   atomic_uint_fast64_t next;
 };
 
-/// -1, with RocksDB's own words, which it also frees.
+/// Stores RocksDB's message for `cpeers_error`, frees it, and returns -1.
 static int fail(const char *what, char *error) {
   cpeers_fail(what, error);
   rocksdb_free(error);
@@ -69,15 +69,19 @@ static void *open_store(const char *directory, int is_synced) {
   rocksdb_options_set_compression(store->options, rocksdb_no_compression);
   rocksdb_options_set_write_buffer_size(store->options, (size_t)64 << 20);
   // Threads that write at once take turns at the table in memory, and sleep until their turn
-  // instead of spinning. Measured with 64 threads, synced puts a second, medians of three on two
-  // cores: 22,600 with the defaults; 43,900 with turns; 59,900 without spinning too. On top of the
-  // turns: pipelined writes 43,100, recycled logs 43,400, four background jobs 45,600.
+  // instead of spinning. Synced puts a second by 64 threads, medians of three on two cores:
+  // - 22,600 with the defaults.
+  // - 43,900 with turns.
+  // - 59,900 with turns and without spinning.
+  // - With turns and one more option: 43,100 with pipelined writes, 43,400 with recycled logs,
+  //   45,600 with four background jobs.
   rocksdb_options_set_allow_concurrent_memtable_write(store->options, 0);
   rocksdb_options_set_enable_write_thread_adaptive_yield(store->options, 0);
-  // Measured unsynced, ns a record of 20 B, 100 B and 1 KiB, medians of three on a busy machine:
-  // 573, 739 and 2559 with the skip list (and a hint where in it a batch goes), 269, 795 and 3105
-  // with the vector, which keeps the order of arrival and is sorted when it is read or written out.
-  // A close that waits for that is longer for it: by about 400 ns a record of 20 B.
+  // Medians of three on a busy machine, unsynced, in ns a record of 20 B, 100 B and 1 KiB:
+  // - With the skip list, and a hint for the position of each batch: 573, 739 and 2559.
+  // - With the vector: 269, 795 and 3105.
+  // The vector holds the records in the order of arrival. It is sorted when it is read or written
+  // out. A close that waits for that takes longer, by about 400 ns a record of 20 B.
   if (!is_synced) rocksdb_options_set_memtable_vector_rep(store->options);
   rocksdb_block_based_table_options_t *tables = rocksdb_block_based_options_create();
   rocksdb_block_based_options_set_block_size(tables, (size_t)64 << 10);
@@ -150,7 +154,7 @@ static int close_store(void *handle) {
 }
 
 const char *cpeers_rocksdb_version(void) {
-  // The C interface tells no version; the library's file is named after it.
+  // The C interface does not report a version. The name of the library's file contains it.
   static _Thread_local char text[PATH_MAX];
   Dl_info info;
   void *function = dlsym(RTLD_DEFAULT, "rocksdb_open");
@@ -163,16 +167,16 @@ const char *cpeers_rocksdb_version(void) {
 const cpeer cpeers_rocksdb = {
   .name = "RocksDB",
   .settings =
-    "Keys of 8 bytes, big-endian; the write-ahead log on; write batches of 1,000 records; write"
-    " buffer of 64 MiB; blocks of 64 KiB; no compression; where nothing is synced, the vector as"
-    " the table in memory, for writing where nothing is read meanwhile, as its header says, which"
-    " halves a put of 20 B and leaves the sorting to the background, to close, or to the reader of"
-    " a store that is not opened anew. Unsynced puts still wait where the write buffer is full and"
-    " its predecessor is being written. Reading is an iterator that verifies checksums, fills no"
-    " cache and reads 2 MiB ahead. Synced: a put a record with sync=1,"
-    " allow_concurrent_memtable_write and enable_write_thread_adaptive_yield off, which together"
-    " were more than twice as fast with 64 threads; RocksDB itself gathers the puts of waiting"
-    " threads into one sync.",
+    "Keys of 8 bytes, big-endian. The write-ahead log is on. Write batches of 1,000 records. A"
+    " write buffer of 64 MiB. Blocks of 64 KiB. No compression. If nothing is synced, the table"
+    " in memory is the vector. Its header says that it is for writing while nothing is read. It"
+    " halves the time of a put of 20 B. It leaves the sorting to the background, to close, or to"
+    " the reader of a store that is not reopened. An unsynced put still waits if the write buffer"
+    " is full and its predecessor is being written. Reading is an iterator that verifies"
+    " checksums, fills no cache and reads 2 MiB ahead. Synced: a put a record with sync=1, and"
+    " allow_concurrent_memtable_write and enable_write_thread_adaptive_yield off. Together, the"
+    " last two were more than twice as fast with 64 threads. RocksDB itself combines the puts of"
+    " waiting threads into one sync.",
   .open = open_store,
   .append = append,
   .append_synced = append_synced,

@@ -1,8 +1,9 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// The calls that sync a file, counted. A program's own definition comes before the C library's for
-// every shared library that the program is linked with, so the peers' calls arrive here as well.
+// Counts the calls that sync a file. The shared libraries that a program is linked with use the
+// program's own definition of a function before the C library's. So the peers' calls arrive here,
+// too.
 
 // For sync_file_range.
 #define _GNU_SOURCE
@@ -15,7 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/// To be found by the shared libraries, and not dropped as something that nobody calls.
+/// Lets the shared libraries find a function, and keeps the compiler from dropping it as unused.
 #define EXPORTED __attribute__((visibility("default"), used))
 
 static atomic_uint_fast64_t syncs;

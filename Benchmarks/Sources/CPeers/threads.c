@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-/// What all threads of one measurement look at.
+/// The data that all threads of one measurement share.
 struct run {
   const cpeer *peer;
   void *store;
@@ -16,10 +16,11 @@ struct run {
   uint64_t each;
   pthread_mutex_t lock;
   pthread_cond_t changed;
-  /// Guarded by the lock: threads that wait for the start, and whether it was given.
+  /// Guarded by the lock: the number of threads that have reached the start, and whether they may
+  /// start.
   uint32_t ready;
   bool started;
-  /// Set where a call failed, so that the others need not finish.
+  /// Set if a call failed, so that the other threads need not finish.
   atomic_bool failed;
 };
 
@@ -75,7 +76,7 @@ int64_t cpeers_append_synced(
     }
   }
 
-  // Nobody starts before the last thread runs: making a thread is not what is measured.
+  // No thread starts before the last one runs, because the time of making a thread must not count.
   pthread_mutex_lock(&run.lock);
   while (run.ready < made) pthread_cond_wait(&run.changed, &run.lock);
   uint64_t start = cpeers_now();
