@@ -18,22 +18,22 @@ struct Job: Codable, Sendable {
 @main
 struct Channel: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "channel", abstract: "Sends jobs to itself, and does what there is to do.")
+    commandName: "channel", abstract: "Sends jobs to itself, and does the waiting jobs.")
 
   @Argument(help: "The topic's directory.")
   var topic: String
 
-  @Argument(help: "Photos to be resized: a job each.")
+  @Argument(help: "The photos to resize. Each is a job.")
   var photos: [String] = []
 
-  @Option(help: "How wide they shall be, in pixels.")
+  @Option(help: "The width of the resized photos, in pixels.")
   var width = 640
 
-  @Option(help: "End behind so many jobs, and leave the others to the next run.")
+  @Option(help: "End after so many jobs. The next run does the others.")
   var atMost = Int.max
 
   func validate() throws {
-    guard atMost >= 0 else { throw ValidationError("--at-most counts from 0") }
+    guard atMost >= 0 else { throw ValidationError("--at-most must be at least 0") }
   }
 
   func run() async throws {

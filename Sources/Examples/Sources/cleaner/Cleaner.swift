@@ -11,22 +11,22 @@ import Support
 struct Cleaner: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "cleaner",
-    abstract: "Removes what lies beyond any of the bounds, and prints what it removed.",
-    discussion: "What a consumer of the topic has not acknowledged stays.")
+    abstract: "Removes slabs that are beyond one of the bounds, and prints each removal.",
+    discussion: "Records that a consumer of the topic has not acknowledged stay.")
 
   @Argument(help: "The topics' directories.")
   var topics: [String]
 
-  @Option(help: "Keep what is not older.")
+  @Option(help: "Keep the records that are at most so many days old.")
   var keepDays: Int64?
 
-  @Option(help: "Keep the newest so many mebibytes.")
+  @Option(help: "Keep so many of the newest mebibytes.")
   var keepMebibytes: Int64?
 
-  @Option(help: "Keep the newest so many records.")
+  @Option(help: "Keep so many of the newest records.")
   var keepRecords: UInt64?
 
-  @Option(help: "Clean every so many minutes, until SIGTERM or Ctrl-C; else once.")
+  @Option(help: "Clean every so many minutes, until SIGTERM or Ctrl-C. Without it, clean once.")
   var everyMinutes: Int64?
 
   // Consumers are protected by default, and so is the newest mebibyte, even with a wrong clock or a
@@ -39,9 +39,9 @@ struct Cleaner: AsyncParsableCommand {
 
   func validate() throws {
     guard keepDays != nil || keepMebibytes != nil || keepRecords != nil else {
-      throw ValidationError("without a bound everything is kept: give at least one --keep")
+      throw ValidationError("without a bound, all records stay: give at least one --keep option")
     }
-    guard everyMinutes ?? 1 > 0 else { throw ValidationError("--every-minutes counts from 1") }
+    guard everyMinutes ?? 1 > 0 else { throw ValidationError("--every-minutes must be at least 1") }
     try retention.validate()
   }
 

@@ -20,14 +20,14 @@ struct Collector: AsyncParsableCommand {
   @Argument(help: "The topic's directory.")
   var topic: String
 
-  @Option(help: "The port to listen at; 0 is any that is free.")
+  @Option(help: "The port to listen at. With 0, any free port.")
   var port: UInt16 = 0
 
-  @Option(help: "Fail every so many requests: by 503, and by no answer, in turn.")
+  @Option(help: "Fail one of so many requests, in turn with status 503 and without an answer.")
   var failEvery: Int?
 
   func validate() throws {
-    guard failEvery ?? 2 > 1 else { throw ValidationError("--fail-every counts from 2") }
+    guard failEvery ?? 2 > 1 else { throw ValidationError("--fail-every must be at least 2") }
   }
 
   func run() async throws {

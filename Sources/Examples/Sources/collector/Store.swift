@@ -41,6 +41,6 @@ actor Store {
 
   struct NoCollection: Error, CustomStringConvertible {
     let topic: Topic
-    var description: String { "\(topic) is a topic that no collector made" }
+    var description: String { "\(topic) is a topic that no collector wrote" }
   }
 }

@@ -12,19 +12,19 @@ import Support
 struct SensorLogger: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "sensor-logger",
-    abstract: "Appends each line of a CSV file behind its header as a record.")
+    abstract: "Appends each line of a CSV file, except the header, as a record.")
 
-  @Argument(help: "The readings; they stand for a sensor.")
+  @Argument(help: "The file with the readings, which replaces a sensor.")
   var csv: String
 
   @Option(help: "The topic's directory.")
   var topic: String
 
-  @Option(help: "Readings a second.")
+  @Option(help: "Readings per second.")
   var rate = 1000
 
   func validate() throws {
-    guard rate > 0 else { throw ValidationError("--rate counts from 1") }
+    guard rate > 0 else { throw ValidationError("--rate must be at least 1") }
   }
 
   func run() async throws {
@@ -39,7 +39,7 @@ struct SensorLogger: AsyncParsableCommand {
     tell(writer.recovery)
 
     let taken = try readingsTaken()
-    say("goes on behind \(taken) readings")
+    say("continues after \(taken) readings")
     let clock = ContinuousClock()
     let start = clock.now
     for (index, reading) in readings.dropFirst(taken).enumerated() {
@@ -60,8 +60,8 @@ struct SensorLogger: AsyncParsableCommand {
   private func tell(_ recovery: RecoveryReport) {
     guard recovery.state == .recovered else { return say("the topic was \(recovery.state)") }
     say(
-      "the topic was recovered: kept \(recovery.keptRecords) records behind the last sync, passed"
-        + " \(recovery.discardedBytes) bytes of a record that was cut off")
+      "the topic was recovered: kept \(recovery.keptRecords) records after the last sync, and"
+        + " discarded \(recovery.discardedBytes) bytes of an incomplete record")
     for loss in recovery.losses { say("lost: \(loss)") }
   }
 }

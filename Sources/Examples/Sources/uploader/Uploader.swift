@@ -15,8 +15,8 @@ struct Uploader: AsyncParsableCommand {
     commandName: "uploader",
     abstract: "Posts the records of a topic to a server, in batches.",
     discussion: """
-      It waits for more, until SIGTERM or Ctrl-C. Records that the server refuses for good are put \
-      aside in the topic TOPIC.dead, with the server's reason.
+      It waits for more records, until SIGTERM or Ctrl-C. If the server refuses a record \
+      permanently, the record is put aside in the topic TOPIC.dead, with the server's reason.
       """)
 
   @Argument(help: "The topic's directory.")
@@ -25,18 +25,18 @@ struct Uploader: AsyncParsableCommand {
   @Option(help: "The server's URL.")
   var to: String
 
-  @Option(help: "Records in a request, at most.")
+  @Option(help: "The most records in one request.")
   var batchSize = 500
 
-  @Flag(help: "End when all that is there was sent.")
+  @Flag(help: "End after sending all existing records.")
   var drain = false
 
   func validate() throws {
     // A retry does not correct these errors.
     guard let url = URL(string: to), ["http", "https"].contains(url.scheme), url.host != nil else {
-      throw ValidationError("\(to) is no URL of a server")
+      throw ValidationError("\(to) is not the URL of a server")
     }
-    guard batchSize > 0 else { throw ValidationError("--batch-size counts from 1") }
+    guard batchSize > 0 else { throw ValidationError("--batch-size must be at least 1") }
   }
 
   func run() async throws {
