@@ -8,9 +8,9 @@ let package = Package(
     .library(name: "DiskQueue", targets: ["DiskQueue"]),
     // For tools that look at a topic without changing it, as `diskq info`, `verify` and `dump` do.
     .library(name: "DiskQueueInspection", targets: ["DiskQueueInspection"]),
-    // Brings Foundation, which the core does without.
+    // Uses Foundation. The core does not.
     .library(name: "DiskQueueJSON", targets: ["DiskQueueJSON"]),
-    // Each brings a package, which nobody builds who does not use it.
+    // Each depends on another package, which is built only if you use the product.
     .library(name: "DiskQueueLogging", targets: ["DiskQueueLogging"]),
     .library(name: "DiskQueueMetrics", targets: ["DiskQueueMetrics"]),
     .library(name: "DiskQueueLifecycle", targets: ["DiskQueueLifecycle"]),
@@ -21,7 +21,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
-    // For `swift package generate-documentation`; no target depends on it.
+    // For `swift package generate-documentation`. No target depends on it.
     .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
   ],
   targets: [
@@ -38,7 +38,7 @@ let package = Package(
       swiftSettings: [
         // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0458-strict-memory-safety.md
         .strictMemorySafety(),
-        // Lets a reader lend a record that cannot outlive the next call; needed by the core alone.
+        // Lets a reader lend a record that cannot outlive the next call.
         .enableExperimentalFeature("Lifetimes"),
       ]
     ),
@@ -77,7 +77,7 @@ let package = Package(
       dependencies: ["DiskQueue", "CXXHash"],
       path: "Tests/DiskQueueTestSupport"
     ),
-    // What .ci/soak runs: checks that need real time, real processes and real disks.
+    // The program of .ci/soak: checks that need real time, real processes and real disks.
     .executableTarget(
       name: "soak",
       dependencies: [
@@ -86,7 +86,8 @@ let package = Package(
       ],
       path: "Tests/Soak"
     ),
-    // What the library promises, by subject: four modules, each compiled by a core of its own.
+    // Tests of the library's promises, by subject. There are four modules, so that four cores can
+    // compile them at once.
     .testTarget(
       name: "WritingTests",
       dependencies: ["DiskQueue", "DiskQueueInspection", "DiskQueueTestSupport"]),
@@ -98,7 +99,7 @@ let package = Package(
       dependencies: [
         "DiskQueue", "DiskQueueInspection", "DiskQueueJSON", "DiskQueueTestSupport",
       ]),
-    // Random programs, crashes, faults and damage at every point: what .ci/guarantees runs in full.
+    // Random programs, crashes, faults and damage at every point. .ci/guarantees runs them in full.
     .testTarget(
       name: "GuaranteeTests",
       dependencies: ["DiskQueue", "DiskQueueInspection", "DiskQueueTestSupport"]),
@@ -112,14 +113,15 @@ let package = Package(
         .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),
       ]
     ),
-    // How the sources, the pages and the folders look: it reads them as text.
+    // Checks how the sources, the pages and the folders look. It reads them as text.
     .testTarget(name: "TidyTests"),
     .testTarget(name: "DiskqTests", dependencies: ["DiskQueue", "DiskQueueTestSupport", "diskq"]),
   ],
   swiftLanguageModes: [.v6]
 )
 
-// The checks in .ci build only the modules of tests that they run. Their names, with spaces between.
+// The checks in .ci build only the modules of tests that they run. Their names, with spaces
+// between.
 if let modules = Context.environment["DISKQUEUE_TEST_MODULES"]?.split(separator: " ") {
   package.targets.removeAll { $0.type == .test && !modules.contains(Substring($0.name)) }
 }

@@ -49,11 +49,11 @@ let package = Package(
     .target(
       name: "CPeers",
       dependencies: ["CSystemLMDB", "CSystemLevelDB", "CSystemRocksDB", "CSystemSQLite"],
-      // LevelDB has no file for pkg-config that would say so.
+      // LevelDB has no file for pkg-config, which would name the library.
       linkerSettings: [.linkedLibrary("leveldb")]
     ),
-    // The parts that every measurement needs: the directory, the description of the machine, medians,
-    // the floor, and the calls into the library.
+    // The parts that every measurement needs: the directory, the description of the machine,
+    // medians, the floor, and the calls into the library.
     .target(
       name: "Harness",
       dependencies: ["CFloor", .product(name: "DiskQueue", package: "diskqueue")],

@@ -4,7 +4,7 @@ import PackageDescription
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let diskQueue = Target.Dependency.product(name: "DiskQueue", package: "diskqueue")
 
-// A separate package, so that the library does not depend on what only an example needs.
+// A separate package, so that the library does not depend on packages that only an example needs.
 let package = Package(
   name: "diskqueue-examples",
   platforms: [.macOS(.v26)],
