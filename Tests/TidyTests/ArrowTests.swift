@@ -3,7 +3,7 @@
 
 import Testing
 
-/// What one file of the library declares for the others, and what it uses.
+/// The declarations of one file of the library that the others can use, and the names that it uses.
 private struct SourceFile {
   var file: String
   /// The folder below Sources/DiskQueue, or "" at its root.
@@ -14,7 +14,7 @@ private struct SourceFile {
   var imported: Set<String> = []
   /// Names of functions, properties and cases at any depth.
   var members: Set<String> = []
-  /// Extended types, and what is added to each.
+  /// Extended types, and the members that this file adds to each.
   var added: [(type: String, member: String)] = []
 
   private static let kinds: Set<String> = [
@@ -61,7 +61,7 @@ private struct SourceFile {
 
 @Suite("Folders of the library use each other in one direction")
 struct ArrowTests {
-  /// From the top. A folder may use those below it; those of one layer do not use each other.
+  /// The layers from the top. A folder may use those below it, but no other one of its layer.
   private static let layers: [Set<String>] = [
     [""], ["Channel", "Sharding"], ["Writing"], ["Cleaning"], ["Consumers"], ["Reading"], ["Log"],
     ["Waiting"], ["Storage"], ["Format"],

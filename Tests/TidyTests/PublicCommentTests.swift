@@ -47,7 +47,7 @@ struct PublicCommentTests {
           #expect(
             isDocumented || Self.witnesses.contains(name), "\(file):\(line.number): \(name)")
         } else if code.hasPrefix("@") || code.hasPrefix("#if") {
-          // An attribute stands between a comment and its declaration.
+          // An attribute is between a comment and its declaration.
           continue
         }
         isDocumented = false
