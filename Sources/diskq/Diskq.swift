@@ -15,17 +15,18 @@ struct Diskq: ParsableCommand {
     discussion: """
       A topic is a directory. Sizes are written as 4096, 64MiB or 10M. KiB, MiB, GiB and TiB are \
       powers of 1,024. k, M, G and T, or kB, MB, GB and TB, are powers of 1,000, so 10M is \
-      10,000,000 bytes. Times and ages are written as 200ms, 90s, 15m, 1.5h, 1d12h or 2w. Addresses \
-      are decimal numbers.
+      10,000,000 bytes. Times and ages are written as 200ms, 90s, 15m, 1.5h, 1d12h or 2w. \
+      Addresses are decimal numbers.
 
-      The exit status is 0 if the command did its work, 1 if it found damage or loss, 2 if it failed, \
-      and 64 for wrong usage.
+      The exit status is 0 if the command did its work, 1 if it found damage or loss, 2 if it \
+      failed, and 64 for wrong usage.
 
       Ctrl-C, SIGTERM and SIGHUP stop every command. Some work ends only when it is stopped: \
-      --follow, info --watch, and append from a pipe or a terminal. The status is then as above. If a \
-      signal stops any other work, the work is unfinished. The command then reports what it has \
-      changed so far, and ends by the signal, which a shell shows as 130, 143 or 129. If the reader of \
-      standard output goes away, a command that only prints is done, and the status is as above.
+      --follow, info --watch, and append from a pipe or a terminal. The status is then as above. \
+      If a signal stops any other work, the work is unfinished. The command then reports what it \
+      has changed so far, and ends by the signal, which a shell shows as 130, 143 or 129. If the \
+      reader of standard output goes away, a command that only prints is done, and the status is \
+      as above.
       """,
     version: version,
     subcommands: [

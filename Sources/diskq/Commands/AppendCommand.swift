@@ -19,15 +19,15 @@ struct AppendCommand: ParsableCommand {
       If there is no topic, append makes one. If the topic was not closed, append recovers it. An \
       empty line is an empty record. A last line without a newline is a record too.
 
-      The times of --flush-every and --sync-every count from the first record that waits. They need no \
-      further input.
+      The times of --flush-every and --sync-every count from the first record that waits. They \
+      need no further input.
 
-      On Ctrl-C, SIGTERM or SIGHUP, append stores and syncs the records that it took, and ends. For a \
-      pipe or a terminal, the signal is the end of the input, and the status is then 0. A plain file \
-      has an end of its own. If a signal or an error, such as a full disk, stops append before that \
-      end, append reports how many records of which file are stored. The status is then not 0. If the \
-      report names line 1000, tail -n +1001 FILE prints the rest. A second signal, a second later or \
-      more, ends append at once.
+      On Ctrl-C, SIGTERM or SIGHUP, append stores and syncs the records that it took, and ends. \
+      For a pipe or a terminal, the signal is the end of the input, and the status is then 0. A \
+      plain file has an end of its own. If a signal or an error, such as a full disk, stops append \
+      before that end, append reports how many records of which file are stored. The status is \
+      then not 0. If the report names line 1000, tail -n +1001 FILE prints the rest. A second \
+      signal, a second later or more, ends append at once.
       """)
 
   @Argument(help: "The topic's directory.", completion: .directory)
@@ -50,8 +50,8 @@ struct AppendCommand: ParsableCommand {
   @Option(
     help: """
       When a record counts as taken: buffered, flushed (it survives this process) or synced (it \
-      survives a power cut). Records are taken while input is ready, and share one sync. At its end, \
-      append closes the topic, and so syncs it, whatever the level.
+      survives a power cut). Records are taken while input is ready, and share one sync. At its \
+      end, append closes the topic, and so syncs it, whatever the level.
       """)
   var ensure: Level = .buffered
 
@@ -62,8 +62,8 @@ struct AppendCommand: ParsableCommand {
     help: ArgumentHelp(
       """
       Flush after so many records (1000), so many bytes (64KiB) or a time (200ms, 1s, 5m). Flushed \
-      records are visible to readers, and survive this process. You may join several with commas: the \
-      one that is reached first counts. Or write never. \
+      records are visible to readers, and survive this process. You may join several with commas: \
+      the one that is reached first counts. Or write never. \
       (default: \(Every(QueueWriter.Options().flushEvery).text))
       """, valueName: "interval"),
     transform: Every.parsed)
@@ -93,9 +93,9 @@ struct AppendCommand: ParsableCommand {
 
   @Option(
     help: """
-      What to do if --maximum-bytes or --maximum-records leaves no room: fail, or wait until a cleaner \
-      has made room. drop-oldest makes room by removing the oldest slabs, also on a full disk. \
-      drop-oldest-acknowledged removes only slabs that all consumers have acknowledged.
+      What to do if --maximum-bytes or --maximum-records leaves no room: fail, or wait until a \
+      cleaner has made room. drop-oldest makes room by removing the oldest slabs, also on a full \
+      disk. drop-oldest-acknowledged removes only slabs that all consumers have acknowledged.
       """)
   var whenFull: WhenFull = .fail
 
@@ -111,8 +111,8 @@ struct AppendCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       """
-      Begin a new slab once the current one holds a record and is older than this (1h, 7d). Then clean \
-      --keep-age also works on a topic that never fills a slab. (default: no bound)
+      Begin a new slab once the current one holds a record and is older than this (1h, 7d). Then \
+      clean --keep-age also works on a topic that never fills a slab. (default: no bound)
       """, valueName: "age"), transform: TimeSpan.parsed)
   var slabAge: TimeSpan?
 
@@ -199,8 +199,8 @@ struct AppendCommand: ParsableCommand {
   ) -> UInt64 {
     let statistics = writer.statistics
     let synced = statistics.records - statistics.unsyncedRecords
-    // A full disk takes back no record that readers see. A failed sync may. After a file was removed,
-    // the topic may hold another writer's records at these addresses.
+    // A full disk takes back no record that readers see. A failed sync may. After a file was
+    // removed, the topic may hold another writer's records at these addresses.
     let code = (error as? QueueError)?.code
     guard code != .syncFailed, code != .fileRemoved else { return synced }
     do {

@@ -9,16 +9,16 @@ struct BenchCommand: ParsableCommand {
     commandName: "bench",
     abstract: "Measures a disk: appends, reads and syncs beside raw ones, and what that means.",
     discussion: """
-      bench works in a new directory, diskq-bench-…, below the one that you name. It removes the new \
-      directory at the end, also after an error, Ctrl-C, SIGTERM or SIGHUP. After a signal it prints \
-      no figures, and ends by that signal. A second signal, a second later or more, ends it at once, \
-      and the directory is left. bench needs \(HumanSize.text(BenchScratch.mostBytes)) of free space, \
-      and touches nothing else.
+      bench works in a new directory, diskq-bench-…, below the one that you name. It removes the \
+      new directory at the end, also after an error, Ctrl-C, SIGTERM or SIGHUP. After a signal it \
+      prints no figures, and ends by that signal. A second signal, a second later or more, ends it \
+      at once, and the directory is left. bench needs \(HumanSize.text(BenchScratch.mostBytes)) of \
+      free space, and touches nothing else.
 
       bench measures all rows in turn, in \(BenchRun.rounds) rounds. At most 64 MiB at a time go \
-      through the system's cache, and most of that is removed before it reaches the disk. The syncs \
-      are real. They slow down other work on the same disk, and that work slows them down. In 20 \
-      seconds they write one or two GiB to a fast disk.
+      through the system's cache, and most of that is removed before it reaches the disk. The \
+      syncs are real. They slow down other work on the same disk, and that work slows them down. \
+      In 20 seconds they write one or two GiB to a fast disk.
       """)
 
   @Argument(help: "A directory on the disk to measure.", completion: .directory)

@@ -9,16 +9,16 @@ struct CleanCommand: ParsableCommand {
     commandName: "clean",
     abstract: "Removes the oldest slabs: by age, bytes and records.",
     discussion: """
-      clean removes a slab if all of it is beyond one of the bounds. Give at least one bound. The slabs \
-      within every bound stay, and up to a slab more. Three things hold slabs whatever the bounds are: \
-      consumers that have not acknowledged them, --minimum-keep-bytes, and the last slab. A writer, \
-      readers and consumers may run at the same time. Ctrl-C and kill do no harm.
+      clean removes a slab if all of it is beyond one of the bounds. Give at least one bound. The \
+      slabs within every bound stay, and up to a slab more. Three things hold slabs whatever the \
+      bounds are: consumers that have not acknowledged them, --minimum-keep-bytes, and the last \
+      slab. A writer, readers and consumers may run at the same time. Ctrl-C and kill do no harm.
 
-      clean prints each removed slab on a line, and then a line that says why it removed no more. If it \
-      removes nothing, it prints nothing, so that cron sends no mail. On a terminal it then reports the \
-      reason. A consumer whose position is damaged holds every slab: clean always reports that, and the \
-      exit status is then 1. With --json, the last line for each topic is a summary, also if nothing \
-      was removed.
+      clean prints each removed slab on a line, and then a line that says why it removed no more. \
+      If it removes nothing, it prints nothing, so that cron sends no mail. On a terminal it then \
+      reports the reason. A consumer whose position is damaged holds every slab: clean always \
+      reports that, and the exit status is then 1. With --json, the last line for each topic is a \
+      summary, also if nothing was removed.
 
       If one topic fails, clean goes on with the next. The exit status is then 2.
       """)
@@ -30,8 +30,8 @@ struct CleanCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       """
-      Remove slabs whose newest record is older than this: 90s, 36h, 1d12h, 1w. An idle topic does not \
-      age.
+      Remove slabs whose newest record is older than this: 90s, 36h, 1d12h, 1w. An idle topic does \
+      not age.
       """,
       valueName: "age"),
     transform: TimeSpan.parsed)
@@ -49,7 +49,8 @@ struct CleanCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       """
-      Keep so many of the newest bytes, whatever the bounds are. (default: \(Retention().minimumBytes))
+      Keep so many of the newest bytes, whatever the bounds are. \
+      (default: \(Retention().minimumBytes))
       """, valueName: "size"),
     transform: Size.parsed)
   var minimumKeepBytes = Size(Retention().minimumBytes)

@@ -9,27 +9,28 @@ struct ConsumeCommand: ParsableCommand {
     commandName: "consume",
     abstract: "Prints records from a consumer's position, and acknowledges them.",
     discussion: """
-      consume stores the position durably in the topic, under the consumer's name. It acknowledges a \
-      record once it has written the record to standard output, or once the command of --exec has \
-      exited with 0. A record that was not acknowledged comes again the next time. So every record \
-      comes at least once. After a crash some come twice: up to 500 printed records, or one record \
-      that a command was given. A record in a pipe counts as written when the pipe's reader has taken \
-      it. A reader takes more than it shows: to take a few records, use --limit and not head.
+      consume stores the position durably in the topic, under the consumer's name. It acknowledges \
+      a record once it has written the record to standard output, or once the command of --exec \
+      has exited with 0. A record that was not acknowledged comes again the next time. So every \
+      record comes at least once. After a crash some come twice: up to 500 printed records, or one \
+      record that a command was given. A record in a pipe counts as written when the pipe's reader \
+      has taken it. A reader takes more than it shows: to take a few records, use --limit and not \
+      head.
 
       /bin/sh runs the command of --exec with the record on its standard input. DISKQ_TOPIC, \
-      DISKQ_CONSUMER, DISKQ_ADDRESS and DISKQ_ORDINAL name the topic, the consumer, and the record's \
-      address and ordinal. If the command fails, consume runs it again after 1 s, 2 s, and so on up to \
-      60 s. If it has failed --retries times more, the exit status is 2, and the record comes first \
-      the next time. With --dead-letter, consume instead puts the record aside in the topic TOPIC.dead \
-      and goes on: read --dead-letters prints these records. If the shell cannot run the command (126, \
-      127), consume does not retry.
+      DISKQ_CONSUMER, DISKQ_ADDRESS and DISKQ_ORDINAL name the topic, the consumer, and the \
+      record's address and ordinal. If the command fails, consume runs it again after 1 s, 2 s, \
+      and so on up to 60 s. If it has failed --retries times more, the exit status is 2, and the \
+      record comes first the next time. With --dead-letter, consume instead puts the record aside \
+      in the topic TOPIC.dead and goes on: read --dead-letters prints these records. If the shell \
+      cannot run the command (126, 127), consume does not retry.
 
-      consume reports every loss on standard error, and the exit status at the end is then 1. Ctrl-C, \
-      SIGTERM and SIGHUP stop it at once, or after the running command. Acknowledged records stay \
-      acknowledged. With --follow the status is then 0. Without it, consume ends by the signal, unless \
-      it was done. A second signal, a second later or more, waits for nothing. If the reader of \
-      standard output goes away, consume ends, also while it waits. The status is then 0, or 1 after a \
-      loss.
+      consume reports every loss on standard error, and the exit status at the end is then 1. \
+      Ctrl-C, SIGTERM and SIGHUP stop it at once, or after the running command. Acknowledged \
+      records stay acknowledged. With --follow the status is then 0. Without it, consume ends by \
+      the signal, unless it was done. A second signal, a second later or more, waits for nothing. \
+      If the reader of standard output goes away, consume ends, also while it waits. The status is \
+      then 0, or 1 after a loss.
       """)
 
   @Argument(help: "The topic's directory.", completion: .directory)

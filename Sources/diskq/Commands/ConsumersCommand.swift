@@ -10,8 +10,9 @@ struct ConsumersCommand: ParsableCommand {
     commandName: "consumers",
     abstract: "Lists a topic's consumers, sets one to a position, or deletes one.",
     discussion: """
-      The records that are left for a consumer include damaged and cleaned ones. A damaged or abandoned \
-      consumer keeps clean from removing the records that it has not acknowledged: reset or delete it.
+      The records that are left for a consumer include damaged and cleaned ones. A damaged or \
+      abandoned consumer keeps clean from removing the records that it has not acknowledged: reset \
+      or delete it.
       """)
 
   @Argument(help: "The topic's directory.", completion: .directory)

@@ -10,9 +10,9 @@ struct DumpCommand: ParsableCommand {
     commandName: "dump",
     abstract: "Prints the header, frames and marks of one slab, for people.",
     discussion: """
-      dump shows bytes that make no sound frame as such, and cannot know whether they are damage or a \
-      torn tail. verify knows, because it reads the whole topic. The output is not for programs, and \
-      may change.
+      dump shows bytes that make no sound frame as such, and cannot know whether they are damage \
+      or a torn tail. verify knows, because it reads the whole topic. The output is not for \
+      programs, and may change.
       """)
 
   @Argument(help: "The slab's file. Its name gives its base.", completion: .file())

@@ -10,16 +10,17 @@ struct InfoCommand: ParsableCommand {
     commandName: "info",
     abstract: "Prints what a topic holds, without reading its records.",
     discussion: """
-      info counts damaged records too: verify reports which ones can be read. The number of records is \
-      unknown if no sound header or mark says how many the topic took before. The records left for a \
-      consumer are those that the topic took after the consumer's position.
+      info counts damaged records too: verify reports which ones can be read. The number of \
+      records is unknown if no sound header or mark says how many the topic took before. The \
+      records left for a consumer are those that the topic took after the consumer's position.
 
-      With --watch, info shows in place what the topic holds, how fast it grows and how much is left \
-      for each consumer, until Ctrl-C or q. If standard output is no terminal, or with --json, each \
-      look is a line instead, until the reader of the lines goes away. Rates are since the last look. \
-      Rates "over 10s" and the outlook of a consumer are smoothed. The time until the disk is full is \
-      an estimate from its free space, which other programs use too. A look costs a few reads a slab. \
-      With many slabs the interval grows, so that looking takes at most a twentieth of the time.
+      With --watch, info shows in place what the topic holds, how fast it grows and how much is \
+      left for each consumer, until Ctrl-C or q. If standard output is no terminal, or with \
+      --json, each look is a line instead, until the reader of the lines goes away. Rates are \
+      since the last look. Rates "over 10s" and the outlook of a consumer are smoothed. The time \
+      until the disk is full is an estimate from its free space, which other programs use too. A \
+      look costs a few reads a slab. With many slabs the interval grows, so that looking takes at \
+      most a twentieth of the time.
       """)
 
   @Argument(help: "The topic's directory.", completion: .directory)

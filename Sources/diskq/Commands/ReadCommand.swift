@@ -14,13 +14,13 @@ struct ReadCommand: ParsableCommand {
     commandName: "read",
     abstract: "Prints records.",
     discussion: """
-      read reports every loss on standard error, and the exit status is then 1. If a writer has the \
-      topic open, read prints the records that were flushed.
+      read reports every loss on standard error, and the exit status is then 1. If a writer has \
+      the topic open, read prints the records that were flushed.
 
       With --follow, Ctrl-C, SIGTERM and SIGHUP end read in order, with the same status. It first \
-      writes out all records in its buffer. A second signal, a second later or more, ends it at once. \
-      If the reader of standard output goes away, read ends, also while it waits. The status is then \
-      0, or 1 after a loss.
+      writes out all records in its buffer. A second signal, a second later or more, ends it at \
+      once. If the reader of standard output goes away, read ends, also while it waits. The status \
+      is then 0, or 1 after a loss.
       """)
 
   @Argument(help: "The topic's directory.", completion: .directory)
@@ -29,9 +29,9 @@ struct ReadCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       """
-      The position to begin at: earliest, latest, now, an address, ordinal:N, a time (ISO 8601, UTC if \
-      it has no zone), or an age such as 2h or 1d12h. A time begins at the last mark before it, and so \
-      somewhat early. (default: earliest)
+      The position to begin at: earliest, latest, now, an address, ordinal:N, a time (ISO 8601, \
+      UTC if it has no zone), or an age such as 2h or 1d12h. A time begins at the last mark before \
+      it, and so somewhat early. (default: earliest)
       """, valueName: "start"),
     transform: Start.parsed)
   var from: Start?
@@ -45,7 +45,8 @@ struct ReadCommand: ParsableCommand {
   @Option(
     help: """
       lines, json (one object a line: address, ordinal, length, and text or, if it is not UTF-8, \
-      payload in base64), hex, raw (nothing between records) or length-prefixed (u32, little-endian).
+      payload in base64), hex, raw (nothing between records) or length-prefixed (u32, \
+      little-endian).
       """)
   var format: RecordFormat = .lines
 
@@ -114,8 +115,8 @@ struct ReadCommand: ParsableCommand {
     if !losses.isEmpty { throw leaveDamaged() }
   }
 
-  /// Prints up to the end, the limit, or a loss if the reader has no `onLoss`. With `stop`, it waits
-  /// for more at the end until a stop is asked for.
+  /// Prints up to the end, the limit, or a loss if the reader has no `onLoss`. With `stop`, it
+  /// waits for more at the end until a stop is asked for.
   private func print(
     _ reader: inout QueueReader, to output: inout Output, _ losses: Losses,
     until stop: StopSignals?, onProgress: (Address) -> Void

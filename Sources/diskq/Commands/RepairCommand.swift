@@ -10,9 +10,9 @@ struct RepairCommand: ParsableCommand {
     commandName: "repair",
     abstract: "Copies every sound record, in order, into a new topic.",
     discussion: """
-      repair reads the old topic, and never changes it. The records get new addresses. The exit status \
-      is 1 if some were lost. On Ctrl-C, SIGTERM or SIGHUP, repair reports how many records it has \
-      copied, and ends by the signal. Remove the new topic then.
+      repair reads the old topic, and never changes it. The records get new addresses. The exit \
+      status is 1 if some were lost. On Ctrl-C, SIGTERM or SIGHUP, repair reports how many records \
+      it has copied, and ends by the signal. Remove the new topic then.
       """)
 
   @Argument(help: "The topic's directory.", completion: .directory)

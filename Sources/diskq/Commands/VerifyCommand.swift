@@ -10,9 +10,9 @@ struct VerifyCommand: ParsableCommand {
     commandName: "verify",
     abstract: "Reads everything, and names every damaged range and discarded tail.",
     discussion: """
-      The exit status is 1 if there is damage. verify also describes bytes that a crash left after the \
-      end of the log. They are no damage: the next append recovers the topic. A slab whose header was \
-      written for another name counts as damage.
+      The exit status is 1 if there is damage. verify also describes bytes that a crash left after \
+      the end of the log. They are no damage: the next append recovers the topic. A slab whose \
+      header was written for another name counts as damage.
       """)
 
   @Argument(help: "The topic's directory.", completion: .directory)

@@ -31,7 +31,8 @@ struct Appending: ~Copyable {
     self.roomUntil = roomUntil
   }
 
-  /// - Returns: false if a stop was asked for while the record waited for room. It was then not taken.
+  /// - Returns: false if a stop was asked for while the record waited for room. It was then not
+  ///   taken.
   mutating func append(_ payload: UnsafeRawBufferPointer) throws -> Bool {
     guard let address = try take(payload) else { return false }
     if level == .buffered {

@@ -71,8 +71,8 @@ func checkConsumer(_ name: String) throws {
 struct JSONOptions: ParsableArguments {
   @Flag(
     help: """
-      Print addresses and ordinals in JSON as strings. As numbers they are exact, but JavaScript and \
-      jq 1.6 round numbers above 2^53, and jq 1.7 does so when it calculates with them.
+      Print addresses and ordinals in JSON as strings. As numbers they are exact, but JavaScript \
+      and jq 1.6 round numbers above 2^53, and jq 1.7 does so when it calculates with them.
       """)
   var jsonStrings = false
 

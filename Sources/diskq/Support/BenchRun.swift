@@ -17,8 +17,8 @@ struct BenchRun {
   private let stop: StopSignals
   private var results = BenchResults()
 
-  /// - Parameter budget: the time for all rounds together. Every contestant has its turn even if the
-  ///   time is up.
+  /// - Parameter budget: the time for all rounds together. Every contestant has its turn even if
+  ///   the time is up.
   init(payloadBytes: Int, budget: Duration, scratch: BenchScratch, stop: StopSignals) {
     // Random bytes, so that a file system that compresses gains nothing within one record.
     payload = (0..<payloadBytes).map { _ in UInt8.random(in: 0...255) }

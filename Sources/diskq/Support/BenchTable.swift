@@ -52,8 +52,8 @@ enum BenchTable {
   /// How to read the table.
   static let legend = Layout.wrapped(
     """
-    The ratio is the time of a record divided by that of the first row of its part. It is the median \
-    of the rounds, then the least and the most. Raw rows handle bare payloads, without checksum and \
-    address.
+    The ratio is the time of a record divided by that of the first row of its part. It is the \
+    median of the rounds, then the least and the most. Raw rows handle bare payloads, without \
+    checksum and address.
     """, width: width)
 }

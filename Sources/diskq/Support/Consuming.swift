@@ -9,8 +9,8 @@ struct Consuming: Sendable {
   enum Target: Sendable {
     /// Prints records, and acknowledges many at a time.
     case output(RecordFormat)
-    /// Hands records to a command one by one. Each is acknowledged durably before the next is handed
-    /// over.
+    /// Hands records to a command one by one. Each is acknowledged durably before the next is
+    /// handed over.
     case command(RecordCommand)
   }
 

@@ -96,8 +96,8 @@ enum Layout {
 
   private static let noBreakSpace: Character = "\u{A0}"
 
-  /// Breaks a text between words, so that no line is longer than `width` unless a word is. The lines
-  /// after the first are indented.
+  /// Breaks a text between words, so that no line is longer than `width` unless a word is. The
+  /// lines after the first are indented.
   static func wrapped(_ text: String, width: Int, indent: Int = 0) -> String {
     var lines: [String] = []
     var line = ""

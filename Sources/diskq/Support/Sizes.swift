@@ -30,7 +30,8 @@ struct Size: ArgumentValue, Sendable {
 
 /// Sizes in a readable form.
 enum HumanSize {
-  /// The size in the largest binary unit that is not larger than it, with one digit after the point.
+  /// The size in the largest binary unit that is not larger than it, with one digit after the
+  /// point.
   static func text(_ bytes: UInt64) -> String {
     let units: [(UInt64, String)] = [
       (1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"),

@@ -80,8 +80,8 @@ final class StopSignals: Sendable {
   /// Calls `wake` once a stop is asked for, or immediately if it already was. For callers that wait
   /// for something other than the descriptor.
   func onStop(_ wake: @escaping @Sendable () -> Void) {
-    // Order: `wake` is set before `stopped` is read. `stop` does it the other way round, so that one
-    // of the two always sees the other.
+    // Order: `wake` is set before `stopped` is read. `stop` does it the other way round, so that
+    // one of the two always sees the other.
     self.wake.withLock { $0 = wake }
     if isStopped { wake() }
   }

@@ -115,8 +115,8 @@ enum System {
 
   // MARK: Bytes
 
-  /// Reads some bytes. Returns 0 at the end, and nil if a signal interrupted the read or if there is
-  /// nothing to read yet.
+  /// Reads some bytes. Returns 0 at the end, and nil if a signal interrupted the read or if there
+  /// is nothing to read yet.
   static func read(
     _ descriptor: Int32, into target: UnsafeMutableRawBufferPointer, name: String
   ) throws(Failure) -> Int? {
@@ -221,8 +221,8 @@ enum System {
     }
   }
 
-  /// Waits until one of several conditions is met. Returns the index of the first that is, or nil if
-  /// the time came first.
+  /// Waits until one of several conditions is met. Returns the index of the first that is, or nil
+  /// if the time came first.
   static func waitForAny(_ wishes: [Wish], until time: ContinuousClock.Instant) -> Int? {
     var polled = wishes.map(\.polled)
     while true {
@@ -248,8 +248,8 @@ enum System {
     waitForAny([.closed(descriptor)], until: .now) != nil
   }
 
-  /// How many bytes were written to a pipe and not read yet. Returns nil if it is no pipe, or if the
-  /// system does not report the number.
+  /// How many bytes were written to a pipe and not read yet. Returns nil if it is no pipe, or if
+  /// the system does not report the number.
   static func unreadBytes(inPipe descriptor: Int32) -> Int? {
     #if os(Linux)
       var status = stat()
@@ -269,8 +269,8 @@ enum System {
   /// Turns two signals of a write into errors: those of a closed pipe, and of a file that grows
   /// beyond `ulimit -f`. Without this, they would end the process.
   ///
-  /// Also unblocks the stop signals. A parent may start this process on a thread that blocks them, as
-  /// Dispatch's threads do, and the process inherits that.
+  /// Also unblocks the stop signals. A parent may start this process on a thread that blocks them,
+  /// as Dispatch's threads do, and the process inherits that.
   static func prepareSignals() {
     signal(SIGPIPE, SIG_IGN)
     signal(SIGXFSZ, SIG_IGN)
@@ -310,8 +310,8 @@ enum System {
   }
 
   /// Turns the first stop signal into a call of `body`, with its number, on a separate thread. A
-  /// signal that comes a second later or more ends the process in the usual way. Call this before any
-  /// other thread is started.
+  /// signal that comes a second later or more ends the process in the usual way. Call this before
+  /// any other thread is started.
   static func catchStopSignals(_ body: @escaping @Sendable (Int32) -> Void) throws(Failure) {
     var signals = signalsNotIgnored(stopSignals.map(\.0))
     pthread_sigmask(SIG_BLOCK, &signals, nil)
@@ -421,8 +421,8 @@ enum System {
     exit(128 + number)
   }
 
-  /// Makes stop signals end this process if it is the first one of a container. Such a process has no
-  /// default for signals, so without this it could not be stopped while a verb catches none.
+  /// Makes stop signals end this process if it is the first one of a container. Such a process has
+  /// no default for signals, so without this it could not be stopped while a verb catches none.
   static func endOnSignalsAsFirstProcess() {
     guard getpid() == 1 else { return }
     for (number, _) in stopSignals {

@@ -25,9 +25,9 @@ enum Timestamp {
     return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
   }
 
-  /// Reads ISO 8601 in its extended form: a date alone, or a date and a time to at least the minute.
-  /// Without a zone it is UTC. `T` and `Z` may be small, as in RFC 3339. Returns nil for anything
-  /// else.
+  /// Reads ISO 8601 in its extended form: a date alone, or a date and a time to at least the
+  /// minute. Without a zone it is UTC. `T` and `Z` may be small, as in RFC 3339. Returns nil for
+  /// anything else.
   static func parse(_ text: String) -> Duration? {
     var scanner = DigitScanner(text)
     guard let year = scanner.number(digits: 4), scanner.take("-"),
@@ -58,8 +58,8 @@ enum Timestamp {
     return .seconds(seconds - offset) + .nanoseconds(nanoseconds)
   }
 
-  // The two conversions count years from March, so that a leap day is the last day of its year. They
-  // count days from 0000-03-01, which is 719,468 days before 1970-01-01.
+  // The two conversions count years from March, so that a leap day is the last day of its year.
+  // They count days from 0000-03-01, which is 719,468 days before 1970-01-01.
 
   private static func day(fromYear year: Int64, month: Int64, day: Int64) -> Int64 {
     let marchYear = month <= 2 ? year - 1 : year

@@ -42,8 +42,8 @@ struct TopicLook: Sendable {
 }
 
 extension TopicLook {
-  /// Looks at a topic. It costs a few reads for each slab and consumer, and a walk over about the last
-  /// slab.
+  /// Looks at a topic. It costs a few reads for each slab and consumer, and a walk over about the
+  /// last slab.
   ///
   /// - Parameter start: the zero of `time`.
   init(at path: String, since start: ContinuousClock.Instant) throws {

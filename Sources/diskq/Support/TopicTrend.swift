@@ -11,8 +11,8 @@ struct RateMeter: Sendable {
   }
 
   private let window: Duration
-  /// The samples, ascending in time. If a sample is at least a window old, the first one is the newest
-  /// of those.
+  /// The samples, ascending in time. If a sample is at least a window old, the first one is the
+  /// newest of those.
   private var samples: [Sample] = []
 
   init(over window: Duration) { self.window = window }

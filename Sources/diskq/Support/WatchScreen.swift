@@ -10,8 +10,9 @@ enum WatchScreen {
     var rows: Int
   }
 
-  /// The lines of the screen. There are at most as many as rows, and none is longer than the columns.
-  /// If there are too few rows, the facts that change least are left out before the consumers.
+  /// The lines of the screen. There are at most as many as rows, and none is longer than the
+  /// columns. If there are too few rows, the facts that change least are left out before the
+  /// consumers.
   ///
   /// - Parameter notice: the message in the last line.
   static func lines(

@@ -1,8 +1,8 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-// The names of the library's findings: a word in JSON, which must not change, and a sentence for the
-// user.
+// The names of the library's findings: a word in JSON, which must not change, and a sentence for
+// the user.
 
 import DiskQueue
 import DiskQueueInspection
