@@ -52,8 +52,8 @@ struct RepairCommand: ParsableCommand {
       progress.clear()
       Messages.say(error)
       let incomplete = Failure(
-        "the copy is incomplete, with \(Count.text(copied, "record")): remove it, or name another new"
-          + " topic, and repair again", path: newTopic)
+        "the copy is incomplete, with \(Count.text(copied, "record")): remove it, or name another"
+          + " new topic, and repair again", path: newTopic)
       guard error is Interrupted else { throw incomplete }
       Messages.say(incomplete)
       throw error
@@ -93,7 +93,8 @@ struct RepairCommand: ParsableCommand {
       }
     case .other:
       throw Failure(
-        "the new topic's path is, or leads through, something that is no directory: choose a new one",
+        "the new topic's path is, or leads through, something that is no directory: choose a new"
+          + " one",
         path: newTopic)
     }
     guard let old = System.resolved(topic), let new = resolvedAncestor(of: newTopic) else { return }

@@ -7,8 +7,8 @@ import DiskQueue
 /// A position to begin reading at, as it is written on the command line.
 struct Start: ArgumentValue {
   static let legal =
-    "it takes earliest, latest, now, an address (4096), ordinal:N, a time (2026-11-21T12:00Z) or an age"
-    + " (90s, 1.5h, 1d12h, 2w)"
+    "it takes earliest, latest, now, an address (4096), ordinal:N, a time (2026-11-21T12:00Z) or an"
+    + " age (90s, 1.5h, 1d12h, 2w)"
 
   let position: Topic.Position
 

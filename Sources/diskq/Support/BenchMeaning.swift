@@ -62,9 +62,9 @@ struct BenchMeaning {
     }
     guard syncIsSuspect else { return nil }
     return
-      "Warning: a write and fdatasync takes \(time(rawSync)) here, less than a disk or flash needs to"
-      + " store anything. A cache may answer here, or a virtual disk that does not wait. Unless that"
-      + " cache survives a power cut, synced records do not survive it either."
+      "Warning: a write and fdatasync takes \(time(rawSync)) here, less than a disk or flash needs"
+      + " to store anything. A cache may answer here, or a virtual disk that does not wait. Unless"
+      + " that cache survives a power cut, synced records do not survive it either."
   }
 
   /// Whether tasks gain something by sharing a sync.
@@ -106,8 +106,8 @@ struct BenchMeaning {
       times >= 2
       ? "\(Figures.threeDigits(times)) times less than a synced one" : "as much as a synced one"
     return "An append that waits for nothing takes \(time(buffered)),"
-      + " \(compared). Within 100 ms (flushEvery) its record survives the program. To survive a power"
-      + " cut, it must be synced."
+      + " \(compared). Within 100 ms (flushEvery) its record survives the program. To survive a"
+      + " power cut, it must be synced."
   }
 
   private var everySecond: String {
@@ -117,8 +117,8 @@ struct BenchMeaning {
       part >= 0.01 ? Figures.ratio(part) + " %" : "less than 0.01 %")
     return
       "With syncEvery at 1 s, a power cut takes back at most the last second, and the records that"
-      + " were appended while a sync ran. That is at most one sync a second, \(percent) of the time,"
-      + " on the writer's own thread."
+      + " were appended while a sync ran. That is at most one sync a second, \(percent) of the"
+      + " time, on the writer's own thread."
   }
 
   private var everyRecords: String {

@@ -60,7 +60,8 @@ enum BenchRow: String, CaseIterable {
     case .appendSync: "append and sync of each"
     case .appendSyncedByTasks: "append by \(Self.tasks) tasks, synced"
     case .appendSyncEvery:
-      "append, sync every \(Figures.grouped(Self.syncEveryRecords)) / \(Self.syncEveryMilliseconds) ms"
+      "append, sync every \(Figures.grouped(Self.syncEveryRecords))"
+        + " / \(Self.syncEveryMilliseconds) ms"
     }
   }
 }

@@ -134,8 +134,8 @@ struct Consuming: Sendable {
       return
     }
     Messages.say(
-      "the record at address \(address) is above the limit and was put aside, at address \(place) of"
-        + " the topic for such records [\(TopicPath.trimmed(path)).dead]")
+      "the record at address \(address) is above the limit and was put aside, at address \(place)"
+        + " of the topic for such records [\(TopicPath.trimmed(path)).dead]")
   }
 
   /// The largest payload that the format allows.
@@ -223,8 +223,8 @@ struct Consuming: Sendable {
         let times = "\(Count.text(failures, "time")), at last with \(ending)"
         guard putsAside else {
           throw Failure(
-            "the command failed \(times), for the record at address \(record.address): the record is"
-              + " not acknowledged, and comes first the next time",
+            "the command failed \(times), for the record at address \(record.address): the record"
+              + " is not acknowledged, and comes first the next time",
             path: path)
         }
         failed.add(index, "the command failed \(times)")
@@ -234,8 +234,8 @@ struct Consuming: Sendable {
         return unacknowledged(record, ending)
       }
       Messages.say(
-        "the command failed for the record at address \(record.address) (\(ending)): trying again in"
-          + " \(TimeSpan.text(delay)) [\(path)]")
+        "the command failed for the record at address \(record.address) (\(ending)): trying again"
+          + " in \(TimeSpan.text(delay)) [\(path)]")
       guard !stop.isAskedFor(within: delay) else { return unacknowledged(record, ending) }
       delay = command.delay(after: delay)
     }
@@ -279,8 +279,8 @@ struct Consuming: Sendable {
         guard error.code == .locked, attempts <= max(command.retries, 5) else { throw error }
         guard !stop.isAskedFor(within: delay) else {
           Messages.say(
-            "stopped while another writer held the topic for records put aside: the record at address"
-              + " \(batch[indices[0]].address) is not acknowledged [\(path)]")
+            "stopped while another writer held the topic for records put aside: the record at"
+              + " address \(batch[indices[0]].address) is not acknowledged [\(path)]")
           return false
         }
         delay = command.delay(after: delay)

@@ -7,8 +7,8 @@ import DiskQueue
 /// A duration, as it is written on the command line: `200ms`, `90s`, `1.5h`, `1d12h`, `2w`.
 struct TimeSpan: ArgumentValue, Sendable {
   static let legal =
-    "a time is a number and its unit, ms, s, m, h, d or w, or several of these with the largest unit"
-    + " first, as in 90s, 1.5h or 1d12h"
+    "a time is a number and its unit, ms, s, m, h, d or w, or several of these with the largest"
+    + " unit first, as in 90s, 1.5h or 1d12h"
 
   /// Nanoseconds of each unit, the largest first.
   private static let units: [(name: String, size: Int128)] = [

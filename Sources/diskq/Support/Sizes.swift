@@ -6,8 +6,8 @@ import DiskQueue
 /// A size, as it is written on the command line: `64MiB`, `10M`, or a number of bytes.
 struct Size: ArgumentValue, Sendable {
   static let legal =
-    "a size is a number of bytes, or a number and its unit: KiB, MiB, GiB or TiB (powers of 1,024), or"
-    + " k, M, G or T, the same as kB, MB, GB or TB (powers of 1,000), as in 4096, 64MiB or 10M"
+    "a size is a number of bytes, or a number and its unit: KiB, MiB, GiB or TiB (powers of 1,024),"
+    + " or k, M, G or T, the same as kB, MB, GB or TB (powers of 1,000), as in 4096, 64MiB or 10M"
 
   private static let units: [String: Int128] = [
     "": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
