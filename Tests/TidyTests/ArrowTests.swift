@@ -133,7 +133,7 @@ struct ArrowTests {
         }
       }
     }
-    #expect(arrows > 500)
+    #expect(arrows > 300)
   }
 
   @Test("every exception is still needed")

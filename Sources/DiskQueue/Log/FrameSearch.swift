@@ -77,7 +77,9 @@ package struct FrameSearch: ~Copyable {
   /// Its payload has at most 64 KiB, or it ends exactly at `end`: a larger payload has a mark
   /// directly after it. The damaged length itself is no hint, because it may lead to a later frame
   /// and skip good ones.
-  package mutating func firstRecord(from start: UInt64, to end: UInt64) throws(QueueError) -> UInt64? {
+  package mutating func firstRecord(
+    from start: UInt64, to end: UInt64
+  ) throws(QueueError) -> UInt64? {
     let header = UInt64(FrameHeader.byteCount)
     var from = start
     while from < end, end - from >= header {

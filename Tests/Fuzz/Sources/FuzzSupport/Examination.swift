@@ -4,7 +4,7 @@
 internal import Foundation
 
 @testable internal import DiskQueue
-import DiskQueueInspection
+@testable internal import DiskQueueInspection
 
 /// Does everything to a topic that can be done to it, and checks the rules that hold for any bytes.
 ///
