@@ -13,8 +13,8 @@ enum Checksum {
     unsafe bytes.withUnsafeBytes { unsafe diskqueue_xxh3($0.baseAddress, $0.count, seed) }
   }
 
-  /// The 32 bits that a version 2 frame stores: the low half (T3). A 0 is stored as 1. So zeros, which
-  /// crashes leave, are never a frame.
+  /// The 32 bits that a version 2 frame stores: the low half (T3). A 0 is stored as 1. So zeros,
+  /// which crashes leave, are never a frame.
   @inlinable
   @inline(__always)
   static func frame(_ bytes: RawSpan, seed: UInt64) -> UInt32 {

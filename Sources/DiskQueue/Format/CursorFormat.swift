@@ -66,7 +66,8 @@ package struct CursorSlot: Equatable, Sendable {
     case damaged
   }
 
-  /// The hash by which a slot states its consumer. Blocks of another consumer's file are not believed.
+  /// The hash by which a slot states its consumer. Blocks of another consumer's file are not
+  /// believed.
   private static func hash(of consumer: String) -> UInt64 {
     let name = Array(consumer.utf8)
     // Safe: the array outlives the call.
@@ -88,8 +89,8 @@ package struct CursorSlot: Equatable, Sendable {
       Checksum.xxh3(bytes.bytes.extracting(first: Offset.hash), seed: 0), at: Offset.hash)
   }
 
-  /// Judges a slot in a consumer's file. Fewer than 64 bytes are damaged unless all are zero. A slot of
-  /// version 2 is damaged if it is another consumer's.
+  /// Judges a slot in a consumer's file. Fewer than 64 bytes are damaged unless all are zero. A
+  /// slot of version 2 is damaged if it is another consumer's.
   static func read(_ bytes: RawSpan, of consumer: String) -> Reading {
     let slot = bytes.extracting(first: byteCount)
     guard (0..<slot.byteCount).contains(where: { slot.byte($0) != 0 }) else { return .empty }
@@ -131,8 +132,9 @@ package struct CursorSlots: Equatable, Sendable {
   /// Judges a consumer's whole file. Bytes that are missing at its end count as zeros.
   ///
   /// - A slot whose generation belongs to the other slot is damaged.
-  /// - Beside a sound slot of version 2, one of version 1 counts only if its generation is one less.
-  ///   The file held that slot when it changed its version. Any other one is not this file's (C6).
+  /// - Beside a sound slot of version 2, one of version 1 counts only if its generation is one
+  ///   less. The file held that slot when it changed its version. Any other one is not this file's
+  ///   (C6).
   /// - A file that is too short and has an empty first slot was never written: its making was cut
   ///   short.
   package static func read(_ bytes: RawSpan, of consumer: String) -> Content {
@@ -158,8 +160,8 @@ package struct CursorSlots: Equatable, Sendable {
     return isCutShort || readings[1] == .empty && readings[0] == .empty ? .never : .damaged
   }
 
-  /// The bytes of a consumer's whole file with one slot. The file of the first generation is made so
-  /// (C19).
+  /// The bytes of a consumer's whole file with one slot. The file of the first generation is made
+  /// so (C19).
   package static func first(_ slot: CursorSlot, of consumer: String) -> [UInt8] {
     let start = Int(offset(ofGeneration: slot.generation))
     var bytes = [UInt8](repeating: 0, count: byteCount)

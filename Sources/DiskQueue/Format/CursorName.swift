@@ -7,8 +7,8 @@ package enum CursorName {
 
   package static func string(_ consumer: String) -> String { consumer + suffix }
 
-  /// The file that the consumer's holder locks. It is not the cursor's file, because any program that
-  /// may read that one can lock it (C23).
+  /// The file that the consumer's holder locks. It is not the cursor's file, because any program
+  /// that may read that one can lock it (C23).
   package static func lock(_ consumer: String) -> String { consumer + lockSuffix }
   static let lockSuffix = ".lock"
 
@@ -45,7 +45,7 @@ extension QueueError {
     let what =
       name.utf8.count <= 64 ? "\"\(name)\"" : "one of \(ByteCount.words(UInt64(name.utf8.count)))"
     return .invalidOption(
-      "a consumer's name has 1 to 64 of the characters A-Z, a-z, 0-9, '_', '-' and '.', and does not"
-        + " begin with '.': \(what) is not one")
+      "a consumer's name has 1 to 64 of the characters A-Z, a-z, 0-9, '_', '-' and '.', and does"
+        + " not begin with '.': \(what) is not one")
   }
 }

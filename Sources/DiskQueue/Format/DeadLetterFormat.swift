@@ -13,8 +13,8 @@
 
 /// A record that a consumer could not process and put aside.
 ///
-/// It is the payload of a record of another topic, by default the consumer's topic with `.dead` added
-/// to its path.
+/// It is the payload of a record of another topic, by default the consumer's topic with `.dead`
+/// added to its path.
 ///
 /// ```swift
 /// var reader = try QueueReader(topic: "sensors.dead")
@@ -49,7 +49,8 @@ public struct DeadLetter: Sendable, Hashable {
 
   /// Reads a payload of the topic for records that were put aside.
   ///
-  /// - Throws: `unsupportedFormat` if the payload is not such a record, or a newer version wrote it.
+  /// - Throws: `unsupportedFormat` if the payload is not such a record, or a newer version wrote
+  ///   it.
   /// - Complexity: O(payload).
   public init(_ bytes: [UInt8]) throws(QueueError) {
     // Safe: the array outlives the calls.
@@ -74,8 +75,8 @@ public struct DeadLetter: Sendable, Hashable {
       "the payload is no record that was put aside: \(why). Check which topic it was read from")
   }
 
-  /// The payload of the record that stores it. A reason of more than 65,535 bytes is cut after the last
-  /// whole character within that.
+  /// The payload of the record that stores it. A reason of more than 65,535 bytes is cut after the
+  /// last whole character within that.
   var encoded: [UInt8] {
     let reason = reasonThatFits
     var head = [UInt8](repeating: 0, count: 4)

@@ -62,8 +62,8 @@ package struct Mark: Equatable, Sendable {
       synced: bytes.u64(Offset.synced), kept: bytes.u64(Offset.kept), topicID: stated)
   }
 
-  /// Whether a mark at this address states that everything before it was durable and that the writer
-  /// closed. No other mark can state the address of its own end (M3).
+  /// Whether a mark at this address states that everything before it was durable and that the
+  /// writer closed. No other mark can state the address of its own end (M3).
   package func closes(at address: UInt64) -> Bool {
     let (end, overflow) = address.addingReportingOverflow(UInt64(Mark.byteCount))
     return !overflow && synced == end

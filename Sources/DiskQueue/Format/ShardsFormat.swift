@@ -71,8 +71,8 @@ package struct ShardsFile: Equatable, Sendable {
     return bytes
   }
 
-  /// Judges a file's first bytes. Pass one byte more than `byteCount`, if the file has it: that shows
-  /// that the file is too long.
+  /// Judges a file's first bytes. Pass one byte more than `byteCount`, if the file has it: that
+  /// shows that the file is too long.
   ///
   /// One write makes the file, and a crash leaves its beginning or zeros. A program wrote anything
   /// else, so that is not unfinished.

@@ -8,8 +8,8 @@ package enum SlabName {
     return String(repeating: "0", count: 20 - digits.utf8.count) + digits + ".slab"
   }
 
-  /// The base that a name states: exactly 20 ASCII digits, at most 2^64 - 1, and the suffix. Nil if it
-  /// is not the name of a slab.
+  /// The base that a name states: exactly 20 ASCII digits, at most 2^64 - 1, and the suffix. Nil if
+  /// it is not the name of a slab.
   package static func parse(_ name: String) -> UInt64? {
     let bytes = name.utf8
     guard bytes.count == 25, name.hasSuffix(".slab") else { return nil }

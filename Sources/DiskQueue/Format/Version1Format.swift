@@ -4,7 +4,8 @@
 // Version 1: topics written by queuefka (Q2 of the format). A slab has no header and no marks, only
 //
 //   frames, 8 bytes and the payload each
-//   +0   u32        payload bytes n (as the original program writes it) or 4 + n (as it documents it)
+//   +0   u32        payload bytes n (as the original program writes it), or
+//                   4 + n (as it documents it)
 //   +4   u32        XXH32(payload, seed 0)
 //   +8              payload
 

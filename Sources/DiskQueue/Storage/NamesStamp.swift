@@ -16,7 +16,8 @@ package struct NamesStamp: Equatable, Sendable {
 /// open()). No call sets it to a chosen value. But a file system counts time in ticks. Two changes
 /// within one tick leave the same change time, so a time is a stamp only when its tick is over.
 struct NamesStampSource {
-  /// Ten ticks of the slowest clock that Linux counts file times with (100 a second), and of exFAT's.
+  /// Ten ticks of the slowest clock that Linux counts file times with (100 a second), and of
+  /// exFAT's.
   static let settlingNanoseconds: UInt64 = 100_000_000
 
   /// In nanoseconds.

@@ -138,8 +138,8 @@ package struct LockState: Sendable {
         " (process \($0)\(isRunning == true ? ", which is running" : ""))"
       }
       return
-        "another writer\(number ?? "") has \(what) open, and only one can write at a time: close it,"
-        + " or wait for it"
+        "another writer\(number ?? "") has \(what) open, and only one can write at a time: close"
+        + " it, or wait for it"
     }
     return
       "another process has \(what) open, and only one can write at a time. The file names process"

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // The only file that imports the C library. Each call has one function, which retries an
-// interrupted call and turns -1 into `SystemError`. The manual page named in each error describes the
-// call and its failures.
+// interrupted call and turns -1 into `SystemError`. The manual page named in each error describes
+// the call and its failures.
 
 #if canImport(Glibc)
   @preconcurrency @unsafe internal import Glibc
@@ -62,8 +62,8 @@ enum Syscalls {
 
   // MARK: Descriptors
 
-  /// The lowest number that a descriptor of this library has. The numbers below it are standard input,
-  /// output and error, whether they are open or not.
+  /// The lowest number that a descriptor of this library has. The numbers below it are standard
+  /// input, output and error, whether they are open or not.
   private static let lowestDescriptor: Int32 = 3
 
   /// Makes a descriptor, and moves it to 3 or above. Every descriptor that the library holds comes

@@ -126,7 +126,8 @@ extension LogTail {
     /// another lock, another writer may have recovered the topic without the records that were
     /// synced here.
     ///
-    /// - Complexity: one fstat(2), and one fstatat(2) for each name if the directory was changed lately.
+    /// - Complexity: one fstat(2), and one fstatat(2) for each name if the directory was changed
+    ///   lately.
     func checkNames() throws(QueueError) {
       guard let lock else { return }
       let stamp: NamesStamp?

@@ -29,7 +29,8 @@ struct LogTail: ~Copyable, Sendable {
     var now: @Sendable () -> UInt64
     /// Nanoseconds on a clock that is never set.
     var monotonic: @Sendable () -> UInt64 = { 0 }
-    /// How old a slab that holds a record may grow, in nanoseconds. `UInt64.max`: there is no limit.
+    /// How old a slab that holds a record may grow, in nanoseconds. `UInt64.max`: there is no
+    /// limit.
     var slabAge: UInt64 = .max
     /// Whether `rolls` is filled.
     var notesRolls = false
@@ -322,8 +323,8 @@ struct LogTail: ~Copyable, Sendable {
     guard payload <= Int(settings.maximumPayload) else {
       throw QueueError(
         .payloadTooLarge,
-        "a payload of \(ByteCount.words(UInt64(payload))) is above the limit of \(settings.maximumPayload):"
-          + " raise maximumPayload, or split the payload",
+        "a payload of \(ByteCount.words(UInt64(payload))) is above the limit of"
+          + " \(settings.maximumPayload): raise maximumPayload, or split the payload",
         path: slab.path, address: position)
     }
     // The record counts twice. A slab that was begun to state durability counts as well: the slab

@@ -184,8 +184,8 @@ extension WriterCore {
   private static let blockSize: UInt64 = 4096
 
   /// Removes slabs from the front until `lacking`, called with the bytes removed so far, returns 0.
-  /// Removes nothing if that could not be enough. The consumers' holds are read before each removal:
-  /// a consumer may have been set back since the last one.
+  /// Removes nothing if that could not be enough. The consumers' holds are read before each
+  /// removal: a consumer may have been set back since the last one.
   ///
   /// - Throws: `noSpace`, if the slabs that may go are not enough.
   private func dropOldest(

@@ -43,8 +43,8 @@ final class WriterCore: Sendable {
   /// How often to try the tail's lock before waiting for it in the kernel.
   ///
   /// A holder releases the lock after some ten nanoseconds, or after a write. `Mutex` goes to sleep
-  /// in the kernel at once, and its futex hands the lock over thread by thread. With more threads than
-  /// cores, that costs thousands of nanoseconds an append.
+  /// in the kernel at once, and its futex hands the lock over thread by thread. With more threads
+  /// than cores, that costs thousands of nanoseconds an append.
   private static let tries = 40
   private let backoff = Backoff()
 
