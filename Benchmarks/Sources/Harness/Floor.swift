@@ -26,8 +26,8 @@ package enum Floor {
     return times
   }
 
-  /// Reads single records. For each, it reads the stretch of `stretch` records that contains it, up to
-  /// the record.
+  /// Reads single records. For each, it reads the stretch of `stretch` records that contains it, up
+  /// to the record.
   package static func read(
     _ records: [UInt64], payloadBytes: Int, stretch: Int, from directory: String
   ) throws {

@@ -6,8 +6,8 @@ import Foundation
 
 /// The code that a user of the library would write.
 ///
-/// The functions are not inlined, so that no part of them is hoisted into the harness. Generic entries
-/// are specialised here, as in any program.
+/// The functions are not inlined, so that no part of them is hoisted into the harness. Generic
+/// entries are specialised here, as in any program.
 package enum Library {
   @inline(never)
   package static func append(_ payload: [UInt8], records: Int, to writer: QueueWriter) throws {
@@ -32,8 +32,8 @@ package enum Library {
     }
   }
 
-  /// Appends from threads that share one writer, like the requests of a server. They start together,
-  /// because a thread that ends before the next one starts does not contend with it.
+  /// Appends from threads that share one writer, like the requests of a server. They start
+  /// together, because a thread that ends before the next one starts does not contend with it.
   @inline(never)
   package static func append(
     _ payload: [UInt8], records: Int, threads: Int, to writer: QueueWriter

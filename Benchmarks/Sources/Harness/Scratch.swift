@@ -17,8 +17,8 @@ package struct Scratch: Sendable {
   /// An existing directory, for files that must outlive this process.
   package init(at path: String) { self.path = path }
 
-  /// Makes a fresh directory. Removes an earlier one of this name, so that write-back has nothing left
-  /// to do.
+  /// Makes a fresh directory. Removes an earlier one of this name, so that write-back has nothing
+  /// left to do.
   package func fresh(_ name: String) throws -> String {
     let directory = path + "/" + name
     if FileManager.default.fileExists(atPath: directory) {

@@ -54,7 +54,8 @@ package struct Markdown {
 
   private func table(_ lines: [Line]) -> String {
     var text = """
-      | path | measured at | unit | floor | DiskQueue | ratio (lowest … highest) | best peer | times it | goal | met |
+      | path | measured at | unit | floor | DiskQueue | ratio (lowest … highest) | best peer | \
+      times it | goal | met |
       |---|---|---|--:|--:|--:|---|--:|---|---|
       """
     for line in lines { text += "\n| " + cells(line).joined(separator: " | ") + " |" }
@@ -96,8 +97,8 @@ package struct Markdown {
 
   // MARK: Every contestant
 
-  /// For each path with contestants other than the floor and DiskQueue, a table of all contestants by
-  /// size.
+  /// For each path with contestants other than the floor and DiskQueue, a table of all contestants
+  /// by size.
   private func contestants(_ lines: [Line]) -> [String] {
     var paths: [String] = []
     for line in lines

@@ -6,9 +6,9 @@ import Foundation
 import Harness
 import Report
 
-/// Appending by one thread to the page cache, with the default options, under which no caller waits for
-/// a sync. The time runs from an open writer until the system has every byte. Opening and closing are
-/// not timed.
+/// Appending by one thread to the page cache, with the default options, under which no caller waits
+/// for a sync. The time runs from an open writer until the system has every byte. Opening and
+/// closing are not timed.
 enum Append {
   /// More rounds than elsewhere: background writes of the disk make some rounds half as long again.
   private static func rounds(peers: Int = 3) -> Rounds {
@@ -186,8 +186,8 @@ enum Append {
     return Contestant(peer.name, .peer, records: records) { try time(records) }
   }
 
-  /// A peer with the same durability: its files are as long as slabs, and are synced in the background
-  /// when they are full, like slabs. Its time also runs until the system has every byte.
+  /// A peer with the same durability: its files are as long as slabs, and are synced in the
+  /// background when they are full, like slabs. Its time also runs until the system has every byte.
   private static func syncingBehind(
     _ peer: Peer, _ payload: [UInt8], _ records: Int, _ context: Context
   ) -> Contestant {
@@ -229,8 +229,8 @@ enum Append {
     guard fdatasync(file) == 0 else { throw Failure("fdatasync: errno \(errno)") }
   }
 
-  /// The number of records that a slow contestant writes in `limit` seconds. Starts from `most`, and
-  /// halves it until it fits.
+  /// The number of records that a slow contestant writes in `limit` seconds. Starts from `most`,
+  /// and halves it until it fits.
   static func bounded(
     _ most: Int, within limit: Double = 0.3, _ time: (Int) throws -> Double
   ) throws -> Int {

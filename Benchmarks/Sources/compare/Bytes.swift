@@ -53,8 +53,8 @@ enum Bytes {
     return line
   }
 
-  /// The size of the files, but at most the space that they occupy: a mapped file may be larger than
-  /// its content.
+  /// The size of the files, but at most the space that they occupy: a mapped file may be larger
+  /// than its content.
   private static func bytes(_ directory: String) throws -> Int {
     var sum = 0
     let root = URL(fileURLWithPath: directory)

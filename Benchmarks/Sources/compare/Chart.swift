@@ -85,7 +85,8 @@ struct Chart {
       role="img" aria-labelledby="title">
       <title id="title">DiskQueue beside the floor and its peers</title>
       <style>
-        text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: #1f2328; }
+        text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; \
+      fill: #1f2328; }
         .back { fill: #f6f8fa; }
         .heading { font-size: 18px; font-weight: 600; }
         .panel { font-size: 14px; font-weight: 600; }
@@ -109,9 +110,11 @@ struct Chart {
         }
       </style>
       <rect class="back" width="100%" height="100%" rx="8"/>
-      <text class="heading" x="\(number(margin))" y="34">DiskQueue beside the floor and its peers</text>
-      <text class="small" x="\(number(margin))" y="53">Medians on logarithmic scales. The floor is C \
-      code that does the least any queue must do. write(2) and stdio write no checksum.</text>
+      <text class="heading" x="\(number(margin))" y="34">\
+      DiskQueue beside the floor and its peers</text>
+      <text class="small" x="\(number(margin))" y="53">\
+      Medians on logarithmic scales. The floor is C code that does the least any queue must do. \
+      write(2) and stdio write no checksum.</text>
       \(body)<text class="small" x="\(number(margin))" y="\(number(footer + 8))">\
       \(escaped(caption))</text>
       </svg>
@@ -129,14 +132,15 @@ struct Chart {
     _ panel: Panel, _ scale: Scale, x: Double, y: Double, width: Double
   ) -> String {
     let bars = bars(panel)
-    let isRate = panel.line.unit.isRate
+    let better =
+      panel.line.unit.isRate ? "records a second, more is better" : "ns a record, less is better"
     let left = x + names + 8
     let room = width - names - 8 - values
     let top = y + 36
     let bottom = top + Double(bars.count) * barStep
     var text = """
       <text class="panel" x="\(number(x))" y="\(number(y + 18))">\(escaped(panel.title))\
-      <tspan class="small" dx="8">\(isRate ? "records a second, more is better" : "ns a record, less is better")\
+      <tspan class="small" dx="8">\(better)\
       </tspan></text>
 
       """
@@ -155,7 +159,8 @@ struct Chart {
       let own = entry.role == .diskQueue ? " own" : ""
       let baseline = number(bar + barHeight - 4)
       text += """
-        <text class="name\(own)" x="\(number(left - 8))" y="\(baseline)">\(escaped(entry.name))</text>
+        <text class="name\(own)" x="\(number(left - 8))" y="\(baseline)">\
+        \(escaped(entry.name))</text>
         <rect class="bar-\(entry.role.rawValue)" x="\(number(left))" y="\(number(bar))" \
         width="\(number(length))" height="\(number(barHeight))" rx="2"/>
         <text class="value\(own)" x="\(number(left + length + 6))" y="\(baseline)">\

@@ -13,8 +13,8 @@ struct CompareCommand: AsyncParsableCommand {
     commandName: "compare",
     abstract: "Measures DiskQueue against the floor and its peers.",
     discussion: """
-      compare prints the table on standard output and its progress on standard error. It takes less \
-      than ten minutes on two cores, and up to 5 GiB below the directory.
+      compare prints the table on standard output and its progress on standard error. It takes \
+      less than ten minutes on two cores, and up to 5 GiB below the directory.
       """)
 
   @Argument(help: "The directory to write in. (default: the system's temporary directory)")
@@ -153,8 +153,8 @@ extension Results {
     }
   }
 
-  /// Writes each object that contains no objects, or only such objects, on one line. So a change in the
-  /// figures of one contestant is one line of a diff. No text in the results contains a brace.
+  /// Writes each object that contains no objects, or only such objects, on one line. So a change in
+  /// the figures of one contestant is one line of a diff. No text in the results contains a brace.
   private func withEntriesOnALine(_ json: String) -> String {
     func onALine(_ text: Substring) -> String {
       text.split(whereSeparator: \.isWhitespace).joined(separator: " ")

@@ -42,16 +42,16 @@ struct Contest {
   private(set) var times: [[Double]]
   let contestants: [Contestant]
 
-  /// Runs all contestants in turn, round after round, so that other work of the machine affects all of
-  /// them. The first round warms caches and allocators, and is not counted.
+  /// Runs all contestants in turn, round after round, so that other work of the machine affects all
+  /// of them. The first round warms caches and allocators, and is not counted.
   init(_ contestants: [Contestant], rounds: Rounds) async throws {
     self.contestants = contestants
     times = contestants.map { _ in [] }
     for contestant in contestants { _ = try await contestant.round() }
     var round = 0
     while !isEnough(round, rounds) {
-      // Alternate the order. Each contestant changes caches and free memory, and this change must not
-      // always affect the same next one.
+      // Alternate the order. Each contestant changes caches and free memory, and this change must
+      // not always affect the same next one.
       let order = Array(contestants.indices)
       for index in round.isMultiple(of: 2) ? order : order.reversed() {
         let contestant = contestants[index]

@@ -69,7 +69,7 @@ enum PayloadSize {
     bytes < 1 << 10 ? "\(bytes) B" : "\(bytes >> 10) KiB"
   }
 
-  /// 2 M records or 512 MiB, whichever is less. The bound keeps write-back from deciding the figures.
-  /// The number is a multiple of 800: of eight threads, and of batches of 100.
+  /// 2 M records or 512 MiB, whichever is less. The bound keeps write-back from deciding the
+  /// figures. The number is a multiple of 800: of eight threads, and of batches of 100.
   static func records(_ bytes: Int) -> Int { min(2_000_000, (512 << 20) / bytes) / 800 * 800 }
 }

@@ -20,8 +20,8 @@ enum Damage {
       }
     }
 
-    /// The amount of damage. The rule for reading tries every possible length, so the amount is smaller
-    /// for content that looks like lengths everywhere.
+    /// The amount of damage. The rule for reading tries every possible length, so the amount is
+    /// smaller for content that looks like lengths everywhere.
     var mebibytes: Int {
       switch self {
       case .random, .text: 64
@@ -106,8 +106,8 @@ enum Damage {
   /// The offset at which the damage begins.
   private static let start = 4 << 20
 
-  /// Appends the records, and returns how many of them so many bytes of damage hit. In the first slab
-  /// of a topic, an address is an offset.
+  /// Appends the records, and returns how many of them so many bytes of damage hit. In the first
+  /// slab of a topic, an address is an offset.
   private static func append(_ records: Int, to writer: QueueWriter, _ damage: Int) throws -> Int {
     let payload = makePayload(100)
     var hit = 0

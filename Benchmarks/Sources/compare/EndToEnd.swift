@@ -112,8 +112,8 @@ enum EndToEnd {
   }
 
   private static let aboutWakeUps =
-    "medians, with a record every 2 ms. The pipe carries 8 bytes from one thread to another, which is"
-    + " the least time for waking a thread here"
+    "medians, with a record every 2 ms. The pipe carries 8 bytes from one thread to another, which"
+    + " is the least time for waking a thread here"
 
   /// The same through memory.
   static func wakeUpInMemory(_ context: Context) async throws -> Line {
@@ -142,8 +142,8 @@ enum EndToEnd {
     line.goals = [.atMost(20, yielding.all.percentile(50), "p50 ≤ 20 µs")]
     line.notes.append(
       Self.aboutWakeUps
-        + ". The task that appends yields after each record. So its own thread runs the woken task, if"
-        + " that is sooner than on an idle core")
+        + ". The task that appends yields after each record. So its own thread runs the woken task,"
+        + " if that is sooner than on an idle core")
     return line
   }
 

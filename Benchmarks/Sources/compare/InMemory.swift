@@ -5,7 +5,8 @@ import DiskQueue
 import Harness
 import Report
 
-/// Topics in memory. Payloads have 32 bytes, the size with which logs in memory are measured elsewhere.
+/// Topics in memory. Payloads have 32 bytes, the size with which logs in memory are measured
+/// elsewhere.
 enum InMemory {
   private static let payload = makePayload(32)
   private static let threads = [1, 2, 4, 8]
@@ -19,7 +20,8 @@ enum InMemory {
     return lines
   }
 
-  /// Appends more than the topic holds. So the oldest slabs are dropped, as in a long-running program.
+  /// Appends more than the topic holds. So the oldest slabs are dropped, as in a long-running
+  /// program.
   private static func appends(_ context: Context) async throws -> [Line] {
     context.progress("in memory, append by 1 to 8 threads")
     let records = 2_000_000

@@ -20,7 +20,8 @@ enum Opening {
     return lines
   }
 
-  /// The size of a topic. Its last slab is nearly full, which is the most that recovery must examine.
+  /// The size of a topic. Its last slab is nearly full, which is the most that recovery must
+  /// examine.
   private struct Size {
     /// The number of slabs, or 0 for 10 MB.
     var slabs: Int

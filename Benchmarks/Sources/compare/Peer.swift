@@ -63,8 +63,8 @@ struct Peer {
       }
     }
 
-    /// Appends and syncs records. Returns the time of each append in nanoseconds, and the seconds from
-    /// the start of the first to the end of the last.
+    /// Appends and syncs records. Returns the time of each append in nanoseconds, and the seconds
+    /// from the start of the first to the end of the last.
     func appendSynced(
       _ payload: [UInt8], threads: Int, each: Int
     ) throws -> (seconds: Double, times: [UInt64]) {

@@ -5,8 +5,8 @@ import DiskQueue
 import Harness
 import Report
 
-/// Reading a whole topic in order from the page cache, with every payload verified. The time runs from
-/// an open reader to the end.
+/// Reading a whole topic in order from the page cache, with every payload verified. The time runs
+/// from an open reader to the end.
 enum Read {
   static func inOrder(_ context: Context) async throws -> [Line] {
     var borrowed: [Line] = []
@@ -104,8 +104,8 @@ enum Read {
         try store.close()
         return time
       }
-      // As many records as are written in two seconds, up to 256 MiB, half of the most that DiskQueue
-      // writes. They must not be so few that they stay in the processor's cache.
+      // As many records as are written in two seconds, up to 256 MiB, half of the most that
+      // DiskQueue writes. They must not be so few that they stay in the processor's cache.
       let most = min(records, 256 << 20 / size)
       let records = try Append.bounded(most, within: 2) { try write($0) }
       _ = try write(records)

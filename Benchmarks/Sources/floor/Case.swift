@@ -61,15 +61,16 @@ enum Case: String, CaseIterable, ExpressibleByArgument {
 
   /// The most that DiskQueue may take, as a multiple of the floor. If nil, the ratio is only shown.
   ///
-  /// The bounds are above the goals, so that the noise of a machine does not reach them. A path above
-  /// its bound has become slower for a reason other than noise.
+  /// The bounds are above the goals, so that the noise of a machine does not reach them. A path
+  /// above its bound has become slower for a reason other than noise.
   var bound: Double? {
     switch self {
-    // The floor has the same hash, copy and `write`. DiskQueue adds a lock (one atomic exchange each
-    // way), two comparisons and the call. That is less than half of the floor.
+    // The floor has the same hash, copy and `write`. DiskQueue adds a lock (one atomic exchange
+    // each way), two comparisons and the call. That is less than half of the floor.
     case .append20: 2.0
-    // Compared with one thread of the floor. Eight threads on two cores pass a lock and its cache line
-    // around. The bound excludes a lock that sleeps in the kernel, at a thousand times the floor.
+    // Compared with one thread of the floor. Eight threads on two cores pass a lock and its cache
+    // line around. The bound excludes a lock that sleeps in the kernel, at a thousand times the
+    // floor.
     case .append20Threads8: 5.0
     // The floor of reading is mostly the hash. A step's result takes the same time again.
     case .read20: 3.0

@@ -14,8 +14,8 @@ struct FloorCommand: ParsableCommand {
     defaultSubcommand: Measure.self)
 }
 
-/// Runs both contestants in turn, several times, and prints the time of DiskQueue divided by that of
-/// the floor.
+/// Runs both contestants in turn, several times, and prints the time of DiskQueue divided by that
+/// of the floor.
 struct Measure: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Times both contestants. This is the default command.")

@@ -7,14 +7,16 @@ import Synchronization
 
 /// The work that the comparison runs in a separate process.
 ///
-///     worker fill TOPIC PAYLOAD SYNCED MORE   appends so many records and syncs, appends so many more
-///                                             and flushes, prints "ready", and waits to be killed
+///     worker fill TOPIC PAYLOAD SYNCED MORE   appends so many records and syncs, appends so many
+///                                             more and flushes, prints "ready", and waits to be
+///                                             killed
 ///     worker memory TOPIC PAYLOAD RECORDS     appends so many records and reads each of them, and
 ///                                             prints its peak resident memory in KiB
-///     worker shards COUNT                     makes an empty sharded topic in memory, and prints the
-///                                             growth of its resident memory in KiB
-///     worker idle STREAMS                     lets so many streams wait in memory for a second, and
-///                                             prints the processor time of that in microseconds
+///     worker shards COUNT                     makes an empty sharded topic in memory, and prints
+///                                             the growth of its resident memory in KiB
+///     worker idle STREAMS                     lets so many streams wait in memory for a second,
+///                                             and prints the processor time of that in
+///                                             microseconds
 @main
 enum Worker {
   static func main() async {
@@ -31,7 +33,8 @@ enum Worker {
         try useMemory(Topic(arguments[2]), payload: numbers[0], records: numbers[1])
       default:
         say(
-          "usage: worker fill TOPIC PAYLOAD SYNCED MORE | memory TOPIC PAYLOAD RECORDS | shards COUNT | idle STREAMS",
+          "usage: worker fill TOPIC PAYLOAD SYNCED MORE | memory TOPIC PAYLOAD RECORDS"
+            + " | shards COUNT | idle STREAMS",
           to: 2)
         exit(64)
       }
@@ -129,8 +132,8 @@ enum Worker {
     return time.tv_sec * 1_000_000_000 + time.tv_nsec
   }
 
-  /// The peak resident memory in KiB. It does not come from `getrusage`, which includes the memory of
-  /// the process that started this one.
+  /// The peak resident memory in KiB. It does not come from `getrusage`, which includes the memory
+  /// of the process that started this one.
   private static func peakResident() -> Int? { resident("VmHWM:") }
 
   /// The number in a line of /proc/self/status, in KiB.

@@ -3,14 +3,14 @@
 
 /// What a marker in a page names: a figure of the results, and how the page shows it.
 ///
-/// Its key has fields with semicolons between. The first two name a line of the table: its path, and
-/// its size. The others come in any order, and each may be left out:
+/// Its key has fields with semicolons between. The first two name a line of the table: its path,
+/// and its size. The others come in any order, and each may be left out:
 ///
 /// | field | meaning |
 /// |---|---|
 /// | `LMDB` | the entry of the line, `DiskQueue` by default |
 /// | `ratio`, `times best peer` | that figure of the line, instead of an entry's |
-/// | `note costs` | the number after that word in a note of the line, instead of an entry's figure |
+/// | `note costs` | the number after that word in a note of the line, not an entry's figure |
 /// | `on tmpfs` | the file system, by default the one that the run wrote to |
 /// | `in µs` | the unit, by default the line's |
 /// | `2 digits` | how many significant digits, by default as the tables show it |

@@ -1,8 +1,8 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// A page of Markdown that quotes figures and tables of the results, in markers that its reader does
-/// not see:
+/// A page of Markdown that quotes figures and tables of the results, in markers that its reader
+/// does not see:
 ///
 ///     It takes <!-- figure: append, one thread; 100 B; 2 digits -->45<!-- /figure --> ns.
 ///
