@@ -2,11 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Reports to ThreadSanitizer the synchronization in Swift's libraries on Linux, which are not
-// instrumented. Without this file, ThreadSanitizer does not see that two threads synchronized there,
-// and reports a race on the data that they handed over.
+// instrumented. Without this file, ThreadSanitizer does not see that two threads synchronized
+// there, and reports a race on the data that they handed over.
 //
-// Linked into a program, these functions replace the libraries' calls, and call them. If the libraries
-// change, ThreadSanitizer may report false races. It hides no real one.
+// Linked into a program, these functions replace the libraries' calls, and call them. If the
+// libraries change, ThreadSanitizer may report false races. It hides no real one.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -23,8 +23,9 @@ extern void __tsan_release(void *address);
   static __typeof__(&function) next; \
   if (!next) next = (__typeof__(&function))dlsym(RTLD_NEXT, name)
 
-// Atomic operations in the instrumented code lock and unlock a Mutex for which no thread waits. If a
-// thread waits, a futex passes the lock on, in _MutexHandle's _lockSlow, _tryLockSlow, _unlockSlow.
+// Atomic operations in the instrumented code lock and unlock a Mutex for which no thread waits. If
+// a thread waits, a futex passes the lock on, in _MutexHandle's _lockSlow, _tryLockSlow,
+// _unlockSlow.
 // https://github.com/swiftlang/swift/blob/release/6.3/stdlib/public/Synchronization/Mutex/LinuxImpl.swift
 
 #define LOCK "$s15Synchronization12_MutexHandleV9_lockSlowyys6UInt32VF"
@@ -54,11 +55,11 @@ SWIFT void unlock(SELF) {
   next(self);
 }
 
-// If a task suspends at a continuation, the runtime itself reports the handover to the sanitizer: the
-// resumption releases the task, and the job that continues the task acquires it. If the continuation
-// is resumed before its task waits, the task just continues and acquires nothing. The code below adds
-// that acquire. Only in this case does the runtime read the resumption from the context. In the other
-// case it uses the task, which stored it at its start.
+// If a task suspends at a continuation, the runtime itself reports the handover to the sanitizer:
+// the resumption releases the task, and the job that continues the task acquires it. If the
+// continuation is resumed before its task waits, the task just continues and acquires nothing. The
+// code below adds that acquire. Only in this case does the runtime read the resumption from the
+// context. In the other case it uses the task, which stored it at its start.
 // https://github.com/swiftlang/swift/blob/release/6.3/stdlib/public/Concurrency/Task.cpp
 // (swift_continuation_init, _await, _resume), and include/swift/ABI/Task.h for the layout.
 
