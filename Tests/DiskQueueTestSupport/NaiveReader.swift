@@ -7,7 +7,8 @@ import CXXHash
 
 // MARK: - What a pass gives
 
-/// A record, its address, and its ordinal if O10 makes it exact. Nil: it is the least that it can be.
+/// A record, its address, and its ordinal if O10 makes it exact. Nil: it is the least that it can
+/// be.
 public struct NaiveRecord: Hashable, Sendable {
   public var address: UInt64
   public var ordinal: UInt64?
@@ -371,8 +372,8 @@ private struct NaiveTopic {
 
   /// R9: the topic's marks in a slab that has no limit yet.
   ///
-  /// Bytes inside a valid record are its payload, whatever they look like. Planted frames count only
-  /// if the record around them is damaged. So valid frames are stepped over as a whole, and
+  /// Bytes inside a valid record are its payload, whatever they look like. Planted frames count
+  /// only if the record around them is damaged. So valid frames are stepped over as a whole, and
   /// everywhere else every byte is tried.
   func marks(of slab: NaiveSlab) -> [NaiveMark] {
     var marks: [NaiveMark] = []

@@ -246,7 +246,8 @@ struct StopTests {
       let topic = directory.at("topic")
       let outcome = try Diskq.shell(
         """
-        exec unshare "$2" sh -c 'mount -t tmpfs tmpfs /proc && echo one | exec "$0" append "$1"' "$0" "$1"
+        exec unshare "$2" sh -c 'mount -t tmpfs tmpfs /proc && echo one | exec "$0" append "$1"' \
+        "$0" "$1"
         """, topic, try #require(Unsharing.flags("m")))
       #expect(outcome.status == 64)
       #expect(outcome.output.isEmpty)

@@ -10,9 +10,9 @@ struct Idiom: Sendable, CustomTestStringConvertible {
   var instead: String
   /// Each phrase is words in a row, in lower case. A phrase ";" is the semicolon.
   var phrases: [[String]]
-  /// How many of 1,000 words of internal comments may be of it: as many as in the one of eight model
-  /// projects that has most (swift-nio, Subprocess, Collections, AsyncAlgorithms, LevelDB, GRDB,
-  /// Vector, TigerBeetle).
+  /// How many of 1,000 words of internal comments may be of it: as many as in the one of eight
+  /// model projects that has most (swift-nio, Subprocess, Collections, AsyncAlgorithms, LevelDB,
+  /// GRDB, Vector, TigerBeetle).
   var mostPerThousand: Double
 
   var testDescription: String { name }

@@ -20,7 +20,8 @@ struct QuotedPageTests {
   @Test("stays as it is, if its figures are those of the results")
   func same() {
     let text = """
-      Takes <!-- figure: a; 1 -->45<!-- /figure --> ns, <!-- figure: b; 2 -->1,000<!-- /figure --> µs.
+      Takes <!-- figure: a; 1 -->45<!-- /figure --> ns, <!-- figure: b; 2 -->1,000<!-- /figure --> \
+      µs.
 
       | x | <!-- figure: a; 1 -->45<!-- /figure --> |
 

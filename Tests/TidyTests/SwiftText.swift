@@ -15,8 +15,9 @@ struct SwiftLine: Sendable {
   var isOnlyComment: Bool { comment != nil && code.allSatisfy { $0 == " " } }
 }
 
-/// Takes a Swift file apart. It knows strings of one and of many lines, raw ones, interpolations and
-/// comments of both kinds. It does not know regular expressions between slashes: none are used here.
+/// Takes a Swift file apart. It knows strings of one and of many lines, raw ones, interpolations
+/// and comments of both kinds. It does not know regular expressions between slashes: none are used
+/// here.
 struct SwiftText {
   private enum Context {
     /// Parentheses that are open in an interpolation, or nil outside of one.
