@@ -35,6 +35,8 @@ struct QuotationTests {
     arguments: [
       ("ratio", Quotation.Value.ratio), ("times best peer", .timesBestPeer),
       ("note costs", .note(after: "costs")), ("a pipe", .median(of: "a pipe")),
+      ("stdio / DiskQueue, one task", .quotient(of: "stdio", by: "DiskQueue, one task")),
+      ("also p50 µs", .also("p50 µs")),
       ("DiskQueue, 1 MiB", .median(of: "DiskQueue, 1 MiB")),
     ])
   func values(_ field: String, _ value: Quotation.Value) throws {

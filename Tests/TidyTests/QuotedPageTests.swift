@@ -20,8 +20,8 @@ struct QuotedPageTests {
   @Test("stays as it is, if its figures are those of the results")
   func same() {
     let text = """
-      Takes <!-- figure: a; 1 -->45<!-- /figure --> ns, <!-- figure: b; 2 -->1,000<!-- /figure --> \
-      µs.
+      It takes <!-- figure: a; 1 -->45<!-- /figure --> ns,
+      and then <!-- figure: b; 2 -->1,000<!-- /figure --> µs.
 
       | x | <!-- figure: a; 1 -->45<!-- /figure --> |
 
@@ -69,6 +69,8 @@ struct QuotedPageTests {
       ("It takes <!-- figure: c; 3 -->45<!-- /figure -->.", "no such line (c; 3)"),
       ("<!-- table: xfs -->\n| x |\n<!-- /table -->", "not measured (xfs)"),
       ("<!-- table: ext4 -->\n| x |", "the table has no end (ext4)"),
+      ("- <!-- table: ext4 -->", "a table needs a line for each of its two markers"),
+      ("<!-- /table -->", "a table needs a line for each of its two markers"),
       ("It takes <!-- figure: a; 1 -->44.", "a marker has no beginning or end on this line"),
       ("It takes 44<!-- /figure -->.", "a marker has no beginning or end on this line"),
       ("<!-- figure: a; 1", "a marker has no beginning or end on this line"),

@@ -54,8 +54,8 @@ package struct Markdown {
 
   private func table(_ lines: [Line]) -> String {
     var text = """
-      | path | measured at | unit | floor | DiskQueue | ratio (lowest … highest) | best peer | \
-      times it | goal | met |
+      | path | measured at | unit | floor | DiskQueue | ratio (lowest … highest) | best peer \
+      | times it | goal | met |
       |---|---|---|--:|--:|--:|---|--:|---|---|
       """
     for line in lines { text += "\n| " + cells(line).joined(separator: " | ") + " |" }

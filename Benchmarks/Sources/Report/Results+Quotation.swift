@@ -4,7 +4,9 @@
 import Harness
 
 extension Results {
-  /// What a page that quotes this shows.
+  /// The text of a quotation.
+  ///
+  /// - Throws: `QuotationError` if the results have no such figure.
   package func text(of quotation: Quotation) throws -> String {
     guard quotation.path != "run" else { return try fact(quotation.at) }
     let line = try line(of: quotation)
@@ -36,7 +38,7 @@ extension Results {
   private func line(of quotation: Quotation) throws -> Line {
     let lines = lines.filter { $0.path == quotation.path && $0.at == quotation.at }
     let fileSystem = quotation.fileSystem ?? machine.fileSystem
-    // What is measured in memory alone needs no file system to name it.
+    // A line that was measured in one place needs no file system in its key.
     let isNamed = quotation.fileSystem == nil && lines.count == 1
     guard let line = isNamed ? lines[0] : lines.first(where: { $0.fileSystem == fileSystem })
     else { throw QuotationError("no such line in the results") }
@@ -48,13 +50,20 @@ extension Line {
   fileprivate func figure(_ value: Quotation.Value) throws -> Double {
     let figure: Double? =
       switch value {
-      case .median(let name): entries.first { $0.name == name }?.figure.median
+      case .median(let name): median(of: name)
+      case .quotient(let one, let other):
+        median(of: one).flatMap { one in median(of: other).map { one / $0 } }
+      case .also(let name): self[.diskQueue]?.also?[name]
       case .ratio: ratio?.median
       case .timesBestPeer: timesBestPeer?.median
       case .note(let word): number(after: word)
       }
     guard let figure else { throw QuotationError("the line has no such figure") }
     return figure
+  }
+
+  private func median(of entry: String) -> Double? {
+    entries.first { $0.name == entry }?.figure.median
   }
 
   private func number(after word: String) -> Double? {
@@ -69,5 +78,11 @@ extension Line {
 }
 
 extension Quotation.Value {
-  fileprivate var hasUnit: Bool { self != .ratio && self != .timesBestPeer }
+  /// Whether the figure is measured in the unit of its line.
+  fileprivate var hasUnit: Bool {
+    switch self {
+    case .median, .note: true
+    case .quotient, .also, .ratio, .timesBestPeer: false
+    }
+  }
 }

@@ -4,8 +4,7 @@
 import Foundation
 package import Harness
 
-/// The results of a run. They are written as JSON, and the table and the picture are made from
-/// them.
+/// The results of a run. They are written as JSON. The table and the picture are made from them.
 package struct Results: Codable {
   package var machine: Machine
   package var isLong: Bool

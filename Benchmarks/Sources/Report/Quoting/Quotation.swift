@@ -3,14 +3,16 @@
 
 /// What a marker in a page names: a figure of the results, and how the page shows it.
 ///
-/// Its key has fields with semicolons between. The first two name a line of the table: its path,
-/// and its size. The others come in any order, and each may be left out:
+/// Its key has fields with semicolons between. The first two name a line of the table: its path and
+/// its size. The other fields come in any order, and each is optional:
 ///
 /// | field | meaning |
 /// |---|---|
 /// | `LMDB` | the entry of the line, `DiskQueue` by default |
-/// | `ratio`, `times best peer` | that figure of the line, instead of an entry's |
-/// | `note costs` | the number after that word in a note of the line, not an entry's figure |
+/// | `stdio / LMDB` | one entry divided by another |
+/// | `also p50 µs` | a further figure of DiskQueue's entry, by its name |
+/// | `ratio`, `times best peer` | that figure of the line, instead of an entry |
+/// | `note costs` | the number after that word in a note of the line, instead of an entry |
 /// | `on tmpfs` | the file system, by default the one that the run wrote to |
 /// | `in µs` | the unit, by default the line's |
 /// | `2 digits` | how many significant digits, by default as the tables show it |
@@ -19,6 +21,8 @@
 package struct Quotation: Equatable {
   package enum Value: Equatable {
     case median(of: String)
+    case quotient(of: String, by: String)
+    case also(String)
     case ratio
     case timesBestPeer
     case note(after: String)
@@ -51,10 +55,16 @@ package struct Quotation: Equatable {
         }
         try Self.set(&digits, to: count, by: field)
       case ("note", let word?): try Self.set(&value, to: .note(after: word), by: field)
+      case ("also", let name?): try Self.set(&value, to: .also(name), by: field)
       case _ where field == "ratio": try Self.set(&value, to: .ratio, by: field)
       case _ where field == "times best peer":
         try Self.set(&value, to: .timesBestPeer, by: field)
-      default: try Self.set(&value, to: .median(of: String(field)), by: field)
+      default:
+        let entries = field.split(separator: " / ").map(String.init)
+        let named: Value =
+          entries.count == 2
+          ? .quotient(of: entries[0], by: entries[1]) : .median(of: String(field))
+        try Self.set(&value, to: named, by: field)
       }
     }
     if let value { self.value = value }

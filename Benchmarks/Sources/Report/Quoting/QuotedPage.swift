@@ -1,8 +1,8 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// A page of Markdown that quotes figures and tables of the results, in markers that its reader
-/// does not see:
+/// A page of Markdown that quotes figures and tables of the results, in markers that are invisible
+/// to its reader:
 ///
 ///     It takes <!-- figure: append, one thread; 100 B; 2 digits -->45<!-- /figure --> ns.
 ///
@@ -10,23 +10,25 @@
 ///     | path | measured at | …
 ///     <!-- /table -->
 package struct QuotedPage {
-  /// A line of the page, counted from 1, and what is wrong with it.
+  /// A difference or a fault in a line of the page. Lines are counted from 1.
   package struct Finding: Equatable {
     package var line: Int
     package var text: String
   }
 
-  /// The page, with all that it quotes as the results have it.
+  /// The page with the figures and tables of the results.
   package private(set) var text = ""
   /// Quotations that differ from the results.
   package private(set) var stale: [Finding] = []
-  /// Markers that are not well-formed, or whose figure the results do not have.
+  /// Markers that are malformed, or whose figure is not in the results.
   package private(set) var broken: [Finding] = []
   /// How many figures and tables the page quotes.
   package private(set) var count = 0
 
+  private static let tableEnd = "<!-- /table -->"
+
   /// - Parameters:
-  ///   - page: what the page has now. Its fenced code is left alone.
+  ///   - page: the page as it is. Its fenced code is never changed.
   ///   - figure: the text of a figure, by the key in its marker.
   ///   - table: the text of a table, by the file system in its marker.
   package init(
@@ -43,14 +45,14 @@ package struct QuotedPage {
       if isCode {
         result.append(String(line))
       } else if let marker = line.wholeMatch(of: /<!-- table: (.*) -->/) {
-        let shown = lines[(index + 1)...].prefix { $0 != "<!-- /table -->" }
+        let shown = lines[(index + 1)...].prefix { $0 != Self.tableEnd }
         let hasEnd = shown.endIndex < lines.count
         let found = attempt(index + 1, String(marker.1), shown.joined(separator: "\n")) { key in
           guard hasEnd else { throw QuotationError("the table has no end") }
           return try table(key)
         }
-        result += [String(line), found]
-        index += shown.count
+        result += [String(line), found] + (hasEnd ? [Self.tableEnd] : [])
+        index += shown.count + (hasEnd ? 1 : 0)
       } else {
         result.append(quoting(line, number: index + 1, figure))
       }
@@ -59,11 +61,14 @@ package struct QuotedPage {
     text = result.joined(separator: "\n")
   }
 
-  /// The line with its figures as the results have them.
+  /// The line with the figures of the results.
   private mutating func quoting(
     _ line: Substring, number: Int, _ figure: (String) throws -> String
   ) -> String {
-    guard line.contains("<!-- figure") || line.contains("<!-- /figure") else { return String(line) }
+    if line.contains(/<!-- \/?table/) {
+      broken.append(Finding(line: number, text: "a table needs a line for each of its two markers"))
+    }
+    guard line.contains(/<!-- \/?figure/) else { return String(line) }
     if line.prefixMatch(of: /[ >]*([-*+] +|[0-9]+[.)] +)?<!--/) != nil {
       broken.append(
         Finding(line: number, text: "Markdown takes a line that begins with a marker for HTML"))
@@ -82,7 +87,7 @@ package struct QuotedPage {
     }
   }
 
-  /// What the results have; what the page has, if the results do not have it.
+  /// The quoted text from the results, or the page's own text if the results do not have it.
   private mutating func attempt(
     _ line: Int, _ key: String, _ shown: String, _ body: (String) throws -> String
   ) -> String {
