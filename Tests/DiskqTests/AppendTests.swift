@@ -220,8 +220,8 @@ struct AppendTests {
     #expect(appended.status == 0)
     #expect(
       appended.errorLines == [
-        "diskq: the topic had not been closed: it goes on in epoch 1, with 99 records kept after the"
-          + " last proof of durability, and 12 bytes discarded after the last sound record"
+        "diskq: the topic had not been closed: it goes on in epoch 1, with 99 records kept after"
+          + " the last proof of durability, and 12 bytes discarded after the last sound record"
           + " [\(topic)]"
       ])
     let expected = (0..<99).map { "record \($0)" } + ["after"]

@@ -296,7 +296,8 @@ struct JSONNumberTests {
       ])
     #expect(
       try Diskq.run(read + ["--json-strings"]).lines == [
-        "{\"address\":\"\(address)\",\"ordinal\":\"9007199254740993\",\"length\":8,\"text\":\"record 0\"}"
+        "{\"address\":\"\(address)\",\"ordinal\":\"9007199254740993\",\"length\":8,"
+          + "\"text\":\"record 0\"}"
       ])
   }
 

@@ -114,7 +114,8 @@ struct StopTests {
     inputs.add("a", records: 10)
     #expect(
       inputs.sentence(stored: 1)
-        == "stored 1 record of a, up to line 1, and nothing of the rest, nor of the 4 inputs after it"
+        == "stored 1 record of a, up to line 1, and nothing of the rest, nor of the"
+        + " 4 inputs after it"
     )
     inputs.add("b", records: 20)
     inputs.add("c", records: 5)
@@ -125,8 +126,8 @@ struct StopTests {
     // Records that could not be synced are not stored, so the sentence names an earlier line.
     #expect(
       inputs.sentence(stored: 12)
-        == "stored all of the input before, and 2 records of b, up to line 2, and nothing of the rest,"
-        + " nor of the 3 inputs after it")
+        == "stored all of the input before, and 2 records of b, up to line 2, and nothing of the"
+        + " rest, nor of the 3 inputs after it")
     #expect(inputs.sentence(stored: 99).contains(" 5 records of c, up to line 5,"))
     var whole = AppendedInputs(total: 1, isLines: false)
     whole.add("a", records: 1)
@@ -182,7 +183,10 @@ struct StopTests {
   }
 
   @Test(
-    "a follower whose reader goes ends while it waits; consume frees its name and acknowledges no more",
+    """
+    a follower whose reader goes ends while it waits; consume frees its name and acknowledges no \
+    more
+    """,
     arguments: ["read", "consume"])
   func closedFollower(verb: String) throws {
     let directory = try TemporaryDirectory()

@@ -42,7 +42,10 @@ struct OrdinalConcurrencyTests {
   }
 
   @Test(
-    "beside a writer that drops, the range is never empty nor above the bound, nor goes back, and what it names was there",
+    """
+    beside a writer that drops, the range is never empty nor above the bound, nor goes back, and \
+    what it names was there
+    """,
     arguments: Place.allCases)
   func rangesBeside(place: Place) async throws {
     let placed = try PlacedTopic(place, bound: 20)
@@ -126,7 +129,10 @@ struct OrdinalConcurrencyTests {
   }
 
   @Test(
-    "readers by ordinal, by position and by array beside a writer that drops see each record as it was",
+    """
+    readers by ordinal, by position and by array beside a writer that drops see each record as it \
+    was
+    """,
     arguments: Place.allCases)
   func readersBeside(place: Place) async throws {
     let placed = try PlacedTopic(place, bound: 64)

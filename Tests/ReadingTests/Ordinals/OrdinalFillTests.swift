@@ -56,7 +56,10 @@ struct OrdinalFillTests {
   }
 
   @Test(
-    "an empty array is filled at once, at the beginning, in the middle, at the end and before a loss",
+    """
+    an empty array is filled at once, at the beginning, in the middle, at the end and before a \
+    loss
+    """,
     arguments: Place.allCases)
   func emptyArray(place: Place) throws {
     let placed = try PlacedTopic(place, bound: 16)
@@ -190,7 +193,10 @@ struct OrdinalFillTests {
   }
 
   @Test(
-    "a record above the reader's limit in the middle is told between the arrays that it lies between",
+    """
+    a record above the reader's limit in the middle is told between the arrays that it lies \
+    between
+    """,
     arguments: Place.allCases, [1, 2, 3, 5, 10, 20])
   func tooLarge(place: Place, size: Int) throws {
     let placed = try PlacedTopic(place)

@@ -37,7 +37,10 @@ struct OrdinalLossTests {
   }
 
   @Test(
-    "a damaged record is told each time that it is asked for, those around it are found, in any order",
+    """
+    a damaged record is told each time that it is asked for, those around it are found, in any \
+    order
+    """,
     arguments: Place.allCases,
     [[10], [11], [40], [69], [12, 30, 61], [20, 35, 50, 65]] as [[UInt64]])
   func damaged(place: Place, damaged: [UInt64]) throws {

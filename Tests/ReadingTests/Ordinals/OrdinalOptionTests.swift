@@ -102,7 +102,10 @@ struct OrdinalOptionTests {
   }
 
   @Test(
-    "at the bound a topic in memory drops of its own accord, and one on a disk fails, unless told otherwise",
+    """
+    at the bound a topic in memory drops of its own accord, and one on a disk fails, unless told \
+    otherwise
+    """,
     arguments: Place.allCases)
   func whenFull(place: Place) throws {
     let placed = try PlacedTopic(place, bound: 2)

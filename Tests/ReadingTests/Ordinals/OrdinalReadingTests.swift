@@ -136,7 +136,10 @@ struct OrdinalReadingTests {
   }
 
   @Test(
-    "a record above the reader's limit is refused by its ordinal each time, and those beside it are not",
+    """
+    a record above the reader's limit is refused by its ordinal each time, and those beside it are \
+    not
+    """,
     arguments: Place.allCases)
   func tooLarge(place: Place) throws {
     let placed = try PlacedTopic(place)

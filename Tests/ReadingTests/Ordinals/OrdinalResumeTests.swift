@@ -60,7 +60,9 @@ struct OrdinalResumeTests {
   }
 
   @Test(
-    "a bound holds across closes and deaths of the process, also where each writer takes one record",
+    """
+    a bound holds across closes and deaths of the process, also where each writer takes one record
+    """,
     arguments: Place.allCases, [2, 5, 16, 33] as [UInt64])
   func boundAcrossEndings(place: Place, bound: UInt64) throws {
     for dies in [false, true] {
@@ -103,7 +105,10 @@ struct OrdinalResumeTests {
   }
 
   @Test(
-    "a topic whose one slab holds more bytes than a bound that is new is brought below it by dropping",
+    """
+    a topic whose one slab holds more bytes than a bound that is new is brought below it by \
+    dropping
+    """,
     arguments: Place.allCases)
   func newBoundOfBytes(place: Place) throws {
     let placed = try PlacedTopic(place, slabSize: .mebibytes(1))

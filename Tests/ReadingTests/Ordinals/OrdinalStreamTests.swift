@@ -34,7 +34,10 @@ struct OrdinalStreamTests {
   }
 
   @Test(
-    "a loop that is cancelled behind five records has seen those, and ends with the error that says so",
+    """
+    a loop that is cancelled behind five records has seen those, and ends with the error that says \
+    so
+    """,
     arguments: Place.allCases, [0, 10] as [UInt64])
   func stopsAfterFive(place: Place, first: UInt64) async throws {
     let placed = try PlacedTopic(place)
@@ -74,7 +77,10 @@ struct OrdinalStreamTests {
   }
 
   @Test(
-    "from the next ordinal it waits for its record; from a later one it is refused, empty topic or not",
+    """
+    from the next ordinal it waits for its record; from a later one it is refused, empty topic or \
+    not
+    """,
     arguments: Place.allCases)
   func futureStarts(place: Place) async throws {
     let placed = try PlacedTopic(place, bound: 32)

@@ -170,7 +170,10 @@ struct OrdinalWritingTests {
   // MARK: Cancelled writers
 
   @Test(
-    "an append that was cancelled while it waited for room is not in the log, and its ordinal is the next one's",
+    """
+    an append that was cancelled while it waited for room is not in the log, and its ordinal is \
+    the next one's
+    """,
     arguments: Place.allCases)
   func cancelledInTheWait(place: Place) async throws {
     let placed = try PlacedTopic(place, bound: 3)
