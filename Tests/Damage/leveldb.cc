@@ -69,7 +69,8 @@ class Log {
     leveldb::DB* db = nullptr;
     if (!leveldb::DB::Open(options, place, &db).ok()) Fail("the database does not open");
     for (int number = 0; number < kRecords; ++number) {
-      if (!db->Put(leveldb::WriteOptions(), Key(number), Payload(number)).ok()) Fail("a put failed");
+      if (!db->Put(leveldb::WriteOptions(), Key(number), Payload(number)).ok())
+        Fail("a put failed");
       expected_.insert("  put '" + Key(number) + "' '" + Payload(number) + "'");
     }
     delete db;
