@@ -188,7 +188,7 @@ public final class DiskChannel: AsyncSequence, Sendable {
   public struct Message: Sendable {
     /// The record that carried the message: address, ordinal and bytes.
     public let record: QueueRecord
-    let delivery: ChannelCore.Delivery
+    let delivery: ChannelCore.MessageInBatch
     let core: ChannelCore
 
     /// The bytes that were sent, verified against their checksum.

@@ -27,12 +27,12 @@
 /// A value of this type names the shards and says how keys are assigned to them. It opens nothing.
 public struct ShardedTopic: Sendable, CustomStringConvertible {
   /// The storage of the shards.
-  enum Place: Sendable {
+  enum ShardStorage: Sendable {
     case files(ShardFiles)
     case memory(MemoryShards)
   }
 
-  private(set) var place: Place
+  private(set) var place: ShardStorage
   /// The number of shards that the caller requested. nil: the number that is stored.
   let wanted: Int?
   let sharder: Sharder
@@ -91,7 +91,7 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
       description: root.path)
   }
 
-  private init(_ place: Place, wanted: Int?, _ sharder: Sharder, description: String) {
+  private init(_ place: ShardStorage, wanted: Int?, _ sharder: Sharder, description: String) {
     self.place = place
     self.wanted = wanted
     self.sharder = sharder
@@ -216,24 +216,24 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
   }
 
   /// The shards as they were found.
-  struct Opened {
+  struct OpenedShards {
     var count: Int
     /// The directory, if the shards are in one.
     var root: (any TopicStorage)?
   }
 
   /// Opens the shards for reading, and checks them against the caller's request.
-  func opened() throws(QueueError) -> Opened {
+  func opened() throws(QueueError) -> OpenedShards {
     try checkWanted()
     switch place {
     case .memory(let shards):
       try shards.check()
       try sharder.check(for: shards.count)
-      return Opened(count: shards.count)
+      return OpenedShards(count: shards.count)
     case .files(let files):
       let (root, file) = try files.openForReading()
       try check(file, path: root.path)
-      return Opened(count: file.count, root: root)
+      return OpenedShards(count: file.count, root: root)
     }
   }
 

@@ -8,15 +8,15 @@ extension ShardedTopic {
   /// the shard of its key. On disk, the kind of sharder is stored with the topic, and another kind
   /// is refused.
   public struct Sharder: Sendable {
-    enum Kind: Sendable {
+    enum Assignment: Sendable {
       case hash
       case keys(KeyList)
       case custom(@Sendable (Span<UInt8>, Int) throws(QueueError) -> Int)
     }
 
-    let kind: Kind
+    let kind: Assignment
 
-    private init(_ kind: Kind) { self.kind = kind }
+    private init(_ kind: Assignment) { self.kind = kind }
 
     /// Assigns keys by their hash.
     ///

@@ -52,14 +52,14 @@ extension Topic {
   ///
   /// - Parameter onStep: Called after each step, for tests.
   func snapshot(
-    to path: some StringProtocol, onStep: (SnapshotPlace.Step) -> Void
+    to path: some StringProtocol, onStep: (SnapshotPath.SnapshotStep) -> Void
   ) throws(QueueError) {
     let source = try openForReading()
     let copy = Topic(path)
     guard let path = copy.trimmedPath.map(String.init), !path.isEmpty else {
       throw QueueError(.notATopic, "a snapshot needs a path", path: copy.description)
     }
-    let place = try SnapshotPlace(path, forCopyOf: source)
+    let place = try SnapshotPath(path, forCopyOf: source)
     try place.check()
     var random = SystemRandomNumberGenerator()
     let partial = path + ".partial-" + String(random.next(), radix: 16)

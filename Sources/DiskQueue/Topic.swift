@@ -5,13 +5,13 @@
 ///
 /// A string literal names a directory: `"sensors"`. For a path in a variable call ``init(_:)``.
 public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, CustomStringConvertible {
-  private enum Place: Sendable {
+  private enum TopicLocation: Sendable {
     case directory(String)
     case storage(any TopicStorage)
     case memory(MemoryStorage, MemoryBounds)
   }
 
-  private let place: Place
+  private let place: TopicLocation
 
   /// Names the topic in a directory. Nothing is opened or created yet.
   ///

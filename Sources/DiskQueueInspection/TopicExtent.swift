@@ -7,7 +7,7 @@ public import DiskQueue
 ///
 /// Holds 24 bytes a slab.
 public struct TopicExtent: Sendable {
-  struct Slab: Sendable {
+  struct SlabExtent: Sendable {
     var base: UInt64
     var bytes: UInt64
     /// The bytes of all slabs before it.
@@ -18,7 +18,7 @@ public struct TopicExtent: Sendable {
   }
 
   /// Ascending.
-  private(set) var slabs: [Slab] = []
+  private(set) var slabs: [SlabExtent] = []
   /// The bytes of all slabs.
   public private(set) var bytes: UInt64 = 0
 
@@ -36,7 +36,7 @@ public struct TopicExtent: Sendable {
     for base in bases {
       guard let slab = try SlabFile.open(base, in: storage) else { continue }
       let size = try slab.size()
-      slabs.append(Slab(base: base, bytes: size, before: bytes))
+      slabs.append(SlabExtent(base: base, bytes: size, before: bytes))
       bytes &+= size
     }
   }

@@ -191,7 +191,7 @@ struct WatchScreenTests {
   ) -> [String] {
     WatchScreen.lines(
       Self.busy, topic: topic, notice: notice,
-      size: WatchScreen.Size(columns: columns, rows: rows))
+      size: WatchScreen.ScreenSize(columns: columns, rows: rows))
   }
 
   @Test("on 80 columns and 24 rows all is there")
@@ -259,7 +259,7 @@ struct WatchScreenTests {
         at: 0, consumers: [TopicLook.Consumer(name: name, ordinal: 1, records: 123_456)])
     ])
     let lines = WatchScreen.lines(
-      trend, topic: "queue", notice: "", size: WatchScreen.Size(columns: 60, rows: 24))
+      trend, topic: "queue", notice: "", size: WatchScreen.ScreenSize(columns: 60, rows: 24))
     #expect(lines.contains(name.prefix(18) + "      123,456          ?  ?"))
   }
 

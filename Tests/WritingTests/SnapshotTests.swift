@@ -65,7 +65,7 @@ struct SnapshotTests {
     let path = directory.path + "/latest"
     try source.snapshot(to: path)
     try writer.append("two")
-    var seen: [SnapshotPlace.Step] = []
+    var seen: [SnapshotPath.SnapshotStep] = []
     try source.snapshot(to: path) { step in
       seen.append(step)
       do {
@@ -76,7 +76,7 @@ struct SnapshotTests {
         Issue.record(error)
       }
     }
-    #expect(seen == SnapshotPlace.Step.allCases)
+    #expect(seen == SnapshotPath.SnapshotStep.allCases)
     for (number, step) in seen.enumerated() {
       let image = images.path + "/\(number + 1)"
       let expected = step == .copied ? ["one"] : ["one", "two"]

@@ -11,7 +11,7 @@ struct ChannelState<Batch> {
   private var isFetching = false
   private(set) var isFinished = false
 
-  enum Step {
+  enum NextAction {
     case message(Batch, index: Int)
     /// The caller must read the next batch, and then call `fetched` whether it succeeded or not.
     case fetch(isLast: Bool)
@@ -19,7 +19,7 @@ struct ChannelState<Batch> {
     case wait
   }
 
-  mutating func next() -> Step {
+  mutating func next() -> NextAction {
     if let (batch, indices) = self.batch, let index = indices.first {
       self.batch = indices.count > 1 ? (batch, indices.dropFirst()) : nil
       return .message(batch, index: index)
@@ -59,7 +59,7 @@ final class ChannelCore: Sendable {
   private static let batchCount = 512
 
   /// Which message of which batch it is.
-  struct Delivery: Sendable {
+  struct MessageInBatch: Sendable {
     var batch: QueueConsumer.Batch
     var index: Int
   }
@@ -149,7 +149,7 @@ final class ChannelCore: Sendable {
       switch state.withLock({ $0.next() }) {
       case .message(let batch, let index):
         return DiskChannel.Message(
-          record: batch[index], delivery: Delivery(batch: batch, index: index), core: self)
+          record: batch[index], delivery: MessageInBatch(batch: batch, index: index), core: self)
       case .wait:
         try await fetches.wait(for: fetched + 1)
       case .fetch(let isLast):
@@ -186,7 +186,7 @@ final class ChannelCore: Sendable {
     }
   }
 
-  func acknowledge(_ delivery: Delivery) throws(QueueError) {
+  func acknowledge(_ delivery: MessageInBatch) throws(QueueError) {
     do throws(QueueError) {
       try delivery.batch.acknowledgeSoon(only: delivery.index, within: acknowledgementDelay)
     } catch {

@@ -23,7 +23,7 @@ struct CleaningPlan: Sendable, Equatable {
   var minimumFrom: UInt64?
 
   /// The first slab, at the time it is judged.
-  struct Slab: Sendable, Equatable {
+  struct FirstSlab: Sendable, Equatable {
     var base: UInt64
     /// The base of the next slab, if there is one.
     var next: UInt64?
@@ -43,7 +43,7 @@ struct CleaningPlan: Sendable, Equatable {
     case keep(SlabCleaner.Kept)
   }
 
-  func judge(_ slab: Slab, _ holds: ConsumerHolds) -> Verdict {
+  func judge(_ slab: FirstSlab, _ holds: ConsumerHolds) -> Verdict {
     guard retention.isBounded else { return .keep(.noBound) }
     guard let next = slab.next else { return .keep(.lastSlab) }
     guard let cause = cause(slab, next: next) else { return .keep(.withinBounds) }
@@ -56,7 +56,7 @@ struct CleaningPlan: Sendable, Equatable {
   }
 
   /// The bound that the slab is beyond. Nil if there is none.
-  private func cause(_ slab: Slab, next: UInt64) -> SlabCleaner.Removal.Cause? {
+  private func cause(_ slab: FirstSlab, next: UInt64) -> SlabCleaner.Removal.Cause? {
     if let age = retention.age, let newest = slab.stampBehind, Stamp.isKnown(newest),
       newest < present,
       present - newest > age.duration.clampedNanoseconds

@@ -81,7 +81,7 @@ struct CleaningRound {
 
   /// Judges a slab. If nothing but a proof is missing, makes the log durable first.
   private func judge(
-    _ slab: CleaningPlan.Slab, _ survey: inout CleaningSurvey
+    _ slab: CleaningPlan.FirstSlab, _ survey: inout CleaningSurvey
   ) throws(QueueError) -> CleaningPlan.Verdict {
     let holds = try survey.holds()
     let verdict = survey.plan.judge(slab, holds)

@@ -25,8 +25,8 @@ struct CleaningSurvey {
   }
 
   /// The findings about one slab.
-  struct Found {
-    var slab: CleaningPlan.Slab
+  struct SurveyedSlab {
+    var slab: CleaningPlan.FirstSlab
     var bytes: UInt64
     /// How many records the log took in it. Nil if that is unknown.
     var records: UInt64?
@@ -154,7 +154,7 @@ struct CleaningSurvey {
   ///
   /// - Throws: `unsupportedFormat` if a newer version wrote this slab or the next readable one, or
   ///   if one of them belongs to another topic.
-  mutating func slab(at place: Int) throws(QueueError) -> Found? {
+  mutating func slab(at place: Int) throws(QueueError) -> SurveyedSlab? {
     let base = index.bases[place]
     guard let file = try SlabFile.open(base, in: index.storage) else { return nil }
     let own = try CleaningSurvey.head(file, index)
@@ -166,8 +166,8 @@ struct CleaningSurvey {
       stampBehind = try findFirstKnownStamp(from: ahead.place)
     }
     let next = place + 1 < index.bases.count ? index.bases[place + 1] : nil
-    return Found(
-      slab: CleaningPlan.Slab(
+    return SurveyedSlab(
+      slab: CleaningPlan.FirstSlab(
         base: base, next: next, contentEnd: index.limit(ofSlabAt: place),
         stampBehind: stampBehind, ordinalBehind: ahead.head?.ordinal),
       bytes: try file.size(), records: try records(of: file, at: place, own, ahead))

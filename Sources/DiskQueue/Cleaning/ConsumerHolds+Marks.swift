@@ -59,7 +59,7 @@ extension ConsumerHolds {
   }
 }
 
-extension ArraySlice<SlabFront.Slab> {
+extension ArraySlice<SlabFront.SizedSlab> {
   /// The index of the last slab whose base is not above an address. The first index if every base
   /// is above it.
   fileprivate func place(of address: UInt64) -> Int {

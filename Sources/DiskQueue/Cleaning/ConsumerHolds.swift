@@ -8,7 +8,7 @@ struct ConsumerHolds: Sendable, Equatable {
     var consumer: String
     /// Everything at and after this address stays. 0 holds everything.
     var address: UInt64
-    var cause: Cause
+    var cause: HoldCause
 
     /// At the same address, a hold for any cause other than a position counts as lower: it holds
     /// whatever is there.
@@ -19,7 +19,7 @@ struct ConsumerHolds: Sendable, Equatable {
   }
 
   /// Why a consumer holds slabs.
-  enum Cause: Sendable, Equatable {
+  enum HoldCause: Sendable, Equatable {
     /// It has acknowledged everything before its position.
     case position
     /// It has not acknowledged anything yet.

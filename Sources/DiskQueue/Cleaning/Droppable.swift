@@ -7,7 +7,7 @@ enum Droppable {
   /// The slabs that every consumer has acknowledged.
   case acknowledged(ConsumerHolds)
 
-  func allow(_ slab: SlabFront.Slab) -> Bool {
+  func allow(_ slab: SlabFront.SizedSlab) -> Bool {
     switch self {
     case .all: true
     // Without a consumer, nothing was acknowledged.

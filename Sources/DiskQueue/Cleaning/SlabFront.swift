@@ -8,7 +8,7 @@
 /// reader has closed the slab. Holds 24 bytes a slab. A writer keeps this value between two
 /// removals, and updates it with `add` and `dropRemoved`. So it lists the topic only now and then.
 struct SlabFront: Sendable {
-  struct Slab: Sendable, Equatable {
+  struct SizedSlab: Sendable, Equatable {
     var base: UInt64
     /// The size of its file, without the bytes of a refused record.
     var bytes: UInt64
@@ -18,7 +18,7 @@ struct SlabFront: Sendable {
   }
 
   /// By address.
-  private(set) var slabs: ArraySlice<Slab> = []
+  private(set) var slabs: ArraySlice<SizedSlab> = []
   /// The bytes of all files.
   private(set) var bytes: UInt64 = 0
   /// The topic's id, for `ConsumerHolds`. Nil if no slab states one.
@@ -50,7 +50,7 @@ struct SlabFront: Sendable {
     topicID = index.topicID
     isVersion1 = index.isVersion1
     mostRemovals = max(Self.fewestRemovals, index.bases.count / 2)
-    var slabs: [Slab] = []
+    var slabs: [SizedSlab] = []
     slabs.reserveCapacity(index.bases.count)
     for (place, base) in index.bases.enumerated() {
       let next = place + 1 < index.bases.count ? index.bases[place + 1] : .max
@@ -61,7 +61,7 @@ struct SlabFront: Sendable {
         guard let asked = try SlabFile.open(base, in: storage)?.size() else { continue }
         size = asked
       }
-      slabs.append(Slab(base: base, bytes: size, contentEnd: index.limit(ofSlabAt: place)))
+      slabs.append(SizedSlab(base: base, bytes: size, contentEnd: index.limit(ofSlabAt: place)))
       bytes = bytes.addingSaturating(size)
     }
     self.slabs = slabs[...]
@@ -83,10 +83,10 @@ struct SlabFront: Sendable {
   /// Adds the slab in which the writer continues. False if it does not fit the list.
   mutating func add(_ next: UInt64, after left: UInt64, endingAt end: UInt64) -> Bool {
     guard let last = slabs.last, last.base == left, next > left else { return false }
-    let left = Slab(base: left, bytes: end - left, contentEnd: end)
+    let left = SizedSlab(base: left, bytes: end - left, contentEnd: end)
     bytes = (bytes - min(bytes, last.bytes)).addingSaturating(left.bytes)
     slabs[slabs.endIndex - 1] = left
-    slabs.append(Slab(base: next, bytes: 0, contentEnd: .max))
+    slabs.append(SizedSlab(base: next, bytes: 0, contentEnd: .max))
     return true
   }
 
@@ -104,7 +104,7 @@ struct SlabFront: Sendable {
     }
   }
 
-  private mutating func countRemoved(_ first: Slab) {
+  private mutating func countRemoved(_ first: SizedSlab) {
     slabs.removeFirst()
     bytes -= min(bytes, first.bytes)
     removedSinceListing += 1
@@ -139,7 +139,7 @@ struct SlabFront: Sendable {
   }
 
   private func ordinal(
-    of slab: Slab, in storage: any TopicStorage
+    of slab: SizedSlab, in storage: any TopicStorage
   ) throws(QueueError) -> UInt64? {
     guard let head = try SlabFile.open(slab.base, in: storage)?.head() else { return nil }
     return (topicID.map { head.of(topicID: $0) } ?? head).ordinal

@@ -7,7 +7,7 @@
 /// So the stretches of two deliveries in a row touch, whatever is in between: marks, slabs, epochs,
 /// losses. Memory grows with the number of stretches that do not touch, and with nothing else.
 package struct AcknowledgementLedger: Sendable {
-  private struct Stretch: Sendable {
+  private struct AcknowledgedStretch: Sendable {
     var start: UInt64
     var end: CursorPosition
   }
@@ -15,7 +15,7 @@ package struct AcknowledgementLedger: Sendable {
   /// Everything below it was acknowledged.
   package private(set) var cursor: CursorPosition
   /// Ascending. None touches another one or the cursor.
-  private var stretches: [Stretch] = []
+  private var stretches: [AcknowledgedStretch] = []
 
   package init(cursor: CursorPosition) { self.cursor = cursor }
 
@@ -36,7 +36,7 @@ package struct AcknowledgementLedger: Sendable {
     // The stretches that it touches or overlaps.
     let first = firstIndex { $0.end.address >= start }
     let behind = firstIndex { $0.start > end.address }
-    var joined = Stretch(start: start, end: end)
+    var joined = AcknowledgedStretch(start: start, end: end)
     if first < behind {
       joined.start = min(start, stretches[first].start)
       let last = stretches[behind - 1].end
@@ -52,7 +52,7 @@ package struct AcknowledgementLedger: Sendable {
   }
 
   /// The first stretch for which `holds` is true. It must be true for all stretches after that one.
-  private func firstIndex(where holds: (Stretch) -> Bool) -> Int {
+  private func firstIndex(where holds: (AcknowledgedStretch) -> Bool) -> Int {
     var low = 0
     var high = stretches.count
     while low < high {

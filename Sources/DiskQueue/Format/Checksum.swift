@@ -31,7 +31,7 @@ enum Checksum {
 /// A hash over bytes that arrive in pieces, for payloads longer than a buffer.
 @safe
 struct StreamingChecksum: ~Copyable {
-  enum Kind {
+  enum Algorithm {
     case version2(seed: UInt64)
     case version1
   }
@@ -40,7 +40,7 @@ struct StreamingChecksum: ~Copyable {
   private let xxh32: OpaquePointer?
 
   /// Returns nil if libxxhash has no memory for its state.
-  init?(_ kind: Kind) {
+  init?(_ kind: Algorithm) {
     switch kind {
     case .version2(let seed):
       guard let state = unsafe XXH3_createState() else { return nil }

@@ -57,7 +57,7 @@ package struct CursorSlot: Equatable, Sendable {
   }
 
   /// What a slot turned out to be (C5).
-  enum Reading: Equatable {
+  enum SlotVerdict: Equatable {
     case sound(CursorSlot)
     /// Only zeros: it was not written yet.
     case empty
@@ -91,7 +91,7 @@ package struct CursorSlot: Equatable, Sendable {
 
   /// Judges a slot in a consumer's file. Fewer than 64 bytes are damaged unless all are zero. A
   /// slot of version 2 is damaged if it is another consumer's.
-  static func read(_ bytes: RawSpan, of consumer: String) -> Reading {
+  static func read(_ bytes: RawSpan, of consumer: String) -> SlotVerdict {
     let slot = bytes.extracting(first: byteCount)
     guard (0..<slot.byteCount).contains(where: { slot.byte($0) != 0 }) else { return .empty }
     guard slot.byteCount == byteCount, slot.u64(Offset.magic) == magic,
@@ -138,7 +138,7 @@ package struct CursorSlots: Equatable, Sendable {
   /// - A file that is too short and has an empty first slot was never written: its making was cut
   ///   short.
   package static func read(_ bytes: RawSpan, of consumer: String) -> Content {
-    let readings = [0, Int(spacing)].map { start -> CursorSlot.Reading in
+    let readings = [0, Int(spacing)].map { start -> CursorSlot.SlotVerdict in
       let reading = CursorSlot.read(
         bytes.extracting(droppingFirst: min(start, bytes.byteCount)), of: consumer)
       if case .sound(let slot) = reading, offset(ofGeneration: slot.generation) != UInt64(start) {

@@ -44,7 +44,7 @@ package struct ShardsFile: Equatable, Sendable {
   }
 
   /// What a file of this name turned out to be (H6).
-  package enum Reading: Equatable, Sendable {
+  package enum ShardsVerdict: Equatable, Sendable {
     case sound(ShardsFile)
     /// Only a beginning: the writer that made it did not finish it.
     case unfinished
@@ -76,7 +76,7 @@ package struct ShardsFile: Equatable, Sendable {
   ///
   /// One write makes the file, and a crash leaves its beginning or zeros. A program wrote anything
   /// else, so that is not unfinished.
-  package static func read(_ bytes: RawSpan) -> Reading {
+  package static func read(_ bytes: RawSpan) -> ShardsVerdict {
     let count = bytes.byteCount
     let indices = 0..<min(count, byteCount)
     if count <= byteCount, indices.allSatisfy({ bytes.byte($0) == 0 }) { return .unfinished }

@@ -67,7 +67,7 @@ package struct SlabHeader: Equatable, Sendable {
   package var topicID: UInt64
 
   /// What the first bytes of a slab turned out to be.
-  package enum Reading: Equatable, Sendable {
+  package enum HeaderVerdict: Equatable, Sendable {
     case sound(SlabHeader)
     /// A newer program wrote it. It is refused, and not guessed at (S4).
     case unsupported(version: UInt16, flags: UInt16)
@@ -108,7 +108,7 @@ package struct SlabHeader: Equatable, Sendable {
   }
 
   /// Judges the first bytes of the slab that is named by `base`. Fewer than 80 bytes are unsound.
-  static func read(_ bytes: RawSpan, base: UInt64) -> Reading {
+  static func read(_ bytes: RawSpan, base: UInt64) -> HeaderVerdict {
     guard bytes.byteCount >= byteCount, bytes.u64(Offset.magic) == SlabFormat.magic,
       Checksum.xxh3(bytes.extracting(first: Offset.hash), seed: 0) == bytes.u64(Offset.hash)
     else { return .unsound }

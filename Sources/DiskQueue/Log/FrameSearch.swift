@@ -129,14 +129,14 @@ package struct FrameSearch: ~Copyable {
     return count
   }
 
-  enum Frame {
+  enum SoundFrame {
     /// A record that ends at this address.
     case record(end: UInt64)
     case mark(MarkAt)
   }
 
   /// The sound frame at `address`, if there is one that ends at or before `end`.
-  mutating func frame(at address: UInt64, to end: UInt64) throws(QueueError) -> Frame? {
+  mutating func frame(at address: UInt64, to end: UInt64) throws(QueueError) -> SoundFrame? {
     guard address < end, end - address >= UInt64(FrameHeader.byteCount) else { return nil }
     if !window.shows(FrameHeader.byteCount, at: address) {
       try window.fill(from: slab, at: address, limit: .max)

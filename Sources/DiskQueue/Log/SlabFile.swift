@@ -98,7 +98,7 @@ package final class SlabFile: Sendable {
 
   /// The beginning of a slab.
   package struct Head: Sendable {
-    package var header: SlabHeader.Reading
+    package var header: SlabHeader.HeaderVerdict
     /// The mark after the header, if it is sound. It is the spare copy of the header.
     package var firstMark: Mark?
 
@@ -142,7 +142,7 @@ package final class SlabFile: Sendable {
   /// The checksum of a payload of any length, computed in pieces. Nil if the payload ends past the
   /// file's end.
   func checksum(
-    _ kind: StreamingChecksum.Kind, at address: UInt64, count: UInt64
+    _ kind: StreamingChecksum.Algorithm, at address: UInt64, count: UInt64
   ) throws(QueueError) -> UInt32? {
     let (end, overflow) = address.addingReportingOverflow(count)
     // The file's size bounds the length before a byte is read for it.

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The path of a snapshot. It may hold an older snapshot.
-struct SnapshotPlace {
-  enum Step: CaseIterable {
+struct SnapshotPath {
+  enum SnapshotStep: CaseIterable {
     case copied, named, nameSynced, olderRemoved
   }
 
@@ -109,7 +109,7 @@ struct SnapshotPlace {
   /// So the path leads to a whole snapshot at any moment, also after a power cut.
   ///
   /// - Throws: the copy is removed then, unless it has its name.
-  func put(_ copy: PosixStorage, onStep: (Step) -> Void) throws(QueueError) {
+  func put(_ copy: PosixStorage, onStep: (SnapshotStep) -> Void) throws(QueueError) {
     let (moved, older): (PosixStorage, PosixStorage?)
     do throws(QueueError) {
       (moved, older) = try name(copy)

@@ -306,7 +306,7 @@ package final class TopicIndex {
   }
 
   /// The location of an address.
-  enum Place: Equatable {
+  enum Location: Equatable {
     /// In the slab with this base. Its content ends at `limit` at the latest (`UInt64.max`: at its
     /// end).
     case inside(base: UInt64, limit: UInt64)
@@ -320,7 +320,7 @@ package final class TopicIndex {
     case nowhere
   }
 
-  func locate(_ address: UInt64) -> Place {
+  func locate(_ address: UInt64) -> Location {
     guard let first else { return .nowhere }
     let epoch = Epoch.of(address)
     if let bound = bound(ofEpoch: epoch), address >= bound,

@@ -102,20 +102,20 @@ extension LogWalker {
   }
 
   /// An open slab of the walk. The walk may return to it as long as the listing is unchanged.
-  struct Place {
+  struct OpenSlab {
     let slab: SlabFile
     let limit: UInt64
     let maximumPayload: Int
   }
 
   /// The open slab. Nil between slabs, in version 1 slabs, and before the header was read.
-  var place: Place? {
+  var place: OpenSlab? {
     guard let slab, version1 == nil, maximumPayload >= 0 else { return nil }
-    return Place(slab: slab, limit: limit, maximumPayload: maximumPayload)
+    return OpenSlab(slab: slab, limit: limit, maximumPayload: maximumPayload)
   }
 
   /// Returns to a slab without looking at the directory. The caller then chooses an address in it.
-  mutating func goBack(to place: Place) {
+  mutating func goBack(to place: OpenSlab) {
     leaveSlab()
     pending = nil
     arrival = nil

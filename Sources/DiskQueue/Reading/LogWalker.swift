@@ -238,7 +238,7 @@ package struct LogWalker: ~Copyable {
       return Mark.read(frameBytes, address: position, topicID: topicID).map { .mark($0) }
     }
     guard Int(word) <= maximumPayload else { return nil }
-    let kind = StreamingChecksum.Kind.version2(seed: topicID ^ position)
+    let kind = StreamingChecksum.Algorithm.version2(seed: topicID ^ position)
     guard let damage else { return try judgePayload(UInt64(word), kind) }
     guard position != damage.frames.knownUnsound, damage.frames.mayTry(UInt64(word)),
       UInt64(word) <= limit - position
@@ -281,7 +281,7 @@ package struct LogWalker: ~Copyable {
 
   /// Judges a frame. The caller has checked the length word against the slab's largest payload.
   private mutating func judgePayload(
-    _ count: UInt64, _ kind: StreamingChecksum.Kind
+    _ count: UInt64, _ kind: StreamingChecksum.Algorithm
   ) throws(QueueError) -> Frame? {
     guard let slab else { return nil }
     let stored = window.bytes.u32(offset + FrameHeader.checksum)

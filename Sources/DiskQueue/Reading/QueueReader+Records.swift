@@ -39,10 +39,10 @@ extension QueueReader {
     /// Every error of the sequence is a ``QueueError``.
     public typealias Failure = QueueError
 
-    private let source: Source
+    private let source: RecordSource
 
     fileprivate init(_ feed: RecordFeed, _ onLoss: ((Loss) -> Void)?) {
-      source = Source(feed, onLoss)
+      source = RecordSource(feed, onLoss)
     }
 
     /// Makes an iterator. It continues after the record that was returned last.
@@ -50,7 +50,7 @@ extension QueueReader {
 
     /// Iterates over the records of a reader.
     public struct AsyncIterator: AsyncIteratorProtocol {
-      fileprivate let source: Source
+      fileprivate let source: RecordSource
 
       /// Returns the next record, or nil at the end of the log if the sequence does not follow it.
       ///
@@ -67,7 +67,7 @@ extension QueueReader {
     }
 
     /// The state that all iterators share.
-    fileprivate final class Source {
+    fileprivate final class RecordSource {
       var batch = RecordFeed.Batch()
       private let feed: RecordFeed
       private let onLoss: ((Loss) -> Void)?
@@ -113,11 +113,11 @@ private final class RecordFeed: @unchecked Sendable {
   struct Batch {
     /// In reverse order, because records are taken from the end of the array.
     var records: [QueueRecord] = []
-    var ending: Ending?
+    var ending: BatchEnding?
   }
 
   /// The reason for the end of a batch. nil: the batch was full.
-  enum Ending {
+  enum BatchEnding {
     case error(QueueError)
     /// The end of the log, without following it.
     case end
@@ -150,7 +150,7 @@ private final class RecordFeed: @unchecked Sendable {
   /// known. Owned like `reader`.
   private var readsHere = true
 
-  private struct Order {
+  private struct BatchRequests {
     /// The number of batches that were requested.
     var asked: UInt64 = 0
     /// A batch that was read and not taken yet.
@@ -172,7 +172,7 @@ private final class RecordFeed: @unchecked Sendable {
   /// thread must not get the last reference to the reading thread: it would wait for the thread's
   /// end.
   private final class Box: Sendable {
-    let order = Mutex(Order())
+    let order = Mutex(BatchRequests())
     /// The number of batches that were stored here.
     let left = Progress()
 

@@ -11,7 +11,7 @@
 struct RecordLookup: ~Copyable {
   var walker: LogWalker
   /// The slabs of earlier lookups, the last one first.
-  private var places: [LogWalker.Place] = []
+  private var places: [LogWalker.OpenSlab] = []
   /// The value of the index's `changes` for which `places` is valid.
   private var placesChanges = 0
   private var knownMarks = KnownMarks()
@@ -62,7 +62,7 @@ struct RecordLookup: ~Copyable {
   }
 
   /// The slab of an address, if it is still open and still holds the address.
-  private mutating func place(of address: UInt64) throws(QueueError) -> LogWalker.Place? {
+  private mutating func place(of address: UInt64) throws(QueueError) -> LogWalker.OpenSlab? {
     guard
       let found = places.firstIndex(where: { $0.slab.base < address && address < $0.limit })
     else { return nil }
@@ -85,7 +85,7 @@ struct RecordLookup: ~Copyable {
   /// Walks to an address from a mark in the last stretch before it. False if that does not lead to
   /// a record over sound frames.
   private mutating func seek(
-    to address: UInt64, in place: LogWalker.Place
+    to address: UInt64, in place: LogWalker.OpenSlab
   ) throws(QueueError) -> Bool {
     walker.goBack(to: place)
     guard let found = try mark(before: address, in: place) else { return false }
@@ -108,7 +108,7 @@ struct RecordLookup: ~Copyable {
 
   /// Bytes before an address that pass for a mark. The window shows everything from there to the
   /// address, and some bytes after it.
-  private struct Beginning {
+  private struct WalkStart {
     let mark: MarkAt
     /// Whether it is certainly not part of a payload. If false, the walk to the address comes over
     /// a mark that counts.
@@ -118,14 +118,14 @@ struct RecordLookup: ~Copyable {
   /// The mark to walk from to an address. It is a known mark, or the last mark that counts by
   /// itself, or the first mark from which a walk comes over another.
   private mutating func mark(
-    before address: UInt64, in place: LogWalker.Place
-  ) throws(QueueError) -> Beginning? {
+    before address: UInt64, in place: LogWalker.OpenSlab
+  ) throws(QueueError) -> WalkStart? {
     let end =
       place.limit - address > UInt64(Self.behind) ? address + UInt64(Self.behind) : place.limit
     if let known = knownMarks.last(before: address, behind: place.slab.base) {
       try walker.window.fill(from: place.slab, at: known, limit: end)
       if let mark = walker.window.mark(at: known, topicID: walker.topicID) {
-        return Beginning(mark: mark, counts: true)
+        return WalkStart(mark: mark, counts: true)
       }
     }
     let most = Int(clamping: min(UInt64(Self.mostBefore), address - place.slab.base))
@@ -146,11 +146,11 @@ struct RecordLookup: ~Copyable {
         continue
       }
       if let last, last.address - walker.window.start >= SlabFormat.markSpacing {
-        return Beginning(mark: last, counts: true)
+        return WalkStart(mark: last, counts: true)
       }
       guard before < most else {
         let first = place.slab.base &+ UInt64(SlabHeader.byteCount)
-        return last.map { Beginning(mark: $0, counts: $0.address == first) }
+        return last.map { WalkStart(mark: $0, counts: $0.address == first) }
       }
       let wanted = last.map {
         Int(SlabFormat.markSpacing) - Int($0.address - walker.window.start)
@@ -165,12 +165,12 @@ struct RecordLookup: ~Copyable {
 
   /// The first mark so far before the address that a walk from it comes over a mark that counts.
   private mutating func firstMark(
-    most: Int, in place: LogWalker.Place
-  ) throws(QueueError) -> Beginning? {
+    most: Int, in place: LogWalker.OpenSlab
+  ) throws(QueueError) -> WalkStart? {
     let more = min(most, Self.mostBefore) - (Self.mostBefore - walker.window.room)
     if more > 0, try !walker.window.extend(from: place.slab, by: more) { return nil }
     return walker.window.firstMark(topicID: walker.topicID).map {
-      Beginning(mark: $0, counts: false)
+      WalkStart(mark: $0, counts: false)
     }
   }
 }

@@ -20,7 +20,7 @@ final class MergedFeed: @unchecked Sendable {
   /// For the thread's jobs alone, of which there is one at a time.
   private let reading: MergedReading
 
-  private struct Order {
+  private struct TurnRequests {
     /// How many batches were asked for.
     var asked: UInt64 = 0
     /// The batch that was read and not taken yet.
@@ -28,7 +28,7 @@ final class MergedFeed: @unchecked Sendable {
     /// True also while the thread waits for a change.
     var isUnderWay = false
   }
-  private let order = Mutex(Order())
+  private let order = Mutex(TurnRequests())
   /// How many batches were read.
   private let read = Progress()
 

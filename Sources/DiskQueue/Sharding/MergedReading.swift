@@ -13,11 +13,11 @@ final class MergedReading {
   struct Batch {
     var shard = 0
     var records: [QueueRecord] = []
-    var ending: Ending?
+    var ending: TurnEnding?
   }
 
   /// The event after the records. Nil if the turn was over.
-  enum Ending {
+  enum TurnEnding {
     case loss(Loss, path: String)
     case error(QueueError)
     /// All shards were at their ends.
@@ -25,7 +25,7 @@ final class MergedReading {
   }
 
   /// A shard, from the time that it was found.
-  private final class Place {
+  private final class ShardWalk {
     let topic: Topic
     /// Set while the shard is open.
     var walker: LogWalker?
@@ -53,7 +53,7 @@ final class MergedReading {
   let changes: ShardChanges?
   private var rootWatch: (any StorageWatch)?
 
-  private var places: [Int: Place] = [:]
+  private var places: [Int: ShardWalk] = [:]
   private var open: Set<Int> = []
   /// The shards in line. Those before `head` had their turn.
   private var line: [Int] = []
@@ -138,7 +138,7 @@ final class MergedReading {
     return nil
   }
 
-  private func turn(of shard: Int, _ place: Place) -> Batch {
+  private func turn(of shard: Int, _ place: ShardWalk) -> Batch {
     turns += 1
     place.lastTurn = turns
     var batch = Batch(shard: shard)
@@ -181,7 +181,7 @@ final class MergedReading {
     return shard
   }
 
-  private func putInLine(_ shard: Int, _ place: Place) {
+  private func putInLine(_ shard: Int, _ place: ShardWalk) {
     guard !place.isInLine else { return }
     place.isInLine = true
     line.append(shard)
@@ -247,7 +247,7 @@ final class MergedReading {
         } ?? []
     }
     for shard in made where places[shard] == nil {
-      let place = Place(topic.topic(shard))
+      let place = ShardWalk(topic.topic(shard))
       places[shard] = place
       if isBegun { putInLine(shard, place) }
     }
@@ -256,7 +256,7 @@ final class MergedReading {
   // MARK: Opening
 
   private func begin(
-    _ place: Place, _ shard: Int, at start: Topic.Position
+    _ place: ShardWalk, _ shard: Int, at start: Topic.Position
   ) throws(QueueError) {
     try open(place, shard)
     try place.walker!.seek(to: start, now: { 0 })
@@ -265,7 +265,7 @@ final class MergedReading {
   }
 
   /// Opens a shard at the position at which it was parked.
-  private func open(_ place: Place, _ shard: Int) throws(QueueError) {
+  private func open(_ place: ShardWalk, _ shard: Int) throws(QueueError) {
     guard place.walker == nil else { return }
     let storage = try place.topic.openForReading()
     // Watch before the look, so that every later change is reported.
@@ -285,7 +285,7 @@ final class MergedReading {
   }
 
   /// Releases everything that an open shard holds, except its position.
-  private func park(_ shard: Int, _ place: Place) {
+  private func park(_ shard: Int, _ place: ShardWalk) {
     guard let parked = place.walker?.parked else { return }
     place.parked = parked
     place.walker = nil

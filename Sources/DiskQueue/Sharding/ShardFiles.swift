@@ -195,7 +195,7 @@ struct ShardFiles: Sendable {
 
   private static func read(
     _ file: any StorageFile, in root: any TopicStorage
-  ) throws(QueueError) -> ShardsFile.Reading {
+  ) throws(QueueError) -> ShardsFile.ShardsVerdict {
     // One byte more, to see that there are no more.
     var bytes = [UInt8](repeating: 0, count: ShardsFile.byteCount + 1)
     let result: Result<Int, SystemError> = unsafe bytes.withUnsafeMutableBytes { target in
@@ -215,7 +215,7 @@ struct ShardFiles: Sendable {
   }
 
   private static func refused(
-    _ reading: ShardsFile.Reading, _ root: any TopicStorage
+    _ reading: ShardsFile.ShardsVerdict, _ root: any TopicStorage
   ) -> QueueError {
     switch reading {
     case .unsupported:

@@ -76,10 +76,10 @@ extension ShardedTopic {
     /// Every error of the sequence is a ``QueueError``.
     public typealias Failure = QueueError
 
-    private let source: Source
+    private let source: ShardedRecordSource
 
     fileprivate init(_ feed: MergedFeed, _ onLoss: ((Int, Loss) -> Void)?) {
-      source = Source(feed, onLoss)
+      source = ShardedRecordSource(feed, onLoss)
     }
 
     /// Makes an iterator. It continues after the record that was returned last.
@@ -87,7 +87,7 @@ extension ShardedTopic {
 
     /// Iterates over the records of all shards.
     public struct AsyncIterator: AsyncIteratorProtocol {
-      fileprivate let source: Source
+      fileprivate let source: ShardedRecordSource
 
       /// Returns the next record, or nil at the end of all shards if the sequence does not follow
       /// them.
@@ -109,7 +109,7 @@ extension ShardedTopic {
     }
 
     /// The state that all iterators share.
-    fileprivate final class Source {
+    fileprivate final class ShardedRecordSource {
       private var batch = MergedFeed.Batch()
       private let feed: MergedFeed
       private let onLoss: ((Int, Loss) -> Void)?

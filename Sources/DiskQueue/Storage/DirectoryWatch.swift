@@ -101,7 +101,7 @@ final class DirectoryWatcher: Sendable {
       }
       state.inDirectory[identity, default: [:]][id] = onChange
       count.add(1, ordering: .relaxed)
-      return Watch(self, identity, key, id, refusal)
+      return DirectoryWatch(self, identity, key, id, refusal)
     }
   }
 
@@ -210,7 +210,7 @@ final class DirectoryWatcher: Sendable {
     for onChange in told { onChange() }
   }
 
-  private final class Watch: StorageWatch {
+  private final class DirectoryWatch: StorageWatch {
     private let watcher: DirectoryWatcher
     private let identity: FileIdentity
     /// Nil: this watch polls.
@@ -295,22 +295,22 @@ struct DirectoryChanges: Equatable {
     /// Reads the bytes that inotify wrote, and trusts none of them. If they make no sense, anything
     /// may have changed.
     init(_ bytes: RawSpan) {
-      typealias Event = Syscalls.ChangeEvent
+      typealias InotifyEvent = Syscalls.ChangeEvent
       var offset = 0
       while offset < bytes.byteCount {
-        guard bytes.byteCount - offset >= Event.byteCount else {
+        guard bytes.byteCount - offset >= InotifyEvent.byteCount else {
           areIncomplete = true
           return
         }
-        let watch = Int32(bitPattern: UInt32(native: bytes.u32(offset + Event.watch)))
-        let mask = UInt32(native: bytes.u32(offset + Event.mask))
-        let nameByteCount = Int(UInt32(native: bytes.u32(offset + Event.nameByteCount)))
-        if mask & Event.overflow != 0 { areIncomplete = true } else { directories.insert(watch) }
-        guard nameByteCount <= bytes.byteCount - offset - Event.byteCount else {
+        let watch = Int32(bitPattern: UInt32(native: bytes.u32(offset + InotifyEvent.watch)))
+        let mask = UInt32(native: bytes.u32(offset + InotifyEvent.mask))
+        let nameByteCount = Int(UInt32(native: bytes.u32(offset + InotifyEvent.nameByteCount)))
+        if mask & InotifyEvent.overflow != 0 { areIncomplete = true } else { directories.insert(watch) }
+        guard nameByteCount <= bytes.byteCount - offset - InotifyEvent.byteCount else {
           areIncomplete = true
           return
         }
-        offset += Event.byteCount + nameByteCount
+        offset += InotifyEvent.byteCount + nameByteCount
       }
     }
   }

@@ -215,7 +215,7 @@ package final class Watchers: Sendable {
       return state.next
     }
     count.add(1, ordering: .sequentiallyConsistent)
-    return Watch(self, id)
+    return ListedWatch(self, id)
   }
 
   /// Calls them all.
@@ -224,7 +224,7 @@ package final class Watchers: Sendable {
     for callback in state.withLock({ Array($0.callbacks.values) }) { callback() }
   }
 
-  private final class Watch: StorageWatch {
+  private final class ListedWatch: StorageWatch {
     private let watchers: Watchers
     private let id: UInt64
 

@@ -5,7 +5,7 @@
 /// never changes a byte of old data.
 enum Recovery {
   /// The state that a writer begins with.
-  struct Opened {
+  struct RecoveredTopic {
     var start: LogTail.Start
     var topicID: UInt64
     var report: RecoveryReport
@@ -43,7 +43,7 @@ enum Recovery {
   static func open(
     _ storage: any TopicStorage, firstOrdinal: UInt64 = 0, maximumPayload: UInt32,
     whenFull: QueueWriter.Options.WhenFull = .fail, environment: Environment
-  ) throws(QueueError) -> Opened {
+  ) throws(QueueError) -> RecoveredTopic {
     var room = RoomForRecovery(storage, whenFull)
     var found = try find(storage)
     var attempts = 0
@@ -67,9 +67,9 @@ enum Recovery {
 
   /// Goes on after the end that was found.
   private static func goOn(
-    _ found: Found?, _ storage: any TopicStorage, _ firstOrdinal: UInt64,
+    _ found: FoundEnd?, _ storage: any TopicStorage, _ firstOrdinal: UInt64,
     _ maximumPayload: UInt32, _ environment: Environment
-  ) throws(QueueError) -> Opened {
+  ) throws(QueueError) -> RecoveredTopic {
     guard let plan = RecoveryPlan.decide(found?.findings) else {
       throw .addressesExhausted(path: storage.path)
     }
@@ -79,7 +79,7 @@ enum Recovery {
       return try startEpoch(
         // Address 0 has ordinal 0, even if it is damaged. So a topic with another first ordinal
         // begins at another address, as if there had been records before it.
-        RecoveryPlan.Beginning(
+        RecoveryPlan.EpochStart(
           epoch: firstOrdinal == 0 ? 0 : 1, kept: 0, ordinal: firstOrdinal, topicID: nil,
           stamp: 0), storage, maximumPayload, environment,
         report: RecoveryReport(
@@ -104,7 +104,7 @@ enum Recovery {
 
   // MARK: Finding the end
 
-  private struct Found {
+  private struct FoundEnd {
     var findings: RecoveryPlan.Findings
     var report: RecoveryReport
     /// The slab that the search started at. It and all slabs after it were synced.
@@ -122,7 +122,7 @@ enum Recovery {
   /// 3. Discard the cached bytes of these slabs, so that the bytes on the disk are judged.
   /// 4. Check that the disk, too, holds the slab to start at.
   /// 5. Walk to the end by the reader's rules.
-  private static func find(_ storage: any TopicStorage) throws(QueueError) -> Found? {
+  private static func find(_ storage: any TopicStorage) throws(QueueError) -> FoundEnd? {
     while true {
       let index = TopicIndex(storage)
       try index.refresh()
@@ -155,7 +155,7 @@ enum Recovery {
 
   private static func judge(
     _ storage: any TopicStorage, from start: UInt64, last: UInt64
-  ) throws(QueueError) -> Found? {
+  ) throws(QueueError) -> FoundEnd? {
     let index = TopicIndex(storage)
     try index.refresh()
     // Bytes that a failed sync left in the cache are gone by now. If the slab to start at is among
@@ -168,7 +168,7 @@ enum Recovery {
     let fileEnd = try lastSlab.end()
     if let mark = try closingMark(of: lastSlab, endingAt: fileEnd, index) {
       // It states that everything before it is durable, so there is nothing to look at.
-      return Found(
+      return FoundEnd(
         findings: RecoveryPlan.Findings(
           highestEpoch: Epoch.of(last), closingMark: mark, end: mark.end,
           ordinal: mark.mark.ordinal, topicID: mark.mark.topicID, highestStamp: mark.mark.stamp),
@@ -203,9 +203,9 @@ enum Recovery {
 
   /// No slab has a sound header or mark. They are passed over, and the topic begins anew in the
   /// epoch after their names.
-  private static func nothingReadable(_ index: TopicIndex, _ storage: any TopicStorage) -> Found {
+  private static func nothingReadable(_ index: TopicIndex, _ storage: any TopicStorage) -> FoundEnd {
     let end = index.bases.first ?? 0
-    return Found(
+    return FoundEnd(
       findings: RecoveryPlan.Findings(
         highestEpoch: index.bases.last.map(Epoch.of) ?? 0, closingMark: nil, end: end, ordinal: 0,
         topicID: nil, highestStamp: 0),
@@ -217,7 +217,7 @@ enum Recovery {
   /// Walks to the end of the log by the reader's rules.
   private static func walk(
     _ index: TopicIndex, from start: UInt64, last: UInt64
-  ) throws(QueueError) -> Found {
+  ) throws(QueueError) -> FoundEnd {
     let durable = try index.durableEnd()
     var walker = LogWalker(index, payloadLimit: UInt32(bufferSize), bufferSize: bufferSize)
     walker.start(at: start)
@@ -245,7 +245,7 @@ enum Recovery {
     // One too many does no harm. With one too few, a reader would take the sound record after a
     // damaged one for the damaged one, and not look for it.
     let ordinal = walker.ordinal &+ walker.placesInTail
-    return Found(
+    return FoundEnd(
       findings: RecoveryPlan.Findings(
         highestEpoch: Epoch.of(last), closingMark: nil, end: end, ordinal: ordinal,
         topicID: index.topicID,
@@ -279,7 +279,7 @@ enum Recovery {
   private static func resume(
     behind closing: MarkAt, inSlab base: UInt64, _ storage: any TopicStorage,
     _ maximumPayload: UInt32, _ environment: Environment
-  ) throws(QueueError) -> Opened {
+  ) throws(QueueError) -> RecoveredTopic {
     guard let slab = try SlabFile.open(base, in: storage, writable: true) else {
       throw .system(
         SystemError(errno: Errno.noEntry, call: "openat"), doing: "opening the last slab",
@@ -298,7 +298,7 @@ enum Recovery {
     var written = 0
     try slab.write(bytes.bytes, at: closing.end, written: &written)
     try slab.sync()
-    return Opened(
+    return RecoveredTopic(
       start: LogTail.Start(
         slab: slab, slabHasRecord: isFull || header.map { $0.ordinal < mark.ordinal } ?? true,
         slabIsFull: isFull, slabOrdinal: header?.ordinal ?? mark.ordinal,
@@ -312,9 +312,9 @@ enum Recovery {
   }
 
   private static func startEpoch(
-    _ beginning: RecoveryPlan.Beginning, _ storage: any TopicStorage, _ maximumPayload: UInt32,
+    _ beginning: RecoveryPlan.EpochStart, _ storage: any TopicStorage, _ maximumPayload: UInt32,
     _ environment: Environment, report: RecoveryReport?
-  ) throws(QueueError) -> Opened {
+  ) throws(QueueError) -> RecoveredTopic {
     let header = SlabHeader(
       largestPayload: maximumPayload, base: Epoch.firstAddress(beginning.epoch),
       ordinal: beginning.ordinal, stamp: max(beginning.stamp, environment.now()),
@@ -322,7 +322,7 @@ enum Recovery {
       topicID: beginning.topicID ?? environment.randomID())
     let slab = try SlabFile.createFirst(header, in: storage)
     let position = header.base + UInt64(SlabHeader.byteCount + Mark.byteCount)
-    return Opened(
+    return RecoveredTopic(
       start: LogTail.Start(
         slab: slab, slabIsMade: true, slabHasRecord: false, slabIsFull: false,
         slabOrdinal: header.ordinal, position: position, ordinal: header.ordinal,

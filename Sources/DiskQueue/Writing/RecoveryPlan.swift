@@ -8,10 +8,10 @@ enum RecoveryPlan: Equatable {
   /// The topic was closed: write the opening mark after its closing mark, and go on.
   case resume(behind: MarkAt)
   /// Anything else: start this epoch, and leave all old data as it is.
-  case startEpoch(Beginning)
+  case startEpoch(EpochStart)
 
   /// The statements of the first slab of a new epoch.
-  struct Beginning: Equatable {
+  struct EpochStart: Equatable {
     var epoch: UInt64
     /// The end of the records before it, which are durable by now.
     var kept: UInt64
@@ -46,7 +46,7 @@ enum RecoveryPlan: Equatable {
     }
     guard findings.highestEpoch < Epoch.last else { return nil }
     return .startEpoch(
-      Beginning(
+      EpochStart(
         epoch: findings.highestEpoch + 1, kept: findings.end, ordinal: findings.ordinal,
         topicID: findings.topicID, stamp: findings.highestStamp))
   }

@@ -29,7 +29,7 @@ final class WriterCore: Sendable {
   let events: EventQueue?
   /// Whether only this writer adds to the events.
   private let ownsEvents: Bool
-  let ending = Mutex(Ending())
+  let ending = Mutex(FailureState())
   /// Higher than the number of each writer that was opened before it.
   let number = WriterNumber.next()
   let thread: BackgroundThread
@@ -49,7 +49,7 @@ final class WriterCore: Sendable {
   private let backoff = Backoff()
 
   /// The error that ended the writer, and the handlers to call with it.
-  struct Ending: Sendable {
+  struct FailureState: Sendable {
     var failure: QueueError?
     /// Each is called once, possibly with a lock held: it must not call the writer.
     var handlers: [@Sendable (QueueError) -> Void] = []

@@ -129,7 +129,7 @@ struct ConsumeCommand: ParsableCommand {
     let consuming = Consuming(
       consumer: consumer, path: topic, target: target, putsAside: deadLetter, follows: follow,
       limit: limit ?? .max, jsonStrings: jsonOptions.jsonStrings, stop: stop)
-    let ending: Consuming.Ending
+    let ending: Consuming.ConsumeResult
     do {
       ending = try runTask(cancelledBy: stop) { try await consuming.run() }
     } catch {

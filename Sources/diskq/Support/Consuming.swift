@@ -14,7 +14,7 @@ struct Consuming: Sendable {
     case command(RecordCommand)
   }
 
-  struct Ending: Sendable {
+  struct ConsumeResult: Sendable {
     /// Whether records were lost.
     var isLossy: Bool
     /// Whether a stop came before the end, or the limit.
@@ -36,7 +36,7 @@ struct Consuming: Sendable {
   let jsonStrings: Bool
   let stop: StopSignals
 
-  func run() async throws -> Ending {
+  func run() async throws -> ConsumeResult {
     if follows, let reason = try consumer.beginWatching() { Messages.say(reason) }
     let losses = Losses(of: path, ProgressBar(total: 0))
     var output = Output(placesAreText: jsonStrings)
@@ -75,7 +75,7 @@ struct Consuming: Sendable {
       left -= min(left, UInt64(batch.count))
     }
     try output.finish()
-    return Ending(isLossy: !losses.isEmpty, isCutShort: isCutShort)
+    return ConsumeResult(isLossy: !losses.isEmpty, isCutShort: isCutShort)
   }
 
   /// If standard output is a pipe, waits until its reader has taken every byte written to it.

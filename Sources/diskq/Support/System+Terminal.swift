@@ -21,12 +21,12 @@ extension System {
   }
 
   /// Columns and rows of a terminal. If the system does not know them, 80 and 24.
-  static func terminalSize(_ descriptor: Int32) -> WatchScreen.Size {
+  static func terminalSize(_ descriptor: Int32) -> WatchScreen.ScreenSize {
     var size = winsize()
     guard ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0, size.ws_row > 0 else {
-      return WatchScreen.Size(columns: 80, rows: 24)
+      return WatchScreen.ScreenSize(columns: 80, rows: 24)
     }
-    return WatchScreen.Size(columns: Int(size.ws_col), rows: Int(size.ws_row))
+    return WatchScreen.ScreenSize(columns: Int(size.ws_col), rows: Int(size.ws_row))
   }
 
   /// How a terminal treats its keys.

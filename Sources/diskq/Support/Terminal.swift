@@ -47,7 +47,7 @@ final class Terminal: Sendable {
   /// Replaces the shown lines. Does nothing after the terminal was given back.
   ///
   /// - Parameter size: the size of the terminal. `lines` must fit into it.
-  func draw(_ lines: [String], size: WatchScreen.Size) throws(Failure) {
+  func draw(_ lines: [String], size: WatchScreen.ScreenSize) throws(Failure) {
     try state.withLock { state throws(Failure) in
       guard state.isTaken else { return }
       let blank = [String](repeating: "", count: max(0, size.rows - lines.count))

@@ -118,7 +118,7 @@ struct TopicTrend: Sendable {
   /// The disk is not judged before this time.
   static let shortestDiskSpan = Duration.seconds(10)
 
-  struct Consumer: Sendable {
+  struct ConsumerTrend: Sendable {
     var look: TopicLook.Consumer
     /// How many records a second it acknowledges.
     var rates: Rates?
@@ -175,12 +175,12 @@ struct TopicTrend: Sendable {
   /// How many bytes a second are appended, with the bytes of the format around records.
   var byteRates: Rates? { bytes.rates }
 
-  var consumers: [Consumer] {
+  var consumers: [ConsumerTrend] {
     look.consumers.map { consumer in
       let rates = acknowledged[consumer.name]?.rates
       let outlook = Outlook(
         behind: consumer.records, acknowledged: rates?.smooth, appended: recordRates?.smooth)
-      return Consumer(look: consumer, rates: rates, outlook: outlook)
+      return ConsumerTrend(look: consumer, rates: rates, outlook: outlook)
     }
   }
 

@@ -51,7 +51,7 @@ enum WatchLine {
     ])
   }
 
-  private static func object(_ consumer: TopicTrend.Consumer) -> JSONValue {
+  private static func object(_ consumer: TopicTrend.ConsumerTrend) -> JSONValue {
     .object([
       "name": .text(consumer.look.name),
       "state": .text(consumer.look.state),

@@ -5,7 +5,7 @@ import DiskQueue
 
 /// A watched topic as the lines of a terminal.
 enum WatchScreen {
-  struct Size: Sendable, Hashable {
+  struct ScreenSize: Sendable, Hashable {
     var columns: Int
     var rows: Int
   }
@@ -16,7 +16,7 @@ enum WatchScreen {
   ///
   /// - Parameter notice: the message in the last line.
   static func lines(
-    _ trend: TopicTrend, topic: String, notice: String, size: Size
+    _ trend: TopicTrend, topic: String, notice: String, size: ScreenSize
   ) -> [String] {
     let facts = facts(trend)
     let consumers = trend.consumers
@@ -79,7 +79,7 @@ enum WatchScreen {
 
   /// A table of at most `rows` lines, with an empty line before it.
   private static func table(
-    _ consumers: [TopicTrend.Consumer], _ columns: Int, _ rows: Int
+    _ consumers: [TopicTrend.ConsumerTrend], _ columns: Int, _ rows: Int
   ) -> [String] {
     guard !consumers.isEmpty, rows >= 3 else { return [] }
     // The width that the other columns leave, but no less than the heading needs.

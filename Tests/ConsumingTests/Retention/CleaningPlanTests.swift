@@ -221,7 +221,7 @@ struct CleaningPlanTests {
     var plan = CleaningPlan(
       retention: Retention(records: 1), present: 50, synced: 300, endOrdinal: 100, bytesFrom: nil,
       minimumFrom: 200)
-    var slab = CleaningPlan.Slab(
+    var slab = CleaningPlan.FirstSlab(
       base: 100, next: 200, contentEnd: 200, stampBehind: 10, ordinalBehind: 7)
     let none = ConsumerHolds()
     #expect(plan.judge(slab, none) == .remove(.records(1)))
@@ -250,7 +250,7 @@ struct CleaningPlanTests {
     let plan = CleaningPlan(
       retention: Retention(records: 1), present: 0, synced: .max, endOrdinal: 100, bytesFrom: nil,
       minimumFrom: .max)
-    let slab = CleaningPlan.Slab(
+    let slab = CleaningPlan.FirstSlab(
       base: 100, next: 1 << 40, contentEnd: 150, stampBehind: nil, ordinalBehind: 7)
     let made = CleaningTopic()
     for (address, goes) in [(149, false), (150, true), (1 << 40, true)] as [(UInt64, Bool)] {
@@ -271,7 +271,7 @@ struct CleaningPlanTests {
       (nil, false), (0, false), (known - 1, false), (known, true), (known + 49, true),
       (known + 50, false), (known + 51, false), (.max, false),
     ] as [(UInt64?, Bool)] {
-      let slab = CleaningPlan.Slab(
+      let slab = CleaningPlan.FirstSlab(
         base: 0, next: 200, contentEnd: 200, stampBehind: stamp, ordinalBehind: nil)
       #expect(
         plan.judge(slab, ConsumerHolds())
