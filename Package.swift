@@ -115,7 +115,9 @@ let package = Package(
     ),
     // Checks how the sources, the pages and the folders look. It reads them as text.
     .testTarget(name: "TidyTests"),
-    .testTarget(name: "DiskqTests", dependencies: ["DiskQueue", "DiskQueueTestSupport", "diskq"]),
+    .testTarget(
+      name: "DiskqTests",
+      dependencies: ["DiskQueue", "DiskQueueInspection", "DiskQueueTestSupport", "diskq"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -72,7 +72,7 @@ public final class QueueWriter: Sendable {
     (core, recovery) = try WriterCore.open(
       storage, options: options, sharedEvents: events, environment: environment)
     if bounds != nil { core.attachToMemory() }
-    core.events?.tell()
+    core.events?.deliver()
   }
 
   deinit { core.abandon() }
@@ -299,10 +299,10 @@ public final class QueueWriter: Sendable {
   // MARK: For tests
 
   /// Does the work of the background thread now.
-  package func syncSlabsLeftBehind() throws(QueueError) { try core.syncSlabsLeftBehind() }
+  package func syncLeftSlabs() throws(QueueError) { try core.syncLeftSlabs() }
 
   /// Does the timed work that is due by the environment's clock.
-  package func doWhatIsTimed() { core.doWhatIsTimed() }
+  package func runDueWork() { core.runDueWork() }
 
   /// Ends the writer like the death of the process: it writes nothing more, and the lock is
   /// released.

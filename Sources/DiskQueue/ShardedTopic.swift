@@ -32,7 +32,7 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
     case memory(MemoryShards)
   }
 
-  private(set) var place: ShardStorage
+  private(set) var shardStorage: ShardStorage
   /// The number of shards that the caller requested. nil: the number that is stored.
   let wanted: Int?
   let sharder: Sharder
@@ -91,8 +91,9 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
       description: root.path)
   }
 
-  private init(_ place: ShardStorage, wanted: Int?, _ sharder: Sharder, description: String) {
-    self.place = place
+  private init(_ shardStorage: ShardStorage, wanted: Int?, _ sharder: Sharder, description: String)
+  {
+    self.shardStorage = shardStorage
     self.wanted = wanted
     self.sharder = sharder
     self.description = description
@@ -209,7 +210,7 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
 
   /// The topic of a shard. On disk this opens nothing.
   func topic(_ shard: Int) -> Topic {
-    switch place {
+    switch shardStorage {
     case .files(let files): files.topic(shard)
     case .memory(let shards): shards.topic(ofShard: shard)
     }
@@ -225,7 +226,7 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
   /// Opens the shards for reading, and checks them against the caller's request.
   func opened() throws(QueueError) -> OpenedShards {
     try checkWanted()
-    switch place {
+    switch shardStorage {
     case .memory(let shards):
       try shards.check()
       try sharder.check(for: shards.count)
@@ -240,9 +241,9 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
   /// Returns these shards with a path that is independent of the working directory. See
   /// `Topic.anchored`.
   func anchored() -> ShardedTopic {
-    guard case .files(let files) = place else { return self }
+    guard case .files(let files) = shardStorage else { return self }
     var anchored = self
-    anchored.place = .files(files.anchored())
+    anchored.shardStorage = .files(files.anchored())
     return anchored
   }
 
@@ -251,7 +252,7 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
     permissions: FilePermissions
   ) throws(QueueError) -> (lock: ShardsLock, count: Int) {
     try checkWanted()
-    switch place {
+    switch shardStorage {
     case .memory(let shards):
       try shards.check()
       try sharder.check(for: shards.count)

@@ -59,8 +59,8 @@ extension Topic {
     guard let path = copy.trimmedPath.map(String.init), !path.isEmpty else {
       throw QueueError(.notATopic, "a snapshot needs a path", path: copy.description)
     }
-    let place = try SnapshotPath(path, forCopyOf: source)
-    try place.check()
+    let snapshot = try SnapshotPath(path, forCopyOf: source)
+    try snapshot.check()
     var random = SystemRandomNumberGenerator()
     let partial = path + ".partial-" + String(random.next(), radix: 16)
     let target: PosixStorage
@@ -76,6 +76,6 @@ extension Topic {
       target.removeAll()
       throw error
     }
-    try place.put(target, onStep: onStep)
+    try snapshot.put(target, onStep: onStep)
   }
 }

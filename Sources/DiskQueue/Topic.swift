@@ -11,24 +11,26 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
     case memory(MemoryStorage, MemoryBounds)
   }
 
-  private let place: TopicLocation
+  private let location: TopicLocation
 
   /// Names the topic in a directory. Nothing is opened or created yet.
   ///
   /// The working directory at the moment of opening resolves a relative path. The directory itself
   /// must not be a symbolic link. End the path with a slash to follow one.
-  public init(_ path: some StringProtocol) { place = .directory(String(path)) }
+  public init(_ path: some StringProtocol) { location = .directory(String(path)) }
 
   /// Names the topic in the directory that the literal states, as ``init(_:)`` does.
   public init(stringLiteral path: String) { self.init(path) }
 
-  package init(storage: any TopicStorage) { place = .storage(storage) }
+  package init(storage: any TopicStorage) { location = .storage(storage) }
 
-  init(memory storage: MemoryStorage, _ bounds: MemoryBounds) { place = .memory(storage, bounds) }
+  init(memory storage: MemoryStorage, _ bounds: MemoryBounds) {
+    location = .memory(storage, bounds)
+  }
 
   /// The storage of a topic that is not in a directory.
   private var storage: (any TopicStorage)? {
-    switch place {
+    switch location {
     case .directory: nil
     case .storage(let storage): storage
     case .memory(let storage, _): storage
@@ -36,7 +38,9 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
   }
 
   /// The bounds of a topic in memory.
-  var memoryBounds: MemoryBounds? { if case .memory(_, let bounds) = place { bounds } else { nil } }
+  var memoryBounds: MemoryBounds? {
+    if case .memory(_, let bounds) = location { bounds } else { nil }
+  }
 
   /// The path of the directory, or a text that replaces it for a topic in memory.
   public var description: String {
@@ -62,7 +66,7 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
   package func openForReading(
     permissions: FilePermissions = .init()
   ) throws(QueueError) -> any TopicStorage {
-    switch place {
+    switch location {
     case .storage(let storage): return storage
     case .memory(let storage, _): return storage
     case .directory(let path):
@@ -76,7 +80,7 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
 
   /// Opens the topic's files for writing. Creates the directory, durably, if it does not exist.
   func openForWriting(permissions: FilePermissions) throws(QueueError) -> any TopicStorage {
-    switch place {
+    switch location {
     case .storage(let storage): return storage
     case .memory(let storage, _): return storage
     case .directory(let path):
@@ -90,7 +94,7 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
 
   /// The path of the directory, if the topic is in one.
   var directoryPath: String? {
-    if case .directory(let path) = place { path } else { nil }
+    if case .directory(let path) = location { path } else { nil }
   }
 
   /// The path of the directory without slashes at its end, if the topic is in one.
@@ -104,9 +108,9 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
   /// are opened later. The current working directory resolves it.
   func anchored() -> Topic {
     guard let path = directoryPath, !path.isEmpty, !path.hasPrefix("/"),
-      let place = Syscalls.workingDirectory()
+      let directory = Syscalls.workingDirectory()
     else { return self }
-    return Topic((place == "/" ? "" : place) + "/" + path)
+    return Topic((directory == "/" ? "" : directory) + "/" + path)
   }
 
   /// Whether both topics have the same name. Slashes at the end of a path do not count.

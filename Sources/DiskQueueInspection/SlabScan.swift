@@ -90,7 +90,7 @@ struct SlabScan: ~Copyable {
         break
       }
     }
-    let next = try nextFrame(behind: address)
+    let next = try nextFrame(after: address)
     let written = next == end ? try slab.writtenEnd(of: address..<end) : next
     walker.position = written > address ? written : end
     return written > address
@@ -98,7 +98,7 @@ struct SlabScan: ~Copyable {
   }
 
   /// The address of the next sound frame, or the end.
-  private mutating func nextFrame(behind address: UInt64) throws(QueueError) -> UInt64 {
+  private mutating func nextFrame(after address: UInt64) throws(QueueError) -> UInt64 {
     guard let damage else { return end }
     walker.damage = damage
     if nextMark <= address {

@@ -11,7 +11,7 @@ public struct Tail: Sendable, Hashable {
     case discarded
     /// The bytes are past the end of a log that was not recovered since. A crash left them, or a
     /// writer is about to finish them. The next recovery discards them.
-    case behindEnd
+    case afterEnd
   }
 
   /// Why the bytes are not part of the log.
@@ -42,7 +42,7 @@ extension Tail {
       else { continue }
       let content = max(slab.base, min(index.limit(ofSlabAt: place), slab.end))
       if slab.base >= end || content > end, !index.isPassedOver(slab.base) {
-        let tail = try make(.behindEnd, max(slab.base, end)..<content, of: slab.base, index)
+        let tail = try make(.afterEnd, max(slab.base, end)..<content, of: slab.base, index)
         if let tail { found(tail) }
       }
       if slab.end > content {

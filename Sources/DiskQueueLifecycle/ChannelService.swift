@@ -30,6 +30,6 @@ public struct ChannelService: Service {
   ///   immediately. The errors of `DiskChannel.close()`.
   public func run() async throws {
     let failure = await untilShutdown(orFailureOf: channel.writer)
-    try await close(behind: failure) { try await channel.close() }
+    try await close(after: failure) { try await channel.close() }
   }
 }

@@ -46,6 +46,6 @@ public struct ConsumerService: Service {
     } catch {
       failure = error
     }
-    try await close(behind: failure) { try await consumer.close() }
+    try await close(after: failure) { try await consumer.close() }
   }
 }

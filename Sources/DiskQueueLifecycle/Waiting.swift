@@ -23,7 +23,7 @@ func untilShutdown(orFailureOf writer: QueueWriter) async -> QueueError? {
 /// Closes the object of a service, also after a failure. The failure came first, so it is the error
 /// that is thrown.
 func close(
-  behind failure: (any Error)?, _ body: () async throws -> Void
+  after failure: (any Error)?, _ body: () async throws -> Void
 ) async throws {
   do {
     try await body()

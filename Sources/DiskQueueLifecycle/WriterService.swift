@@ -47,6 +47,6 @@ public struct WriterService: Service {
   ///   errors of `QueueWriter.close()`: with `noSpace`, records that were not flushed are lost.
   public func run() async throws {
     let failure = await untilShutdown(orFailureOf: writer)
-    try await close(behind: failure) { try await writer.close() }
+    try await close(after: failure) { try await writer.close() }
   }
 }

@@ -5,7 +5,7 @@ package import DiskQueue
 import Synchronization
 
 /// Collects the losses that are reported.
-package final class Told: Sendable {
+package final class Reported: Sendable {
   private let state = Mutex<[Loss]>([])
   package init() {}
 
@@ -64,11 +64,11 @@ package enum ConsumerTopic {
 
   package static func consumer(
     _ topic: Topic, _ name: String = "reader", from start: Topic.Position = .earliest,
-    options: QueueConsumer.Options = ConsumerTopic.options, told: Told? = nil,
+    options: QueueConsumer.Options = ConsumerTopic.options, reported: Reported? = nil,
     background: Environment.Background = .manual
   ) throws -> QueueConsumer {
     var onLoss: (@Sendable (Loss) -> Void)?
-    if let told { onLoss = { told.take($0) } }
+    if let reported { onLoss = { reported.take($0) } }
     return try QueueConsumer(
       topic: topic, name: name, from: start, options: options,
       environment: .simulated(background: background), onLoss: onLoss)

@@ -241,7 +241,7 @@ package final class SimulatedStorage: TopicStorage {
       state.disk.syncDirectory()
       state.disk.syncDirectory(below: TopicLayout.consumersName + "/")
     }
-    watchers.tell()
+    watchers.notify()
   }
 
   /// Flips one bit of a slab. Bit 8 is the lowest one of its second byte.
@@ -312,7 +312,7 @@ package final class SimulatedStorage: TopicStorage {
   }
 
   package func create(_ name: String) throws(SystemError) -> any StorageFile {
-    defer { watchers.tell() }
+    defer { watchers.notify() }
     return try perform(
       .create(name),
       half: { state, isDying in
@@ -328,7 +328,7 @@ package final class SimulatedStorage: TopicStorage {
   }
 
   package func remove(_ name: String) throws(SystemError) {
-    defer { watchers.tell() }
+    defer { watchers.notify() }
     try perform(.remove(name)) { state -> Result<Void, SystemError> in
       guard state.disk.names[name] != nil else {
         return .failure(SystemError(errno: Errno.noEntry, call: "unlinkat"))
@@ -338,7 +338,7 @@ package final class SimulatedStorage: TopicStorage {
   }
 
   package func rename(_ name: String, to new: String) throws(SystemError) {
-    defer { watchers.tell() }
+    defer { watchers.notify() }
     try perform(
       .rename(name, to: new),
       half: { state, isDying in
@@ -519,7 +519,7 @@ package final class SimulatedStorage: TopicStorage {
     private let file: Int
     private let process: Int
     /// How many failed syncs of the file this handle has reported, or was opened after.
-    private let told: Mutex<Int>
+    private let reported: Mutex<Int>
 
     init(
       _ storage: SimulatedStorage, _ name: String, _ file: Int, _ process: Int, failures: Int
@@ -528,7 +528,7 @@ package final class SimulatedStorage: TopicStorage {
       self.name = name
       self.file = file
       self.process = process
-      told = Mutex(failures)
+      reported = Mutex(failures)
     }
 
     func read(
@@ -562,7 +562,7 @@ package final class SimulatedStorage: TopicStorage {
       _ bytes: UnsafeRawBufferPointer, at offset: Int
     ) throws(SystemError) -> Int {
       nonisolated(unsafe) let bytes = bytes
-      defer { storage.watchers.tell() }
+      defer { storage.watchers.notify() }
       return try storage.perform(
         .write(name, offset: UInt64(offset), count: bytes.count), process: process,
         half: { [file] state, isDying in
@@ -591,15 +591,15 @@ package final class SimulatedStorage: TopicStorage {
           // A process that dies in its sync loses no data by it. Part of the sync may be done.
           state.disk.failSync(file, using: &random, forgets: !isDying)
           state.random = random
-          if !isDying { told.withLock { $0 = state.disk[file].failures } }
+          if !isDying { reported.withLock { $0 = state.disk[file].failures } }
         },
         body: { [file] state -> Result<Void, SystemError> in
           // If a sync failed through another handle, each handle reports that once.
           let failures = state.disk[file].failures
           guard
-            told.withLock({ told in
-              defer { told = failures }
-              return told == failures
+            reported.withLock({ reported in
+              defer { reported = failures }
+              return reported == failures
             })
           else { return .failure(SystemError(errno: Errno.io, call: "fdatasync")) }
           return .success(state.disk[file].sync())

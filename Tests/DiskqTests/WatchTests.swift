@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DiskQueue
+import DiskQueueInspection
 import DiskQueueTestSupport
 import Foundation
 import Testing
@@ -150,7 +151,7 @@ struct TopicTrendTests {
     arguments: [(1, 1_000), (50, 1_000), (51, 1_020), (2_000, 40_000)])
   func pause(look: Int, pause: Int) {
     #expect(
-      Watching.pause(.seconds(1), behindLookOf: .milliseconds(look)) == .milliseconds(pause))
+      Watching.pause(.seconds(1), afterLookOf: .milliseconds(look)) == .milliseconds(pause))
   }
 
   @Test(
@@ -369,14 +370,14 @@ struct WatchTests {
     let running = try RunningDiskq("info", topic, "--watch", "--interval", "100ms", "--json")
     _ = try running.readLine()
     try FileManager.default.moveItem(atPath: topic, toPath: aside)
-    let told = "there is no topic at this path"
-    while !(try #require(try running.readErrorLine())).contains(told) {}
+    let reported = "there is no topic at this path"
+    while !(try #require(try running.readErrorLine())).contains(reported) {}
     try makeTopic(topic, records: 5)
     while try object(try #require(try running.readLine()))["records"] as? Int != 5 {}
     running.send(SIGTERM)
     let outcome = try running.outcome()
     #expect(outcome.status == 0)
-    #expect(!outcome.errors.contains(told))
+    #expect(!outcome.errors.contains(reported))
   }
 
   @Test("a topic that is none is refused, as without --watch")

@@ -11,13 +11,13 @@ import Testing
 struct ForeignSlabTests {
   /// The position of the foreign slab. The topic's first slabs were cleaned.
   enum Place: CaseIterable {
-    case before, between, behind, nextEpoch
+    case before, between, after, nextEpoch
 
     func base(_ bases: [UInt64]) -> UInt64 {
       switch self {
       case .before: bases[0] - 1000
       case .between: bases[bases.count / 2] + 500
-      case .behind: (bases.last ?? 0) + (1 << 20)
+      case .after: (bases.last ?? 0) + (1 << 20)
       case .nextEpoch: 1 << 40
       }
     }

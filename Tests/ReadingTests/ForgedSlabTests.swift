@@ -53,8 +53,8 @@ struct ForgedSlabTests {
     let writer = try QueueWriter(topic: topic, options: .init(), environment: fixedEnvironment())
     #expect(try writer.append("new") == Address(rawValue: border + 128))
     try writer.close()
-    let behind = EnginePass(topic)
-    #expect(behind.records.map(\.ordinal) == [0, 1])
-    #expect(behind.records.last?.payload == Array("new".utf8))
+    let after = EnginePass(topic)
+    #expect(after.records.map(\.ordinal) == [0, 1])
+    #expect(after.records.last?.payload == Array("new".utf8))
   }
 }

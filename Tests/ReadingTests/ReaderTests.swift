@@ -143,7 +143,7 @@ struct ReaderTests {
   }
 
   @Test("an address behind the end is refused; the end itself is the latest")
-  func behindEnd() throws {
+  func afterEnd() throws {
     let sample = try Sample()
     let end = try readAll(sample.topic).end
     #expect(try readAll(sample.topic, from: .address(end)).records == [])

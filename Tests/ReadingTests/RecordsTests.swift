@@ -414,8 +414,8 @@ struct RecordsTests {
     }
     #expect(zip(ordinals, ordinals.dropFirst()).allSatisfy { $0 < $1 })
     #expect(lost.allSatisfy { $0.cause == .cleaned })
-    let told = lost.reduce(0) { $0 + ($1.records ?? 0) }
-    #expect(told > 0 && told + UInt64(ordinals.count) == 5_200)
+    let reported = lost.reduce(0) { $0 + ($1.records ?? 0) }
+    #expect(reported > 0 && reported + UInt64(ordinals.count) == 5_200)
   }
 
   /// The paths of a directory's slabs, in order.

@@ -22,7 +22,7 @@ struct Cap: AsyncParsableCommand {
     let isClosed = Atomic(false)
   }
 
-  private struct Told: Sendable {
+  private struct Reported: Sendable {
     var delivered: UInt64 = 0
     var missed: UInt64 = 0
     var losses = 0
@@ -47,10 +47,10 @@ struct Cap: AsyncParsableCommand {
     try await writer.close()
 
     let appended = progress.appended.load(ordering: .acquiring)
-    for (name, told) in [("fast", quick), ("slow", tardy)] {
+    for (name, reported) in [("fast", quick), ("slow", tardy)] {
       try check(
-        told.delivered + told.missed == appended,
-        "\(name): \(told.delivered) delivered, \(told.missed) missed, \(appended) appended")
+        reported.delivered + reported.missed == appended,
+        "\(name): \(reported.delivered) delivered, \(reported.missed) missed, \(appended) appended")
     }
     try check(tardy.missed > 0, "the slow consumer missed nothing: the cap was not met")
     try check(samples > 100, "only \(samples) samples were taken")
@@ -104,13 +104,13 @@ struct Cap: AsyncParsableCommand {
 
   private func consume(
     _ name: String, upTo count: Int, pause: Duration, _ progress: Progress
-  ) async throws -> Told {
+  ) async throws -> Reported {
     // A loss may be reported before records that precede it. Its addresses give its position.
     let losses = Mutex<[Loss]>([])
     let consumer = try QueueConsumer(topic: Topic(topic), name: name) { loss in
       losses.withLock { $0.append(loss) }
     }
-    var told = Told()
+    var reported = Reported()
     var expected: UInt64 = 0
     var last = Address(rawValue: 0)
     while true {
@@ -131,8 +131,8 @@ struct Cap: AsyncParsableCommand {
             loss.addresses.upperBound <= record.address
           else { throw Broken("\(name) was told, before \(record.address): \(loss)") }
           losses.withLock { _ = $0.removeFirst() }
-          told.missed += records
-          told.losses += 1
+          reported.missed += records
+          reported.losses += 1
           expected += records
         }
         try check(
@@ -141,13 +141,13 @@ struct Cap: AsyncParsableCommand {
         expected += 1
         last = record.address
       }
-      told.delivered += UInt64(batch.count)
+      reported.delivered += UInt64(batch.count)
       try await batch.acknowledge()
       if pause > .zero, !isEnding { try await Task.sleep(for: pause) }
     }
     let untrue = losses.withLock { $0 }
     try check(untrue.isEmpty, "\(name) was told of losses that were none: \(untrue)")
     try await consumer.close()
-    return told
+    return reported
   }
 }

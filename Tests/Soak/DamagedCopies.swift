@@ -125,16 +125,16 @@ struct DamagedCopies {
     var count: Int
   }
 
-  private func place(_ address: UInt64, behind: Int, _ count: Int) -> Place {
+  private func place(_ address: UInt64, after: Int, _ count: Int) -> Place {
     let slab = slabs.lastIndex { $0.base <= address } ?? 0
-    return Place(slab: slab, offset: Int(address - slabs[slab].base) + behind, count: count)
+    return Place(slab: slab, offset: Int(address - slabs[slab].base) + after, count: count)
   }
 
   private func place(_ record: QueueRecord, _ kind: DamageKind) -> Place {
     switch kind {
-    case .length: place(record.address.rawValue, behind: 0, 4)
-    case .checksum: place(record.address.rawValue, behind: 4, 4)
-    default: place(record.address.rawValue, behind: 8, record.payload.count)
+    case .length: place(record.address.rawValue, after: 0, 4)
+    case .checksum: place(record.address.rawValue, after: 4, 4)
+    default: place(record.address.rawValue, after: 8, record.payload.count)
     }
   }
 

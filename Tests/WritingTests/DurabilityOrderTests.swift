@@ -59,7 +59,7 @@ struct DurabilityOrderTests {
     try writer.flush()
     let bases = storage.slabs.keys.sorted()
     storage.logCalls()
-    if isWhole { try writer.sync() } else { try writer.syncSlabsLeftBehind() }
+    if isWhole { try writer.sync() } else { try writer.syncLeftSlabs() }
     let syncs = (isWhole ? bases[...] : bases.dropLast()).map {
       SimulatedStorage.Call.sync(SlabName.string($0))
     }

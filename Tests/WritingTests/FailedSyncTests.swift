@@ -38,7 +38,7 @@ struct FailedSyncTests {
     let failure = #expect(throws: QueueError.self) {
       switch place {
       case .file, .directory: try writer.sync()
-      case .background: try writer.syncSlabsLeftBehind()
+      case .background: try writer.syncLeftSlabs()
       case .closing, .closingMark: try writer.close()
       }
     }
@@ -49,7 +49,7 @@ struct FailedSyncTests {
     storage.logCalls()
     for call in [
       { try writer.append("more") }, { try writer.flush() }, { try writer.sync() },
-      { try writer.syncSlabsLeftBehind() }, { try writer.append(contentsOf: ["a", "b"]) },
+      { try writer.syncLeftSlabs() }, { try writer.append(contentsOf: ["a", "b"]) },
     ] as [() throws -> Any] {
       let error = #expect(throws: QueueError.self) { _ = try call() }
       #expect(error?.code == .syncFailed)

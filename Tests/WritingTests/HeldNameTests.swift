@@ -96,7 +96,7 @@ struct HeldNameTests {
     switch report {
     case .sync, .syncAgain: error = queueError { try sync(writer) }
     case .close, .closeAfterSync: error = queueError { try close(writer) }
-    case .background: error = queueError { try writer.syncSlabsLeftBehind() }
+    case .background: error = queueError { try writer.syncLeftSlabs() }
     case .asyncSync, .asyncSyncAgain: error = await queueError { try await writer.sync() }
     case .ensuring:
       error = await queueError { _ = try await writer.append("last", ensuring: .synced) }
@@ -191,7 +191,7 @@ struct HeldNameTests {
     let report = try cleaner.clean(keeping: .nothing)
     #expect(report.count > 1)
     #expect(storage.slabs.count < before)
-    try writer.syncSlabsLeftBehind()
+    try writer.syncLeftSlabs()
     try writer.append("last")
     try writer.sync()
     try writer.close()
@@ -207,13 +207,13 @@ struct HeldNameTests {
     }
     let middle = storage.slabs.keys.sorted()[2]
     try storage.remove(SlabName.string(middle))
-    let error = queueError { try writer.syncSlabsLeftBehind() }
+    let error = queueError { try writer.syncLeftSlabs() }
     #expect(error?.code == .fileRemoved)
     #expect(error?.path == storage.path + "/" + SlabName.string(middle))
   }
 
   @Test("a name that the system cannot tell about is not taken for a good one")
-  func untold() throws {
+  func unreported() throws {
     let storage = SimulatedStorage()
     let writer = try writer(storage)
     try writer.append("one")

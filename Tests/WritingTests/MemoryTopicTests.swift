@@ -237,7 +237,7 @@ struct MemoryTopicTests {
   }
 
   @Test("what was synced is, behind a close by another task as well")
-  func syncedBehindClose() async throws {
+  func syncedAfterClose() async throws {
     let writer = try QueueWriter(topic: .memory())
     let address = try writer.append("one")
     try await writer.close()

@@ -29,25 +29,25 @@ struct SlabAgeTests {
   func timer() throws {
     let writer = try open()
     clock.advance(by: 600 * Self.second)
-    writer.doWhatIsTimed()
+    writer.runDueWork()
     // The slab holds no record yet.
     #expect(storage.slabs.count == 1)
     try writer.append("first")
     clock.advance(by: 60 * Self.second - 1)
-    writer.doWhatIsTimed()
+    writer.runDueWork()
     #expect(storage.slabs.count == 1)
     clock.advance(by: 1)
-    writer.doWhatIsTimed()
+    writer.runDueWork()
     #expect(storage.slabs.count == 2)
     #expect(writer.statistics.slabs == 1)
     #expect(storage.slabs.values.allSatisfy { $0.count >= 128 })
     // An empty slab is not left, however old it is.
     clock.advance(by: 6000 * Self.second)
-    writer.doWhatIsTimed()
+    writer.runDueWork()
     #expect(storage.slabs.count == 2)
     try writer.append("second")
     clock.advance(by: 60 * Self.second)
-    writer.doWhatIsTimed()
+    writer.runDueWork()
     #expect(storage.slabs.count == 3)
     #expect(writer.core.times.withLock { $0.count } == 0)
     try writer.close()
@@ -74,13 +74,13 @@ struct SlabAgeTests {
     for number in 0..<100 as Range<UInt64> {
       clock.advance(by: Self.second)
       try writer.append(SmallTopic.payload(number, length: 700))
-      writer.doWhatIsTimed()
+      writer.runDueWork()
       #expect(writer.core.times.withLock { $0.count } == 1)
     }
     // No slab became a minute old.
     #expect(storage.slabs.count == 20)
     clock.advance(by: 60 * Self.second)
-    writer.doWhatIsTimed()
+    writer.runDueWork()
     #expect(storage.slabs.count == 21)
     try writer.close()
     #expect(try readAll(topic).records.count == 100)
@@ -109,17 +109,17 @@ struct SlabAgeTests {
       let second = try open()
       if isOldAfter > 0 {
         clock.advance(by: isOldAfter * Self.second - 1)
-        second.doWhatIsTimed()
+        second.runDueWork()
         #expect(storage.slabs.count == 1, "\(made)")
         clock.advance(by: 1)
       }
-      second.doWhatIsTimed()
+      second.runDueWork()
       #expect(storage.slabs.count == 2, "\(made)")
       try second.close()
       // The slab was closed without a record, so there is no reason to leave it.
       clock.advance(by: 600 * Self.second)
       let third = try open()
-      third.doWhatIsTimed()
+      third.runDueWork()
       #expect(storage.slabs.count == 2)
       try third.close()
     }
@@ -132,7 +132,7 @@ struct SlabAgeTests {
       try writer.append("hour \(hour)")
       try writer.sync()
       clock.advance(by: 3600 * Self.second)
-      writer.doWhatIsTimed()
+      writer.runDueWork()
     }
     try writer.append("now")
     try writer.sync()
@@ -153,7 +153,7 @@ struct SlabAgeTests {
         if case .create = $0 { true } else { false }
       })
     clock.advance(by: 60 * Self.second)
-    writer.doWhatIsTimed()
+    writer.runDueWork()
     #expect(storage.hits == 1 && storage.slabs.count == 1)
     #expect(writer.core.times.withLock { $0.count } == 0)
     try writer.append("second")
@@ -172,7 +172,7 @@ struct SlabAgeTests {
     let writer = try open(age: .seconds(Int64.max))
     try writer.append("first")
     clock.advance(by: .max / 4)
-    writer.doWhatIsTimed()
+    writer.runDueWork()
     #expect(storage.slabs.count == 1)
     try writer.close()
   }

@@ -106,7 +106,7 @@ struct WriterEndingTests {
   }
 
   @Test("G5: a long record that was synced is known to be, though a mark stood behind it already")
-  func proofBehindLongRecord() throws {
+  func proofAfterLongRecord() throws {
     let storage = SimulatedStorage()
     let topic = Topic(storage: storage)
     let writer = try QueueWriter(
@@ -115,7 +115,7 @@ struct WriterEndingTests {
     try writer.sync()
     let long = try writer.append([UInt8](repeating: 7, count: 70_000))
     try writer.sync()
-    let behind = try writer.append("behind")
+    let after = try writer.append("behind")
     try writer.sync()
     writer.dieForTesting()
     storage.kill()
@@ -123,7 +123,7 @@ struct WriterEndingTests {
     try QueueWriter(topic: topic, options: .init(), environment: fixedEnvironment()).close()
     let read = try readAll(topic)
     #expect(read.texts == ["before", "behind"])
-    #expect(read.records.last?.address == behind)
+    #expect(read.records.last?.address == after)
     #expect(read.losses.map(\.records) == [1])
   }
 

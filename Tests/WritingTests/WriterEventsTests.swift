@@ -12,7 +12,7 @@ import Testing
 private final class Listener: Sendable {
   private struct State {
     var events: [QueueWriter.Event] = []
-    var isTold = false
+    var isRunning = false
     var overlaps = 0
   }
   private let state = Mutex(State())
@@ -27,12 +27,12 @@ private final class Listener: Sendable {
 
   func hear(_ event: QueueWriter.Event) {
     state.withLock { state in
-      if state.isTold { state.overlaps += 1 }
-      state.isTold = true
+      if state.isRunning { state.overlaps += 1 }
+      state.isRunning = true
       state.events.append(event)
     }
     reaction(event)
-    state.withLock { $0.isTold = false }
+    state.withLock { $0.isRunning = false }
   }
 
   var bases: [UInt64] {
@@ -207,9 +207,9 @@ struct WriterEventsTests {
       #expect(queueError { try writer.close() }?.code == .syncFailed)
       #expect(listener.failures.map(\.code) == [.syncFailed])
       #expect(listener.closings == 0)
-      let told = Mutex<[QueueError]>([])
-      writer.onFailure { error in told.withLock { $0.append(error) } }
-      #expect(told.withLock { $0.map(\.code) } == [.syncFailed])
+      let reported = Mutex<[QueueError]>([])
+      writer.onFailure { error in reported.withLock { $0.append(error) } }
+      #expect(reported.withLock { $0.map(\.code) } == [.syncFailed])
     }
   }
 
@@ -415,15 +415,15 @@ struct WriterEventsTests {
   func manyEvents(_ hasThread: Bool) throws {
     final class Maker: Sendable {
       let queue = Mutex<EventQueue?>(nil)
-      let told = Progress()
+      let reported = Progress()
       let byCaller = Mutex(0)
       let caller = Mutex<Thread?>(nil)
 
       /// Makes another event for each one that it hears.
       func hear(_ event: QueueWriter.Event) {
         if caller.withLock({ $0 }) == Thread.current { byCaller.withLock { $0 += 1 } }
-        if told.value < 999 { queue.withLock { $0 }?.note(.closed) }
-        told.advance()
+        if reported.value < 999 { queue.withLock { $0 }?.note(.closed) }
+        reported.advance()
       }
     }
     let maker = Maker()
@@ -432,8 +432,8 @@ struct WriterEventsTests {
     maker.queue.withLock { $0 = queue }
     maker.caller.withLock { $0 = Thread.current }
     queue.note(.closed)
-    queue.tell()
-    try maker.told.waitBlocking(for: 1_000)
+    queue.deliver()
+    try maker.reported.waitBlocking(for: 1_000)
     #expect(maker.byCaller.withLock { $0 } == (hasThread ? 16 : 1_000))
     maker.queue.withLock { $0 = nil }
     thread.stop()

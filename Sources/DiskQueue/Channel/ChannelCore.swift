@@ -108,10 +108,10 @@ final class ChannelCore: Sendable {
       throw .system(error, doing: "opening the consumers' directory", path: path)
     }
     do throws(SystemError) {
-      let watch = try directory.watch { [weak writer] in writer?.wakeRoomSeekers() }
+      let watch = try directory.watch { [weak writer] in writer?.wakeWaitersForRoom() }
       if let refusal = watch.refusal {
         writer.notePolling(.polling(refusal, path: path))
-        writer.events?.tell()
+        writer.events?.deliver()
       }
       return watch
     } catch {
@@ -213,7 +213,7 @@ final class ChannelCore: Sendable {
   private func endingWriter(_ error: QueueError) -> QueueError {
     if error.code == .syncFailed {
       writer.core.end(error)
-      writer.core.events?.tell()
+      writer.core.events?.deliver()
     }
     return error
   }
@@ -275,7 +275,7 @@ final class ChannelCleaner: Sendable {
     } catch {
       if error.isFinal {
         writer.end(error)
-        writer.events?.tell()
+        writer.events?.deliver()
       }
       throw error
     }

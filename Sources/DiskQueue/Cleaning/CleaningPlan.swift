@@ -32,10 +32,10 @@ struct CleaningPlan: Sendable, Equatable {
     /// No record in the slab is newer than this stamp. It is the highest stamp at the beginning of
     /// this slab and of the slabs up to the next readable one. Nil if no later slab is readable. If
     /// no clock knew the time by then, it is the first known stamp after that.
-    var stampBehind: UInt64?
+    var stampAfter: UInt64?
     /// The ordinal at the beginning of the next readable slab: no record in this slab has a higher
     /// one.
-    var ordinalBehind: UInt64?
+    var ordinalAfter: UInt64?
   }
 
   enum Verdict: Sendable, Equatable {
@@ -57,15 +57,15 @@ struct CleaningPlan: Sendable, Equatable {
 
   /// The bound that the slab is beyond. Nil if there is none.
   private func cause(_ slab: FirstSlab, next: UInt64) -> SlabCleaner.Removal.Cause? {
-    if let age = retention.age, let newest = slab.stampBehind, Stamp.isKnown(newest),
+    if let age = retention.age, let newest = slab.stampAfter, Stamp.isKnown(newest),
       newest < present,
       present - newest > age.duration.clampedNanoseconds
     {
       return .age(age)
     }
     if let bytes = retention.bytes, let bytesFrom, next <= bytesFrom { return .bytes(bytes) }
-    if let records = retention.records, let behind = slab.ordinalBehind, behind <= endOrdinal,
-      endOrdinal - behind >= records
+    if let records = retention.records, let after = slab.ordinalAfter, after <= endOrdinal,
+      endOrdinal - after >= records
     {
       return .records(records)
     }

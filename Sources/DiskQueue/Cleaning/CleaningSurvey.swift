@@ -161,15 +161,15 @@ struct CleaningSurvey {
     highestStamp = max(highestStamp, own?.stamp ?? 0)
     let ahead = try lookAhead(of: place)
     if let stamp = ahead.head?.stamp { highestStamp = max(highestStamp, stamp) }
-    var stampBehind = ahead.head == nil ? nil : highestStamp
-    if plan.retention.age != nil, let stamp = stampBehind, !Stamp.isKnown(stamp) {
-      stampBehind = try findFirstKnownStamp(from: ahead.place)
+    var stampAfter = ahead.head == nil ? nil : highestStamp
+    if plan.retention.age != nil, let stamp = stampAfter, !Stamp.isKnown(stamp) {
+      stampAfter = try findFirstKnownStamp(from: ahead.place)
     }
     let next = place + 1 < index.bases.count ? index.bases[place + 1] : nil
     return SurveyedSlab(
       slab: CleaningPlan.FirstSlab(
         base: base, next: next, contentEnd: index.limit(ofSlabAt: place),
-        stampBehind: stampBehind, ordinalBehind: ahead.head?.ordinal),
+        stampAfter: stampAfter, ordinalAfter: ahead.head?.ordinal),
       bytes: try file.size(), records: try records(of: file, at: place, own, ahead))
   }
 
@@ -212,9 +212,9 @@ struct CleaningSurvey {
     if limit != .max, try !file.reaches(limit) { return nil }
     guard !index.holdsVersion1(base), !ahead.hidesRecords,
       // The ordinal of address 0 is known without its header.
-      let first = base == 0 ? 0 : own?.ordinal, let behind = ahead.head?.ordinal, behind >= first
+      let first = base == 0 ? 0 : own?.ordinal, let after = ahead.head?.ordinal, after >= first
     else { return nil }
-    return behind - first
+    return after - first
   }
 
   private mutating func lookAhead(of place: Int) throws(QueueError) -> Ahead {

@@ -35,19 +35,19 @@ package struct AcknowledgementLedger: Sendable {
     guard end.address > cursor.address else { return false }
     // The stretches that it touches or overlaps.
     let first = firstIndex { $0.end.address >= start }
-    let behind = firstIndex { $0.start > end.address }
+    let after = firstIndex { $0.start > end.address }
     var joined = AcknowledgedStretch(start: start, end: end)
-    if first < behind {
+    if first < after {
       joined.start = min(start, stretches[first].start)
-      let last = stretches[behind - 1].end
+      let last = stretches[after - 1].end
       if last.address > end.address { joined.end = last }
     }
     guard joined.start <= cursor.address else {
-      stretches.replaceSubrange(first..<max(first, behind), with: CollectionOfOne(joined))
+      stretches.replaceSubrange(first..<max(first, after), with: CollectionOfOne(joined))
       return false
     }
     cursor = joined.end
-    stretches.removeFirst(max(first, behind))
+    stretches.removeFirst(max(first, after))
     return true
   }
 

@@ -25,7 +25,7 @@ final class ConsumerCore: Sendable {
   private let watch = Mutex<TopicWatch?>(nil)
 
   /// Called each time the cursor was made durable.
-  private let toTell = Mutex<(@Sendable (UInt64) throws(QueueError) -> Void)?>(nil)
+  private let durabilityHandler = Mutex<(@Sendable (UInt64) throws(QueueError) -> Void)?>(nil)
 
   /// Counts the cursor's moves in memory. Calls wait for one here.
   private let moves = Progress()
@@ -135,7 +135,7 @@ final class ConsumerCore: Sendable {
 
   private enum Look: Sendable {
     case batch(session: UInt64, start: UInt64, records: [QueueRecord])
-    case telling(ConsumerReading.Telling)
+    case report(ConsumerReading.PendingReport)
     case end
     /// Too much was acknowledged out of order: wait for this move of the cursor.
     case held(move: UInt64)
@@ -162,9 +162,9 @@ final class ConsumerCore: Sendable {
       switch try await onThread({ core throws(QueueError) in try core.look(count) }) {
       case .batch(let session, let start, let records):
         return Delivery(session: session, start: start, records: records)
-      case .telling(.error(let error)):
+      case .report(.error(let error)):
         throw error
-      case .telling(.loss(let loss, let path)):
+      case .report(.loss(let loss, let path)):
         guard let onLoss else { throw .loss(loss, path: path) }
         onLoss(loss)
       case .held(let move):
@@ -213,7 +213,7 @@ final class ConsumerCore: Sendable {
     try reading.withLock { reading throws(QueueError) -> Look in
       // The first slab may have come since. The next look then seeks the cursor in it.
       guard reading.isSeated else { return .end }
-      if let telling = reading.takeTelling() { return .telling(telling) }
+      if let report = reading.takeReport() { return .report(report) }
       do throws(QueueError) {
         try reading.readAhead(count)
         try reading.checkTopic(path: path)
@@ -222,7 +222,7 @@ final class ConsumerCore: Sendable {
         // again.
         guard reading.hasAhead, error.code != .unsupportedFormat else { throw error }
       }
-      if let telling = reading.takeTelling() { return .telling(telling) }
+      if let report = reading.takeReport() { return .report(report) }
       guard let batch = reading.takeBatch(count) else {
         if let error = reading.oversizedError { throw error }
         return .end
@@ -330,7 +330,7 @@ final class ConsumerCore: Sendable {
     guard isSoonest else { return }
     let write: @Sendable () -> Void = { [self] in
       state.withLock { $0.timers.removeAll { $0 == due } }
-      writeForNobody()
+      writeUnawaited()
     }
     do throws(SystemError) {
       if nanoseconds == 0 {
@@ -358,18 +358,18 @@ final class ConsumerCore: Sendable {
         do throws(QueueError) {
           try writeNoted()
         } catch {
-          tell(error)
+          report(error)
         }
       }
     } catch {
       state.withLock { $0.isWriteQueued = false }
-      tell(noThread(error))
+      report(noThread(error))
     }
   }
 
   /// Reports a failed write to the calls that wait for it. If all of them were cancelled, the next
   /// call reports it.
-  private func tell(_ error: QueueError) {
+  private func report(_ error: QueueError) {
     if durableMoves.reject(error) == 0 { owe(error) }
   }
 
@@ -379,7 +379,7 @@ final class ConsumerCore: Sendable {
   }
 
   /// Writes as a queued write does. If that fails, the next call reports it.
-  private func writeForNobody() {
+  private func writeUnawaited() {
     do throws(QueueError) {
       try writeNoted()
     } catch {
@@ -409,14 +409,14 @@ final class ConsumerCore: Sendable {
       }
       durableMoves.advance(to: count)
     }
-    if let tell = toTell.withLock({ $0 }) { try tell(durable.address) }
+    if let handler = durabilityHandler.withLock({ $0 }) { try handler(durable.address) }
   }
 
   /// Registers a closure that is called with the cursor's address each time the cursor was made
   /// durable, on the thread that did so. If the closure throws, the call that made the cursor
   /// durable throws the same error.
   func whenDurable(_ body: @escaping @Sendable (UInt64) throws(QueueError) -> Void) {
-    toTell.withLock { $0 = body }
+    durabilityHandler.withLock { $0 = body }
   }
 
   /// With `writing` held: makes the cursor durable at a position.
@@ -446,7 +446,7 @@ final class ConsumerCore: Sendable {
       reading.withLock { $0.didWrite(topicID: topicID, at: cursor.address) }
       // A cleaner goes by the lower slot. A slot left in an earlier slab would hold that slab until
       // more is acknowledged. A writer at its cap may be waiting for that room.
-      if reading.withLock({ $0.isBehind(writing.file.lowest, theSlabOf: cursor.address) }) {
+      if reading.withLock({ $0.isPast(writing.file.lowest, theSlabOf: cursor.address) }) {
         try writing.file.advance(to: cursor, topicID: topicID)
       }
     } catch {
@@ -464,7 +464,7 @@ final class ConsumerCore: Sendable {
   /// lower slot. That writer may be waiting for the room.
   private func levelSlotsIfSlabWasLeft() throws(QueueError) {
     try levelSlots { reading, lowest, cursor in
-      reading.isEnd(cursor) && reading.isBehind(lowest, theSlabOf: reading.walker.position)
+      reading.isEnd(cursor) && reading.isPast(lowest, theSlabOf: reading.walker.position)
     }
   }
 

@@ -21,12 +21,12 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
 
   private var ahead: [QueueRecord] = []
   private var aheadBytes = 0
-  private var untold: [Telling] = []
+  private var unreported: [PendingReport] = []
   /// The record above the limit at which the walk stopped.
   private var oversized: Oversized?
 
   /// A report to make before anything that follows it.
-  enum Telling: Sendable {
+  enum PendingReport: Sendable {
     case loss(Loss, path: String)
     case error(QueueError)
   }
@@ -78,14 +78,14 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
   /// Begins at a cursor. If the log ends before the cursor, returns that end. Make it durable, and
   /// then continue from it.
   mutating func seat(at cursor: CursorPosition) throws(QueueError) -> CursorPosition? {
-    untold = []
+    unreported = []
     oversized = nil
     let (seat, losses) = try walker.seek(toCursor: cursor)
     note(losses)
     lastEnd = cursor
     switch seat {
     case .seated: isSeated = true
-    case .behindTheEnd(let end): return end
+    case .pastTheEnd(let end): return end
     case .noLog: isSeated = false
     }
     return nil
@@ -147,10 +147,12 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
   }
 
   /// The next report to make, if there is one.
-  mutating func takeTelling() -> Telling? { untold.isEmpty ? nil : untold.removeFirst() }
+  mutating func takeReport() -> PendingReport? {
+    unreported.isEmpty ? nil : unreported.removeFirst()
+  }
 
   private mutating func note(_ losses: [Loss]) {
-    for loss in losses { untold.append(.loss(loss, path: walker.index.path(of: loss))) }
+    for loss in losses { unreported.append(.loss(loss, path: walker.index.path(of: loss))) }
   }
 
   /// Reads ahead until there is a batch, something to report, or the end of the log.
@@ -159,7 +161,7 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
   /// before that, so that no cursor passes a loss that was not reported.
   mutating func readAhead(_ count: Int) throws(QueueError) {
     foundEnd = false
-    while ahead.count < count || walker.pending != nil, untold.isEmpty, oversized == nil,
+    while ahead.count < count || walker.pending != nil, unreported.isEmpty, oversized == nil,
       aheadBytes < Int(options.maximumBatchBytes.bytes)
     {
       switch try walker.step() {
@@ -182,7 +184,7 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
 
   /// Whether nothing followed a cursor when the walk last continued.
   func isEnd(_ cursor: CursorPosition) -> Bool {
-    foundEnd && ahead.isEmpty && untold.isEmpty && oversized == nil && lastEnd == cursor
+    foundEnd && ahead.isEmpty && unreported.isEmpty && oversized == nil && lastEnd == cursor
   }
 
   var hasAhead: Bool { !ahead.isEmpty }
@@ -213,7 +215,7 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
       }
     } catch {
       oversized = nil
-      untold = []
+      unreported = []
       walker.goOn(from: walk)
       throw error
     }
@@ -222,7 +224,7 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
 
   /// The error to throw each time records are asked for. Nil if there is no record above the limit,
   /// or if other records come before it.
-  var oversizedError: QueueError? { ahead.isEmpty && untold.isEmpty ? oversized?.error : nil }
+  var oversizedError: QueueError? { ahead.isEmpty && unreported.isEmpty ? oversized?.error : nil }
 
   /// The record above the limit at this address, with its payload.
   ///
@@ -231,7 +233,7 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
   func readOversized(
     at address: Address, upTo limit: ByteCount, in storage: any TopicStorage
   ) throws(QueueError) -> QueueRecord {
-    guard ahead.isEmpty, untold.isEmpty, let oversized, oversized.address == address.rawValue
+    guard ahead.isEmpty, unreported.isEmpty, let oversized, oversized.address == address.rawValue
     else {
       throw .invalidOption(
         "the consumer is not at a record above its limit at address \(address): put aside the"
@@ -316,7 +318,7 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
 
 extension ConsumerReading {
   /// Whether an address is in an earlier slab than another address.
-  func isBehind(_ address: UInt64, theSlabOf other: UInt64) -> Bool {
+  func isPast(_ address: UInt64, theSlabOf other: UInt64) -> Bool {
     let index = walker.index
     return address < other
       && index.lastIndex(notAbove: address) != index.lastIndex(notAbove: other)

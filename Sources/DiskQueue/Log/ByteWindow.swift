@@ -83,14 +83,14 @@ package struct ByteWindow: ~Copyable {
   ///
   /// - Parameter room: how many bytes of the memory to leave free for `extend`.
   mutating func fill(
-    from slab: SlabFile, at address: UInt64, limit: UInt64, leaving room: Int = 0
+    from slab: SlabFile, at address: UInt64, limit: UInt64, leaving headroom: Int = 0
   ) throws(QueueError) {
-    precondition(room >= 0 && room <= capacity, "no such room")
+    precondition(headroom >= 0 && headroom <= capacity, "no such room")
     start = address
     count = 0
-    unsafe shown = memory + room
+    unsafe shown = memory + headroom
     let wanted =
-      limit > address ? Int(clamping: min(UInt64(capacity - room), limit - address)) : 0
+      limit > address ? Int(clamping: min(UInt64(capacity - headroom), limit - address)) : 0
     // Safe: after the free part, the memory has at least `wanted` bytes.
     let target = unsafe UnsafeMutableRawBufferPointer(start: shown, count: wanted)
     unsafe count = try slab.read(into: target, at: address)
@@ -112,15 +112,15 @@ package struct ByteWindow: ~Copyable {
   }
 
   /// How many bytes `extend` may add before those shown.
-  var room: Int { unsafe shown - memory }
+  var headroom: Int { unsafe shown - memory }
 
   /// Also shows the `byteCount` bytes of the slab before those shown. False, and no change, if
   /// these bytes are no longer there.
   ///
-  /// - Precondition: `byteCount` is at most `room`, and at most the number of bytes that the slab
-  ///   has before `start`.
+  /// - Precondition: `byteCount` is at most `headroom`, and at most the number of bytes that the
+  ///   slab has before `start`.
   mutating func extend(from slab: SlabFile, by byteCount: Int) throws(QueueError) -> Bool {
-    precondition(byteCount >= 0 && byteCount <= room, "no room before the window")
+    precondition(byteCount >= 0 && byteCount <= headroom, "no room before the window")
     // Safe: the bytes before those shown are inside the memory, as was just checked.
     let target = unsafe UnsafeMutableRawBufferPointer(start: shown - byteCount, count: byteCount)
     let before = start - UInt64(byteCount)

@@ -89,9 +89,9 @@ package struct FrameSearch: ~Copyable {
         guard window.count >= FrameHeader.byteCount else { return nil }
       }
       let isLast = window.end >= end || window.count < window.capacity
-      let behind =
+      let after =
         isLast ? min(window.end, end) - header + 1 : window.end - Self.largestFrame + 1
-      for offset in Int(from - window.start)..<Int(behind - window.start) {
+      for offset in Int(from - window.start)..<Int(after - window.start) {
         let length = UInt64(window.bytes.u32(offset + FrameHeader.length))
         let address = window.start + UInt64(offset)
         guard length <= end - address - header,
@@ -100,7 +100,7 @@ package struct FrameSearch: ~Copyable {
         if try isRecord(at: address, length) { return address }
       }
       guard !isLast else { return nil }
-      from = behind
+      from = after
     }
     return nil
   }

@@ -131,10 +131,10 @@ package final class SlabFile: Sendable {
     var window = ByteWindow(capacity: SlabHeader.byteCount + Mark.byteCount)
     try window.fill(from: self, at: base, limit: .max)
     let (first, overflow) = base.addingReportingOverflow(UInt64(SlabHeader.byteCount))
-    let behind = window.bytes.extracting(droppingFirst: SlabHeader.byteCount)
+    let after = window.bytes.extracting(droppingFirst: SlabHeader.byteCount)
     return Head(
       header: SlabHeader.read(window.bytes, base: base),
-      firstMark: overflow ? nil : Mark.read(behind, address: first, topicID: nil))
+      firstMark: overflow ? nil : Mark.read(after, address: first, topicID: nil))
   }
 
   // MARK: Checksums

@@ -211,8 +211,8 @@ package final class TopicIndex {
     if let length = try slab.judgeVersion1() { return length }
     let slabs = bases.prefix { Epoch.of($0) == 0 }
     let before = slabs.prefix { $0 < slab.base }.reversed()
-    let behind = slabs.drop { $0 <= slab.base }
-    for base in Array(before) + Array(behind) {
+    let after = slabs.drop { $0 <= slab.base }
+    for base in Array(before) + Array(after) {
       if let length = try SlabFile.open(base, in: storage)?.judgeVersion1() { return length }
     }
     return .payload
@@ -267,10 +267,10 @@ package final class TopicIndex {
 
   /// The highest address at which this epoch's records can end: the lowest `kept` of a later epoch.
   package func bound(ofEpoch epoch: UInt64) -> UInt64? {
-    firstBoundary(behind: epoch).map { boundaries[$0].lowestKept }
+    firstBoundary(after: epoch).map { boundaries[$0].lowestKept }
   }
 
-  private func firstBoundary(behind epoch: UInt64) -> Int? {
+  private func firstBoundary(after epoch: UInt64) -> Int? {
     var low = 0
     var high = boundaries.count
     while low < high {
@@ -324,19 +324,19 @@ package final class TopicIndex {
     guard let first else { return .nowhere }
     let epoch = Epoch.of(address)
     if let bound = bound(ofEpoch: epoch), address >= bound,
-      let start = firstBoundary(behind: epoch),
+      let start = firstBoundary(after: epoch),
       let next = boundaries[start...].first(where: { $0.kept <= address })
     {
       let base = Epoch.firstAddress(next.epoch)
       if contains(base) { return .nextEpoch(base: base) }
-      guard let later = firstSlab(behind: address) else { return .nowhere }
+      guard let later = firstSlab(after: address) else { return .nowhere }
       return .gone(next: later, cause: later == first ? .cleaned : .damaged, needsProof: false)
     }
     if let index = lastIndex(notAbove: address), Epoch.of(bases[index]) == epoch {
       return .inside(base: bases[index], limit: limit(ofSlabAt: index))
     }
     if address < first { return .gone(next: first, cause: .cleaned, needsProof: false) }
-    guard let later = firstSlab(behind: address) else { return .nowhere }
+    guard let later = firstSlab(after: address) else { return .nowhere }
     return .gone(next: later, cause: .damaged, needsProof: true)
   }
 
@@ -370,7 +370,7 @@ package final class TopicIndex {
     return storage.path + "/" + SlabName.string(base)
   }
 
-  private func firstSlab(behind address: UInt64) -> UInt64? {
+  private func firstSlab(after address: UInt64) -> UInt64? {
     firstCounted(from: lastIndex(notAbove: address).map { $0 + 1 } ?? 0)
   }
 
@@ -380,9 +380,9 @@ package final class TopicIndex {
   /// The log continues in the next slab, in the next epoch's first slab, or in a slab of a hidden
   /// epoch. A hidden epoch does not state its own beginning, because its header and all its marks
   /// are damaged. Only a later epoch states that it counts.
-  func slab(behind base: UInt64, limit: UInt64) -> UInt64? {
+  func slab(after base: UInt64, limit: UInt64) -> UInt64? {
     guard limit != .max else { return nil }
-    if let hidden = firstSlab(behind: base), hidden < limit { return hidden }
+    if let hidden = firstSlab(after: base), hidden < limit { return hidden }
     var next = limit
     // Skip an epoch of which a later one kept nothing.
     while case .nextEpoch(let first) = locate(next) {

@@ -19,7 +19,7 @@ struct KnownMarks: ~Copyable {
 
   /// The last known mark after `start` that is at most one spacing before an address. It may not be
   /// the last one if marks are nearer to each other than that.
-  func last(before address: UInt64, behind start: UInt64) -> UInt64? {
+  func last(before address: UInt64, after start: UInt64) -> UInt64? {
     guard !addresses.isEmpty else { return nil }
     for stretch in 0...1 as ClosedRange<UInt64> {
       let mark = addresses[Self.place(of: address &- stretch * SlabFormat.markSpacing)]

@@ -10,7 +10,7 @@ extension LogWalker {
     /// The walk continues at the cursor, or at the next record if the cursor's record was lost.
     case seated
     /// The log ends before the cursor. The walk continues at the log's end.
-    case behindTheEnd(CursorPosition)
+    case pastTheEnd(CursorPosition)
     /// There is no slab yet in which to find the cursor.
     case noLog
   }
@@ -51,7 +51,7 @@ extension LogWalker {
       let loss = Loss(
         .discarded, from: position, to: cursor.address,
         records: isKnown ? cursor.ordinal - ordinal : nil)
-      return (.behindTheEnd(CursorPosition(address: position, ordinal: ordinal)), [loss])
+      return (.pastTheEnd(CursorPosition(address: position, ordinal: ordinal)), [loss])
     }
     throw .system(
       SystemError(errno: Errno.again, call: "openat"), doing: "finding the end of the log",
@@ -168,7 +168,7 @@ extension LogWalker {
       pending = spanning
       return nil
     }
-    if let dropped = pending.take() { ordinalIsCounted = dropped.isExactBehind }
+    if let dropped = pending.take() { ordinalIsCounted = dropped.isExactAfter }
     guard position > cursor.address else {
       if !ordinalIsCounted {
         ordinal = cursor.ordinal

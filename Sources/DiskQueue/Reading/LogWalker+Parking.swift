@@ -36,7 +36,7 @@ extension LogWalker {
   /// Like `goOn(from:)`, if the pending loss has been reported since.
   mutating func goOnAfterLoss(from parked: Parked) {
     goOn(from: parked)
-    if let told = pending.take() { ordinalIsCounted = told.isExactBehind }
+    if let told = pending.take() { ordinalIsCounted = told.isExactAfter }
     arrival = nil
   }
 }

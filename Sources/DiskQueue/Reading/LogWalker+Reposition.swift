@@ -22,8 +22,8 @@ extension LogWalker {
     }
     for _ in 0..<Self.mostAttempts {
       try index.refresh()
-      let place = index.locate(position)
-      switch place {
+      let location = index.locate(position)
+      switch location {
       case .nowhere:
         return false
 
@@ -38,7 +38,7 @@ extension LogWalker {
         // below the proof. Another look is needed only after another slab or another proof.
         let certainBelow = max(provenBelow, index.highestSynced)
         try index.refresh()
-        guard index.locate(position) == place, try open(base, limit), let slab else { continue }
+        guard index.locate(position) == location, try open(base, limit), let slab else { continue }
         let damage = try damage(of: slab, certainBelow: certainBelow)
         if try judge() != nil { return true }
         switch try resynchronise(damage) {
@@ -54,7 +54,7 @@ extension LogWalker {
       case .gone(let next, let cause, let needsProof):
         // Believe that a slab is missing only after a second listing.
         try index.refresh()
-        guard index.locate(position) == place else { continue }
+        guard index.locate(position) == location else { continue }
         if needsProof, try !index.isProven(position) { return false }
         arrive(at: next, cause: cause, leavesOut: true)
         return true
@@ -109,21 +109,21 @@ extension LogWalker {
   }
 
   /// The open slab. Nil between slabs, in version 1 slabs, and before the header was read.
-  var place: OpenSlab? {
+  var openSlab: OpenSlab? {
     guard let slab, version1 == nil, maximumPayload >= 0 else { return nil }
     return OpenSlab(slab: slab, limit: limit, maximumPayload: maximumPayload)
   }
 
   /// Returns to a slab without looking at the directory. The caller then chooses an address in it.
-  mutating func goBack(to place: OpenSlab) {
+  mutating func goBack(to openSlab: OpenSlab) {
     leaveSlab()
     pending = nil
     arrival = nil
     owedLoss = nil
     damage = nil
-    slab = place.slab
-    limit = place.limit
-    maximumPayload = place.maximumPayload
+    slab = openSlab.slab
+    limit = openSlab.limit
+    maximumPayload = openSlab.maximumPayload
   }
 
   /// Forgets the slab and the bytes read from it.
@@ -159,7 +159,7 @@ extension LogWalker {
     guard let slab, limit != .max else { return false }
     // The epoch after it may no longer state the end of this one. The bound is then a later
     // epoch's, and there are slabs below it.
-    let to = index.slab(behind: slab.base, limit: limit).map { min($0, limit) } ?? limit
+    let to = index.slab(after: slab.base, limit: limit).map { min($0, limit) } ?? limit
     owedLoss = Loss(.damaged, from: position, to: to, records: nil)
     // The number of records it held is not stored anywhere.
     ordinalIsCounted = false
@@ -232,13 +232,13 @@ extension LogWalker {
     let content = min(limit, try slab.end())
     // Search after `position`: bytes that look like a mark at a slab's base are not one, and would
     // keep the walk there.
-    let (behind, overflow) = position.addingReportingOverflow(1)
+    let (after, overflow) = position.addingReportingOverflow(1)
     let mark =
-      overflow ? nil : try damage.frames.firstMark(from: behind, limit: content)
+      overflow ? nil : try damage.frames.firstMark(from: after, limit: content)
 
     // The end of the content counts as a mark with the next readable slab's ordinal. The ordinal is
     // exact if that slab is the very next one. Otherwise it is the highest possible.
-    let next = mark == nil ? index.slab(behind: slab.base, limit: limit) : nil
+    let next = mark == nil ? index.slab(after: slab.base, limit: limit) : nil
     var stretch = SlabDamage.Stretch(
       from: position, end: mark?.address ?? content,
       // If the file is too short, the next slab's base or the next epoch follows its last frame.
@@ -272,8 +272,8 @@ extension LogWalker {
         position == damage.base
         ? [SlabHeader.byteCount + Mark.byteCount] : [Mark.byteCount, 2 * Mark.byteCount]
       for count in skipped {
-        let (behind, overflow) = position.addingReportingOverflow(UInt64(count))
-        if !overflow, try damage.frames.isRecord(at: behind, to: end) { return behind }
+        let (after, overflow) = position.addingReportingOverflow(UInt64(count))
+        if !overflow, try damage.frames.isRecord(at: after, to: end) { return after }
       }
       return nil
     }

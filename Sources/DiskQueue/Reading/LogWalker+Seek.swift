@@ -98,7 +98,7 @@ extension LogWalker {
     if isVersion1(base) {
       // There are no marks, so ordinals can only be counted from the first slab.
       startAtEarliest()
-    } else if let mark = try lastMark(notBehind: address, in: base, limit: limit) {
+    } else if let mark = try lastMark(notAfter: address, in: base, limit: limit) {
       start(at: mark)
     } else {
       start(at: base)
@@ -106,7 +106,7 @@ extension LogWalker {
   }
 
   private func lastMark(
-    notBehind address: UInt64, in base: UInt64, limit: UInt64
+    notAfter address: UInt64, in base: UInt64, limit: UInt64
   ) throws(QueueError) -> MarkAt? {
     guard let slab = try SlabFile.open(base, in: index.storage) else { return nil }
     let (end, overflow) = address.addingReportingOverflow(UInt64(Mark.byteCount))
@@ -162,7 +162,7 @@ extension LogWalker {
   /// reader.
   private mutating func dropPending() {
     guard let dropped = pending.take() else { return }
-    ordinalIsCounted = dropped.isExactBehind
+    ordinalIsCounted = dropped.isExactAfter
   }
 
   private func beyondLatest(_ what: String, end: UInt64?) -> QueueError {
@@ -218,7 +218,7 @@ extension LogWalker {
   /// for, or the next one that is left.
   private mutating func stop(at start: UInt64, _ passed: UInt64, for ordinal: UInt64) {
     goBack(to: start, passed)
-    if passed == ordinal, pending?.isExactBehind == true { dropPending() }
+    if passed == ordinal, pending?.isExactAfter == true { dropPending() }
   }
 
   // MARK: Time

@@ -79,7 +79,7 @@ package struct LogWalker: ~Copyable {
     /// For how many of the damaged places `ordinal` was not moved forward.
     var uncountedPlaces: UInt64 = 1
     /// Whether `ordinal` is exact after the damage.
-    var isExactBehind: Bool { uncountedPlaces == 0 }
+    var isExactAfter: Bool { uncountedPlaces == 0 }
   }
 
   /// A jump to a slab, which may have left records out.

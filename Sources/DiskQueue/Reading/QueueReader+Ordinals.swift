@@ -89,7 +89,7 @@ extension QueueReader {
 
 extension LogWalker {
   /// Whether the ordinal of the record that was just passed is certain.
-  fileprivate var isExact: Bool { ordinalIsCounted && pending?.isExactBehind != false }
+  fileprivate var isExact: Bool { ordinalIsCounted && pending?.isExactAfter != false }
 
   /// The ordinal that the next record will get.
   fileprivate mutating func endOrdinal() throws(QueueError) -> UInt64 {

@@ -277,7 +277,7 @@ private final class RecordFeed: @unchecked Sendable {
     // of it. The last reference ends the thread, and a writer must not wait for that.
     wait.whenChanged { [weak self, thread] result in
       do throws(SystemError) {
-        try thread.submit { [weak self] in self?.readOne(behind: result, isAwaited: true) }
+        try thread.submit { [weak self] in self?.readOne(after: result, isAwaited: true) }
       } catch {
         // This cannot fail while a task waits for a batch: the thread is running, and it is closed
         // only with the last reference to this object.
@@ -286,7 +286,7 @@ private final class RecordFeed: @unchecked Sendable {
   }
 
   /// - Parameter change: The result of the wait before this batch.
-  private func readOne(behind change: Result<Void, QueueError> = .success(()), isAwaited: Bool) {
+  private func readOne(after change: Result<Void, QueueError> = .success(()), isAwaited: Bool) {
     var batch = Batch()
     do throws(QueueError) {
       try change.get()

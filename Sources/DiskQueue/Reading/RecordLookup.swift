@@ -11,27 +11,27 @@
 struct RecordLookup: ~Copyable {
   var walker: LogWalker
   /// The slabs of earlier lookups, the last one first.
-  private var places: [LogWalker.OpenSlab] = []
-  /// The value of the index's `changes` for which `places` is valid.
+  private var openSlabs: [LogWalker.OpenSlab] = []
+  /// The value of the index's `changes` for which `openSlabs` is valid.
   private var placesChanges = 0
   private var knownMarks = KnownMarks()
 
   /// How many slabs stay open: a gigabyte of slabs of the default size.
-  private static let mostPlaces = 16
+  private static let mostOpenSlabs = 16
 
   /// A mark is written before a record once the spacing is reached. So it starts at most one
   /// spacing and one record of that size before the next mark. Another spacing before it may show
   /// that it is not part of a payload.
   private static let mostBefore = Int(FrameSearch.reach + SlabFormat.markSpacing)
   /// The sizes of the first read. A quarter of all marks are within `firstBefore` bytes before a
-  /// record. Most records are shorter than `behind`, the bytes read after their beginning.
+  /// record. Most records are shorter than `mostAfter`, the bytes read after their beginning.
   private static let firstBefore = Int(SlabFormat.markSpacing) / 4
-  private static let behind = 1024
+  private static let mostAfter = 1024
 
   init(_ index: TopicIndex, payloadLimit: UInt32, bufferSize: Int) {
     walker = LogWalker(
       index, payloadLimit: payloadLimit,
-      bufferSize: max(bufferSize, Self.mostBefore + Self.behind))
+      bufferSize: max(bufferSize, Self.mostBefore + Self.mostAfter))
   }
 
   /// Moves the walk to the record at an address, or to the loss or record that is there instead.
@@ -39,15 +39,17 @@ struct RecordLookup: ~Copyable {
   /// - Throws: `notARecord` for an address inside a record. `beyondLatest`. Otherwise as
   ///   `LogWalker.seek`.
   mutating func seek(to address: Address, now: () -> UInt64) throws(QueueError) {
-    if let place = try place(of: address.rawValue), try seek(to: address.rawValue, in: place) {
+    if let openSlab = try openSlab(of: address.rawValue),
+      try seek(to: address.rawValue, in: openSlab)
+    {
       return
     }
     try walker.seek(to: .address(address), now: now)
     forgetWhatChanged()
-    guard let place = walker.place else { return }
-    places.removeAll { $0.slab.base == place.slab.base }
-    places.insert(place, at: 0)
-    if places.count > Self.mostPlaces { places.removeLast() }
+    guard let openSlab = walker.openSlab else { return }
+    openSlabs.removeAll { $0.slab.base == openSlab.slab.base }
+    openSlabs.insert(openSlab, at: 0)
+    if openSlabs.count > Self.mostOpenSlabs { openSlabs.removeLast() }
   }
 
   /// Moves the walk to the record with an ordinal, or to the loss or record that is there instead.
@@ -56,41 +58,41 @@ struct RecordLookup: ~Copyable {
   ///
   /// - Throws: `beyondLatest`. Otherwise as `LogWalker.seek`.
   mutating func seek(toOrdinal ordinal: UInt64) throws(QueueError) {
-    guard !walker.stands(at: ordinal) else { return }
+    guard !walker.isAt(ordinal: ordinal) else { return }
     try walker.seek(to: .ordinal(ordinal), now: { 0 })
     forgetWhatChanged()
   }
 
   /// The slab of an address, if it is still open and still holds the address.
-  private mutating func place(of address: UInt64) throws(QueueError) -> LogWalker.OpenSlab? {
+  private mutating func openSlab(of address: UInt64) throws(QueueError) -> LogWalker.OpenSlab? {
     guard
-      let found = places.firstIndex(where: { $0.slab.base < address && address < $0.limit })
+      let found = openSlabs.firstIndex(where: { $0.slab.base < address && address < $0.limit })
     else { return nil }
-    if found > 0 { places.insert(places.remove(at: found), at: 0) }
-    if places[0].limit == .max {
+    if found > 0 { openSlabs.insert(openSlabs.remove(at: found), at: 0) }
+    if openSlabs[0].limit == .max {
       // Only the directory shows whether a new epoch limits the newest slab.
       try walker.index.refresh()
       forgetWhatChanged()
     }
-    return places.first
+    return openSlabs.first
   }
 
   /// Forgets the open slabs if the listing has changed, because their limits follow from it.
   private mutating func forgetWhatChanged() {
     guard placesChanges != walker.index.changes else { return }
-    places = []
+    openSlabs = []
     placesChanges = walker.index.changes
   }
 
   /// Walks to an address from a mark in the last stretch before it. False if that does not lead to
   /// a record over sound frames.
   private mutating func seek(
-    to address: UInt64, in place: LogWalker.OpenSlab
+    to address: UInt64, in openSlab: LogWalker.OpenSlab
   ) throws(QueueError) -> Bool {
-    walker.goBack(to: place)
-    guard let found = try mark(before: address, in: place) else { return false }
+    walker.goBack(to: openSlab)
+    guard let found = try mark(before: address, in: openSlab) else { return false }
     if found.counts { knownMarks.add(found.mark.address) }
-    walker.start(behind: found.mark)
+    walker.start(after: found.mark)
     var last: UInt64?
     while walker.position < address {
       guard walker.nextBuffered() == nil else { continue }
@@ -98,7 +100,7 @@ struct RecordLookup: ~Copyable {
       let here = walker.position
       guard let mark = walker.window.mark(at: here, topicID: walker.topicID) else { return false }
       last = here
-      walker.start(behind: mark)
+      walker.start(after: mark)
     }
     guard walker.position == address else { return false }
     // The walk came over this mark, and there is no other mark in between.
@@ -118,20 +120,21 @@ struct RecordLookup: ~Copyable {
   /// The mark to walk from to an address. It is a known mark, or the last mark that counts by
   /// itself, or the first mark from which a walk comes over another.
   private mutating func mark(
-    before address: UInt64, in place: LogWalker.OpenSlab
+    before address: UInt64, in openSlab: LogWalker.OpenSlab
   ) throws(QueueError) -> WalkStart? {
     let end =
-      place.limit - address > UInt64(Self.behind) ? address + UInt64(Self.behind) : place.limit
-    if let known = knownMarks.last(before: address, behind: place.slab.base) {
-      try walker.window.fill(from: place.slab, at: known, limit: end)
+      openSlab.limit - address > UInt64(Self.mostAfter)
+      ? address + UInt64(Self.mostAfter) : openSlab.limit
+    if let known = knownMarks.last(before: address, after: openSlab.slab.base) {
+      try walker.window.fill(from: openSlab.slab, at: known, limit: end)
       if let mark = walker.window.mark(at: known, topicID: walker.topicID) {
         return WalkStart(mark: mark, counts: true)
       }
     }
-    let most = Int(clamping: min(UInt64(Self.mostBefore), address - place.slab.base))
+    let most = Int(clamping: min(UInt64(Self.mostBefore), address - openSlab.slab.base))
     var before = min(Self.firstBefore, most)
     try walker.window.fill(
-      from: place.slab, at: address - UInt64(before), limit: end,
+      from: openSlab.slab, at: address - UInt64(before), limit: end,
       leaving: Self.mostBefore - before)
     // Marks that start before `border` still have to be searched for.
     var border = before + 1
@@ -140,7 +143,7 @@ struct RecordLookup: ~Copyable {
       if let mark = walker.window.lastMark(topicID: walker.topicID, before: border) {
         // This mark is nearer to the last one than the spacing: one of the two may be part of a
         // payload.
-        guard last == nil else { return try firstMark(most: most, in: place) }
+        guard last == nil else { return try firstMark(most: most, in: openSlab) }
         last = mark
         border = Int(mark.address - walker.window.start)
         continue
@@ -149,7 +152,7 @@ struct RecordLookup: ~Copyable {
         return WalkStart(mark: last, counts: true)
       }
       guard before < most else {
-        let first = place.slab.base &+ UInt64(SlabHeader.byteCount)
+        let first = openSlab.slab.base &+ UInt64(SlabHeader.byteCount)
         return last.map { WalkStart(mark: $0, counts: $0.address == first) }
       }
       let wanted = last.map {
@@ -159,16 +162,16 @@ struct RecordLookup: ~Copyable {
       // A mark that reaches into the bytes searched so far starts before them.
       border = more
       before += more
-      guard try walker.window.extend(from: place.slab, by: more) else { return nil }
+      guard try walker.window.extend(from: openSlab.slab, by: more) else { return nil }
     }
   }
 
   /// The first mark so far before the address that a walk from it comes over a mark that counts.
   private mutating func firstMark(
-    most: Int, in place: LogWalker.OpenSlab
+    most: Int, in openSlab: LogWalker.OpenSlab
   ) throws(QueueError) -> WalkStart? {
-    let more = min(most, Self.mostBefore) - (Self.mostBefore - walker.window.room)
-    if more > 0, try !walker.window.extend(from: place.slab, by: more) { return nil }
+    let more = min(most, Self.mostBefore) - (Self.mostBefore - walker.window.headroom)
+    if more > 0, try !walker.window.extend(from: openSlab.slab, by: more) { return nil }
     return walker.window.firstMark(topicID: walker.topicID).map {
       WalkStart(mark: $0, counts: false)
     }
@@ -177,13 +180,13 @@ struct RecordLookup: ~Copyable {
 
 extension LogWalker {
   /// Whether the next step is known to return the record with an ordinal.
-  fileprivate func stands(at ordinal: UInt64) -> Bool {
+  fileprivate func isAt(ordinal: UInt64) -> Bool {
     ordinal == self.ordinal && ordinalIsCounted && slab != nil && pending == nil && arrival == nil
       && owedLoss == nil
   }
 
   /// Continues after a mark that the window shows.
-  fileprivate mutating func start(behind mark: MarkAt) {
+  fileprivate mutating func start(after mark: MarkAt) {
     position = mark.end
     ordinal = mark.mark.ordinal
     ordinalIsCounted = true

@@ -63,7 +63,7 @@ final class MemoryShards: Sendable {
       state.topics[shard] = new
       return (new, true)
     }
-    if isNew { watchers.tell() }
+    if isNew { watchers.notify() }
     return topic
   }
 

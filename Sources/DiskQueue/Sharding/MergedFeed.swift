@@ -87,7 +87,7 @@ final class MergedFeed: @unchecked Sendable {
       batch.records.reverse()
     } else if let seen, let changes = reading.changes {
       // There is nothing to read: the task sleeps on.
-      return readOn(afterChangeBehind: seen, changes)
+      return readOn(afterChangePast: seen, changes)
     }
     order.withLock {
       $0.batch = batch
@@ -97,7 +97,7 @@ final class MergedFeed: @unchecked Sendable {
   }
 
   /// Makes the thread read on after a change.
-  private func readOn(afterChangeBehind seen: UInt64, _ changes: ShardChanges) {
+  private func readOn(afterChangePast seen: UInt64, _ changes: ShardChanges) {
     // Weak: the feed may be gone by then. Only the thread makes a strong reference of it. The last
     // such reference ends the thread, and a writer must not wait for that.
     changes.whenChanged(since: seen) { [weak self, thread] _ in

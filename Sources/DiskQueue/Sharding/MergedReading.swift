@@ -53,7 +53,7 @@ final class MergedReading {
   let changes: ShardChanges?
   private var rootWatch: (any StorageWatch)?
 
-  private var places: [Int: ShardWalk] = [:]
+  private var walks: [Int: ShardWalk] = [:]
   private var open: Set<Int> = []
   /// The shards in line. Those before `head` had their turn.
   private var line: [Int] = []
@@ -95,9 +95,9 @@ final class MergedReading {
     if isFollowing { try watchRoot() }
     try findShards()
     guard start != .earliest else { return }
-    for shard in places.keys.sorted() {
-      guard let place = places[shard] else { continue }
-      try begin(place, shard, at: start)
+    for shard in walks.keys.sorted() {
+      guard let walk = walks[shard] else { continue }
+      try begin(walk, shard, at: start)
     }
   }
 
@@ -130,22 +130,22 @@ final class MergedReading {
       return Batch(ending: .error(error))
     }
     while let shard = takeFirst() {
-      guard let place = places[shard] else { continue }
-      let batch = turn(of: shard, place)
+      guard let walk = walks[shard] else { continue }
+      let batch = turn(of: shard, walk)
       if !batch.records.isEmpty || batch.ending != nil { return batch }
     }
     isBegun = changes != nil
     return nil
   }
 
-  private func turn(of shard: Int, _ place: ShardWalk) -> Batch {
+  private func turn(of shard: Int, _ walk: ShardWalk) -> Batch {
     turns += 1
-    place.lastTurn = turns
+    walk.lastTurn = turns
     var batch = Batch(shard: shard)
     var isAtEnd = false
     do throws(QueueError) {
-      try open(place, shard)
-      isAtEnd = try place.walker!.readTurn(&batch, maximumPayload)
+      try open(walk, shard)
+      isAtEnd = try walk.walker!.readTurn(&batch, maximumPayload)
     } catch {
       batch.ending = .error(error)
       if error.code == .noSuchTopic {
@@ -155,13 +155,13 @@ final class MergedReading {
     }
     if isAtEnd {
       // If its writer holds records back, handing them over puts the shard in line again.
-      place.watch?.expectChange()
+      walk.watch?.expectChange()
     } else {
-      putInLine(shard, place)
+      putInLine(shard, walk)
     }
     // Do not keep memory taken for one large record. A shard that is done needs none.
-    if isAtEnd && changes == nil || place.walker?.window.capacity ?? 0 > bufferSize {
-      park(shard, place)
+    if isAtEnd && changes == nil || walk.walker?.window.capacity ?? 0 > bufferSize {
+      park(shard, walk)
     }
     return batch
   }
@@ -172,7 +172,7 @@ final class MergedReading {
     guard head < line.count else { return nil }
     let shard = line[head]
     head += 1
-    places[shard]?.isInLine = false
+    walks[shard]?.isInLine = false
     // Free the front for shards that come again, without moving all others each time.
     if head > line.count / 2 {
       line.removeFirst(head)
@@ -181,9 +181,9 @@ final class MergedReading {
     return shard
   }
 
-  private func putInLine(_ shard: Int, _ place: ShardWalk) {
-    guard !place.isInLine else { return }
-    place.isInLine = true
+  private func putInLine(_ shard: Int, _ walk: ShardWalk) {
+    guard !walk.isInLine else { return }
+    walk.isInLine = true
     line.append(shard)
   }
 
@@ -192,7 +192,7 @@ final class MergedReading {
     if let changed = changes?.take(), !changed.isEmpty {
       // First, so that none of them is forgotten if the listing fails.
       for shard in changed.shards.sorted() {
-        if let place = places[shard] { putInLine(shard, place) }
+        if let walk = walks[shard] { putInLine(shard, walk) }
       }
       if changed.areMade {
         do throws(QueueError) {
@@ -205,8 +205,8 @@ final class MergedReading {
     }
     guard !isBegun else { return }
     if changes == nil { try findShards() }
-    for shard in places.keys.sorted() {
-      if let place = places[shard] { putInLine(shard, place) }
+    for shard in walks.keys.sorted() {
+      if let walk = walks[shard] { putInLine(shard, walk) }
     }
     isBegun = true
   }
@@ -215,7 +215,7 @@ final class MergedReading {
 
   private func watchRoot() throws(QueueError) {
     guard let changes else { return }
-    switch topic.place {
+    switch topic.shardStorage {
     case .memory(let shards):
       rootWatch = shards.watch { changes.noteMade() }
     case .files:
@@ -238,7 +238,7 @@ final class MergedReading {
   /// Adds the shards that were made since.
   private func findShards() throws(QueueError) {
     let made: [Int]
-    switch topic.place {
+    switch topic.shardStorage {
     case .memory(let shards): made = shards.made
     case .files:
       made =
@@ -246,56 +246,56 @@ final class MergedReading {
           try ShardFiles.made(in: root, of: count)
         } ?? []
     }
-    for shard in made where places[shard] == nil {
-      let place = ShardWalk(topic.topic(shard))
-      places[shard] = place
-      if isBegun { putInLine(shard, place) }
+    for shard in made where walks[shard] == nil {
+      let walk = ShardWalk(topic.topic(shard))
+      walks[shard] = walk
+      if isBegun { putInLine(shard, walk) }
     }
   }
 
   // MARK: Opening
 
   private func begin(
-    _ place: ShardWalk, _ shard: Int, at start: Topic.Position
+    _ walk: ShardWalk, _ shard: Int, at start: Topic.Position
   ) throws(QueueError) {
-    try open(place, shard)
-    try place.walker!.seek(to: start, now: { 0 })
+    try open(walk, shard)
+    try walk.walker!.seek(to: start, now: { 0 })
     // The line is long, and only the shards at its front stay open.
-    if open.count >= limit { park(shard, place) }
+    if open.count >= limit { park(shard, walk) }
   }
 
   /// Opens a shard at the position at which it was parked.
-  private func open(_ place: ShardWalk, _ shard: Int) throws(QueueError) {
-    guard place.walker == nil else { return }
-    let storage = try place.topic.openForReading()
+  private func open(_ walk: ShardWalk, _ shard: Int) throws(QueueError) {
+    guard walk.walker == nil else { return }
+    let storage = try walk.topic.openForReading()
     // Watch before the look, so that every later change is reported.
-    if let changes, place.watch == nil {
-      place.watch = try Self.watch(storage) { changes.note(shard) }
+    if let changes, walk.watch == nil {
+      walk.watch = try Self.watch(storage) { changes.note(shard) }
     }
     makeRoom()
     var walker = LogWalker(
       TopicIndex(storage), payloadLimit: payloadLimit, bufferSize: bufferSize)
-    if let parked = place.parked {
+    if let parked = walk.parked {
       walker.goOn(from: parked)
     } else {
       try walker.seek(to: .earliest, now: { 0 })
     }
-    place.walker = consume walker
+    walk.walker = consume walker
     open.insert(shard)
   }
 
   /// Releases everything that an open shard holds, except its position.
-  private func park(_ shard: Int, _ place: ShardWalk) {
-    guard let parked = place.walker?.parked else { return }
-    place.parked = parked
-    place.walker = nil
+  private func park(_ shard: Int, _ walk: ShardWalk) {
+    guard let parked = walk.walker?.parked else { return }
+    walk.parked = parked
+    walk.walker = nil
     open.remove(shard)
   }
 
   /// Forgets a shard that was removed. If it is made again, it is another topic, to be read from
   /// its start. It may have been made again before the removal was noticed.
   private func forget(_ shard: Int) {
-    places[shard] = nil
+    walks[shard] = nil
     open.remove(shard)
     changes?.noteMade()
   }
@@ -305,13 +305,13 @@ final class MergedReading {
   /// its turn, because its next turn is the farthest away.
   private func makeRoom() {
     while open.count >= limit {
-      let known = open.compactMap { shard in places[shard].map { (shard: shard, place: $0) } }
-      let idle = known.filter { !$0.place.isInLine }
+      let known = open.compactMap { shard in walks[shard].map { (shard: shard, walk: $0) } }
+      let idle = known.filter { !$0.walk.isInLine }
       let chosen =
-        idle.min { $0.place.lastTurn < $1.place.lastTurn }
-        ?? known.max { $0.place.lastTurn < $1.place.lastTurn }
+        idle.min { $0.walk.lastTurn < $1.walk.lastTurn }
+        ?? known.max { $0.walk.lastTurn < $1.walk.lastTurn }
       guard let chosen else { return }
-      park(chosen.shard, chosen.place)
+      park(chosen.shard, chosen.walk)
     }
   }
 

@@ -313,7 +313,7 @@ extension QueueError {
 
   /// The error if another writer has the shards of a topic.
   static func shardsLocked(by state: LockState, path: String, errno: Int32? = nil) -> QueueError {
-    QueueError(.locked, state.sentence("the shards"), path: path, errno: errno)
+    QueueError(.locked, state.message("the shards"), path: path, errno: errno)
   }
 
   fileprivate static func shardsLockFailed(

@@ -52,7 +52,7 @@ final class ShardPool: Sendable {
     try options.validate()
     // Anchored, because shards are opened later.
     self.topic = topic.anchored()
-    self.limit = if case .memory = topic.place { .max } else { limit ?? Self.ordinaryLimit }
+    self.limit = if case .memory = topic.shardStorage { .max } else { limit ?? Self.ordinaryLimit }
     var shardOptions = options
     // The pool reports them.
     shardOptions.onEvent = nil
@@ -63,7 +63,7 @@ final class ShardPool: Sendable {
         directories: options.directoryPermissions, files: options.filePermissions))
     isBounded = count > self.limit
     events = options.onEvent.map { [thread] handler in
-      if case .memory = topic.place { return EventQueue(handler, thread: nil) }
+      if case .memory = topic.shardStorage { return EventQueue(handler, thread: nil) }
       return EventQueue(handler, thread: environment.hasThread ? thread : nil)
     }
     slots = ShardSlots(count: count)
@@ -89,7 +89,7 @@ final class ShardPool: Sendable {
     return statistics
   }
 
-  private var isInMemory: Bool { if case .memory = topic.place { true } else { false } }
+  private var isInMemory: Bool { if case .memory = topic.shardStorage { true } else { false } }
 
   // MARK: One shard
 
@@ -129,7 +129,7 @@ final class ShardPool: Sendable {
     do throws(QueueError) {
       try await reach(level, at: end, of: writer)
     } catch {
-      throw error.behind(1, at: address)
+      throw error.after(1, at: address)
     }
     return address
   }

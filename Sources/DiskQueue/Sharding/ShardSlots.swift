@@ -28,7 +28,7 @@ final class ShardSlot: Sendable {
       {
         return result
       }
-      Syscalls.giveWay()
+      Syscalls.yield()
     }
     return try state.withLock { (state) throws(E) -> R in try body(&state) }
   }

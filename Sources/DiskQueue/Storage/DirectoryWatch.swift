@@ -162,7 +162,7 @@ final class DirectoryWatcher: Sendable {
   private func run(_ queue: Int32) {
     var reader = ChangeReader(queue)
     do throws(SystemError) {
-      while true { tell(try reader.next()) }
+      while true { report(try reader.next()) }
     } catch {
       // This fails only if other code in this process has closed the descriptor. Its number may be
       // another file's now. The next watch makes a new source. The existing watches look once more
@@ -184,9 +184,9 @@ final class DirectoryWatcher: Sendable {
   /// The code that made the change calls this. It may hold any lock: the callbacks only take note.
   func changed(in directory: FileIdentity) {
     guard count.load(ordering: .relaxed) > 0 else { return }
-    let told = state.withLock { $0.inDirectory[directory].map { Array($0.values) } }
-    guard let told else { return }
-    for onChange in told { onChange() }
+    let callbacks = state.withLock { $0.inDirectory[directory].map { Array($0.values) } }
+    guard let callbacks else { return }
+    for onChange in callbacks { onChange() }
   }
 
   /// How many watches a directory has.
@@ -194,20 +194,20 @@ final class DirectoryWatcher: Sendable {
     state.withLock { $0.inDirectory[directory]?.count ?? 0 }
   }
 
-  func tell(_ changes: DirectoryChanges) {
-    let told = state.withLock { state -> [@Sendable () -> Void] in
-      var told: [@Sendable () -> Void] = []
+  func report(_ changes: DirectoryChanges) {
+    let callbacks = state.withLock { state -> [@Sendable () -> Void] in
+      var callbacks: [@Sendable () -> Void] = []
       for changed in changes.directories {
         let key = state.source?.directory(of: changed) ?? changed
         guard let watching = state.watching[key] else { continue }
         // First settle the source, then call the watches. They see any change that the source
         // misses.
         if key == changed { state.source?.settle(key) }
-        told += watching.values
+        callbacks += watching.values
       }
-      return changes.areIncomplete ? state.watching.values.flatMap(\.values) : told
+      return changes.areIncomplete ? state.watching.values.flatMap(\.values) : callbacks
     }
-    for onChange in told { onChange() }
+    for onChange in callbacks { onChange() }
   }
 
   private final class DirectoryWatch: StorageWatch {
@@ -305,7 +305,11 @@ struct DirectoryChanges: Equatable {
         let watch = Int32(bitPattern: UInt32(native: bytes.u32(offset + InotifyEvent.watch)))
         let mask = UInt32(native: bytes.u32(offset + InotifyEvent.mask))
         let nameByteCount = Int(UInt32(native: bytes.u32(offset + InotifyEvent.nameByteCount)))
-        if mask & InotifyEvent.overflow != 0 { areIncomplete = true } else { directories.insert(watch) }
+        if mask & InotifyEvent.overflow != 0 {
+          areIncomplete = true
+        } else {
+          directories.insert(watch)
+        }
         guard nameByteCount <= bytes.byteCount - offset - InotifyEvent.byteCount else {
           areIncomplete = true
           return

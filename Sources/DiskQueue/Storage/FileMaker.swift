@@ -43,7 +43,7 @@ final class FileMaker: Sendable {
   }
 
   /// The owner and the permissions of a new file or directory.
-  private struct Likeness {
+  private struct Attributes {
     /// Set whatever the umask is. Nil: the permissions asked for, less the umask.
     var permissions: UInt16?
     /// Nil: the user and the group that the system gives it.
@@ -72,25 +72,25 @@ final class FileMaker: Sendable {
     let inherited = try modelPermissions()
     let isLock = TopicLayout.isLock(name)
     func fitted(_ bits: UInt16) -> UInt16 { isLock ? FilePermissions.lock(from: bits) : bits }
-    let likeness = Likeness(
+    let attributes = Attributes(
       permissions: inherited.map(fitted), in: try Syscalls.ownership(of: directory.number))
-    let bits = likeness.permissions ?? fitted(permissions.files)
+    let bits = attributes.permissions ?? fitted(permissions.files)
     let file =
-      likeness.isPlain
+      attributes.isPlain
       ? try Syscalls.createFile(
         inDirectory: place, name, exclusive: true, permissions: bits)
-      : try Self.make(name, inDirectory: place, bits, likeness)
+      : try Self.make(name, inDirectory: place, bits, attributes)
     if SlabName.parse(name) != nil { newest.withLock { $0 = name } }
     return file
   }
 
   private static func make(
-    _ name: String, inDirectory place: Int32, _ bits: UInt16, _ likeness: Likeness
+    _ name: String, inDirectory place: Int32, _ bits: UInt16, _ attributes: Attributes
   ) throws(SystemError) -> Int32 {
     do throws(SystemError) {
       let file = try Syscalls.makeUnnamedFile(inDirectory: place, permissions: bits)
       do throws(SystemError) {
-        try likeness.apply(to: file)
+        try attributes.apply(to: file)
         try Syscalls.giveName(file, inDirectory: place, name)
         return file
       } catch {
@@ -104,7 +104,7 @@ final class FileMaker: Sendable {
     let file = try Syscalls.createFile(
       inDirectory: place, name, exclusive: true, permissions: bits)
     do throws(SystemError) {
-      try likeness.apply(to: file)
+      try attributes.apply(to: file)
       return file
     } catch {
       Syscalls.closeFile(file)
@@ -171,7 +171,7 @@ final class FileMaker: Sendable {
   func makeDirectory(_ name: String, inDirectory place: Int32) throws(SystemError) {
     let topic = try Syscalls.ownership(of: directory.number)
     try Self.makeDirectory(
-      name, inDirectory: place, Likeness(permissions: topic.permissions, in: topic),
+      name, inDirectory: place, Attributes(permissions: topic.permissions, in: topic),
       topic.permissions)
   }
 
@@ -187,16 +187,16 @@ final class FileMaker: Sendable {
       if let found = try modelTopic(model, in: place.number)?.directory {
         return try makeDirectory(
           name, inDirectory: place.number,
-          Likeness(permissions: found.permissions, in: found), found.permissions)
+          Attributes(permissions: found.permissions, in: found), found.permissions)
       }
     }
     try Syscalls.makeDirectory(path, permissions: permissions.directories)
   }
 
   private static func makeDirectory(
-    _ name: String, inDirectory place: Int32, _ likeness: Likeness, _ bits: UInt16
+    _ name: String, inDirectory place: Int32, _ attributes: Attributes, _ bits: UInt16
   ) throws(SystemError) {
-    guard !likeness.isPlain else {
+    guard !attributes.isPlain else {
       return try Syscalls.makeDirectory(inDirectory: place, name, permissions: bits)
     }
     let unfinished = "." + name + ".new"
@@ -208,7 +208,7 @@ final class FileMaker: Sendable {
     }
     do throws(SystemError) {
       let made = Descriptor(try Syscalls.openDirectory(inDirectory: place, unfinished))
-      try likeness.apply(to: made.number)
+      try attributes.apply(to: made.number)
       try Syscalls.renameFile(inDirectory: place, unfinished, to: name)
     } catch {
       // The other process was faster.

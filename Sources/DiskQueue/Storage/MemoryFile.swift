@@ -49,7 +49,7 @@ final class MemoryFile: StorageFile {
     }
     let count = bytes.withLock { $0.write(source, at: start) }
     guard count > 0 else { throw SystemError(errno: Errno.noSpace, call: "pwrite") }
-    watchers.tell()
+    watchers.notify()
     return count
   }
 

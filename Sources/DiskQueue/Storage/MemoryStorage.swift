@@ -61,7 +61,7 @@ final class MemoryStorage: TopicStorage {
       return true
     }
     guard isNew else { throw SystemError(errno: Errno.exists, call: "openat") }
-    watchers.tell()
+    watchers.notify()
     return file
   }
 
@@ -69,7 +69,7 @@ final class MemoryStorage: TopicStorage {
     guard contents.withLock({ $0.files.removeValue(forKey: name) }) != nil else {
       throw SystemError(errno: Errno.noEntry, call: "unlinkat")
     }
-    watchers.tell()
+    watchers.notify()
   }
 
   func rename(_ name: String, to new: String) throws(SystemError) {
@@ -84,7 +84,7 @@ final class MemoryStorage: TopicStorage {
       return .success(())
     }
     try renamed.get()
-    watchers.tell()
+    watchers.notify()
   }
 
   func identity(of name: String) throws(SystemError) -> FileIdentity? {
@@ -201,7 +201,7 @@ package final class Watchers: Sendable {
     var callbacks: [UInt64: @Sendable () -> Void] = [:]
   }
   private let state = Mutex(State())
-  /// How many there are. `tell` reads it to find out cheaply that there are none.
+  /// How many there are. `notify` reads it to find out cheaply that there are none.
   // Sequentially consistent, as is the lock that a watching caller takes after it, to look once
   // more.
   private let count = Atomic(0)
@@ -219,7 +219,7 @@ package final class Watchers: Sendable {
   }
 
   /// Calls them all.
-  package func tell() {
+  package func notify() {
     guard count.load(ordering: .sequentiallyConsistent) > 0 else { return }
     for callback in state.withLock({ Array($0.callbacks.values) }) { callback() }
   }

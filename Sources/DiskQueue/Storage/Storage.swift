@@ -127,7 +127,7 @@ package struct LockState: Sendable {
   /// The message of a writer that finds the lock held.
   ///
   /// - Parameter what: names the locked thing, as in "the topic".
-  func sentence(_ what: StaticString) -> String {
+  func message(_ what: StaticString) -> String {
     if isReadLock {
       return
         "a program holds a read lock on the file lock of \(what), and no writer does that: find the"

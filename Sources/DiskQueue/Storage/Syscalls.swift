@@ -676,7 +676,7 @@ enum Syscalls {
   /// It is for a thread that polls because its wait is shorter than a sleep and a wake-up. To look
   /// more often would slow down the threads that it waits for: each look takes the cache line from
   /// them.
-  static func giveWay(times: Int = 8) {
+  static func yield(times: Int = 8) {
     for _ in 0..<times { sched_yield() }
   }
 

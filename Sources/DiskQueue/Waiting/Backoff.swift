@@ -18,13 +18,13 @@ struct Backoff: ~Copyable {
   private let level = Atomic(0)
 
   /// Yields after a try that failed. The first failed try of a call is attempt 0.
-  borrowing func giveWay(after attempt: Int) {
+  borrowing func yield(after attempt: Int) {
     let level = level.load(ordering: .relaxed)
     // The second try counts as a success until it fails: the thread that has the lock has no time
     // to count. The level stays the same if about four second tries of five succeed. It rises if
     // more of them fail.
     let next = attempt == 0 ? max(level - 1, 0) : min(level + (attempt == 1 ? 4 : 2), Self.highest)
     if next != level { self.level.store(next, ordering: .relaxed) }
-    Syscalls.giveWay(times: 4 << (attempt == 0 ? level : next))
+    Syscalls.yield(times: 4 << (attempt == 0 ? level : next))
   }
 }

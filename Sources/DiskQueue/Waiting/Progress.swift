@@ -245,7 +245,7 @@ final class Progress: @unchecked Sendable {
   func gather(until deadline: UInt64) {
     let crowd = monitor.withLock { self.crowd }
     guard crowd > 1 else { return }
-    while waiterCount < crowd, Syscalls.monotonicClock() < deadline { Syscalls.giveWay() }
+    while waiterCount < crowd, Syscalls.monotonicClock() < deadline { Syscalls.yield() }
   }
 }
 

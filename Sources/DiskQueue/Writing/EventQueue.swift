@@ -8,7 +8,7 @@ internal import Synchronization
 final class EventQueue: Sendable {
   private struct State {
     var waiting: [QueueWriter.Event] = []
-    var isTelling = false
+    var isDelivering = false
     /// How many callers hold a lock that the handler may want.
     var holds = 0
     var hasEnded = false
@@ -34,12 +34,12 @@ final class EventQueue: Sendable {
 
   /// Delivers the waiting events. If another thread is delivering, or if the handler itself calls
   /// this, that delivery goes on with the new events.
-  func tell() {
+  func deliver() {
     var rounds = 0
     while let (events, handler) = takeAll() {
       for event in events { handler(event) }
       let isMore = state.withLock { state in
-        state.isTelling = false
+        state.isDelivering = false
         if state.hasEnded, state.waiting.isEmpty { state.handler = nil }
         return !state.waiting.isEmpty
       }
@@ -53,7 +53,7 @@ final class EventQueue: Sendable {
   func hold() { state.withLock { $0.holds += 1 } }
   func release() {
     state.withLock { $0.holds -= 1 }
-    tell()
+    deliver()
   }
 
   /// No more events come. The handler, and all that it holds, even the writer, is released after
@@ -61,14 +61,14 @@ final class EventQueue: Sendable {
   func end() {
     state.withLock { state in
       state.hasEnded = true
-      if state.waiting.isEmpty, !state.isTelling { state.handler = nil }
+      if state.waiting.isEmpty, !state.isDelivering { state.handler = nil }
     }
   }
 
   private func leavesToThread() -> Bool {
     guard let thread else { return false }
     do throws(SystemError) {
-      try thread.submit { [self] in tell() }
+      try thread.submit { [self] in deliver() }
       return true
     } catch {
       return false
@@ -77,10 +77,10 @@ final class EventQueue: Sendable {
 
   private func takeAll() -> ([QueueWriter.Event], @Sendable (QueueWriter.Event) -> Void)? {
     state.withLock { state in
-      guard let handler = state.handler, !state.isTelling, state.holds == 0,
+      guard let handler = state.handler, !state.isDelivering, state.holds == 0,
         !state.waiting.isEmpty
       else { return nil }
-      state.isTelling = true
+      state.isDelivering = true
       defer { state.waiting = [] }
       return (state.waiting, handler)
     }

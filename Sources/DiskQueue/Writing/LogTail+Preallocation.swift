@@ -21,7 +21,7 @@ extension LogTail {
     let to = max(end, min(from.addingSaturating(Self.reservation), slabLimit))
     // If this fails, it is not tried again soon.
     reservedEnd = to
-    if slab.file.reserve(to - from, at: from - slab.base) { hasRoomAhead = true }
+    if slab.file.reserve(to - from, at: from - slab.base) { hasPreallocated = true }
   }
 
   // MARK: Zeros, for frequent syncs
@@ -56,7 +56,7 @@ extension LogTail {
     // If this fails, it is not tried again soon.
     zeroedEnd = end
     guard slab.file.reserve(end - position, at: position - slab.base) else { return }
-    hasRoomAhead = true
+    hasPreallocated = true
     var next = position
     while next < end {
       let count = Int(min(UInt64(Self.zeros.count), end - next))
@@ -78,8 +78,8 @@ extension LogTail {
   /// Gives back the space after the last byte that was written.
   ///
   /// - Precondition: everything was written.
-  mutating func giveBackRoom() {
-    if hasRoomAhead, max(reservedEnd, zeroedEnd) > position { leaveNothingBehind() }
-    (reservedEnd, zeroedEnd, hasRoomAhead) = (0, 0, false)
+  mutating func releasePreallocated() {
+    if hasPreallocated, max(reservedEnd, zeroedEnd) > position { truncateToPosition() }
+    (reservedEnd, zeroedEnd, hasPreallocated) = (0, 0, false)
   }
 }

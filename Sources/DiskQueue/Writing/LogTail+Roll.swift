@@ -90,7 +90,7 @@ extension LogTail {
   }
 
   mutating func leaveSlab(for next: SlabFile) {
-    giveBackRoom()
+    releasePreallocated()
     leftSlabs.append(LeftSlab(slab: slab, end: position, ordinal: ordinal))
     if settings.notesRolls {
       // If the list has a gap, the topic is listed anew.
@@ -131,7 +131,7 @@ extension LogTail {
     try slab.write(mark.bytes, at: position, written: &written)
     passMark()
     noteFlushed()
-    giveBackRoom()
+    releasePreallocated()
     do throws(QueueError) {
       try syncNow()
     } catch {

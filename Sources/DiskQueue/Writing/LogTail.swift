@@ -77,7 +77,7 @@ struct LogTail: ~Copyable, Sendable {
   /// Zeros were written up to this address, after the last frame, as far as possible. 0: none were.
   var zeroedEnd: UInt64 = 0
   /// Whether blocks were preallocated, or zeros written ahead.
-  var hasRoomAhead = false
+  var hasPreallocated = false
   /// The size of all slabs but this one, as far as they are known to exist.
   var otherBytes: UInt64 = 0
   /// The ordinal of the first record of the first slab, as far as that slab is known to exist. Used
@@ -277,7 +277,7 @@ struct LogTail: ~Copyable, Sendable {
   mutating func appendCarefully(_ payload: RawSpan) throws(QueueError) -> Appended {
     let leftBefore = leftSlabs.count
     defer { settlePlainEnd() }
-    let frame = try makeWay(payload.byteCount)
+    let frame = try prepareForRecord(payload.byteCount)
     let before = Before(self)
     let isLong = payload.byteCount > Int(settings.markSpacing)
     let room = frame + (isLong ? Mark.byteCount : 0)
@@ -344,7 +344,7 @@ struct LogTail: ~Copyable, Sendable {
 
   /// Does the work that comes before a record: leaves a slab without space for it, and puts a mark
   /// that is due. Returns the frame's size.
-  private mutating func makeWay(_ payload: Int) throws(QueueError) -> Int {
+  private mutating func prepareForRecord(_ payload: Int) throws(QueueError) -> Int {
     if buffer.isEmpty, position != lastMarkEnd {
       let now = settings.now()
       if now >= lastMarkStamp, now - lastMarkStamp >= Self.markInterval { markIsDue = true }
@@ -408,7 +408,7 @@ struct LogTail: ~Copyable, Sendable {
       slabHasRecord = before.slabHasRecord
       if isPartlyWritten {
         noteFlushed()
-        leaveNothingBehind()
+        truncateToPosition()
       }
       throw error
     }
@@ -465,7 +465,7 @@ struct LogTail: ~Copyable, Sendable {
       written = 0
       try slab.write(payload, at: address + UInt64(FrameHeader.byteCount), written: &written)
     } catch {
-      leaveNothingBehind()
+      truncateToPosition()
       throw error
     }
     position += UInt64(FrameHeader.byteCount + payload.byteCount)
@@ -477,7 +477,7 @@ struct LogTail: ~Copyable, Sendable {
 
   /// Gives up the bytes after `position`, so that a closing mark is the end of its file. They may
   /// be bytes of a refused frame, or preallocated space.
-  mutating func leaveNothingBehind() {
+  mutating func truncateToPosition() {
     (reservedEnd, zeroedEnd) = (0, 0)
     do throws(SystemError) {
       try slab.file.truncate(to: position - slab.base)

@@ -32,7 +32,7 @@ extension QueueWriter {
     do throws(QueueError) {
       try await core.reach(level, at: end)
     } catch {
-      throw error.behind(1, at: address)
+      throw error.after(1, at: address)
     }
     return address
   }
@@ -117,7 +117,7 @@ extension QueueWriter {
     do throws(QueueError) {
       try await core.reach(level, at: addresses.upperBound.rawValue)
     } catch {
-      throw error.behind(batch.count, at: addresses.lowerBound)
+      throw error.after(batch.count, at: addresses.lowerBound)
     }
     return addresses
   }
@@ -136,7 +136,7 @@ extension WriterCore {
           try await reach(
             .synced, at: appended.address + UInt64(FrameHeader.byteCount + payload.byteCount))
         } catch {
-          throw error.behind(1, at: address)
+          throw error.after(1, at: address)
         }
         return address
       case .noRoom:
@@ -175,7 +175,7 @@ extension WriterCore {
 
 extension QueueError {
   /// Returns this error for records that are in the log, and whose level is in doubt.
-  func behind(_ appended: Int, at address: Address) -> QueueError {
+  func after(_ appended: Int, at address: Address) -> QueueError {
     let state = appended == 1 ? "The record is" : "The records are"
     var error = QueueError(
       code, "\(message). \(state) in the log, and only the durability is in doubt", path: path,

@@ -15,7 +15,7 @@ extension QueueWriter {
     do throws(QueueError) {
       try core.sync()
     } catch {
-      throw error.behind(1, at: address)
+      throw error.after(1, at: address)
     }
     return address
   }

@@ -87,7 +87,7 @@ enum Recovery {
           discardedBytes: 0))
     case .resume(let mark):
       return try resume(
-        behind: mark, inSlab: found?.last ?? 0, storage, maximumPayload, environment)
+        after: mark, inSlab: found?.last ?? 0, storage, maximumPayload, environment)
     case .startEpoch(let beginning):
       return try startEpoch(
         beginning, storage, maximumPayload, environment, report: found?.report)
@@ -203,7 +203,8 @@ enum Recovery {
 
   /// No slab has a sound header or mark. They are passed over, and the topic begins anew in the
   /// epoch after their names.
-  private static func nothingReadable(_ index: TopicIndex, _ storage: any TopicStorage) -> FoundEnd {
+  private static func nothingReadable(_ index: TopicIndex, _ storage: any TopicStorage) -> FoundEnd
+  {
     let end = index.bases.first ?? 0
     return FoundEnd(
       findings: RecoveryPlan.Findings(
@@ -253,12 +254,12 @@ enum Recovery {
         highestStamp: max(walker.highestStamp, durable.stamp)),
       report: RecoveryReport(
         state: index.topicID == nil ? .migrated : .recovered, keptRecords: kept, losses: losses,
-        end: Address(rawValue: end), discardedBytes: try bytes(behind: end, in: index)))
+        end: Address(rawValue: end), discardedBytes: try bytes(after: end, in: index)))
   }
 
   /// How many bytes the files hold at the end of the log or past it, except the zeros they end
   /// with.
-  private static func bytes(behind end: UInt64, in index: TopicIndex) throws(QueueError) -> UInt64 {
+  private static func bytes(after end: UInt64, in index: TopicIndex) throws(QueueError) -> UInt64 {
     var count: UInt64 = 0
     for base in index.bases.reversed() where !index.isPassedOver(base) {
       guard let slab = try SlabFile.open(base, in: index.storage) else { continue }
@@ -277,7 +278,7 @@ enum Recovery {
   ///
   /// - Parameter base: the slab that the closing mark was found in, whatever was listed since.
   private static func resume(
-    behind closing: MarkAt, inSlab base: UInt64, _ storage: any TopicStorage,
+    after closing: MarkAt, inSlab base: UInt64, _ storage: any TopicStorage,
     _ maximumPayload: UInt32, _ environment: Environment
   ) throws(QueueError) -> RecoveredTopic {
     guard let slab = try SlabFile.open(base, in: storage, writable: true) else {

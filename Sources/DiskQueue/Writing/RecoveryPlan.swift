@@ -6,7 +6,7 @@ enum RecoveryPlan: Equatable {
   /// There is no slab: make the first.
   case create
   /// The topic was closed: write the opening mark after its closing mark, and go on.
-  case resume(behind: MarkAt)
+  case resume(after: MarkAt)
   /// Anything else: start this epoch, and leave all old data as it is.
   case startEpoch(EpochStart)
 
@@ -41,7 +41,7 @@ enum RecoveryPlan: Equatable {
       // The opening mark must fit into the epoch. If it does not, the epoch is as good as used up.
       let epochEnd = Epoch.end(findings.highestEpoch)
       if mark.end < epochEnd, epochEnd - mark.end > UInt64(Mark.byteCount) {
-        return .resume(behind: mark)
+        return .resume(after: mark)
       }
     }
     guard findings.highestEpoch < Epoch.last else { return nil }

@@ -23,7 +23,7 @@ extension WriterCore {
   ///
   /// - Throws: `noSpace`, if the policy is not to wait and nothing may be removed.
   func findRoom(forPayload payload: Int) throws(QueueError) -> RoomWait? {
-    defer { events?.tell() }
+    defer { events?.deliver() }
     // A cleaner may have removed slabs since the last count.
     guard try recount(forPayload: payload) > 0 else { return nil }
     let base = updateTail { $0.slab.base }
@@ -317,10 +317,10 @@ extension WriterCore {
 
   /// Notes, once, that the system does not report changes.
   func notePolling(_ reason: QueueError) {
-    guard !polls.exchange(true, ordering: .relaxed) else { return }
+    guard !hasNotedPolling.exchange(true, ordering: .relaxed) else { return }
     events?.note(.polling(reason))
   }
 
   /// Wakes all that wait for room, to look again or to find out that the writer has ended.
-  func wakeRoomSeekers() { roomWatch.withLock { $0 }?.wake() }
+  func wakeWaitersForRoom() { roomWatch.withLock { $0 }?.wake() }
 }

@@ -11,7 +11,7 @@ extension WriterCore {
   private static let mostLeftSlabs = 16
 
   func flush() throws(QueueError) {
-    defer { events?.tell() }
+    defer { events?.deliver() }
     _ = try flushed(forSync: false)
   }
 
@@ -27,7 +27,7 @@ extension WriterCore {
   }
 
   func sync() throws(QueueError) {
-    defer { events?.tell() }
+    defer { events?.deliver() }
     try sync(upTo: try flushed(forSync: true))
   }
 
@@ -48,7 +48,7 @@ extension WriterCore {
   }
 
   /// Syncs the slabs that the writer left.
-  func syncSlabsLeftBehind() throws(QueueError) {
+  func syncLeftSlabs() throws(QueueError) {
     try syncing.withLock { _ throws(QueueError) in
       let work = try withTail { (tail: inout LogTail) throws(QueueError) -> LogTail.SyncWork? in
         if let failure = tail.failure { throw failure }
@@ -93,7 +93,7 @@ extension WriterCore {
     }
     for handler in handlers { handler(error) }
     synced.end(error)
-    wakeRoomSeekers()
+    wakeWaitersForRoom()
   }
 
   func onFailure(_ body: @escaping @Sendable (QueueError) -> Void) {
@@ -124,9 +124,9 @@ extension WriterCore {
   }
 
   private func syncAndLatch() {
-    defer { events?.tell() }
+    defer { events?.deliver() }
     do throws(QueueError) {
-      try syncSlabsLeftBehind()
+      try syncLeftSlabs()
     } catch {
       // Latched by `carryOut`.
     }
@@ -136,7 +136,7 @@ extension WriterCore {
 
   /// Like `sync`, but suspends the task. If nothing is left to sync, the names are checked at once.
   func syncAll() async throws(QueueError) {
-    defer { events?.tell() }
+    defer { events?.deliver() }
     let target = try openPosition()
     guard synced.value >= target else { return try await reach(.synced, at: target) }
     let held = updateTail { $0.syncWork(includingCurrent: true) }
@@ -273,7 +273,7 @@ extension WriterCore {
 
   /// Leaves the slab if it is old enough.
   private func leaveOldSlab() throws(QueueError) {
-    defer { events?.tell() }
+    defer { events?.deliver() }
     let leftSlabs = try withRoomOnDisk { () throws(QueueError) in
       try withTail { (tail: inout LogTail) throws(QueueError) -> Int in
         try tail.leaveOldSlab() ? tail.leftSlabs.count : 0
@@ -308,7 +308,7 @@ extension WriterCore {
   }
 
   /// Does the timed work that is due, if a test decides about times.
-  func doWhatIsTimed() {
+  func runDueWork() {
     let now = environment.monotonic()
     let due = times.withLock { times in
       defer { times.removeAll { $0.moment <= now } }

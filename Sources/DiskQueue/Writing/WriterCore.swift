@@ -20,7 +20,7 @@ final class WriterCore: Sendable {
   /// Made when a caller first waits for room.
   let roomWatch = Mutex<TopicWatch?>(nil)
   /// Whether the writer has noted that it polls for changes.
-  let polls = Atomic(false)
+  let hasNotedPolling = Atomic(false)
   /// Makes room if a caller waits for it, besides cleaners elsewhere.
   let roomMaker = Mutex<(@Sendable () throws(QueueError) -> Void)?>(nil)
   private let storageLock: any StorageLock
@@ -183,7 +183,7 @@ final class WriterCore: Sendable {
         error, doing: "locking the topic", path: storage.path + "/" + TopicLayout.lockName)
     }
     return QueueError(
-      .locked, storage.lockState().sentence("the topic"), path: storage.path, errno: error.errno)
+      .locked, storage.lockState().message("the topic"), path: storage.path, errno: error.errno)
   }
 
   @inline(__always)
@@ -196,7 +196,7 @@ final class WriterCore: Sendable {
       }) {
         return result
       }
-      backoff.giveWay(after: attempt)
+      backoff.yield(after: attempt)
     }
     return try tail.withLock { (tail) throws(QueueError) -> R in try body(&tail) }
   }
@@ -248,7 +248,7 @@ final class WriterCore: Sendable {
           do throws(QueueError) {
             try sync()
           } catch {
-            throw error.behind(1, at: address)
+            throw error.after(1, at: address)
           }
         }
         return address
@@ -260,7 +260,7 @@ final class WriterCore: Sendable {
 
   /// Tries to append a record that needs a second look.
   func attempt(_ payload: RawSpan) throws(QueueError) -> Attempt {
-    defer { events?.tell() }
+    defer { events?.deliver() }
     do throws(QueueError) {
       return try withRoomOnDisk(payload.byteCount) { () throws(QueueError) in
         try withTail { (tail: inout LogTail) throws(QueueError) -> Attempt in
@@ -278,7 +278,7 @@ final class WriterCore: Sendable {
   /// the caller must sync.
   func followUp(_ appended: LogTail.Appended) -> Bool {
     if appended.leftSlabs > 0 { startSyncing(appended.leftSlabs) }
-    events?.tell()
+    events?.deliver()
     if appended.startsFlushTime { start(.flush) }
     if appended.startsSyncTime { start(.sync) }
     if appended.startsLeavingTime { start(.leaveOldSlab) }
@@ -369,7 +369,7 @@ final class WriterCore: Sendable {
 
   /// One call at a time: a second one gets the result of the first.
   func close() throws(QueueError) {
-    defer { events?.tell() }
+    defer { events?.deliver() }
     try closing.withLock { _ throws(QueueError) in try closeAlone() }
   }
 
@@ -384,7 +384,7 @@ final class WriterCore: Sendable {
     let target = try withRoomOnDisk { () throws(QueueError) in try stopTaking() }
     guard let target else { return }
     // Callers that wait for room find the writer closed.
-    wakeRoomSeekers()
+    wakeWaitersForRoom()
     do throws(QueueError) {
       try sync(upTo: target)
       try withRoomOnDisk { () throws(QueueError) in
@@ -443,7 +443,7 @@ final class WriterCore: Sendable {
     let wasOpen = updateTail { tail in
       defer { tail.stopTaking() }
       guard !tail.isClosed else { return false }
-      if tail.failure == nil, (try? tail.flush()) != nil { tail.giveBackRoom() }
+      if tail.failure == nil, (try? tail.flush()) != nil { tail.releasePreallocated() }
       return true
     }
     thread.close()
@@ -456,7 +456,7 @@ final class WriterCore: Sendable {
     thread.close()
     leave()
     synced.end(.closed(path: storage.path))
-    wakeRoomSeekers()
+    wakeWaitersForRoom()
   }
 
   /// Ends the thread. A later job starts another one.

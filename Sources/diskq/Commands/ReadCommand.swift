@@ -93,7 +93,7 @@ struct ReadCommand: ParsableCommand {
     let losses = Losses(of: self.topic, progress)
     var reader = try QueueReader(
       topic: topic, from: from?.position ?? .earliest, options: options,
-      onLoss: damage == .skip ? { losses.tell($0) } : nil)
+      onLoss: damage == .skip ? { losses.report($0) } : nil)
     if let stop {
       stop.onStop(try reader.makeWaitEnder())
       if let reason = reader.pollingReason() { Messages.say(reason) }
@@ -108,7 +108,7 @@ struct ReadCommand: ParsableCommand {
       // Print the records before the error.
       try output.finish()
       guard let loss = error.loss else { throw error }
-      losses.tell(loss)
+      losses.report(loss)
     }
     try output.finish()
     progress.clear()

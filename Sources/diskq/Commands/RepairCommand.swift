@@ -33,7 +33,7 @@ struct RepairCommand: ParsableCommand {
     let losses = Losses(of: topic, progress)
     var readerOptions = QueueReader.Options()
     readerOptions.maximumPayload = try SlabDescription.largestPayload(in: source)
-    var reader = try QueueReader(topic: source, options: readerOptions) { losses.tell($0) }
+    var reader = try QueueReader(topic: source, options: readerOptions) { losses.report($0) }
 
     var writerOptions = QueueWriter.Options()
     writerOptions.maximumPayload = readerOptions.maximumPayload

@@ -85,7 +85,7 @@ struct Consuming: Sendable {
     func isEmpty() -> Bool { (System.unreadBytes(inPipe: System.standardOutput) ?? 0) == 0 }
     var delay = Duration.milliseconds(1)
     // An active reader takes less time than a sleep of this thread.
-    for _ in 0..<200 where !isEmpty() { System.giveWay() }
+    for _ in 0..<200 where !isEmpty() { System.yield() }
     while !isEmpty(), !System.isClosed(System.standardOutput) {
       guard !stop.isStopped else { return false }
       _ = System.waitForAny(
@@ -109,7 +109,7 @@ struct Consuming: Sendable {
         return batch.map(Next.records) ?? .end
       } catch {
         if let loss = error.loss {
-          losses.tell(loss)
+          losses.report(loss)
           continue
         }
         switch error.code {

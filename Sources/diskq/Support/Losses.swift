@@ -19,7 +19,7 @@ final class Losses {
 
   var isEmpty: Bool { ranges == 0 }
 
-  func tell(_ loss: Loss) {
+  func report(_ loss: Loss) {
     progress.say("\(loss) [\(path)]")
     ranges += 1
     let (sum, overflow) = records.addingReportingOverflow(loss.records ?? 0)

@@ -262,7 +262,7 @@ enum System {
     #endif
   }
 
-  static func giveWay() { sched_yield() }
+  static func yield() { sched_yield() }
 
   // MARK: Signals and the end
 

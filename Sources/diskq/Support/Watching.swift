@@ -34,7 +34,7 @@ struct Watching {
   }
 
   /// The time from the start of a look to the start of the next.
-  static func pause(_ interval: Duration, behindLookOf time: Duration) -> Duration {
+  static func pause(_ interval: Duration, afterLookOf time: Duration) -> Duration {
     max(interval, time * share)
   }
 
@@ -64,7 +64,7 @@ struct Watching {
     var complaint: String?
     put(trend, to: &output)
     while output.isOpen {
-      let next = begin + Watching.pause(interval, behindLookOf: begin.duration(to: .now))
+      let next = begin + Watching.pause(interval, afterLookOf: begin.duration(to: .now))
       // Also end at once if the reader of the lines goes away during the wait.
       guard
         case .none = System.waitForAny(
@@ -120,7 +120,7 @@ struct Watching {
         size: size)
       let event = System.waitForAny(
         [.readable(stop.descriptor), .readable(signals)] + (keys.map { [.readable($0)] } ?? []),
-        until: begin + Watching.pause(interval, behindLookOf: cost))
+        until: begin + Watching.pause(interval, afterLookOf: cost))
       switch event {
       case nil:
         begin = .now
@@ -152,7 +152,7 @@ struct Watching {
   }
 
   private func notice(_ cost: Duration) -> String {
-    let pause = Watching.pause(interval, behindLookOf: cost)
+    let pause = Watching.pause(interval, afterLookOf: cost)
     guard pause > interval else { return "every \(TimeSpan.text(interval)), q ends" }
     return "every \(HumanTime.text(pause / .seconds(1))), because a look takes"
       + " \(Figures.time(nanoseconds: cost / .nanoseconds(1))), q ends"

@@ -79,7 +79,7 @@ extension Tail {
       }
     return switch cause {
     case .discarded: "\(place): discarded when the topic was recovered, \(content)"
-    case .behindEnd: "\(place): after the end of the log, \(content)"
+    case .afterEnd: "\(place): after the end of the log, \(content)"
     }
   }
 }

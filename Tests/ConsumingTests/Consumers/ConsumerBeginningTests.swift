@@ -91,29 +91,29 @@ struct ConsumerBeginningTests {
     let lost = offset == 10 ? 0 : 1
     for _ in 0..<2 {
       // Nothing is acknowledged in between, so the loss is reported again.
-      let told = Told()
-      let next = try ConsumerTopic.consumer(topic, told: told)
+      let reported = Reported()
+      let next = try ConsumerTopic.consumer(topic, reported: reported)
       #expect(next.ordinal == UInt64(first))
       let records = try await ConsumerTopic.drain(next)
       #expect(records.texts == ConsumerTopic.texts(first + lost..<200))
-      #expect(told.losses.map(\.cause) == [.damaged])
-      #expect(told.losses.map(\.records) == [UInt64(lost)])
+      #expect(reported.losses.map(\.cause) == [.damaged])
+      #expect(reported.losses.map(\.records) == [UInt64(lost)])
       try await next.close()
     }
-    let told = Told()
-    let last = try ConsumerTopic.consumer(topic, told: told)
+    let reported = Reported()
+    let last = try ConsumerTopic.consumer(topic, reported: reported)
     try await last.nextBatch(upTo: 1)?.acknowledge()
     #expect(last.ordinal == UInt64(first + lost + 1))
     try await last.close()
-    let behind = try ConsumerTopic.consumer(topic, told: told)
+    let after = try ConsumerTopic.consumer(topic, reported: reported)
     #expect(
-      try await ConsumerTopic.drain(behind).texts
+      try await ConsumerTopic.drain(after).texts
         == ConsumerTopic.texts(first + lost + 1..<200))
-    #expect(told.losses.count == 1)
+    #expect(reported.losses.count == 1)
   }
 
   @Test("the holder that passed the damage itself is told of it as well")
-  func toldAtOnce() async throws {
+  func reportedAtOnce() async throws {
     let storage = SimulatedStorage()
     let topic = Topic(storage: storage)
     let addresses = try ConsumerTopic.append(0..<200, to: topic)
@@ -121,11 +121,11 @@ struct ConsumerBeginningTests {
     storage.replace(slab: 0, with: nil)
     let first = try #require(addresses.firstIndex { $0.rawValue > base })
     storage.flip(bit: (Int(addresses[first].rawValue - base) + 10) * 8, ofSlab: base)
-    let told = Told()
-    let consumer = try ConsumerTopic.consumer(topic, told: told)
+    let reported = Reported()
+    let consumer = try ConsumerTopic.consumer(topic, reported: reported)
     let batch = try #require(try await consumer.nextBatch(upTo: 5))
     #expect(Array(batch).texts == ConsumerTopic.texts(first + 1..<first + 6))
-    #expect(told.losses.map(\.records) == [1])
+    #expect(reported.losses.map(\.records) == [1])
     try await batch.acknowledge(only: 0)
     #expect(consumer.ordinal == UInt64(first + 2))
   }

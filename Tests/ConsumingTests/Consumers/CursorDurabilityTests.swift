@@ -348,7 +348,7 @@ struct CursorDurabilityTests {
   private func check(_ storage: SimulatedStorage, _ run: Run, _ note: Comment) async throws {
     let topic = Topic(storage: storage)
     // Every record below the cursor is there, so the cursor is not ahead of the disk.
-    let told = Told()
+    let reported = Reported()
     guard storage.slabs.isEmpty == false || run.promised > 0 else { return }
     let before = try QueueConsumer.consumers(of: topic).first { $0.state == .sound }
     let kept = try readAll(topic)
@@ -360,12 +360,12 @@ struct CursorDurabilityTests {
     try writer.append("new")
     try await writer.close()
     let all = try readAll(topic)
-    let consumer = try ConsumerTopic.consumer(topic, told: told)
+    let consumer = try ConsumerTopic.consumer(topic, reported: reported)
     #expect(consumer.ordinal >= run.promised, note)
     let delivered = try await ConsumerTopic.drain(consumer)
     #expect(delivered.map(\.ordinal) == Array(consumer.ordinal..<UInt64(all.records.count)), note)
     #expect(delivered == Array(all.records.suffix(delivered.count)), note)
-    #expect(told.losses.isEmpty, note)
+    #expect(reported.losses.isEmpty, note)
     try await consumer.close()
   }
 
@@ -378,15 +378,15 @@ struct CursorDurabilityTests {
       for seed in UInt64(1)...3 {
         let storage = SimulatedStorage(seed: seed &+ UInt64(number) << 8)
         storage.setFault(SimulatedStorage.Fault(.die, at: number))
-        let told = await run(storage, seed: seed)
+        let reported = await run(storage, seed: seed)
         isDead = storage.isDead
         var random = SeededGenerator(seed: seed &* 31 &+ UInt64(number))
         for _ in 0..<2 {
           try await check(
-            storage.powerCut(using: &random), told, "call \(number), seed \(seed), power")
+            storage.powerCut(using: &random), reported, "call \(number), seed \(seed), power")
         }
         storage.kill()
-        try await check(storage, told, "call \(number), seed \(seed), kill")
+        try await check(storage, reported, "call \(number), seed \(seed), kill")
       }
     }
     #expect(number > 50 && number < 1000)

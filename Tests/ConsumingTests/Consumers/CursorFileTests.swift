@@ -178,12 +178,12 @@ struct CursorFileTests {
           let start = Int(generation % 2) * 4096
           bytes.replaceSubrange(start..<start + 64, with: slot.bytes(of: "reader"))
           try topic.putCursor("reader", bytes)
-          let told = Told()
+          let reported = Reported()
           do {
-            let consumer = try ConsumerTopic.consumer(topic, told: told)
+            let consumer = try ConsumerTopic.consumer(topic, reported: reported)
             let records = try await ConsumerTopic.drain(consumer)
             #expect(records.texts == ConsumerTopic.texts(40 - records.count..<40))
-            if address > sound.address + 50_000 { #expect(told.losses.count == 1) }
+            if address > sound.address + 50_000 { #expect(reported.losses.count == 1) }
             try await consumer.close()
           } catch let error as QueueError {
             #expect([.damagedCursor, .notARecord].contains(error.code), "\(slot)")

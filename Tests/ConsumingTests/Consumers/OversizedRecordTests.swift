@@ -126,14 +126,14 @@ struct OversizedRecordTests {
   }
 
   @Test("damage before it is told with its number, and the records between come before it")
-  func behindDamage() async throws {
+  func afterDamage() async throws {
     let writer = try ConsumerTopic.open(topic)
     var addresses: [Address] = []
     for number in 0..<12 { addresses.append(try writer.append(payload(number))) }
     try await writer.close()
     storage.flip(bit: Int(addresses[2].rawValue + 20) * 8, ofSlab: 0)
-    let told = Told()
-    let consumer = try ConsumerTopic.consumer(topic, options: options, told: told)
+    let reported = Reported()
+    let consumer = try ConsumerTopic.consumer(topic, options: options, reported: reported)
     var ordinals: [UInt64] = []
     var error: QueueError?
     while error == nil {
@@ -145,7 +145,7 @@ struct OversizedRecordTests {
     }
     #expect(error?.code == .payloadTooLarge && error?.address == addresses[5])
     #expect(ordinals == [0, 1, 3, 4])
-    #expect(told.losses.map(\.records) == [1])
+    #expect(reported.losses.map(\.records) == [1])
     #expect(consumer.ordinal == 5)
     for number in 5..<7 {
       try await consumer.deadLetterOversized(
@@ -154,9 +154,9 @@ struct OversizedRecordTests {
     }
     #expect(consumer.ordinal == 7)
     try await consumer.close()
-    let rest = try ConsumerTopic.consumer(topic, told: told)
+    let rest = try ConsumerTopic.consumer(topic, reported: reported)
     #expect(try await ConsumerTopic.drain(rest).map(\.ordinal) == [7, 8, 9, 10, 11])
-    #expect(told.losses.count == 1)
+    #expect(reported.losses.count == 1)
   }
 
   @Test("a channel stops before it, and goes on when it was put aside")

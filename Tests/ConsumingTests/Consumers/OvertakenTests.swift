@@ -42,12 +42,12 @@ struct OvertakenTests {
     for _ in 0..<2 {
       // Nothing is acknowledged in between, so the loss is reported again, and the records are
       // delivered again.
-      let told = Told()
-      consumer = try ConsumerTopic.consumer(topic, told: told)
+      let reported = Reported()
+      consumer = try ConsumerTopic.consumer(topic, reported: reported)
       let records = try await ConsumerTopic.drain(consumer)
       #expect(records.texts == ConsumerTopic.texts(Int(gone)..<200))
-      #expect(told.losses.map(\.cause) == [.cleaned])
-      #expect(told.losses.map(\.records) == [gone - UInt64(acknowledged)])
+      #expect(reported.losses.map(\.cause) == [.cleaned])
+      #expect(reported.losses.map(\.records) == [gone - UInt64(acknowledged)])
       try await consumer.close()
     }
   }
@@ -55,8 +55,8 @@ struct OvertakenTests {
   @Test("cleaned while it reads")
   func cleanedMeanwhile() async throws {
     let (storage, topic, addresses) = try make()
-    let told = Told()
-    let consumer = try ConsumerTopic.consumer(topic, told: told)
+    let reported = Reported()
+    let consumer = try ConsumerTopic.consumer(topic, reported: reported)
     let batch = try #require(try await consumer.nextBatch(upTo: 3))
     let second = storage.slabs.keys.sorted()[1]
     let gone = try clean(storage, 3, addresses)
@@ -66,8 +66,8 @@ struct OvertakenTests {
     #expect(
       (Array(batch) + rest).texts
         == ConsumerTopic.texts(0..<own) + ConsumerTopic.texts(Int(gone)..<200))
-    #expect(told.losses.map(\.cause) == [.cleaned])
-    #expect(told.losses.map(\.records) == [gone - UInt64(own)])
+    #expect(reported.losses.map(\.cause) == [.cleaned])
+    #expect(reported.losses.map(\.records) == [gone - UInt64(own)])
     // Records that are gone, and the records after them, can still be acknowledged.
     try await batch.acknowledge()
     #expect(consumer.ordinal == 3)
@@ -77,16 +77,16 @@ struct OvertakenTests {
   func begunLater() async throws {
     let (storage, topic, addresses) = try make()
     let before = try clean(storage, 1, addresses)
-    let told = Told()
-    var consumer = try ConsumerTopic.consumer(topic, told: told)
+    let reported = Reported()
+    var consumer = try ConsumerTopic.consumer(topic, reported: reported)
     #expect(consumer.ordinal == before)
     #expect(try await ConsumerTopic.drain(consumer).first?.ordinal == before)
-    #expect(told.losses.isEmpty)
+    #expect(reported.losses.isEmpty)
     try await consumer.close()
     let gone = try clean(storage, 1, addresses)
-    consumer = try ConsumerTopic.consumer(topic, told: told)
+    consumer = try ConsumerTopic.consumer(topic, reported: reported)
     #expect(try await ConsumerTopic.drain(consumer).first?.ordinal == gone)
-    #expect(told.losses.map(\.records) == [gone - before])
+    #expect(reported.losses.map(\.records) == [gone - before])
   }
 
   @Test("without a closure the loss is thrown once, and the next batch comes from behind it")
@@ -130,20 +130,20 @@ struct OvertakenTests {
       let (_, topic) = try await lied(acknowledging: 150, keeping: kept)
       let new = { _ = try ConsumerTopic.append(1000..<1300, to: topic) }
       if isRecovered { try new() }
-      let told = Told()
-      let consumer = try ConsumerTopic.consumer(topic, told: told)
+      let reported = Reported()
+      let consumer = try ConsumerTopic.consumer(topic, reported: reported)
       if !isRecovered {
         #expect(consumer.ordinal == UInt64(kept))
         #expect(try await consumer.nextBatch(upTo: 1, following: false) == nil)
         // Nothing is acknowledged, and the log grows past the cursor's old position.
         try await consumer.close()
         try new()
-        #expect(told.losses.map(\.records) == [UInt64(150 - kept)], "kept \(kept)")
+        #expect(reported.losses.map(\.records) == [UInt64(150 - kept)], "kept \(kept)")
       }
-      let next = isRecovered ? consumer : try ConsumerTopic.consumer(topic, told: told)
+      let next = isRecovered ? consumer : try ConsumerTopic.consumer(topic, reported: reported)
       #expect(try await ConsumerTopic.drain(next).texts == ConsumerTopic.texts(1000..<1300))
-      #expect(told.losses.map(\.cause) == [.discarded])
-      #expect(told.losses.map(\.records) == [UInt64(150 - kept)], "kept \(kept)")
+      #expect(reported.losses.map(\.cause) == [.discarded])
+      #expect(reported.losses.map(\.records) == [UInt64(150 - kept)], "kept \(kept)")
       try await next.close()
     }
   }
@@ -157,8 +157,8 @@ struct OvertakenTests {
     try await writer.sync()
     for number in 30..<50 { try writer.append(ConsumerTopic.text(number)) }
     try await writer.flush()
-    let told = Told()
-    let consumer = try ConsumerTopic.consumer(topic, told: told)
+    let reported = Reported()
+    let consumer = try ConsumerTopic.consumer(topic, reported: reported)
     let batch = try #require(try await consumer.nextBatch(upTo: 50))
     #expect(batch.count == 50)
     writer.dieForTesting()
@@ -169,8 +169,8 @@ struct OvertakenTests {
     try ConsumerTopic.append(900..<910, to: topic)
     let rest = try await ConsumerTopic.drain(consumer)
     #expect(rest.texts == ConsumerTopic.texts(900..<910))
-    #expect(told.losses.map(\.cause) == [.discarded])
-    #expect(told.losses.map(\.records) == [10])
+    #expect(reported.losses.map(\.cause) == [.discarded])
+    #expect(reported.losses.map(\.records) == [10])
     try await batch.acknowledge()
     let next = try #require(try await acknowledgeAll(consumer, rest))
     #expect(next == 50)
@@ -202,7 +202,7 @@ struct OvertakenTests {
       for byte in stride(from: 0, to: bytes.count, by: 11) {
         let damaged = storage.copy()
         damaged.flip(bit: byte * 8 + byte % 8, ofSlab: base)
-        let told = Told()
+        let reported = Reported()
         let address = base + UInt64(byte)
         let hit = addresses.indices.last { addresses[$0].rawValue <= address }
         let isInRecord = hit.map {
@@ -210,15 +210,15 @@ struct OvertakenTests {
         }
         var expected = Array(100..<200)
         if let hit, isInRecord == true { expected.removeAll { $0 == hit } }
-        let consumer = try ConsumerTopic.consumer(Topic(storage: damaged), told: told)
+        let consumer = try ConsumerTopic.consumer(Topic(storage: damaged), reported: reported)
         #expect(consumer.ordinal == 100)
         let records = try await ConsumerTopic.drain(consumer)
         #expect(records.map(\.ordinal) == expected.map(UInt64.init), "address \(address)")
         // Damage at the very end is a torn tail, and no loss.
         if address < addresses[199].rawValue {
-          let lost = told.losses.reduce(UInt64(0)) { $0 + ($1.records ?? 1000) }
-          #expect(lost == UInt64(100 - records.count), "address \(address), \(told.losses)")
-          if address < cursor { #expect(told.losses.isEmpty, "address \(address)") }
+          let lost = reported.losses.reduce(UInt64(0)) { $0 + ($1.records ?? 1000) }
+          #expect(lost == UInt64(100 - records.count), "address \(address), \(reported.losses)")
+          if address < cursor { #expect(reported.losses.isEmpty, "address \(address)") }
         }
         try await consumer.close()
       }
@@ -232,18 +232,18 @@ struct OvertakenTests {
       let damaged = storage.copy()
       let base = try #require(damaged.slabs.keys.sorted().last { $0 <= addresses[hit].rawValue })
       damaged.flip(bit: Int(addresses[hit].rawValue - base + 9) * 8, ofSlab: base)
-      let told = Told()
+      let reported = Reported()
       var ordinals: [UInt64] = []
       while ordinals.last != 199 {
-        let consumer = try ConsumerTopic.consumer(Topic(storage: damaged), told: told)
+        let consumer = try ConsumerTopic.consumer(Topic(storage: damaged), reported: reported)
         let batch = try #require(try await consumer.nextBatch(upTo: 1, following: false))
         ordinals += batch.map(\.ordinal)
         try await batch.acknowledge()
         try await consumer.close()
       }
       #expect(ordinals == (0..<200).filter { $0 != hit })
-      #expect(told.losses.compactMap(\.records).allSatisfy { $0 == 1 })
-      #expect(!told.losses.isEmpty && told.losses.count <= 2, "record \(hit)")
+      #expect(reported.losses.compactMap(\.records).allSatisfy { $0 == 1 })
+      #expect(!reported.losses.isEmpty && reported.losses.count <= 2, "record \(hit)")
     }
   }
 
@@ -259,11 +259,11 @@ struct OvertakenTests {
     try await consumer.nextBatch(upTo: 20)?.acknowledge()
     try await consumer.close()
     for hit in [5, 12] { storage.flip(bit: Int(addresses[hit].rawValue) * 8 + 70, ofSlab: 0) }
-    let told = Told()
-    consumer = try ConsumerTopic.consumer(topic, told: told)
+    let reported = Reported()
+    consumer = try ConsumerTopic.consumer(topic, reported: reported)
     #expect(consumer.ordinal == 20)
     #expect(try await ConsumerTopic.drain(consumer).texts == ConsumerTopic.texts(20..<30))
-    #expect(told.losses.isEmpty)
+    #expect(reported.losses.isEmpty)
     try await consumer.close()
     try await writer.close()
   }
@@ -280,11 +280,11 @@ struct OvertakenTests {
       for record in 95...last {
         damaged.flip(bit: Int(addresses[record].rawValue - base) * 8 + 60, ofSlab: base)
       }
-      let told = Told()
-      let consumer = try ConsumerTopic.consumer(Topic(storage: damaged), told: told)
+      let reported = Reported()
+      let consumer = try ConsumerTopic.consumer(Topic(storage: damaged), reported: reported)
       let records = try await ConsumerTopic.drain(consumer)
       #expect(records.map(\.ordinal) == Array(UInt64(last + 1)..<200))
-      #expect(told.losses.map(\.records) == [UInt64(last - 99)])
+      #expect(reported.losses.map(\.records) == [UInt64(last - 99)])
       try await consumer.close()
     }
   }

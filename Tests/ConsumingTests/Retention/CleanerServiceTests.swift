@@ -8,7 +8,7 @@ import Testing
 @testable import DiskQueue
 
 /// A clock that only the test advances, for one sleeper at a time.
-private final class ToldClock: Clock {
+private final class ManualClock: Clock {
   struct Instant: InstantProtocol {
     var offset: Duration
     func advanced(by duration: Duration) -> Instant { Instant(offset: offset + duration) }
@@ -68,27 +68,27 @@ private final class ToldClock: Clock {
 @Suite("Cleaning as a service")
 struct CleanerServiceTests {
   private let made = CleaningTopic()
-  private let clock = ToldClock()
+  private let clock = ManualClock()
 
   /// The reports and the errors of a service.
-  private final class Told: Sendable {
+  private final class Reported: Sendable {
     let reports = Mutex<[SlabCleaner.Report]>([])
     let errors = Mutex<[QueueError]>([])
 
     @Sendable func clean(_ report: SlabCleaner.Report) { reports.withLock { $0.append(report) } }
     @Sendable func fail(_ error: QueueError) { errors.withLock { $0.append(error) } }
   }
-  private let told = Told()
+  private let reported = Reported()
 
   private func start(
     _ retention: Retention = .nothing, handsErrors: Bool = true
   ) throws -> Task<Result<Void, QueueError>, Never> {
     let cleaner = try made.cleaner()
-    return Task { [clock, told] in
+    return Task { [clock, reported] in
       do throws(QueueError) {
         try await cleaner.run(
           every: .seconds(60), keeping: retention, clock: clock,
-          onClean: told.clean, onError: handsErrors ? told.fail : nil)
+          onClean: reported.clean, onError: handsErrors ? reported.fail : nil)
         return .success(())
       } catch {
         return .failure(error)
@@ -96,8 +96,8 @@ struct CleanerServiceTests {
     }
   }
 
-  private var reports: [SlabCleaner.Report] { told.reports.withLock { $0 } }
-  private var errors: [QueueError] { told.errors.withLock { $0 } }
+  private var reports: [SlabCleaner.Report] { reported.reports.withLock { $0 } }
+  private var errors: [QueueError] { reported.errors.withLock { $0 } }
 
   @Test("cleans at once, and again each time the interval has passed, until it is cancelled")
   func rounds() async throws {
@@ -153,15 +153,15 @@ struct CleanerServiceTests {
           errno == Errno.io ? $0 == .syncDirectory : $0 == .remove(SlabName.string(0))
         })
       let cleaner = try made.cleaner()
-      let told = Told()
+      let reported = Reported()
       let error = await #expect(throws: QueueError.self) {
         try await cleaner.run(
           every: .seconds(60), keeping: .nothing, clock: clock,
-          onClean: told.clean, onError: handsErrors ? told.fail : nil)
+          onClean: reported.clean, onError: handsErrors ? reported.fail : nil)
       }
       #expect(error?.code == (errno == Errno.io ? .syncFailed : .system(errno: errno)))
-      #expect(told.reports.withLock { $0 } == [.init(removals: [], kept: .interrupted)])
-      #expect(told.errors.withLock { $0.isEmpty })
+      #expect(reported.reports.withLock { $0 } == [.init(removals: [], kept: .interrupted)])
+      #expect(reported.errors.withLock { $0.isEmpty })
     }
   }
 

@@ -115,10 +115,10 @@ struct CleaningCompanyTests {
 
     var seen = [first]
     while let record = try reader.nextCopy() { seen.append(record) }
-    let told = losses.withLock { $0 }
-    #expect(told.count == 1)
-    #expect(told.first?.cause == .cleaned)
-    let lost = try #require(told.first?.records)
+    let reported = losses.withLock { $0 }
+    #expect(reported.count == 1)
+    #expect(reported.first?.cause == .cleaned)
+    let lost = try #require(reported.first?.records)
     #expect(seen.count + Int(lost) == all.count)
     // The reader saw its whole slab, and the records that are left.
     let inFirst = Int(try #require(removals.first?.records))

@@ -76,25 +76,25 @@ private struct KnownTopic {
     let present = min(now, newestStamp)
     var removed: [UInt64] = []
     for place in slabs.indices.dropLast() {
-      let behind = slabs[(place + 1)...]
-      let next = behind[place + 1].base
-      let bytesBehind = behind.reduce(0) { $0 + $1.size }
-      let durableBehind = behind.reduce(0) {
+      let after = slabs[(place + 1)...]
+      let next = after[place + 1].base
+      let bytesAfter = after.reduce(0) { $0 + $1.size }
+      let durableAfter = after.reduce(0) {
         $0 + max(min($1.base + $1.size, durable), $1.base) - $1.base
       }
-      let readable = behind.first(where: \.isReadable)
+      let readable = after.first(where: \.isReadable)
       var wanted = false
       if let age = retention.age, let readable {
         wanted = Int64(present) - Int64(readable.stamp) > Int64(age.duration.clampedNanoseconds)
       }
-      if let bytes = retention.bytes, bytesBehind >= UInt64(bytes.bytes) { wanted = true }
+      if let bytes = retention.bytes, bytesAfter >= UInt64(bytes.bytes) { wanted = true }
       if let records = retention.records, let readable, endOrdinal >= readable.ordinal,
         endOrdinal - readable.ordinal >= records
       {
         wanted = true
       }
       guard wanted, durable > next, held.map({ $0 >= next }) ?? true,
-        durableBehind >= UInt64(retention.minimumBytes.bytes)
+        durableAfter >= UInt64(retention.minimumBytes.bytes)
       else { break }
       removed.append(slabs[place].base)
     }
@@ -200,15 +200,15 @@ struct CleaningPlanTests {
         let slab = topic.slabs[place]
         #expect(removal.bytes.bytes == Int64(slab.size))
         #expect(removal.records == nil || removal.records == slab.records)
-        let behind = topic.slabs[(place + 1)...]
+        let after = topic.slabs[(place + 1)...]
         switch removal.cause {
         case .age(let age):
-          let end = behind.first?.stamp ?? .max
+          let end = after.first?.stamp ?? .max
           #expect(min(now, topic.newestStamp) - end > age.duration.clampedNanoseconds)
         case .bytes(let bytes):
-          #expect(behind.reduce(0) { $0 + $1.size } >= UInt64(bytes.bytes))
+          #expect(after.reduce(0) { $0 + $1.size } >= UInt64(bytes.bytes))
         case .records(let records):
-          #expect(behind.reduce(0) { $0 + $1.records } >= records)
+          #expect(after.reduce(0) { $0 + $1.records } >= records)
         @unknown default: Issue.record("a cause without a check: \(removal.cause)")
         }
       }
@@ -222,7 +222,7 @@ struct CleaningPlanTests {
       retention: Retention(records: 1), present: 50, synced: 300, endOrdinal: 100, bytesFrom: nil,
       minimumFrom: 200)
     var slab = CleaningPlan.FirstSlab(
-      base: 100, next: 200, contentEnd: 200, stampBehind: 10, ordinalBehind: 7)
+      base: 100, next: 200, contentEnd: 200, stampAfter: 10, ordinalAfter: 7)
     let none = ConsumerHolds()
     #expect(plan.judge(slab, none) == .remove(.records(1)))
     plan.minimumFrom = 199
@@ -234,10 +234,10 @@ struct CleaningPlanTests {
     #expect(plan.judge(slab, none) == .keep(.unproven))
     plan.retention.records = 94
     #expect(plan.judge(slab, none) == .keep(.withinBounds))
-    slab.ordinalBehind = nil
+    slab.ordinalAfter = nil
     plan.retention.records = 0
     #expect(plan.judge(slab, none) == .keep(.withinBounds))
-    slab.ordinalBehind = .max
+    slab.ordinalAfter = .max
     #expect(plan.judge(slab, none) == .keep(.withinBounds))
     slab.next = nil
     #expect(plan.judge(slab, none) == .keep(.lastSlab))
@@ -251,7 +251,7 @@ struct CleaningPlanTests {
       retention: Retention(records: 1), present: 0, synced: .max, endOrdinal: 100, bytesFrom: nil,
       minimumFrom: .max)
     let slab = CleaningPlan.FirstSlab(
-      base: 100, next: 1 << 40, contentEnd: 150, stampBehind: nil, ordinalBehind: 7)
+      base: 100, next: 1 << 40, contentEnd: 150, stampAfter: nil, ordinalAfter: 7)
     let made = CleaningTopic()
     for (address, goes) in [(149, false), (150, true), (1 << 40, true)] as [(UInt64, Bool)] {
       try made.putCursor("reader", made.slot(address), made.slot(address, generation: 2))
@@ -272,7 +272,7 @@ struct CleaningPlanTests {
       (known + 50, false), (known + 51, false), (.max, false),
     ] as [(UInt64?, Bool)] {
       let slab = CleaningPlan.FirstSlab(
-        base: 0, next: 200, contentEnd: 200, stampBehind: stamp, ordinalBehind: nil)
+        base: 0, next: 200, contentEnd: 200, stampAfter: stamp, ordinalAfter: nil)
       #expect(
         plan.judge(slab, ConsumerHolds())
           == (isOld ? .remove(.age(.seconds(0))) : .keep(.withinBounds)))

@@ -44,7 +44,7 @@ struct FullDiskCleaningTests {
     }
     // The writer's thread would do this. A slab that waits for its sync is held open, and so is its
     // disk space.
-    try writer.syncSlabsLeftBehind()
+    try writer.syncLeftSlabs()
     let report = try SlabCleaner(topic: topic)
       .report(keeping: Retention(records: 0, minimumBytes: .bytes(0)), isDryRun: false)
     #expect(report.removals.count > 8, "kept: \(report.kept)")

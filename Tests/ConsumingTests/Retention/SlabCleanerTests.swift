@@ -126,16 +126,18 @@ struct SlabCleanerTests {
     try made.fill(slabs: 6)
     let before = storage.slabs
     storage.logCalls()
-    var told: [SlabCleaner.Removal] = []
+    var reported: [SlabCleaner.Removal] = []
     let retention = Retention(records: 6, minimumBytes: .bytes(0))
-    let planned = try made.cleaner().report(keeping: retention, isDryRun: true) { told.append($0) }
+    let planned = try made.cleaner().report(keeping: retention, isDryRun: true) {
+      reported.append($0)
+    }
     #expect(!storage.calls.contains { $0.changes && $0 != .consumers })
     #expect(storage.slabs == before)
-    #expect(told == planned.removals)
-    #expect(told.count > 2)
-    #expect(try made.cleaner().plan(keeping: retention) == told)
+    #expect(reported == planned.removals)
+    #expect(reported.count > 2)
+    #expect(try made.cleaner().plan(keeping: retention) == reported)
     #expect(try made.cleaner().report(keeping: retention, isDryRun: false) == planned)
-    #expect(made.bases == Array(before.keys.sorted().dropFirst(told.count)))
+    #expect(made.bases == Array(before.keys.sorted().dropFirst(reported.count)))
   }
 
   @Test("each removal syncs the directory before, and the last one also behind")
@@ -175,12 +177,12 @@ struct SlabCleanerTests {
     try made.fill(slabs: 6)
     storage.setFault(
       SimulatedStorage.Fault(.fail(Errno.io), at: 3) { $0 == .syncDirectory })
-    var told: [SlabCleaner.Removal] = []
+    var reported: [SlabCleaner.Removal] = []
     let error = queueError {
-      _ = try made.cleaner().report(keeping: .nothing, isDryRun: false) { told.append($0) }
+      _ = try made.cleaner().report(keeping: .nothing, isDryRun: false) { reported.append($0) }
     }
     #expect(error?.code == .syncFailed)
-    #expect(told.count == 2)
+    #expect(reported.count == 2)
     #expect(made.bases.count == 4)
   }
 

@@ -81,7 +81,7 @@ struct MemoryShardsTests {
     let writer = try ShardedWriter(topic: topic)
     let address = try writer.append("one", key: "a")
     try writer.flush()
-    guard case .memory(let shards) = topic.place else {
+    guard case .memory(let shards) = topic.shardStorage else {
       Issue.record("not in memory")
       return
     }

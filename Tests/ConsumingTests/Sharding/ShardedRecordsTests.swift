@@ -319,38 +319,38 @@ struct ShardedRecordsTests {
       let reading = try MergedReading(
         topic, from: .earliest, options: SmallTopic.readerOptions, isFollowing: false,
         environment: .system, limit: limit)
-      var told: [Int: [String]] = [:]
+      var reported: [Int: [String]] = [:]
       while let batch = reading.next() {
-        told[batch.shard, default: []] += batch.records.map { "\($0.ordinal) at \($0.address)" }
+        reported[batch.shard, default: []] += batch.records.map { "\($0.ordinal) at \($0.address)" }
         switch batch.ending {
-        case .loss(let loss, _): told[batch.shard, default: []].append("\(loss)")
-        case .error(let error): told[batch.shard, default: []].append("\(error)")
+        case .loss(let loss, _): reported[batch.shard, default: []].append("\(loss)")
+        case .error(let error): reported[batch.shard, default: []].append("\(error)")
         case .end, nil: break
         }
       }
-      return told
+      return reported
     }
     let open = try pass(limit: 4)
     #expect(try pass(limit: 1) == open)
     // A reader of each shard reports the same, in the same order.
     for shard in 0..<4 {
-      var told: [String] = []
+      var reported: [String] = []
       var reader = try topic.reader(ofShard: shard, options: SmallTopic.readerOptions)
       var isAtEnd = false
       while !isAtEnd {
         do throws(QueueError) {
           if let record = try reader.nextCopy() {
-            told.append("\(record.ordinal) at \(record.address)")
+            reported.append("\(record.ordinal) at \(record.address)")
           } else {
             isAtEnd = true
           }
         } catch {
           guard let loss = error.loss else { throw error }
-          told.append("\(loss)")
+          reported.append("\(loss)")
         }
       }
-      #expect(open[shard] == told)
-      #expect(told.contains { $0.contains("damaged") })
+      #expect(open[shard] == reported)
+      #expect(reported.contains { $0.contains("damaged") })
     }
   }
 
@@ -376,15 +376,15 @@ struct ShardedRecordsTests {
   @Test("losses go to the closure with their shard, in order; or they are thrown, once each")
   func losses() async throws {
     let topic = try damaged()
-    var told: [String] = []
+    var reported: [String] = []
     let handed = try topic.records { shard, loss in
-      told.append("lost in \(shard): \(loss.records.map(String.init) ?? "unknown")")
+      reported.append("lost in \(shard): \(loss.records.map(String.init) ?? "unknown")")
     }
-    for try await found in handed { told.append(found.record.text ?? "") }
-    #expect(told.count == 60)
-    let place = try #require(told.firstIndex(of: "lost in 0: 1"))
-    #expect(told[place - 1] == "0: 19" || told[place - 1] == "0: 12")
-    #expect(told.filter { $0.hasPrefix("0: ") } == texts(0..<13, 0) + texts(14..<30, 0))
+    for try await found in handed { reported.append(found.record.text ?? "") }
+    #expect(reported.count == 60)
+    let place = try #require(reported.firstIndex(of: "lost in 0: 1"))
+    #expect(reported[place - 1] == "0: 19" || reported[place - 1] == "0: 12")
+    #expect(reported.filter { $0.hasPrefix("0: ") } == texts(0..<13, 0) + texts(14..<30, 0))
 
     var options = QueueReader.Options()
     options.maximumPayload = .bytes(1_000)

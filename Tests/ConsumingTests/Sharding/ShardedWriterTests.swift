@@ -181,7 +181,7 @@ struct ShardedWriterTests {
     try writer.append("x", key: "users")
     try writer.append("y", key: "users")
     #expect(writer.openShardCount == 1)
-    if case .memory(let shards) = topic.place { #expect(shards.made.count == 1) }
+    if case .memory(let shards) = topic.shardStorage { #expect(shards.made.count == 1) }
     try writer.flush()
     #expect(writer.openShardCount == 1)
     withExtendedLifetime(directory) {}

@@ -15,7 +15,9 @@ struct ShardsFormatTests {
     0x5B, 0x7B, 0x41, 0x6D, 0x13, 0x84, 0xC4, 0x02,
   ]
 
-  private func read(_ bytes: [UInt8]) -> ShardsFile.ShardsVerdict { ShardsFile.read(bytes.span.bytes) }
+  private func read(_ bytes: [UInt8]) -> ShardsFile.ShardsVerdict {
+    ShardsFile.read(bytes.span.bytes)
+  }
 
   /// A file with these fields and the right hash.
   private func forged(version: UInt8 = 1, dealer: UInt8 = 1, count: UInt32 = 16) -> [UInt8] {

@@ -47,14 +47,14 @@ extension FaultScenario {
           removed.insert($0.slab.rawValue)
         }
       }
-      stage.tell("\(removed.sorted()) \(report.kept)")
+      stage.note("\(removed.sorted()) \(report.kept)")
       let left = isDryRun ? slabs : slabs - removed.count
       guard stage.storage.slabs.count == left else { throw Complaint("it said \(removed)") }
     }
   }
 
   /// No time passes on this clock.
-  private struct StandingClock: Clock {
+  private struct FrozenClock: Clock {
     struct Instant: InstantProtocol {
       var offset = Duration.zero
       func advanced(by duration: Duration) -> Instant { Instant(offset: offset + duration) }
@@ -77,7 +77,7 @@ extension FaultScenario {
       let run = Task { () -> Result<Void, any Error> in
         do {
           try await cleaner.run(
-            every: .seconds(1), keeping: .nothing, clock: StandingClock(),
+            every: .seconds(1), keeping: .nothing, clock: FrozenClock(),
             onClean: { [self] in if take($0) { withUnsafeCurrentTask { $0?.cancel() } } })
           return .success(())
         } catch {
@@ -110,7 +110,7 @@ extension FaultScenario {
       try await stage.awaiting("run") {
         try await rounds.run(cleaner).get()
       }
-      stage.tell("\(rounds.removed.sorted())")
+      stage.note("\(rounds.removed.sorted())")
     },
   ]
 
@@ -134,7 +134,7 @@ extension FaultScenario {
     options.consumer.deadLetters = stage.topicAside
     return try stage.trying("opening a channel") {
       try DiskChannel(topic: stage.topic, options: options, environment: stage.environment) {
-        stage.tell("\($0)")
+        stage.note("\($0)")
       }
     }
   }
@@ -173,9 +173,9 @@ extension FaultScenario {
       } else {
         try await stage.awaiting("acknowledge") { try await message.acknowledge() }
       }
-      stage.tell("\(ordinal) \(xxh3(message.payload))")
+      stage.note("\(ordinal) \(xxh3(message.payload))")
     }
-    stage.tell("end")
+    stage.note("end")
   }
 
   private static func close(_ channel: DiskChannel, _ stage: FaultStage) async throws {

@@ -36,7 +36,7 @@ extension FaultScenario {
         }
       }
       try await stage.awaiting("close") { try await consumer.close() }
-      stage.tell("\(consumer.ordinal)")
+      stage.note("\(consumer.ordinal)")
     },
     FaultScenario(
       name: "a new consumer from the middle", covers: [.openConsumer],
@@ -48,7 +48,7 @@ extension FaultScenario {
       act: { stage in
         let consumer = try stage.consumer("reader", from: .ordinal(20))
         stage.stands("reader", at: 20)
-        stage.tell("\(consumer.ordinal)")
+        stage.note("\(consumer.ordinal)")
         _ = try await stage.next(consumer, upTo: 3)
         try await stage.awaiting("close") { try await consumer.close() }
       }),
@@ -98,7 +98,7 @@ extension FaultScenario {
       }
       stage.stands("reader", at: 25)
       let all = try stage.trying("consumers") { try QueueConsumer.consumers(of: stage.topic) }
-      stage.tell("\(all.map { ($0.name, $0.state, $0.ordinal) })")
+      stage.note("\(all.map { ($0.name, $0.state, $0.ordinal) })")
       // From here on the consumer may be gone, and then begins anew.
       stage.wants("reader", at: 0)
       var isTriedAgain = false
@@ -114,7 +114,7 @@ extension FaultScenario {
       }
       stage.stands("reader", at: 0)
       let left = try stage.trying("consumers") { try QueueConsumer.consumers(of: stage.topic) }
-      stage.tell("\(left)")
+      stage.note("\(left)")
     },
     deadLetters(isAside: false), deadLetters(isAside: true),
   ]

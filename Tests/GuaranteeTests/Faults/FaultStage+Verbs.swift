@@ -152,12 +152,12 @@ extension FaultStage {
       ) { losses.append($0) }
     }
     while let record = try trying("next", { try reader.nextCopy() }) {
-      for loss in losses { tell("\(loss)") }
+      for loss in losses { note("\(loss)") }
       losses = []
-      tell("\(record.ordinal) \(record.payload.count) \(xxh3(record.payload))")
+      note("\(record.ordinal) \(record.payload.count) \(xxh3(record.payload))")
     }
-    for loss in losses { tell("\(loss)") }
-    tell("end")
+    for loss in losses { note("\(loss)") }
+    note("end")
   }
 
   // MARK: Consuming
@@ -171,7 +171,7 @@ extension FaultStage {
     return try trying("opening a consumer") { [self] in
       try QueueConsumer(
         topic: topic, name: name, from: start, options: options, environment: environment
-      ) { [self] in tell("\($0)") }
+      ) { [self] in note("\($0)") }
     }
   }
 
@@ -181,7 +181,7 @@ extension FaultStage {
     }
     // If a read fails after the first record, the batch is shorter. The next call finds the
     // failure.
-    for record in batch.map(Array.init) ?? [] { tell("\(record.ordinal) \(xxh3(record.payload))") }
+    for record in batch.map(Array.init) ?? [] { note("\(record.ordinal) \(xxh3(record.payload))") }
     return batch
   }
 
@@ -195,7 +195,7 @@ extension FaultStage {
         try await consumer.nextBatch(upTo: count, following: false)
       }
       if let batch, batch.count == count {
-        tell("\(batch.map(\.ordinal))")
+        note("\(batch.map(\.ordinal))")
         return batch
       }
       try await acknowledge(consumer, to: ordinal, "reset") {

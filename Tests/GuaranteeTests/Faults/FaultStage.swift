@@ -79,7 +79,7 @@ final class FaultStage: Sendable {
   var made: Set<String> { state.withLock { $0.made } }
   var events: [String] { state.withLock { $0.events } }
 
-  func tell(_ event: String) { state.withLock { $0.events.append(event) } }
+  func note(_ event: String) { state.withLock { $0.events.append(event) } }
   func didAppend(_ payload: [UInt8]) { state.withLock { $0.payloads.append(payload) } }
   func didFlush() { state.withLock { $0.flushed = $0.payloads.count } }
 

@@ -53,10 +53,10 @@ extension FaultScenario {
       }
       for address in addresses {
         let record = try stage.trying("record(at:)") { try reader.record(at: address).copy() }
-        stage.tell("\(record.ordinal) \(xxh3(record.payload))")
+        stage.note("\(record.ordinal) \(xxh3(record.payload))")
         // The reader's own position does not move.
         let next = try stage.trying("next") { try reader.nextCopy() }
-        stage.tell("\(next?.ordinal ?? 0)")
+        stage.note("\(next?.ordinal ?? 0)")
       }
     },
     FaultScenario(
@@ -73,9 +73,9 @@ extension FaultScenario {
         // Unlike most sequences, this one continues after an error.
         let record = try await stage.awaiting("the sequence") { try await iterator.next() }
         guard let record else { break }
-        stage.tell("\(record.ordinal) \(xxh3(record.payload))")
+        stage.note("\(record.ordinal) \(xxh3(record.payload))")
       }
-      stage.tell("end")
+      stage.note("end")
     },
     FaultScenario(name: "waiting for more", covers: [.waitForMore], prepare: closedTopic) { stage in
       let writer = try stage.open()
@@ -86,7 +86,7 @@ extension FaultScenario {
       }
       for _ in 0..<3 {
         while let record = try stage.trying("next", { try reader.nextCopy() }) {
-          stage.tell("\(record.ordinal) \(xxh3(record.payload))")
+          stage.note("\(record.ordinal) \(xxh3(record.payload))")
         }
         try stage.append(writer, times: 4)
         try stage.flush(writer)
@@ -103,16 +103,16 @@ extension FaultScenario {
       name: "what a topic holds", covers: [.info, .describeSlabs], prepare: uncleanTopic
     ) { stage in
       let info = try stage.trying("info") { try TopicInfo(of: stage.topic) }
-      stage.tell("\(info.records ?? 0) \(info.bytes) \(info.next) \(info.ending) \(info.tailBytes)")
-      stage.tell("\(info.slabs.map(\.records))")
+      stage.note("\(info.records ?? 0) \(info.bytes) \(info.next) \(info.ending) \(info.tailBytes)")
+      stage.note("\(info.slabs.map(\.records))")
       let slabs = try stage.trying("slabs") { try SlabDescription.all(of: stage.topic) }
-      stage.tell("\(slabs)")
+      stage.note("\(slabs)")
       let largest = try stage.trying("largest payload") {
         try SlabDescription.largestPayload(in: stage.topic)
       }
-      stage.tell("\(largest)")
+      stage.note("\(largest)")
       let extent = try stage.trying("extent") { try TopicExtent(of: stage.topic) }
-      stage.tell("\(extent.bytes)")
+      stage.note("\(extent.bytes)")
     },
     FaultScenario(
       name: "verifying a damaged topic", covers: [.verify], damaged: [4], prepare: damagedTopic
@@ -122,8 +122,8 @@ extension FaultScenario {
         findings = []
         return try TopicVerification(of: stage.topic) { findings.append("\($0)") }
       }
-      stage.tell("\(findings)")
-      stage.tell("\(verified.records) \(verified.damagedRecords) \(verified.end)")
+      stage.note("\(findings)")
+      stage.note("\(verified.records) \(verified.damagedRecords) \(verified.end)")
     },
     FaultScenario(
       name: "what the consumers hold", covers: [.describeConsumers],
@@ -136,7 +136,7 @@ extension FaultScenario {
       },
       act: { stage in
         let all = try stage.trying("consumers") { try ConsumerInfo.all(of: stage.topic) }
-        stage.tell("\(all.map { ($0.consumer, $0.records, $0.bytes) })")
+        stage.note("\(all.map { ($0.consumer, $0.records, $0.bytes) })")
       }),
     FaultScenario(
       name: "repairing into another topic", covers: [.dumpTo], damaged: [4],
@@ -147,16 +147,16 @@ extension FaultScenario {
         try QueueReader(
           topic: stage.topic, from: .earliest, options: SmallTopic.readerOptions,
           environment: stage.environment
-        ) { stage.tell("\($0)") }
+        ) { stage.note("\($0)") }
       }
       let writer = try QueueWriter(
         topic: stage.topicAside, options: SmallTopic.options, environment: stage.environment)
       while let record = try stage.trying("next", { try reader.nextCopy() }) {
         try writer.append(record.payload)
-        stage.tell("\(record.ordinal)")
+        stage.note("\(record.ordinal)")
       }
       try writer.close()
-      stage.tell("\(EnginePass(stage.topicAside).records.count)")
+      stage.note("\(EnginePass(stage.topicAside).records.count)")
     },
   ]
 }

@@ -87,7 +87,7 @@ extension FaultScenario {
       try stage.sync(writer)
       try stage.append(writer, times: 2)
       try stage.close(writer)
-      stage.tell("\(writer.recovery.state)")
+      stage.note("\(writer.recovery.state)")
     },
     FaultScenario(
       name: "a topic that was closed, gone on with", covers: [.openCleanTopic], prepare: closedTopic
@@ -95,7 +95,7 @@ extension FaultScenario {
       let writer = try stage.open()
       try stage.append(writer, times: 3)
       try stage.close(writer)
-      stage.tell("\(writer.position.rawValue > 0)")
+      stage.note("\(writer.position.rawValue > 0)")
     },
     FaultScenario(
       name: "a topic that was not closed, recovered", covers: [.openUncleanTopic],
@@ -103,7 +103,7 @@ extension FaultScenario {
     ) { stage in
       let writer = try stage.open()
       // Recovery does not keep records that a failed sync lost. No sync failed here before.
-      stage.tell("\(writer.recovery.state)")
+      stage.note("\(writer.recovery.state)")
       try stage.append(writer, times: 3)
       try stage.close(writer)
     },
@@ -187,7 +187,7 @@ extension FaultScenario {
         try stage.append(writer, times: 2)
         stage.clock.advance(by: 60_000_000)
         // If this fails, the next call finds the failure.
-        writer.doWhatIsTimed()
+        writer.runDueWork()
       }
       try stage.flush(writer)
       try stage.close(writer)
@@ -207,13 +207,13 @@ extension FaultScenario {
         }
         isFull = address == nil
       }
-      stage.tell("\(stage.payloads.count)")
+      stage.note("\(stage.payloads.count)")
       try stage.trying("append at the cap") {
         do {
           try writer.append(FaultStage.payload(1, length: 3000))
           throw Complaint("it fits")
         } catch let error as QueueError where error.code == .noSpace && error.errno == nil {
-          stage.tell("full")
+          stage.note("full")
         }
       }
       // Before a cap refuses a record, the writer syncs all records before it.

@@ -12,7 +12,7 @@ private struct KnownRecord {
 }
 
 /// One step of such a program.
-enum RoomStep: String, CaseIterable {
+enum CapStep: String, CaseIterable {
   case append, batch, flush, sync, close, time, capacity, shortWrites, kill, cut, background, look
 
   /// How often it comes, relative to the other steps.
@@ -31,7 +31,7 @@ enum RoomStep: String, CaseIterable {
 /// One writer after another on one disk, and the rules that hold at any time. The writers have
 /// policies and caps of all kinds. The disk runs full, writes stop short, and there are kills and
 /// power cuts.
-final class RoomProgram {
+final class CapProgram {
   var random: SeededGenerator
   var storage: SimulatedStorage
   let clock = ManualClock()
@@ -66,21 +66,21 @@ final class RoomProgram {
   }
 
   static let suite = ProgramSuite(name: "room", steps: plan) { seed, steps in
-    let program = RoomProgram(seed: seed)
+    let program = CapProgram(seed: seed)
     program.run(steps)
     return ProgramOutcome(violation: program.problem, tally: program.tally, trace: program.trace)
   }
 
   static func plan(_ seed: UInt64) -> [PlannedStep] {
     var random = SeededGenerator(seed: ~seed)
-    let all = RoomStep.allCases.flatMap { Array(repeating: $0, count: $0.weight) }
+    let all = CapStep.allCases.flatMap { Array(repeating: $0, count: $0.weight) }
     let steps = (0..<160).map { _ in all[random.below(all.count)] }
     return PlannedStep.plan(steps.map(\.rawValue), &random)
   }
 
   private func run(_ steps: [PlannedStep]) {
     for planned in steps where problem == nil {
-      guard let step = RoomStep(rawValue: planned.name) else { continue }
+      guard let step = CapStep(rawValue: planned.name) else { continue }
       random = planned.random(of: seed)
       storage.reseed(random.next())
       take(step)
@@ -207,7 +207,7 @@ final class RoomProgram {
     }
   }
 
-  func take(_ step: RoomStep) {
+  func take(_ step: CapStep) {
     guard let writer else {
       if step == .cut { return cut() }
       if random.chance(40) { storage.setCapacity(nil) }
@@ -270,7 +270,7 @@ final class RoomProgram {
       }
     case .time:
       clock.advance(by: UInt64(random.below(200)) * 1_000_000)
-      writer.doWhatIsTimed()
+      writer.runDueWork()
       trace.append("time")
     case .capacity:
       if hasCap, random.chance(60) { break }
@@ -291,7 +291,7 @@ final class RoomProgram {
       settle("kill", isRecovered: false)
     case .cut: cut()
     case .background:
-      do throws(QueueError) { try writer.syncSlabsLeftBehind() } catch {
+      do throws(QueueError) { try writer.syncLeftSlabs() } catch {
         hold(.g7, false, "left: \(error)")
       }
     case .look:

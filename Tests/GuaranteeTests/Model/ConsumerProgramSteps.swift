@@ -9,15 +9,15 @@ import DiskQueueTestSupport
 
 extension ConsumerProgram {
   func open(_ model: ModelConsumer) throws {
-    let told = Told()
+    let reported = Reported()
     var options = ConsumerTopic.options
     options.maximumBatchBytes = .bytes([1, 300, 4000, 100_000][random.below(4)])
     options.deadLetters = deadLetters
     let consumer = try QueueConsumer(
       topic: topic, name: model.name, from: .earliest, options: options,
-      environment: .simulated(), onLoss: { told.take($0) })
+      environment: .simulated(), onLoss: { reported.take($0) })
     model.consumer = consumer
-    model.told = told
+    model.reported = reported
     let ordinal = Int(consumer.ordinal)
     note("opened \(model.name) at \(ordinal)")
     try expect(ordinal <= count, "\(model.name) at \(ordinal) of \(count)")
@@ -64,7 +64,7 @@ extension ConsumerProgram {
     while let batch = try await consumer.nextBatch(upTo: 1 + random.below(40), following: false) {
       try take(batch, model)
     }
-    let losses = model.told.losses
+    let losses = model.reported.losses
     try expect(
       losses.allSatisfy { $0.cause == .cleaned && $0.records != nil },
       "\(model.name) was told of \(losses)")
@@ -139,14 +139,14 @@ extension ConsumerProgram {
       target = Int(consumer.ordinal)
       position = .address(consumer.position)
       // Records that were cleaned after the cursor would be reported a second time.
-      guard target >= first, model.told.losses.isEmpty else { return }
+      guard target >= first, model.reported.losses.isEmpty else { return }
     }
     model.floor = min(model.floor, target)
     model.ceiling = max(model.ceiling, target)
     try await consumer.reset(to: position)
     note("reset \(model.name) to \(target)")
     try expect(Int(consumer.ordinal) == target, "\(model.name) was reset to \(consumer.ordinal)")
-    model.told.forget()
+    model.reported.forget()
     model.begin(at: target)
     tally.count("resets")
   }

@@ -139,7 +139,7 @@ final class InterleavedProgram {
     case .sync:
       try writer.sync()
       flushed = log.count
-    case .background: try writer.syncSlabsLeftBehind()
+    case .background: try writer.syncLeftSlabs()
     case .close:
       try writer.close()
       flushed = log.count

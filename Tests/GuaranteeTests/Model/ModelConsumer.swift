@@ -9,7 +9,7 @@ import DiskQueueTestSupport
 final class ModelConsumer {
   let name: String
   var consumer: QueueConsumer?
-  var told = Told()
+  var reported = Reported()
   /// Whether the consumer was made. Then it must exist, whatever happens.
   var exists = false
 

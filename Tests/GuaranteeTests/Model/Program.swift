@@ -49,7 +49,7 @@ final class Program {
   /// Whether a fault is set that makes a sync fail.
   var syncFault = false
   /// Whether a sync of any caller failed since a writer last judged the disk's content.
-  var hasLied = false
+  var hasLostSyncedData = false
   /// The lowest level that survives the events since the topic was opened.
   var needed = Durability.buffered
   /// Whether damage hid from recovery how many records the log took.
@@ -117,7 +117,7 @@ final class Program {
     note("\(step)")
     try await run(step)
     countRolls()
-    takeLie()
+    noteFailedSync()
     try meet(fate)
   }
 
@@ -146,7 +146,7 @@ final class Program {
 
   @inline(never)
   private func calm() throws {
-    takeLie()
+    noteFailedSync()
     storage.setFault(nil)
     storage.setCapacity(nil)
     try settle()
@@ -171,9 +171,9 @@ final class Program {
   }
 
   /// Notes a failed sync: data that the system held may be lost.
-  func takeLie() {
-    if syncFault, storage.hits > 0 { (hasLied, syncFault) = (true, false) }
-    guard hasLied else { return }
+  func noteFailedSync() {
+    if syncFault, storage.hits > 0 { (hasLostSyncedData, syncFault) = (true, false) }
+    guard hasLostSyncedData else { return }
     needed = .synced
     for consumer in consumers { consumer.mayBeAhead = true }
   }
@@ -211,7 +211,7 @@ final class Program {
       }
       tally.count("failed openings")
       if storage.isDead { return }
-      takeLie()
+      noteFailedSync()
       if error.code == .syncFailed { needed = .synced }
       try hold(
         .g1, error.code == .noSpace || error.code == .syncFailed || isInjected(error),
@@ -296,10 +296,10 @@ final class Program {
     }
   }
 
-  func syncSlabsLeftBehind() throws {
+  func syncLeftSlabs() throws {
     guard let writer else { return }
     do {
-      try writer.syncSlabsLeftBehind()
+      try writer.syncLeftSlabs()
     } catch {
       try failed(error, "background sync")
     }
@@ -353,7 +353,7 @@ final class Program {
     try mustFail("append") { _ = try writer.append([1]) }
     try mustFail("flush") { try writer.flush() }
     try mustFail("sync") { try writer.sync() }
-    try mustFail("background") { try writer.syncSlabsLeftBehind() }
+    try mustFail("background") { try writer.syncLeftSlabs() }
     // A second close does nothing. But the first one must not report success.
     if !isClosing { try mustFail("close") { try writer.close() } }
     self.writer = nil
@@ -373,7 +373,7 @@ final class Program {
     writer = nil
     for consumer in consumers { consumer.end() }
     isPoisoned = false
-    takeLie()
+    noteFailedSync()
     needed = max(needed, .flushed)
     syncFault = false
   }
@@ -383,7 +383,7 @@ final class Program {
     note("drop")
     tally.count("drops")
     writer = nil
-    takeLie()
+    noteFailedSync()
     needed = max(needed, .flushed)
     syncFault = false
   }
@@ -396,8 +396,8 @@ final class Program {
     isPoisoned = false
     readers = []
     for consumer in consumers { consumer.end() }
-    takeLie()
-    (needed, syncFault, hasLied) = (.synced, false, false)
+    noteFailedSync()
+    (needed, syncFault, hasLostSyncedData) = (.synced, false, false)
     try checkOrder()
     storage = storage.powerCut(using: &random)
     storage.logCalls()

@@ -52,10 +52,10 @@ extension Program {
     }
     try cut(at: end, after: after, naive: naive)
     try checkOrdinal(after, isClean: isClean)
-    takeLie()
+    noteFailedSync()
     try checkCursors(end: end)
     // Recovery judged the disk's content.
-    (needed, hasLied) = (.buffered, false)
+    (needed, hasLostSyncedData) = (.buffered, false)
   }
 
   /// G1, G3: a record past the end was lost for one of two reasons. It was not acknowledged at a

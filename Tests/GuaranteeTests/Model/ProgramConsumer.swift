@@ -8,7 +8,7 @@ import DiskQueueTestSupport
 final class ProgramConsumer {
   let name: String
   var consumer: QueueConsumer?
-  var told = Told()
+  var reported = Reported()
 
   /// The durable positions of its cursor, as calls reported them, newest last. Empty if it was
   /// never made.
@@ -40,9 +40,9 @@ final class ProgramConsumer {
 
   var file: String { "consumers/\(name).cursor" }
 
-  func begin(_ consumer: QueueConsumer, _ told: Told) {
+  func begin(_ consumer: QueueConsumer, _ reported: Reported) {
     self.consumer = consumer
-    self.told = told
+    self.reported = reported
     start = consumer.position.rawValue
     noted = start
     delivered = []
@@ -66,14 +66,14 @@ final class ProgramConsumer {
   }
 
   private func takeLosses() {
-    for loss in told.losses {
+    for loss in reported.losses {
       guard let records = loss.records else {
         isCountKnown = false
         continue
       }
       if loss.cause == .discarded { count -= min(count, records) } else { count += records }
     }
-    told.forget()
+    reported.forget()
   }
 
   /// Notes that the cursor is durable at an address, for certain.

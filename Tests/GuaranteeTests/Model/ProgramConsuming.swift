@@ -15,15 +15,15 @@ extension Program {
     guard model.consumer == nil, !storage.isDead else { return }
     let stored = storage.bytes(of: model.file).map({ NaiveCursor.read($0, of: model.name) })
     try checkCursor(model, stored)
-    let told = Told()
+    let reported = Reported()
     var options = ConsumerTopic.options
     options.maximumBatchBytes = .bytes([1, 300, 4000, 100_000][random.below(4)])
     let from: Topic.Position = random.chance(80) ? .earliest : .latest
     do {
       let consumer = try QueueConsumer(
         topic: topic, name: model.name, from: from, options: options, environment: environment,
-        onLoss: { told.take($0) })
-      model.begin(consumer, told)
+        onLoss: { reported.take($0) })
+      model.begin(consumer, reported)
     } catch {
       return try openingFailed(model, stored, error)
     }
@@ -31,8 +31,8 @@ extension Program {
     note("opened consumer \(model.name) at \(model.start)")
     if case .at(let address)? = stored { try checkSeat(model, at: address) }
     model.moved(to: model.start)
-    takeLie()
-    model.mayBeAhead = hasLied
+    noteFailedSync()
+    model.mayBeAhead = hasLostSyncedData
     settleFlips(model)
   }
 

@@ -76,7 +76,7 @@ extension Program {
     case .batch: try appendBatch((0..<random.below(12)).map { _ in batchPayload() })
     case .flush: try flush()
     case .sync: try sync()
-    case .background: try syncSlabsLeftBehind()
+    case .background: try syncLeftSlabs()
     case .closeAndOpen:
       try close()
       if random.chance(50), !storage.isDead { try verify("after closing") }
@@ -100,12 +100,12 @@ extension Program {
     case .flipCursor: flipCursor()
     case .failSync: failSync()
     case .failWrite:
-      takeLie()
+      noteFailedSync()
       syncFault = false
       storage.setFault(
         SimulatedStorage.Fault(.fail(Errno.io), at: 1 + random.below(4)) { $0.isWrite })
     case .die:
-      takeLie()
+      noteFailedSync()
       syncFault = false
       storage.setFault(SimulatedStorage.Fault(.die, at: 1 + random.below(12)))
     case .read: for reader in readers { try reader.read(random.below(60), self) }
@@ -186,7 +186,7 @@ extension Program {
   }
 
   private func failSync() {
-    takeLie()
+    noteFailedSync()
     syncFault = true
     storage.setFault(
       SimulatedStorage.Fault(.fail(random.chance(50) ? Errno.io : Errno.noSpace), at: 1) { call in

@@ -122,13 +122,13 @@ struct ShrinkingTests {
     let lines = try String(contentsOfFile: SeedBook.kept.path, encoding: .utf8)
       .split(separator: "\n").compactMap { try ProgramPlan.parse($0) }
     let suites = [
-      Program.suite, ConsumerProgram.suite, RoomProgram.suite, InterleavedProgram.suite,
+      Program.suite, ConsumerProgram.suite, CapProgram.suite, InterleavedProgram.suite,
     ].map(\.name)
     #expect(lines.count >= 12)
     #expect(lines.allSatisfy { suites.contains($0.suite) })
     let names =
       ProgramStep.allCases.map(\.rawValue) + ConsumerStep.allCases.map(\.rawValue)
-      + RoomStep.allCases.map(\.rawValue) + InterleavedStep.allCases.map(\.rawValue)
+      + CapStep.allCases.map(\.rawValue) + InterleavedStep.allCases.map(\.rawValue)
     #expect(lines.allSatisfy { $0.steps?.allSatisfy { names.contains($0.name) } ?? true })
   }
 }

@@ -126,9 +126,9 @@ struct OrdinalFillTests {
       var reader = try placed.reader()
       #expect(answers(&reader, size: size) == range.map { .record($0) })
       if range.lowerBound > first {
-        var behind = try placed.reader(from: .ordinal(first))
+        var after = try placed.reader(from: .ordinal(first))
         #expect(
-          answers(&behind, size: size)
+          answers(&after, size: size)
             == [.cleaned(range.lowerBound - first)] + range.map { .record($0) })
       }
     }
@@ -245,8 +245,8 @@ struct OrdinalFillTests {
     #expect(answers(&reader, size: size) == expected)
     // A reader with a closure for losses gets the same records, and fills on across the loss.
     var losses: [Loss] = []
-    var told = try QueueReader(topic: copy.topic) { losses.append($0) }
-    #expect(answers(&told, size: size) == records)
+    var reported = try QueueReader(topic: copy.topic) { losses.append($0) }
+    #expect(answers(&reported, size: size) == records)
     #expect(losses.map(\.records) == [1] && losses.map(\.cause) == [.damaged])
   }
 

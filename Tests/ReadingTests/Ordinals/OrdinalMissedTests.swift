@@ -64,7 +64,7 @@ struct OrdinalMissedTests {
   @Test(
     "who begins behind a damaged record is not told of it, and who begins with it is",
     arguments: Place.allCases)
-  func behindDamage(place: Place) throws {
+  func afterDamage(place: Place) throws {
     let placed = try PlacedTopic(place)
     let writer = try placed.writer(from: 10)
     var addresses: [Address] = []
@@ -73,10 +73,10 @@ struct OrdinalMissedTests {
     }
     try writer.close()
     let copy = try placed.damaged { try $0.flipRecord(at: addresses[4]) }
-    let behind: [Answer] = (15..<20).map { .record($0) }
+    let after: [Answer] = (15..<20).map { .record($0) }
     for (start, expected) in [
-      (13, [.record(13)] + behind + [.damaged(1)]),
-      (14, behind + [.damaged(1)]), (15, behind), (16, Array(behind.dropFirst())),
+      (13, [.record(13)] + after + [.damaged(1)]),
+      (14, after + [.damaged(1)]), (15, after), (16, Array(after.dropFirst())),
     ]
       as [(UInt64, [Answer])]
     {

@@ -60,11 +60,11 @@ struct OrdinalReadingTests {
       let range = PlacedTopic.retained(first: first, count: count, bound: 32)
       for ordinal in Set(0...range.lowerBound).union(range).union([range.upperBound]) {
         var reader = try placed.reader(from: .ordinal(ordinal))
-        let told: [Answer] =
+        let reported: [Answer] =
           ordinal < range.lowerBound ? [.cleaned(range.lowerBound - ordinal)] : []
         let rest = range.clamped(to: max(ordinal, range.lowerBound)..<range.upperBound)
         #expect(
-          reader.answers() == told + rest.map { .record($0) },
+          reader.answers() == reported + rest.map { .record($0) },
           "\(count) records, from \(ordinal)")
         #expect(reader.nextAnswer() == .end)
       }
@@ -158,9 +158,9 @@ struct OrdinalReadingTests {
       }
     }
     #expect(try reader.ordinals() == 10..<20)
-    var behind = try QueueReader(topic: placed.topic, from: .ordinal(15), options: options)
-    #expect(behind.nextAnswer() == .error(.payloadTooLarge))
-    #expect(behind.nextAnswer() == .record(16))
+    var after = try QueueReader(topic: placed.topic, from: .ordinal(15), options: options)
+    #expect(after.nextAnswer() == .error(.payloadTooLarge))
+    #expect(after.nextAnswer() == .record(16))
   }
 
   @Test(

@@ -244,10 +244,10 @@ struct OrdinalResumeTests {
     // A reader may begin at the start of the range. Or it begins at the checkpoint, gets the loss,
     // and reads on.
     for start in [range.lowerBound, checkpoint] {
-      var behind = try placed.reader(from: .ordinal(start))
-      if start < range.lowerBound { #expect(behind.nextAnswer() == .cleaned(30)) }
+      var after = try placed.reader(from: .ordinal(start))
+      if start < range.lowerBound { #expect(after.nextAnswer() == .cleaned(30)) }
       var records = Array(repeating: QueueRecord(), count: 7)
-      while case let count = try behind.fill(&records), count > 0 {
+      while case let count = try after.fill(&records), count > 0 {
         for record in records[..<count] { seen.append(try id(record)) }
       }
     }

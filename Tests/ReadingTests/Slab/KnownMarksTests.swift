@@ -16,10 +16,10 @@ struct KnownMarksTests {
       var marks = KnownMarks()
       marks.add(mark)
       for distance in [1, 2, spacing / 2, spacing - 1, spacing] {
-        #expect(marks.last(before: mark + distance, behind: 0) == mark)
+        #expect(marks.last(before: mark + distance, after: 0) == mark)
       }
       for address in [0, 1, mark - spacing, mark - 1, mark, mark + spacing + 1, 9 * spacing] {
-        #expect(marks.last(before: address, behind: 0) == nil)
+        #expect(marks.last(before: address, after: 0) == nil)
       }
     }
   }
@@ -31,9 +31,9 @@ struct KnownMarksTests {
     let second = first + spacing + 40
     marks.add(first)
     marks.add(second)
-    #expect(marks.last(before: second, behind: 0) == nil)
-    #expect(marks.last(before: second - 41, behind: 0) == first)
-    #expect(marks.last(before: second + 1, behind: 0) == second)
+    #expect(marks.last(before: second, after: 0) == nil)
+    #expect(marks.last(before: second - 41, after: 0) == first)
+    #expect(marks.last(before: second + 1, after: 0) == second)
   }
 
   @Test("a mark at or before where the slab begins is none of it")
@@ -41,8 +41,8 @@ struct KnownMarksTests {
     var marks = KnownMarks()
     marks.add(7 * spacing + 9)
     let address = 7 * spacing + 500
-    #expect(marks.last(before: address, behind: 7 * spacing + 8) == 7 * spacing + 9)
-    #expect(marks.last(before: address, behind: 7 * spacing + 9) == nil)
+    #expect(marks.last(before: address, after: 7 * spacing + 8) == 7 * spacing + 9)
+    #expect(marks.last(before: address, after: 7 * spacing + 9) == nil)
   }
 
   @Test("where two share a place, the last one found has it, and is not taken for the other")
@@ -51,18 +51,18 @@ struct KnownMarksTests {
     let gibibyte: UInt64 = 1 << 30
     marks.add(spacing + 77)
     marks.add(gibibyte + spacing + 77)
-    #expect(marks.last(before: spacing + 100, behind: 0) == nil)
-    #expect(marks.last(before: gibibyte + spacing + 100, behind: 0) == gibibyte + spacing + 77)
+    #expect(marks.last(before: spacing + 100, after: 0) == nil)
+    #expect(marks.last(before: gibibyte + spacing + 100, after: 0) == gibibyte + spacing + 77)
   }
 
   @Test("nothing is known at the ends of all addresses, and nothing traps")
   func ends() {
     var marks = KnownMarks()
-    #expect(marks.last(before: .max, behind: 0) == nil)
+    #expect(marks.last(before: .max, after: 0) == nil)
     let mark = UInt64.max - 3
     marks.add(mark)
-    #expect(marks.last(before: .max, behind: 0) == mark)
-    #expect(marks.last(before: 0, behind: 0) == nil)
-    #expect(marks.last(before: 5, behind: 0) == nil)
+    #expect(marks.last(before: .max, after: 0) == mark)
+    #expect(marks.last(before: 0, after: 0) == nil)
+    #expect(marks.last(before: 5, after: 0) == nil)
   }
 }

@@ -24,7 +24,7 @@ struct CrashOracle {
   /// The highest address that an append returned or a read found.
   private var highest: UInt64 = 0
   /// The highest address that was returned or found in earlier lives.
-  private var told: UInt64 = 0
+  private var reported: UInt64 = 0
   /// The end of the acknowledgements of a consumer that returned, and the end of those that were
   /// requested.
   private var returned: UInt64 = 0
@@ -195,8 +195,8 @@ struct CrashOracle {
         attempt.address ?? 0 == 0 || attempt.address == entry.address,
         "\(entry.number) is at \(entry.address), and \(attempt.address ?? 0) was told")
       try check(
-        entry.address > before && entry.address > told,
-        "\(entry.number) is at \(entry.address), which was given before (\(told))")
+        entry.address > before && entry.address > reported,
+        "\(entry.number) is at \(entry.address), which was given before (\(reported))")
     }
     try compareSlabs(mayRemove: mayHaveRemoved, mayGrow: found != "recovered")
 
@@ -208,7 +208,7 @@ struct CrashOracle {
     first = start
     if firstOrdinal == nil { first = total }
     highest = max(highest, pass.last?.address ?? 0)
-    told = highest
+    reported = highest
     returned = cursor
     asked = cursor
     attempts = []
@@ -235,7 +235,8 @@ struct CrashOracle {
       wasClosed ? state == .clean : true, "the topic was closed, and was found \(state)")
     try check(writer.recovery.losses.isEmpty, "recovery found \(writer.recovery.losses)")
     try check(
-      writer.position.rawValue > told, "it goes on at \(writer.position), and \(told) was told")
+      writer.position.rawValue > reported,
+      "it goes on at \(writer.position), and \(reported) was told")
     try compareSlabs(mayRemove: false, mayGrow: state == .clean)
     if closing { try writer.close() } else { writer.dieForTesting() }
     wasClosed = closing
@@ -298,14 +299,14 @@ struct CrashOracle {
       for name in try Posix.slabNames(topic) { now[name] = try Posix.contents(topic + "/" + name) }
     }
     let names = slabs.keys.sorted()
-    var isBehindRemoved = false
+    var isAfterRemoved = false
     for name in names {
       guard let old = slabs[name] else { continue }
       guard let new = now[name] else {
-        try check(mayRemove && !isBehindRemoved, "slab \(name) is gone")
+        try check(mayRemove && !isAfterRemoved, "slab \(name) is gone")
         continue
       }
-      isBehindRemoved = true
+      isAfterRemoved = true
       try check(
         new.count >= old.count && new[..<old.count] == old[...],
         "slab \(name) had \(old.count) bytes, which are no more what they were")

@@ -7,7 +7,7 @@ struct CrashPoint: Sendable {
     case before
     /// The system has half of the bytes, as if the write were cut short.
     case halfway
-    case behind
+    case after
   }
 
   /// Its position in the order of operations.
@@ -27,88 +27,88 @@ struct CrashPoint: Sendable {
 
   /// For a new topic, one to be recovered, and one that was closed.
   private static let opening = [
-    CrashPoint("lock taken, nothing looked at", .behind, .lockTopic),
+    CrashPoint("lock taken, nothing looked at", .after, .lockTopic),
     CrashPoint("new topic: its own name not synced", .before, .syncParent),
-    CrashPoint("new topic: its own name synced, no slab yet", .behind, .syncParent),
-    CrashPoint("new topic: slab created, its header not written", .behind, .createFirstSlab),
+    CrashPoint("new topic: its own name synced, no slab yet", .after, .syncParent),
+    CrashPoint("new topic: slab created, its header not written", .after, .createFirstSlab),
     CrashPoint("new topic: half of the header written", .halfway, .writeFirstSlab),
-    CrashPoint("new topic: header written, not synced", .behind, .writeFirstSlab),
-    CrashPoint("new topic: slab synced, directory not", .behind, .syncFirstSlab),
-    CrashPoint("new topic: directory synced, not told", .behind, .syncFirstName),
+    CrashPoint("new topic: header written, not synced", .after, .writeFirstSlab),
+    CrashPoint("new topic: slab synced, directory not", .after, .syncFirstSlab),
+    CrashPoint("new topic: directory synced, not told", .after, .syncFirstName),
     CrashPoint("recovery: directory listed, not synced", .before, .syncOldNames),
-    CrashPoint("recovery: directory synced, old slabs not", .behind, .syncOldNames),
-    CrashPoint("recovery: old slab synced, not judged", .behind, .syncOldSlab),
-    CrashPoint("recovery: old slab's cache dropped", .behind, .dropCache),
+    CrashPoint("recovery: directory synced, old slabs not", .after, .syncOldNames),
+    CrashPoint("recovery: old slab synced, not judged", .after, .syncOldSlab),
+    CrashPoint("recovery: old slab's cache dropped", .after, .dropCache),
     CrashPoint("recovery: epoch's slab not created", .before, .createEpochSlab),
-    CrashPoint("recovery: epoch's slab created, its header not written", .behind, .createEpochSlab),
+    CrashPoint("recovery: epoch's slab created, its header not written", .after, .createEpochSlab),
     CrashPoint("recovery: half of the epoch's header written", .halfway, .writeEpochSlab),
-    CrashPoint("recovery: epoch's header written, not synced", .behind, .writeEpochSlab),
-    CrashPoint("recovery: epoch's slab synced, directory not", .behind, .syncEpochSlab),
-    CrashPoint("recovery: directory synced, epoch not told", .behind, .syncEpochName),
+    CrashPoint("recovery: epoch's header written, not synced", .after, .writeEpochSlab),
+    CrashPoint("recovery: epoch's slab synced, directory not", .after, .syncEpochSlab),
+    CrashPoint("recovery: directory synced, epoch not told", .after, .syncEpochName),
     CrashPoint("clean end found, opening mark not written", .before, .writeOpeningMark),
     CrashPoint("half of the opening mark written", .halfway, .writeOpeningMark),
-    CrashPoint("opening mark written, not synced", .behind, .writeOpeningMark),
-    CrashPoint("opening mark synced, not told", .behind, .syncOpeningMark),
+    CrashPoint("opening mark written, not synced", .after, .writeOpeningMark),
+    CrashPoint("opening mark synced, not told", .after, .syncOpeningMark),
   ]
 
   private static let appending = [
     CrashPoint("records in the buffer, not written", .before, .writeRecords),
     CrashPoint("half of the buffer written", .halfway, .writeRecords),
-    CrashPoint("records written, not told", .behind, .writeRecords),
-    CrashPoint("large record: its header written, its payload not", .behind, .writeLargeHeader),
+    CrashPoint("records written, not told", .after, .writeRecords),
+    CrashPoint("large record: its header written, its payload not", .after, .writeLargeHeader),
     CrashPoint("large record: half of its payload written", .halfway, .writeLargePayload),
-    CrashPoint("large record: written, not told", .behind, .writeLargePayload),
+    CrashPoint("large record: written, not told", .after, .writeLargePayload),
     CrashPoint("roll: slab full, the next one not created", .before, .createNextSlab),
-    CrashPoint("roll: slab created, its header not written", .behind, .createNextSlab),
+    CrashPoint("roll: slab created, its header not written", .after, .createNextSlab),
     CrashPoint("roll: half of the slab's beginning written", .halfway, .writeNextSlab),
-    CrashPoint("roll: header written, nothing synced", .behind, .writeNextSlab),
+    CrashPoint("roll: header written, nothing synced", .after, .writeNextSlab),
     CrashPoint("roll: before the directory is synced", .before, .syncNextName),
-    CrashPoint("roll: directory synced, the slab left behind not", .behind, .syncNextName),
+    CrashPoint("roll: directory synced, the slab left behind not", .after, .syncNextName),
     CrashPoint("before the slab left behind is synced", .before, .syncLeftSlab),
-    CrashPoint("slab left behind synced, what follows not", .behind, .syncLeftSlab),
+    CrashPoint("slab left behind synced, what follows not", .after, .syncLeftSlab),
     CrashPoint("records flushed, not synced", .before, .syncRecords),
-    CrashPoint("records synced, not told", .behind, .syncRecords),
+    CrashPoint("records synced, not told", .after, .syncRecords),
     CrashPoint("writer at its cap: slab not unlinked", .before, .removeByWriter),
-    CrashPoint("writer at its cap: slab unlinked, directory not synced", .behind, .removeByWriter),
+    CrashPoint("writer at its cap: slab unlinked, directory not synced", .after, .removeByWriter),
   ]
 
   private static let closing = [
     CrashPoint("all synced, closing mark not written", .before, .writeClosingMark),
     CrashPoint("half of the closing mark written", .halfway, .writeClosingMark),
-    CrashPoint("closing mark written, not synced", .behind, .writeClosingMark),
-    CrashPoint("closing mark synced, lock held", .behind, .syncClosingMark),
-    CrashPoint("closed, lock given up, not told", .behind, .unlockTopic),
+    CrashPoint("closing mark written, not synced", .after, .writeClosingMark),
+    CrashPoint("closing mark synced, lock held", .after, .syncClosingMark),
+    CrashPoint("closed, lock given up, not told", .after, .unlockTopic),
   ]
 
   private static let consuming = [
-    CrashPoint("consumers' directory made, no cursor in it", .behind, .openConsumers),
-    CrashPoint("consumer's lock taken, nothing looked at", .behind, .lockCursor),
-    CrashPoint("cursor's file made under another name, empty", .behind, .createCursor),
+    CrashPoint("consumers' directory made, no cursor in it", .after, .openConsumers),
+    CrashPoint("consumer's lock taken, nothing looked at", .after, .lockCursor),
+    CrashPoint("cursor's file made under another name, empty", .after, .createCursor),
     CrashPoint("cursor whole and synced, its name not made", .before, .nameCursor),
-    CrashPoint("cursor's name made, not synced", .behind, .nameCursor),
+    CrashPoint("cursor's name made, not synced", .after, .nameCursor),
     CrashPoint("cursor's name not synced", .before, .syncCursorName),
-    CrashPoint("cursor's name synced, not told", .behind, .syncCursorName),
+    CrashPoint("cursor's name synced, not told", .after, .syncCursorName),
     CrashPoint("first position not written", .before, .writeFirstPosition),
     CrashPoint("half of the first position written", .halfway, .writeFirstPosition),
-    CrashPoint("first position written, not synced", .behind, .writeFirstPosition),
-    CrashPoint("names behind the cursor synced, data not", .behind, .syncNamesUnderCursor),
+    CrashPoint("first position written, not synced", .after, .writeFirstPosition),
+    CrashPoint("names behind the cursor synced, data not", .after, .syncNamesUnderCursor),
     CrashPoint("data behind the cursor not synced", .before, .syncDataUnderCursor),
-    CrashPoint("data behind the cursor synced, slot not written", .behind, .syncDataUnderCursor),
+    CrashPoint("data behind the cursor synced, slot not written", .after, .syncDataUnderCursor),
     CrashPoint("cursor slot not written", .before, .writeCursorSlot),
     CrashPoint("half of the cursor slot written", .halfway, .writeCursorSlot),
-    CrashPoint("cursor slot written, not synced", .behind, .writeCursorSlot),
-    CrashPoint("cursor slot synced, not told", .behind, .syncCursor),
-    CrashPoint("consumer closed, lock given up, not told", .behind, .unlockCursor),
+    CrashPoint("cursor slot written, not synced", .after, .writeCursorSlot),
+    CrashPoint("cursor slot synced, not told", .after, .syncCursor),
+    CrashPoint("consumer closed, lock given up, not told", .after, .unlockCursor),
     CrashPoint("consumer deleted: file not unlinked", .before, .removeCursor),
-    CrashPoint("consumer deleted: file unlinked, directory not synced", .behind, .removeCursor),
+    CrashPoint("consumer deleted: file unlinked, directory not synced", .after, .removeCursor),
   ]
 
   private static let cleaning = [
     CrashPoint("cleaner: wanting proof not synced", .before, .syncForProof),
-    CrashPoint("cleaner: wanting proof synced, nothing removed", .behind, .syncForProof),
+    CrashPoint("cleaner: wanting proof synced, nothing removed", .after, .syncForProof),
     CrashPoint("cleaner: directory synced, slab not unlinked", .before, .removeByCleaner),
-    CrashPoint("cleaner: slab unlinked, directory not synced", .behind, .removeByCleaner),
-    CrashPoint("cleaner: directory synced, removal not told", .behind, .syncRemoval),
+    CrashPoint("cleaner: slab unlinked, directory not synced", .after, .removeByCleaner),
+    CrashPoint("cleaner: directory synced, removal not told", .after, .syncRemoval),
   ]
 }
 

@@ -37,7 +37,7 @@ final class Trap: Sendable {
   ) throws(SystemError) -> R {
     reach(.before, call)
     let result = try body()
-    reach(.behind, call)
+    reach(.after, call)
     return result
   }
 }
@@ -159,7 +159,7 @@ final class KillingStorage: TopicStorage {
   func consumers(creating: Bool) throws(SystemError) -> any StorageDirectory {
     guard owner == .consumer else { return try base.consumers(creating: creating) }
     let directory = KillingDirectory(try base.consumers(creating: creating), trap)
-    if creating { trap.reach(.behind, .openConsumers) }
+    if creating { trap.reach(.after, .openConsumers) }
     return directory
   }
 
@@ -257,7 +257,7 @@ private final class KillingSlab: StorageFile {
 
   func dropCache() {
     base.dropCache()
-    if owner == .writer { trap.reach(.behind, .dropCache) }
+    if owner == .writer { trap.reach(.after, .dropCache) }
   }
 }
 
@@ -271,7 +271,7 @@ extension Trap {
       spring()
     }
     let written = try file.write(bytes, at: offset)
-    reach(.behind, call)
+    reach(.after, call)
     return written
   }
 }
@@ -293,7 +293,7 @@ private final class KillingLock: StorageLock {
 
   func release() {
     base.release()
-    trap.reach(.behind, call)
+    trap.reach(.after, call)
   }
 }
 
@@ -317,7 +317,7 @@ private final class KillingDirectory: StorageDirectory {
 
   func create(_ name: String) throws(SystemError) -> any StorageFile {
     let file = KillingCursor(try base.create(name), trap)
-    trap.reach(.behind, .createCursor)
+    trap.reach(.after, .createCursor)
     return file
   }
 
@@ -341,7 +341,7 @@ private final class KillingDirectory: StorageDirectory {
 
   func lock(_ name: String, creating: Bool) throws(SystemError) -> any StorageLock {
     let lock = try base.lock(name, creating: creating)
-    trap.reach(.behind, .lockCursor)
+    trap.reach(.after, .lockCursor)
     return KillingLock(lock, file: nil, .unlockCursor, trap)
   }
 

@@ -99,18 +99,18 @@ struct PolicyTests {
     let writer = try open(storage, clock) { $0.flushEvery = .seconds(1) }
     try writer.append("one")
     clock.advance(by: Self.second - 1)
-    writer.doWhatIsTimed()
+    writer.runDueWork()
     #expect(try seen(storage) == 0)
     clock.advance(by: 1)
-    writer.doWhatIsTimed()
+    writer.runDueWork()
     #expect(try seen(storage) == 1)
     // The time starts again with the next record.
     clock.advance(by: 10 * Self.second)
     try writer.append("two")
-    writer.doWhatIsTimed()
+    writer.runDueWork()
     #expect(try seen(storage) == 1)
     clock.advance(by: Self.second)
-    writer.doWhatIsTimed()
+    writer.runDueWork()
     #expect(try seen(storage) == 2)
   }
 
@@ -123,14 +123,14 @@ struct PolicyTests {
     try writer.append("one")
     try writer.append("two")
     clock.advance(by: Self.second)
-    writer.doWhatIsTimed()
+    writer.runDueWork()
     #expect(syncs(storage) == 1)
     clock.advance(by: 100 * Self.second)
-    writer.doWhatIsTimed()
+    writer.runDueWork()
     #expect(syncs(storage) == 1)
     try writer.append("three")
     clock.advance(by: Self.second)
-    writer.doWhatIsTimed()
+    writer.runDueWork()
     #expect(syncs(storage) == 2)
   }
 
@@ -142,11 +142,11 @@ struct PolicyTests {
     try writer.append("one")
     storage.setCapacity(storage.used)
     clock.advance(by: Self.second)
-    writer.doWhatIsTimed()
+    writer.runDueWork()
     #expect(try seen(storage) == 0)
     storage.setCapacity(nil)
     clock.advance(by: Self.second)
-    writer.doWhatIsTimed()
+    writer.runDueWork()
     #expect(try seen(storage) == 1)
   }
 

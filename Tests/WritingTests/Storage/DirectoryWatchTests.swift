@@ -88,7 +88,7 @@ struct DirectoryWatchTests {
   }
 
   @Test("a change made in this process is told before it returns, to the watches of its directory")
-  func toldAtOnce() throws {
+  func reportedAtOnce() throws {
     let place = try Place()
     let other = try Place()
     let (changes, elsewhere) = (Progress(), Progress())
@@ -97,19 +97,19 @@ struct DirectoryWatchTests {
     let otherWatch = try other.storage.watch { elsewhere.advance() }
     // Repeated 200 times, because the kernel's own event may sometimes come first.
     for number in 0..<200 {
-      func isTold(_ change: () throws -> Void) rethrows -> Bool {
+      func isReported(_ change: () throws -> Void) rethrows -> Bool {
         let seen = changes.value
         try change()
         return changes.value > seen
       }
-      #expect(try isTold { try place.write() })
-      #expect(try isTold { _ = try place.storage.create("file \(number)") })
+      #expect(try isReported { try place.write() })
+      #expect(try isReported { _ = try place.storage.create("file \(number)") })
       #expect(
-        try isTold {
+        try isReported {
           let file = try place.storage.open("file \(number)", writable: true)
           _ = try file.write([1].span.bytes, at: 0)
         })
-      #expect(try isTold { try place.storage.remove("file \(number)") })
+      #expect(try isReported { try place.storage.remove("file \(number)") })
     }
     #expect(elsewhere.value == 0)
     #expect(DirectoryWatcher.shared.watchCount(of: own.identity) == 1)

@@ -16,7 +16,7 @@ struct MemoryStorageTests {
   }
 
   @Test("what is written behind the end has zeros before it")
-  func behindTheEnd() throws {
+  func pastTheEnd() throws {
     let file = try MemoryStorage(capacity: 10).create("file")
     let bytes: [UInt8] = [1, 2, 3]
     #expect(try file.write(bytes.span.bytes, at: 0) == 3)

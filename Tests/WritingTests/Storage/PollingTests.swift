@@ -125,10 +125,10 @@ struct PollingTests {
 
   @Test("a channel is opened, sends and receives, and tells of it once")
   func channel() async throws {
-    let told = Mutex<[QueueError]>([])
+    let reported = Mutex<[QueueError]>([])
     var options = DiskChannel.Options()
     options.writer.onEvent = { event in
-      if case .polling(let reason) = event { told.withLock { $0.append(reason) } }
+      if case .polling(let reason) = event { reported.withLock { $0.append(reason) } }
     }
     let channel = try DiskChannel(topic: topic(), options: options)
     for number in 0..<10 { try await channel.send("message \(number)".utf8) }
@@ -140,8 +140,8 @@ struct PollingTests {
     }
     #expect(received == (0..<10).map { "message \($0)" })
     try await channel.close()
-    #expect(told.withLock { $0.count } == 1)
-    #expect(told.withLock { $0.first?.errno } == Errno.tooManyFiles)
+    #expect(reported.withLock { $0.count } == 1)
+    #expect(reported.withLock { $0.first?.errno } == Errno.tooManyFiles)
   }
 
   @Test("a writer that waits for room finds what another program has cleaned")
@@ -150,9 +150,9 @@ struct PollingTests {
     options.slabSize = .kibibytes(4)
     options.maximumBytes = .kibibytes(64)
     options.whenFull = .wait
-    let told = Mutex<[QueueError]>([])
+    let reported = Mutex<[QueueError]>([])
     options.onEvent = { event in
-      if case .polling(let reason) = event { told.withLock { $0.append(reason) } }
+      if case .polling(let reason) = event { reported.withLock { $0.append(reason) } }
     }
     let writer = try QueueWriter(topic: topic(), options: options)
     let done = Flag()
@@ -165,13 +165,13 @@ struct PollingTests {
       let cleaner = try SlabCleaner(topic: Topic(path))
       while !done.isSet {
         // The cleaner starts only after the writer has begun to wait.
-        if told.withLock({ !$0.isEmpty }) { _ = try cleaner.clean(keeping: .nothing) }
+        if reported.withLock({ !$0.isEmpty }) { _ = try cleaner.clean(keeping: .nothing) }
         refusal.tick()
         await Task.yield()
       }
       try await group.waitForAll()
     }
     try await writer.close()
-    #expect(told.withLock { $0.count } == 1)
+    #expect(reported.withLock { $0.count } == 1)
   }
 }

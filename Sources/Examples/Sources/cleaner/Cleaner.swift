@@ -59,7 +59,7 @@ struct Cleaner: AsyncParsableCommand {
       do {
         // Each removal is reported as soon as it is done, even if an error follows.
         _ = try SlabCleaner(topic: Topic(topic))
-          .report(keeping: retention, isDryRun: false) { tell($0, of: topic) }
+          .report(keeping: retention, isDryRun: false) { announce($0, of: topic) }
       } catch {
         // The error concerns one topic. The others are cleaned in any case.
         say("\(error)")
@@ -75,7 +75,7 @@ struct Cleaner: AsyncParsableCommand {
         let cleaner = try SlabCleaner(topic: Topic(topic))
         group.addTask {
           try await cleaner.run(every: interval, keeping: retention) { report in
-            for removal in report.removals { tell(removal, of: topic) }
+            for removal in report.removals { announce(removal, of: topic) }
           } onError: {
             // The next round tries again.
             say("\($0)")
@@ -86,7 +86,7 @@ struct Cleaner: AsyncParsableCommand {
     }
   }
 
-  private func tell(_ removal: SlabCleaner.Removal, of topic: String) {
+  private func announce(_ removal: SlabCleaner.Removal, of topic: String) {
     let records = removal.records.map { "\($0)" } ?? "an unknown number of"
     printLine("removed \(records) records: \(removal.reason) [\(topic)]")
   }

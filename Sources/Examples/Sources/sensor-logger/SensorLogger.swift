@@ -36,7 +36,7 @@ struct SensorLogger: AsyncParsableCommand {
     var options = QueueWriter.Options()
     options.syncEvery = .seconds(1)
     let writer = try QueueWriter(topic: Topic(topic), options: options)
-    tell(writer.recovery)
+    report(writer.recovery)
 
     let taken = try readingsTaken()
     say("continues after \(taken) readings")
@@ -57,7 +57,7 @@ struct SensorLogger: AsyncParsableCommand {
     return Int(try reader.ordinals().upperBound)
   }
 
-  private func tell(_ recovery: RecoveryReport) {
+  private func report(_ recovery: RecoveryReport) {
     guard recovery.state == .recovered else { return say("the topic was \(recovery.state)") }
     say(
       "the topic was recovered: kept \(recovery.keptRecords) records after the last sync, and"

@@ -69,7 +69,7 @@ public struct Examination {
         require(steps + losses.count <= most, "a pass does not end")
         do throws(QueueError) {
           if let record = try reader.nextCopy() {
-            check(record, behind: pass.records.last, index)
+            check(record, after: pass.records.last, index)
             pass.records.append((record.address.rawValue, record.ordinal, record.payload))
           } else {
             isAtEnd = true
@@ -120,7 +120,7 @@ public struct Examination {
 
   /// A delivered record is stored at its address, with a correct checksum.
   private func check(
-    _ record: QueueRecord, behind last: (address: UInt64, ordinal: UInt64, payload: [UInt8])?,
+    _ record: QueueRecord, after last: (address: UInt64, ordinal: UInt64, payload: [UInt8])?,
     _ index: TopicIndex
   ) {
     let address = record.address.rawValue
@@ -273,13 +273,13 @@ public struct Examination {
       require(again.recovery.state == .clean, "a closed topic is found \(again.recovery.state)")
       try again.close()
       slabs = place.slabs
-      let behind = pass(from: .earliest)
+      let after = pass(from: .earliest)
       var reader = try QueueReader(topic: place.topic, from: .earliest) { _ in }
       for (address, payload) in zip(addresses, payloads) {
         let found = try reader.record(at: address).copy().payload
         require(found == payload, "what was appended is not there")
         require(
-          behind.error != nil || behind.records.contains { $0.address == address.rawValue },
+          after.error != nil || after.records.contains { $0.address == address.rawValue },
           "what was appended is not come to")
       }
     } catch {

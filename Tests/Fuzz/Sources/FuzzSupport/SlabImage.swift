@@ -14,7 +14,7 @@ public struct SlabImage: Sendable {
   public var end: UInt64 { base &+ UInt64(bytes.count) }
 
   /// The base of a slab: the end of the one before, the next epoch, near that end, or anywhere.
-  static func base(behind last: SlabImage?, from input: inout Input) -> UInt64 {
+  static func base(after last: SlabImage?, from input: inout Input) -> UInt64 {
     let end = last?.end ?? 0
     switch input.u8() % 6 {
     case 0, 1: return end
@@ -33,7 +33,7 @@ public struct SlabImage: Sendable {
   public static func all(from input: inout Input) -> [SlabImage] {
     var slabs: [SlabImage] = []
     while !input.isEmpty, slabs.count < 8 {
-      let base = base(behind: slabs.last, from: &input)
+      let base = base(after: slabs.last, from: &input)
       let repairs = Repairs(rawValue: input.u8())
       let count = Int(input.u16())
       var slab = SlabImage(base: base, bytes: input.take(count))

@@ -66,7 +66,7 @@ public struct SlabProgram {
 
   private mutating func beginSlab(_ input: inout Input) {
     guard slabs.count < 8 else { return }
-    let base = SlabImage.base(behind: slabs.last, from: &input)
+    let base = SlabImage.base(after: slabs.last, from: &input)
     if let last = slabs.last, last.base >> 40 != base >> 40 {
       kept = input.number(near: last.end)
       synced = max(synced, kept)
