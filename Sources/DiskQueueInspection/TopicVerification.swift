@@ -51,6 +51,7 @@ public struct TopicVerification: Sendable {
   /// Reads all of a topic once, in constant memory.
   ///
   /// - Parameters:
+  ///   - topic: is opened for reading.
   ///   - onProgress: called with the address reached, about once a mebibyte.
   ///   - onFinding: called with each finding when it is known: names, then losses, then tails.
   /// - Throws: as reading does. A read error is not damage.
