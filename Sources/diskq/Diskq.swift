@@ -23,8 +23,8 @@ struct Diskq: ParsableCommand {
 
       Ctrl-C, SIGTERM and SIGHUP stop every command. Some work ends only when it is stopped: \
       --follow, info --watch, and append from a pipe or a terminal. The status is then as above. \
-      If a signal stops any other work, the work is unfinished. The command then reports what it \
-      has changed so far, and ends by the signal, which a shell shows as 130, 143 or 129. If the \
+      If a signal stops any other work, the work is unfinished. The command then reports its \
+      changes so far, and ends by the signal, which a shell shows as 130, 143 or 129. If the \
       reader of standard output goes away, a command that only prints is done, and the status is \
       as above.
       """,
