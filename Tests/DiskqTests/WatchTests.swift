@@ -269,7 +269,7 @@ struct WatchScreenTests {
     #expect(
       WatchLine.text(Self.busy)
         == "2023-11-14T22:13:20Z not closed; 32300 records; next 10485760; 1,230 records/s;"
-        + " 1.0 MiB/s; 2 slabs, 10.0 MiB, 2 removed; 90.0 GiB left; full in 1m 30s;"
+        + " 1.0 MiB/s; 2 slabs, 10.0 MiB; 2 removed; 90.0 GiB left; full in 1m 30s;"
         + " archiver: 0 behind, 1,230 records/s, caught up yes;"
         + " lost: ? behind, ? records/s, caught up ?;"
         + " reader: 10000 behind, 2,230 records/s, caught up in 10s")
