@@ -18,7 +18,8 @@ public struct ConsumerInfo: Sendable {
   /// Describes all consumers of a topic, by name. A consumer whose cursor was never written begins
   /// at the earliest record.
   ///
-  /// - Throws: `noSuchTopic` if there is no topic, and `system` if a file cannot be read.
+  /// - Throws: `noSuchTopic` or `notATopic` if there is no topic. `unsupportedFormat` if a newer
+  ///   version wrote it, or a slab belongs to another topic. `system` if a file cannot be read.
   /// - Complexity: a few reads a slab and a consumer, and a walk over about the last slab.
   public static func all(of topic: Topic) throws(QueueError) -> [ConsumerInfo] {
     let consumers = try QueueConsumer.consumers(of: topic)

@@ -45,7 +45,8 @@ public struct SlabDescription: Sendable, Hashable {
   /// Describes every slab of a topic, in the order of their addresses. Slabs that are cleaned
   /// meanwhile are left out.
   ///
-  /// - Throws: `noSuchTopic` if there is no topic, and `system` if a file cannot be read.
+  /// - Throws: `noSuchTopic` or `notATopic` if there is no topic, and `system` if a file cannot be
+  ///   read.
   /// - Complexity: a few reads a slab.
   public static func all(of topic: Topic) throws(QueueError) -> [SlabDescription] {
     let index = TopicIndex(try topic.openForReading())

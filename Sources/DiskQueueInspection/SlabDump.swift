@@ -63,7 +63,7 @@ public struct SlabDump: ~Copyable {
     public var ordinal: UInt64?
     /// The length of the payload, in bytes.
     public var payloadBytes: UInt64
-    /// The first bytes of the payload, at most 64. Empty for a payload above 16 MiB.
+    /// The first bytes of the payload, at most 64. Empty for a payload above 64 KiB.
     public var beginning: [UInt8]
   }
 
@@ -82,7 +82,7 @@ public struct SlabDump: ~Copyable {
   ///
   /// - Parameter path: the path of the file, whose name must be a slab's.
   /// - Throws: `invalidOption` if the name is not a slab's, `noSuchTopic` if there is no such file,
-  ///   and `system` if it cannot be read.
+  ///   `notATopic` if the path leads through a file or a link, and `system` if it cannot be read.
   public init(path: String) throws(QueueError) {
     let (directory, name) = SlabDump.split(path)
     guard let base = SlabName.parse(name) else {

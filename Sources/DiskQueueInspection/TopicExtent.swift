@@ -24,7 +24,8 @@ public struct TopicExtent: Sendable {
 
   /// Takes the sizes of a topic's slabs.
   ///
-  /// - Throws: `noSuchTopic` if there is no topic, and `system` if a file cannot be read.
+  /// - Throws: `noSuchTopic` or `notATopic` if there is no topic, and `system` if a file cannot be
+  ///   read.
   /// - Complexity: one listing, and one look at each slab's size.
   public init(of topic: Topic) throws(QueueError) {
     let storage = try topic.openForReading()

@@ -40,8 +40,8 @@ public struct TopicInfo: Sendable {
 
   /// Summarizes a topic. Other programs may write to it meanwhile.
   ///
-  /// - Throws: `noSuchTopic` if there is no topic, `unsupportedFormat` if a newer version wrote it,
-  ///   and `system` if a file cannot be read.
+  /// - Throws: `noSuchTopic` or `notATopic` if there is no topic. `unsupportedFormat` if a newer
+  ///   version wrote it, or a slab belongs to another topic. `system` if a file cannot be read.
   public init(of topic: Topic) throws(QueueError) {
     let index = TopicIndex(try topic.openForReading())
     try index.refresh()
