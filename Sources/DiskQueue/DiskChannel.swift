@@ -49,8 +49,8 @@ public final class DiskChannel: AsyncSequence, Sendable {
 
     /// The options of the channel's consumer.
     ///
-    /// The defaults are a consumer's own, except that a batch is at most 256 KiB. So the channel
-    /// holds at most that much in memory.
+    /// The defaults are a consumer's own, except that a batch is at most 256 KiB. That bounds the
+    /// messages that the channel holds in memory. A larger message is a batch by itself.
     public var consumer: QueueConsumer.Options
 
     /// The level that a message has reached when `send` returns. ``Durability/flushed`` by default.
@@ -229,7 +229,7 @@ public final class DiskChannel: AsyncSequence, Sendable {
   public struct AsyncIterator: AsyncIteratorProtocol {
     let core: ChannelCore
 
-    /// Returns the next message, and waits until there is one.
+    /// Returns the next message. If there is none, the task waits until one wakes it.
     ///
     /// Returns nil after ``DiskChannel/finish()``, when every message was delivered.
     ///

@@ -20,7 +20,7 @@ public struct QueueError: Error, Sendable {
     case unsupportedFormat
     /// An option or an argument is out of its bounds.
     ///
-    /// The message contains the value and the bounds.
+    /// The message names it, and states its bounds.
     case invalidOption
     /// The payload is larger than the limit of the topic, its cap, the writer or the reader.
     ///

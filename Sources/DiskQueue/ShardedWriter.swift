@@ -134,7 +134,7 @@ public final class ShardedWriter: Sendable {
     return ShardAddress(shard: shard, address: address)
   }
 
-  /// Appends one record under a key given as a text. Level reached: `buffered`.
+  /// Appends one record. Its key is the UTF-8 bytes of a text. Level reached: `buffered`.
   ///
   /// - Returns: The shard and the record's address in it.
   /// - Throws: As ``append(_:key:)-(RawSpan,RawSpan)``.
@@ -174,7 +174,7 @@ public final class ShardedWriter: Sendable {
     try withBytes(of: payload) { payload throws(QueueError) in try append(payload, key: key) }
   }
 
-  /// Appends a collection of bytes as one record, under a key given as a text.
+  /// Appends a collection of bytes as one record. Its key is the UTF-8 bytes of a text.
   ///
   /// Level reached: `buffered`.
   ///
@@ -188,7 +188,7 @@ public final class ShardedWriter: Sendable {
     try append(payload, key: key.utf8)
   }
 
-  /// Appends a text as one record, under a key given as bytes.
+  /// Appends the UTF-8 bytes of a text as one record, under a key given as bytes.
   ///
   /// Level reached: `buffered`.
   ///
@@ -202,7 +202,9 @@ public final class ShardedWriter: Sendable {
     try append(text.utf8, key: key)
   }
 
-  /// Appends a text as one record, under a key given as a text. Level reached: `buffered`.
+  /// Appends the UTF-8 bytes of a text as one record. Its key is the UTF-8 bytes of another text.
+  ///
+  /// Level reached: `buffered`.
   ///
   /// - Returns: The shard and the record's address in it.
   /// - Throws: As ``append(_:key:)-(RawSpan,RawSpan)``.
@@ -252,7 +254,7 @@ public final class ShardedWriter: Sendable {
     try await append(bytes: Array(payload), key: Array(key), ensuring: level)
   }
 
-  /// Appends one record under a key given as a text, and waits until it reaches a level.
+  /// Appends one record, and waits until it reaches a level. Its key is a text's UTF-8 bytes.
   ///
   /// Level reached: `level`.
   ///
@@ -266,9 +268,9 @@ public final class ShardedWriter: Sendable {
     try await append(bytes: Array(payload), key: Array(key.utf8), ensuring: level)
   }
 
-  /// Appends a text as one record, under a key given as bytes, and waits until it reaches a level.
+  /// Appends a text's UTF-8 bytes as one record, under a key given as bytes.
   ///
-  /// Level reached: `level`.
+  /// It waits until the record reaches a level. Level reached: `level`.
   ///
   /// - Returns: The shard and the record's address in it.
   /// - Throws: As ``append(_:key:ensuring:)-(RawSpan,_,_)``.
@@ -280,9 +282,9 @@ public final class ShardedWriter: Sendable {
     try await append(bytes: Array(text.utf8), key: Array(key), ensuring: level)
   }
 
-  /// Appends a text as one record, under a key given as a text, and waits until it reaches a level.
+  /// Appends a text's UTF-8 bytes as one record. Its key is the UTF-8 bytes of another text.
   ///
-  /// Level reached: `level`.
+  /// It waits until the record reaches a level. Level reached: `level`.
   ///
   /// - Returns: The shard and the record's address in it.
   /// - Throws: As ``append(_:key:ensuring:)-(RawSpan,_,_)``.

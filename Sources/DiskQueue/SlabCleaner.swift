@@ -15,7 +15,7 @@
 /// - It may be killed or lose power at any moment. The slabs that remain are always the end of the
 ///   log, without a gap.
 /// - A reader that has a removed slab open keeps reading it. A later reader gets a loss with the
-///   exact number of cleaned records.
+///   number of cleaned records, if it can be known.
 ///
 /// Threads and tasks may share a cleaner.
 public struct SlabCleaner: Sendable {

@@ -27,7 +27,7 @@ public struct ConsumerService: Service {
     self.handle = handle
   }
 
-  /// Waits for batches and passes them to the closure.
+  /// Passes each batch to the closure. Between batches it waits until the next one wakes it.
   ///
   /// At the shutdown it finishes the current batch and begins no other one. When this returns, all
   /// acknowledgements are on stable storage.

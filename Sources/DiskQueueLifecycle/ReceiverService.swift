@@ -45,7 +45,7 @@ public struct ReceiverService: Service {
     }
   }
 
-  /// Waits for messages and passes them to the closure.
+  /// Passes each message to the closure. Between messages it waits until the next one wakes it.
   ///
   /// At the shutdown it finishes the current message and begins no other one.
   ///

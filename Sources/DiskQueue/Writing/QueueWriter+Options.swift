@@ -81,7 +81,7 @@ extension QueueWriter {
     ///
     /// 0 by default. Use it to continue the count of another topic. It must be below 2^63. An
     /// existing topic continues its own count. If the option is not 0, a new topic begins at the
-    /// first address of the second epoch. So does a topic whose first records were cleaned.
+    /// first address of the second epoch, as if its first records had been cleaned.
     public var firstOrdinal: UInt64 = 0
 
     /// Receives the events of the writer, for logs and metrics. nil by default.
