@@ -85,7 +85,7 @@ package struct ByteWindow: ~Copyable {
   mutating func fill(
     from slab: SlabFile, at address: UInt64, limit: UInt64, leaving headroom: Int = 0
   ) throws(QueueError) {
-    precondition(headroom >= 0 && headroom <= capacity, "no such room")
+    precondition(headroom >= 0 && headroom <= capacity, "the headroom is out of range")
     start = address
     count = 0
     unsafe shown = memory + headroom

@@ -338,7 +338,7 @@ extension LogWalker {
           QueueError(
             .payloadTooLarge,
             "a record of \(ByteCount.words(count)) is above this reader's limit of"
-              + " \(maximumPayload) and was passed: raise maximumPayload to read it",
+              + " \(maximumPayload) and was skipped: raise maximumPayload to read it",
             path: slab?.path, address: address))
         return false
       case .loss(let loss):
