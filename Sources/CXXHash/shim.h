@@ -1,7 +1,6 @@
 // libxxhash. If the library is built with dispatch, its XXH3 uses the vector instructions that the
 // machine has. On x86-64 the plain functions use SSE2 and nothing newer. They take six to eight
-// times
-// as long for payloads of a kilobyte and more.
+// times as long for payloads of a kilobyte and more.
 #pragma once
 #include <xxhash.h>
 

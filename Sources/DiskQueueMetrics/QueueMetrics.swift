@@ -130,7 +130,7 @@ public final class QueueMetrics: Sendable {
       recordsDropped.increment(by: records ?? 0)
     case .failed(let error):
       record(error)
-    case .rolled, .closed, .polling: break  // The statistics count them.
+    case .rolled, .closed, .polling: break  // The statistics count the slabs.
     @unknown default: break
     }
   }

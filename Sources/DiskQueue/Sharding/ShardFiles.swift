@@ -69,7 +69,7 @@ struct ShardFiles: Sendable {
   /// Order:
   /// 1. Open or make the directory, as any topic's.
   /// 2. Take its lock.
-  /// 3. Sync its own name, and look at its content.
+  /// 3. Look at its content, and sync its own name.
   /// 4. Write and sync the file `shards`.
   /// 5. Sync the directory.
   /// 6. Check the names of the lock and of the file.

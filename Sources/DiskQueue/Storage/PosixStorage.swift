@@ -370,7 +370,7 @@ private final class PosixFile: StorageFile {
   func dropCache() { Syscalls.dropCache(descriptor.number) }
 }
 
-/// The lock lives as long as the open file description, and so its file does.
+/// The lock lives as long as the open file description, so this object holds the file open.
 private final class PosixLock: StorageLock {
   let file: any StorageFile
   private let descriptor: Descriptor

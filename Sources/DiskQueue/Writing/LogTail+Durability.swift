@@ -166,7 +166,7 @@ extension LogTail {
     plainEnd = 0
   }
 
-  /// Syncs under the lock. Only if no other thread may go on before the sync is done.
+  /// Syncs under the lock. Call it only if no other thread may go on before the sync is done.
   mutating func syncNow() throws(QueueError) {
     let work = syncWork(includingCurrent: true)
     try work.run()

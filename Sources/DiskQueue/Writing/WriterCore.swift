@@ -3,8 +3,8 @@
 
 internal import Synchronization
 
-/// What a `QueueWriter` and its background thread share: the tail of the log under one lock, and
-/// the order in which it is synced under another.
+/// The state that a `QueueWriter` and its background thread share: the tail of the log under one
+/// lock, and the order in which it is synced under another.
 final class WriterCore: Sendable {
   let storage: any TopicStorage
   let policies: Policies
