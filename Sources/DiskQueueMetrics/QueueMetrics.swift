@@ -191,7 +191,7 @@ public final class QueueMetrics: Sendable {
       let last = state.statistics
       let isLate =
         statistics.writer < last.writer
-        || statistics.writer == last.writer && !statistics.isBehind(last)
+        || statistics.writer == last.writer && !statistics.isAtLeast(last)
       guard !isLate else { return nil }
       state.statistics = statistics
       return statistics.writer == last.writer ? last : QueueWriter.Statistics()
@@ -254,7 +254,7 @@ public final class QueueMetrics: Sendable {
 
 extension QueueWriter.Statistics {
   /// Whether every value that only grows is at least as large.
-  fileprivate func isBehind(_ other: QueueWriter.Statistics) -> Bool {
+  fileprivate func isAtLeast(_ other: QueueWriter.Statistics) -> Bool {
     records >= other.records && payloadBytes >= other.payloadBytes
       && writtenBytes >= other.writtenBytes && flushes >= other.flushes && syncs >= other.syncs
       && slabs >= other.slabs && droppedSlabs >= other.droppedSlabs

@@ -446,7 +446,7 @@ final class ConsumerCore: Sendable {
       reading.withLock { $0.didWrite(topicID: topicID, at: cursor.address) }
       // A cleaner goes by the lower slot. A slot left in an earlier slab would hold that slab until
       // more is acknowledged. A writer at its cap may be waiting for that room.
-      if reading.withLock({ $0.isPast(writing.file.lowest, theSlabOf: cursor.address) }) {
+      if reading.withLock({ $0.isBefore(writing.file.lowest, theSlabOf: cursor.address) }) {
         try writing.file.advance(to: cursor, topicID: topicID)
       }
     } catch {
@@ -464,7 +464,7 @@ final class ConsumerCore: Sendable {
   /// lower slot. That writer may be waiting for the room.
   private func levelSlotsIfSlabWasLeft() throws(QueueError) {
     try levelSlots { reading, lowest, cursor in
-      reading.isEnd(cursor) && reading.isPast(lowest, theSlabOf: reading.walker.position)
+      reading.isEnd(cursor) && reading.isBefore(lowest, theSlabOf: reading.walker.position)
     }
   }
 

@@ -318,7 +318,7 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
 
 extension ConsumerReading {
   /// Whether an address is in an earlier slab than another address.
-  func isPast(_ address: UInt64, theSlabOf other: UInt64) -> Bool {
+  func isBefore(_ address: UInt64, theSlabOf other: UInt64) -> Bool {
     let index = walker.index
     return address < other
       && index.lastIndex(notAbove: address) != index.lastIndex(notAbove: other)

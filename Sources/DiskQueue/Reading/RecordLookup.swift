@@ -13,7 +13,7 @@ struct RecordLookup: ~Copyable {
   /// The slabs of earlier lookups, the last one first.
   private var openSlabs: [LogWalker.OpenSlab] = []
   /// The value of the index's `changes` for which `openSlabs` is valid.
-  private var placesChanges = 0
+  private var openSlabsChanges = 0
   private var knownMarks = KnownMarks()
 
   /// How many slabs stay open: a gigabyte of slabs of the default size.
@@ -79,9 +79,9 @@ struct RecordLookup: ~Copyable {
 
   /// Forgets the open slabs if the listing has changed, because their limits follow from it.
   private mutating func forgetWhatChanged() {
-    guard placesChanges != walker.index.changes else { return }
+    guard openSlabsChanges != walker.index.changes else { return }
     openSlabs = []
-    placesChanges = walker.index.changes
+    openSlabsChanges = walker.index.changes
   }
 
   /// Walks to an address from a mark in the last stretch before it. False if that does not lead to
