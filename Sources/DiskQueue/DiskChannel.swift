@@ -65,6 +65,9 @@ public final class DiskChannel: AsyncSequence, Sendable {
     /// It must be at least a microsecond. All acknowledgements during this time share one write. So
     /// the default causes at most ten writes a second. After a crash, the messages acknowledged in
     /// the last 100 ms are delivered again.
+    ///
+    /// An acknowledgement out of order stays in memory until all messages before it are
+    /// acknowledged. The delay begins then.
     public var acknowledgementDelay = Duration.milliseconds(100)
 
     /// Makes options with the defaults.
@@ -199,9 +202,11 @@ public final class DiskChannel: AsyncSequence, Sendable {
 
     /// Acknowledges the message: it is not delivered again, once the acknowledgement is durable.
     ///
-    /// This call does not wait for that. The acknowledgement is durable within
+    /// This call does not wait for that. If all messages before this one are acknowledged, the
+    /// acknowledgement is durable within
     /// ``DiskChannel/Options-swift.struct/acknowledgementDelay``, and when ``DiskChannel/close()``
-    /// returns. You may acknowledge messages in any order.
+    /// returns. You may acknowledge messages in any order. After a crash, a message is delivered
+    /// again if one before it was not acknowledged.
     ///
     /// - Throws: One of these codes:
     ///   - `syncFailed`, `fileRemoved` or `closed` permanently.

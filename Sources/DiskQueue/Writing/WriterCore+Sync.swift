@@ -6,8 +6,8 @@ internal import Synchronization
 // Durability: which thread syncs, which callers share a sync, and the work for which a time is set.
 
 extension WriterCore {
-  /// At most this many slabs wait for their sync at a time: each holds a file open. An appender
-  /// that leaves one more syncs them itself.
+  /// About this many slabs wait for their sync at most: each holds a file open. An appender that
+  /// leaves the last of them syncs them itself.
   private static let mostLeftSlabs = 16
 
   func flush() throws(QueueError) {
