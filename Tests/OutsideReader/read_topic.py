@@ -6,8 +6,7 @@
 Usage: read_topic.py DIRECTORY
 
 This program knows nothing of DiskQueue except the page FileFormat.md. Each comment such as
-"R7" names the rule of that page that the code follows. A "guess" is a place where the page leaves
-a choice. The file guesses.md lists all of them.
+"R7" names the rule of that page that the code follows.
 """
 
 import bisect
@@ -67,7 +66,7 @@ def end_of_epoch(epoch):
 
 
 # ---------------------------------------------------------------------------------------------
-# What is in a slab
+# The parts of a slab
 
 Header = namedtuple("Header", "kind largest ordinal synced kept topic")
 Mark = namedtuple("Mark", "address end ordinal synced kept topic")
@@ -77,7 +76,7 @@ NEWER = Header("newer", 0, 0, 0, 0, 0)  # S4: nothing else of it is believed
 
 
 def is_believed(mark):
-    """M5: a mark that states a `synced` above its own end is not believed beforehand."""
+    """M5: no search believes a mark that states a `synced` above its own end."""
     return mark.synced <= mark.end
 
 
@@ -95,8 +94,8 @@ class Slab:
         self._pointer = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
         self.epoch = epoch_of(base)
         self.file_end = base + len(data)  # T5: may be above 2^64, Python does not wrap (T6)
-        self.epoch_end = end_of_epoch(self.epoch)
-        self.raw_end = min(self.file_end, self.epoch_end)  # R9: the content of the mark search
+        # T7: the slab's end. The content may end before it (R14).
+        self.end = min(self.file_end, end_of_epoch(self.epoch))
         self.version = 2  # R7, set later
         self.frame_bias = 0  # Q3, set later: 0 for a length word n, 4 for 4 + n
         self.header = self._judge_header()
@@ -104,10 +103,10 @@ class Slab:
         self.marks = []  # R9, set later
         self.mark_addresses = []
         self.limit = None  # R13, set later
-        self.content_end = self.raw_end  # R14, set later
+        self.content_end = self.end  # R14, set later
         self.passed_over = False  # R15, set later
         self.vain_search = 0  # D13: bytes that D5 hashed in vain
-        self.vain_marks = 0  # D13: the same for R9 (guess: the page speaks of "a reader")
+        self.vain_marks = 0  # D13: the same for R9
 
     # Bytes and hashes. Callers bound all offsets and lengths first (F8).
 
@@ -165,7 +164,7 @@ class Slab:
 
     def first_mark(self, topic=None):
         """M2: the mark at base + 80, under the given id or under its own."""
-        return self.mark_at(self.base + HEADER_SIZE, self.raw_end, topic)
+        return self.mark_at(self.base + HEADER_SIZE, self.end, topic)
 
     def largest_payload(self):
         """F6.1: from the own header, or else the size of the file."""
@@ -197,7 +196,7 @@ class Slab:
         if self.own:
             return self.header.ordinal
         mark = self.first_mark(topic) if topic is not None else None
-        return mark.ordinal if mark and is_believed(mark) else None  # M5 (guess)
+        return mark.ordinal if mark else None
 
     # Frames of version 1
 
@@ -216,9 +215,8 @@ class Slab:
 
     def old_bias(self):
         """Q3: what the first frame says of the length word. If both readings fail, None."""
-        # The end of the file bounds this frame (guess: R5 needs Q2 before there is a content).
         for bias in (0, 4):
-            if self.old_record_at(self.base, self.raw_end, bias):
+            if self.old_record_at(self.base, self.end, bias):
                 return bias
         return None
 
@@ -226,8 +224,8 @@ class Slab:
 # ---------------------------------------------------------------------------------------------
 # Listing and opening
 
-class ReadError(Exception):
-    """R27: a read error is not damage."""
+class Refused(Exception):
+    """L3, R22, R25, R27: reading ends with an error, for a slab or for the directory (None)."""
 
     def __init__(self, base, text):
         super().__init__(text)
@@ -254,16 +252,23 @@ def read_slab(directory, name, base):
                 raise OSError("not a regular file")
             return Slab(base, file.read())
     except OSError as error:
-        raise ReadError(base, f"readError: {error.strerror or error}") from error
+        raise Refused(base, f"system: {error.strerror or error}") from error
+
+
+def is_neutral(name):
+    """L3: a name that says nothing about whether a directory is a topic."""
+    return name in ("consumers", "lost+found") or name.startswith(".")
 
 
 def list_slabs(directory):
     """R1: the slabs of a directory, by base address."""
-    named = []
-    for name in os.listdir(directory):
-        base = base_from_name(name)
-        if base is not None:
-            named.append((base, name))
+    names = os.listdir(directory)
+    bases = ((base_from_name(name), name) for name in names)
+    named = [(base, name) for base, name in bases if base is not None]
+    if not named and "shards" in names:
+        raise Refused(None, "notATopic: the directory holds shards")  # H11
+    if not named and "lock" not in names and not all(map(is_neutral, names)):
+        raise Refused(None, "notATopic: the directory holds other files")  # L3
     return [read_slab(directory, name, base) for base, name in sorted(named)]
 
 
@@ -275,7 +280,7 @@ def stated_id(slab):
     if slab.header.kind == "sound":
         return slab.header.topic
     mark = slab.first_mark()
-    return mark.topic if mark and is_believed(mark) else None  # M5 (guess)
+    return mark.topic if mark else None
 
 
 def vote(slabs):
@@ -297,7 +302,7 @@ def last_mark_under_any_id(slab):
     """R5: the last mark of a slab under the id that it holds itself. M5 holds."""
     offset = slab.data.rfind(b"\xff\xff\xff\xff")
     while offset >= 0:
-        mark = slab.mark_at(slab.base + offset, slab.raw_end)
+        mark = slab.mark_at(slab.base + offset, slab.end)
         if mark and is_believed(mark):
             return mark
         offset = slab.data.rfind(b"\xff\xff\xff\xff", 0, offset + 3)
@@ -333,7 +338,7 @@ def find_topic_id(slabs):
 def classify_epoch_zero(slabs):
     """R7, Q1, Q3: set the version of the slabs of epoch 0, and how to read their lengths."""
     old = [slab for slab in slabs if slab.epoch == 0]
-    # Q1, first condition. A first mark counts here under the id that it holds itself (guess).
+    # Q1, first condition. A first mark counts here under the id that it holds itself.
     if any(slab.header.kind != "unsound" or slab.first_mark() for slab in old):
         return
     biases = [slab.old_bias() for slab in old]
@@ -354,7 +359,7 @@ def find_marks(slab, topic):
     marks = []
     if topic is None:
         return marks
-    end = slab.raw_end
+    end = slab.end
     address = slab.base + (HEADER_SIZE if slab.own else 0)
     largest = slab.largest_payload()
     data, base = slab.data, slab.base
@@ -369,7 +374,7 @@ def find_marks(slab, topic):
         elif word <= largest and address + 8 + word <= end:
             if word <= ALWAYS_TRIED_PAYLOAD or slab.vain_marks <= slab.budget():
                 frame = slab.record_at(address, end, topic)
-                slab.vain_marks += 0 if frame else word
+                slab.vain_marks += 0 if frame or word <= ALWAYS_TRIED_PAYLOAD else word
         address = frame.end if frame else slab.after_zeros(address + 1)
     return marks
 
@@ -392,7 +397,7 @@ class Topic:
             if slab.version == 1:  # R7
                 continue
             slab.own = slab.header.kind == "sound" and slab.header.topic == self.id  # R8
-            slab.marks = [m for m in find_marks(slab, self.id) if is_believed(m)]  # M5 (guess)
+            slab.marks = [m for m in find_marks(slab, self.id) if is_believed(m)]  # M5
             slab.mark_addresses = [mark.address for mark in slab.marks]
             if slab.own:
                 statements.append((slab.base, slab.header.synced, slab.header.kept))
@@ -400,6 +405,7 @@ class Topic:
         statements.sort()
         self.statements = statements
         self.highest_synced = max((s[1] for s in statements), default=0)  # R11
+        self.taken_synced = 0  # R33
         self._addresses = [s[0] for s in statements]
         # The highest `synced` of a statement and all later ones, for R11.
         self._later_synced = [0] * (len(statements) + 1)
@@ -407,8 +413,14 @@ class Topic:
             self._later_synced[index] = max(statements[index][1], self._later_synced[index + 1])
 
     def is_proven(self, address):
-        """R11: a statement above the address states a `synced` above the address."""
-        return self._later_synced[bisect.bisect_right(self._addresses, address)] > address
+        """R11: a statement above the address states a `synced` above the address. Or R33."""
+        later = self._later_synced[bisect.bisect_right(self._addresses, address)]
+        return max(later, self.taken_synced) > address
+
+    def take(self, synced):
+        """R33: reading took a mark or a header that states this `synced`."""
+        self.taken_synced = max(self.taken_synced, synced)
+        self.highest_synced = max(self.highest_synced, synced)
 
     def _find_bounds(self):
         """R12: the bound of an epoch is the lowest `kept` of all later epochs."""
@@ -429,7 +441,7 @@ class Topic:
             if after and after.epoch == slab.epoch:
                 limits.append(after.base)
             slab.limit = min(limits, default=None)
-            slab.content_end = min([slab.raw_end] + limits)
+            slab.content_end = min([slab.end] + limits)
             slab.passed_over = bound is not None and slab.base >= bound
         self.read_slabs = [slab for slab in self.slabs if not slab.passed_over]
         for index, slab in enumerate(self.read_slabs):
@@ -449,14 +461,6 @@ class LogEnds(Exception):
     def __init__(self, address):
         super().__init__(address)
         self.address = address
-
-
-class Refused(Exception):
-    """R22, R25: reading ends with the error `unsupportedFormat` for a slab."""
-
-    def __init__(self, base, text):
-        super().__init__(text)
-        self.base = base
 
 
 Plan = namedtuple("Plan", "goal search_end goal_ordinal most in_next_slab")  # D1
@@ -518,8 +522,7 @@ class Reader:
     def _finish(self, address):
         """O12, R25, R26: report the open loss, and then how the log ends."""
         if self.loss:
-            first, end = self._range_of_loss(None)
-            self._report(first, end, None, "damaged")
+            self._report(self.loss.first, self.loss.end, None, "damaged")
             self.loss = None
         if self.topic.voted_otherwise is not None:
             self.emit({"refused": self.topic.voted_otherwise,
@@ -559,6 +562,7 @@ class Reader:
             raise Refused(slab.base, "unsupportedFormat: a slab of another topic")
         if not slab.own:
             return None
+        self.topic.take(slab.header.synced)
         self._meet(slab.header.ordinal, slab.base)
         self.last_frame = (slab, slab.header)
         return end
@@ -569,9 +573,8 @@ class Reader:
         if frame is None:
             return None
         if isinstance(frame, Mark):
+            self.topic.take(frame.synced)
             self._meet(frame.ordinal, address)
-            # M5: the reader has come to this mark, so it believes its `synced` now.
-            self.topic.highest_synced = max(self.topic.highest_synced, frame.synced)
         else:
             self._deliver(slab, frame)
         self.last_frame = (slab, frame)
@@ -582,9 +585,9 @@ class Reader:
         offset = record.address + 8 - slab.base
         payload = slab.data[offset:offset + record.length]
         self.emit({"record": {"address": record.address,
-                              "ordinal": self.count if self.known else None,
+                              "ordinal": self.count,
                               "payload": payload.hex()}})
-        self.count += 1
+        self.count = (self.count + 1) & MASK64  # T6
         if self.loss:
             self.loss.delivered += 1
 
@@ -632,8 +635,8 @@ class Reader:
         self._add_damage(address, plan.goal)
         if not plan.in_next_slab:
             return slab, plan.goal
-        if plan.goal_ordinal is not None:  # O11 (guess: the count is known then)
-            self.count, self.known = plan.goal_ordinal, True
+        if plan.goal_ordinal is not None:  # O11
+            self.count = plan.goal_ordinal
         return self._go_to_next(slab, plan.goal)  # D7
 
     def _plan(self, slab, address):
@@ -684,13 +687,13 @@ class Reader:
                     length <= ALWAYS_TRIED_PAYLOAD or slab.vain_search <= budget):
                 if slab.record_at(start, end, self.topic.id):
                     return start
-                slab.vain_search += length
+                slab.vain_search += length if length > ALWAYS_TRIED_PAYLOAD else 0
             start = slab.after_zeros(start + 1)
         return None
 
     def _count_back(self, slab, address, plan):
-        """O9: if records alone fill the bytes up to the search end, the count is exact."""
-        if plan.goal_ordinal is None:
+        """O9: if records alone fill the bytes up to the goal, the count is exact."""
+        if plan.goal_ordinal is None or plan.search_end != plan.goal:
             return
         records = 0
         while address < plan.search_end:
@@ -700,7 +703,7 @@ class Reader:
             records += 1
             address = record.end
         if plan.goal_ordinal >= records:
-            self.count, self.known = plan.goal_ordinal - records, True
+            self.count = plan.goal_ordinal - records
 
     # Ordinals and losses
 
@@ -711,12 +714,10 @@ class Reader:
         self.loss.end = end
 
     def _range_of_loss(self, met_at):
-        """O6: the first address and the end of the open loss, as they are reported."""
+        """O6: the first address and the end of the open loss, as O3.2 reports it."""
         first, end = self.loss.first, self.loss.end
         if self.way and self.way.missing:
-            first = min(first, self.way.leaves)
-            if met_at is not None:  # O12 names no p (guess: only the first address moves then)
-                end = max(end, met_at)
+            return min(first, self.way.leaves), max(end, met_at)
         return first, end
 
     def _meet(self, ordinal, address):
@@ -726,7 +727,7 @@ class Reader:
             count, known = self.loss.count + self.loss.delivered, self.loss.known
         if known and ordinal < count:
             if self.loss:
-                self._report(*self._range_of_loss(address), None, "damaged")
+                self._report(self.loss.first, self.loss.end, None, "damaged")
             self._report(*self._range_of_discarded(address), count - ordinal, "discarded")
         elif self.loss:
             number = ordinal - count if known else None
@@ -757,11 +758,11 @@ def read_topic(directory, emit):
     """Read a topic, and give each line to `emit`."""
     try:
         slabs = list_slabs(directory)
-    except ReadError as error:
-        emit({"refused": error.base, "reason": str(error)})  # R27
+    except Refused as refusal:
+        emit({"refused": refusal.base, "reason": str(refusal)})
         return
     except OSError as error:
-        emit({"refused": None, "reason": f"readError: {error.strerror}"})  # R27
+        emit({"refused": None, "reason": f"system: {error.strerror}"})  # R27
         return
     Reader(Topic(slabs), emit).run()
 
