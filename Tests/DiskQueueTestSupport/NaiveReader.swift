@@ -61,8 +61,9 @@ public struct NaiveResult: Sendable {
 /// one. These rules are not here:
 ///
 /// - F9: it has no limit of its own.
-/// - M5, but in R5: it matters for forged marks alone.
+/// - M5 and M12, but in R5: it matters for forged marks alone.
 /// - M6 to M10, and P: it starts at the earliest record.
+/// - R33: it matters for planted marks alone.
 /// - R27 to R32: no read fails, and nothing changes.
 /// - D10 to D14: it tries every record.
 ///
@@ -523,7 +524,7 @@ private struct NaiveTopic {
       records += 1
       position = end
     }
-    guard position == searchEnd, let goalOrdinal, goalOrdinal >= records else {
+    guard searchEnd == goal, position == searchEnd, let goalOrdinal, goalOrdinal >= records else {
       return Resumption(address: found)
     }
     return Resumption(address: found, count: goalOrdinal - records)

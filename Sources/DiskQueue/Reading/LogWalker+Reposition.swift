@@ -207,8 +207,12 @@ extension LogWalker {
     guard to > from else { return .nowhere }
     note(damageFrom: from, to: to)
     if let atEnd = stretch.atEnd {
-      if let found, found < stretch.end {
-        try countBack(damage, from: found, to: stretch.end, known: atEnd)
+      if let found {
+        // The ordinal is the goal's. If the file ends before the goal, records are missing between
+        // them (D15, O9).
+        if found < stretch.end, stretch.end == stretch.goal {
+          try countBack(damage, from: found, to: stretch.end, known: atEnd)
+        }
       } else if stretch.goesOnElsewhere {
         // The log may end here. The next epoch then counts on from this known ordinal.
         advance(to: atEnd)
