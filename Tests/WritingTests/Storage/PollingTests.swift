@@ -21,7 +21,9 @@ private final class Refusal: Sendable {
       makeSource: { () throws(SystemError) in
         throw SystemError(errno: Errno.tooManyFiles, call: "inotify_init1")
       },
-      later: { [self] job in
+      // A job holds the watcher. The watcher must not hold the jobs as well.
+      later: { [weak self] job in
+        guard let self else { return }
         begun.add(1, ordering: .relaxed)
         jobs.withLock { $0.append(job) }
       })
