@@ -112,9 +112,9 @@ struct ReadTests {
     #expect(inside.status == 2)
     #expect(inside.errorLines.count == 1)
     #expect(inside.errors.contains("it is inside the one that starts at \(addresses[2])"))
-    let behind = try Diskq.run("read", topic, "--from", "ordinal:6")
-    #expect(behind.status == 2)
-    #expect(behind.errors.contains("past the end of the topic"))
+    let beyond = try Diskq.run("read", topic, "--from", "ordinal:6")
+    #expect(beyond.status == 2)
+    #expect(beyond.errors.contains("past the end of the topic"))
   }
 
   @Test("damage is skipped, told, and makes the status 1")

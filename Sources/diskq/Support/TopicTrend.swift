@@ -79,7 +79,7 @@ enum Outlook: Sendable, Hashable {
   case fallsBehind
 
   /// - Parameters:
-  ///   - behind: how many records are left for the consumer.
+  ///   - behind: the number of records left for the consumer.
   ///   - acknowledged: how many records a second it acknowledges.
   ///   - appended: how many records a second are appended.
   init(behind: UInt64?, acknowledged: Double?, appended: Double?) {

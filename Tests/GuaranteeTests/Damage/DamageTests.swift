@@ -13,7 +13,8 @@ struct DamageTests {
 
   @Test(
     """
-    G1-G6: any single flipped bit costs at most the record it hits, and is told once; recovery too
+    G1-G6: any single flipped bit costs at most the record it hits, and is reported once. \
+    Recovery too
     """,
     arguments: DamageTopic.Kind.allCases)
   func everyBit(_ kind: DamageTopic.Kind) throws {
