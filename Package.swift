@@ -9,7 +9,7 @@ let package = Package(
     // For tools that look at a topic without changing it, as `diskq info`, `verify` and `dump` do.
     .library(name: "DiskQueueInspection", targets: ["DiskQueueInspection"]),
     // Uses Foundation. The core does not.
-    .library(name: "DiskQueueJSON", targets: ["DiskQueueJSON"]),
+    .library(name: "DiskQueueFoundation", targets: ["DiskQueueFoundation"]),
     // Each depends on another package, which is built only if you use the product.
     .library(name: "DiskQueueLogging", targets: ["DiskQueueLogging"]),
     .library(name: "DiskQueueMetrics", targets: ["DiskQueueMetrics"]),
@@ -46,7 +46,7 @@ let package = Package(
       name: "DiskQueueInspection", dependencies: ["DiskQueue"],
       swiftSettings: [.strictMemorySafety(), .enableExperimentalFeature("Lifetimes")]
     ),
-    .target(name: "DiskQueueJSON", dependencies: ["DiskQueue"]),
+    .target(name: "DiskQueueFoundation", dependencies: ["DiskQueue"]),
     .target(
       name: "DiskQueueLogging",
       dependencies: ["DiskQueue", .product(name: "Logging", package: "swift-log")]
@@ -97,7 +97,7 @@ let package = Package(
     .testTarget(
       name: "ConsumingTests",
       dependencies: [
-        "DiskQueue", "DiskQueueInspection", "DiskQueueJSON", "DiskQueueTestSupport",
+        "DiskQueue", "DiskQueueInspection", "DiskQueueFoundation", "DiskQueueTestSupport",
       ]),
     // Random programs, crashes, faults and damage at every point. .ci/guarantees runs them in full.
     .testTarget(

@@ -3,8 +3,8 @@
 
 /// Converts values to payloads and back.
 ///
-/// The product `DiskQueueJSON` contains a codec for `Codable` values. It is a separate product
-/// because it depends on Foundation.
+/// The product `DiskQueueFoundation` contains a codec for `Codable` values. It is a separate
+/// product, because it depends on Foundation.
 public protocol PayloadCodec<Value>: Sendable {
   /// The type that a channel sends and receives.
   associatedtype Value

@@ -34,7 +34,7 @@ let package = Package(
       name: "channel",
       dependencies: [
         "Support", arguments, diskQueue,
-        .product(name: "DiskQueueJSON", package: "diskqueue"),
+        .product(name: "DiskQueueFoundation", package: "diskqueue"),
       ]),
     .executableTarget(name: "cleaner", dependencies: ["Support", arguments, diskQueue]),
     // Shared by several examples.

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DiskQueue
-import DiskQueueJSON
+import DiskQueueFoundation
 import DiskQueueTestSupport
 import Testing
 

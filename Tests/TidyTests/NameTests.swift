@@ -39,7 +39,7 @@ struct NameTests {
   @Test(
     "in the library, its companions and the program, but for those with a reason",
     arguments: [
-      "DiskQueue", "DiskQueueInspection", "DiskQueueJSON", "DiskQueueLifecycle",
+      "DiskQueue", "DiskQueueInspection", "DiskQueueFoundation", "DiskQueueLifecycle",
       "DiskQueueLogging", "DiskQueueMetrics", "diskq",
     ])
   func once(_ module: String) throws {

@@ -3,7 +3,7 @@
 
 import ArgumentParser
 import DiskQueue
-import DiskQueueJSON
+import DiskQueueFoundation
 import Support
 
 /// A unit of work. A later program that adds a property makes it optional. So it understands the
