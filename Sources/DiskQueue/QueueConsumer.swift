@@ -49,14 +49,14 @@ public final class QueueConsumer: Sendable {
     /// of the default size is worth a request over a network, and needs little memory.
     public var maximumBatchBytes: ByteCount = .mebibytes(4)
 
-    /// The number of stretches that may be acknowledged out of order.
+    /// The number of ranges that may be acknowledged out of order.
     ///
-    /// A stretch is a run of adjacent acknowledged records after an unacknowledged one. The
+    /// A range is a run of adjacent acknowledged records after an unacknowledged one. The
     /// consumer holds it in memory.
     ///
     /// 4,096 by default, which takes 100 KiB of memory. It must be 1 to 1,048,576. At the limit no
     /// more batches are delivered until the cursor moves. An acknowledgement is never refused.
-    public var maximumOutOfOrder = 4096
+    public var maximumOutOfOrderRanges = 4096
 
     /// The permission bits of the directory of a new topic for dead letters. 0700 by default.
     ///
@@ -87,9 +87,9 @@ public final class QueueConsumer: Sendable {
       try Limits.check(maximumPayload, Limits.maximumPayload, "maximumPayload")
       try Limits.check(bufferSize, Limits.bufferSize, "bufferSize")
       try Limits.check(maximumBatchBytes, Limits.batchBytes, "maximumBatchBytes")
-      guard Limits.outOfOrder.contains(maximumOutOfOrder) else {
+      guard Limits.outOfOrder.contains(maximumOutOfOrderRanges) else {
         throw .invalidOption(
-          "maximumOutOfOrder is \(maximumOutOfOrder), and must be from"
+          "maximumOutOfOrderRanges is \(maximumOutOfOrderRanges), and must be from"
             + " \(Limits.outOfOrder.lowerBound) to \(Limits.outOfOrder.upperBound)")
       }
       guard directoryPermissions <= 0o777, filePermissions <= 0o777 else {

@@ -41,7 +41,7 @@ public struct QueueError: Error, Sendable {
     /// Records were lost to damage.
     case damaged(Loss)
     /// Records were cleaned before they were read.
-    case beforeEarliest(Loss)
+    case cleaned(Loss)
     /// A crash took back records that had been read.
     case discarded(Loss)
     /// The position is past the end of the topic.
@@ -120,7 +120,7 @@ public struct QueueError: Error, Sendable {
   /// A loss is reported once, and the next call continues after it.
   public var loss: Loss? {
     switch code {
-    case .damaged(let loss), .beforeEarliest(let loss), .discarded(let loss): loss
+    case .damaged(let loss), .cleaned(let loss), .discarded(let loss): loss
     default: nil
     }
   }
@@ -243,7 +243,7 @@ extension QueueError {
     let code: Code =
       switch loss.cause {
       case .damaged: .damaged(loss)
-      case .cleaned: .beforeEarliest(loss)
+      case .cleaned: .cleaned(loss)
       case .discarded: .discarded(loss)
       }
     return QueueError(

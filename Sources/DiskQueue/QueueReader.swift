@@ -161,7 +161,7 @@ public struct QueueReader: ~Copyable {
   /// - Throws: One of these codes:
   ///   - `notARecord` if no record starts there. The error's `address` is the start of the record
   ///     that contains the address, if there is one.
-  ///   - `beforeEarliest`, `damaged`, `beyondLatest` or `payloadTooLarge`.
+  ///   - `cleaned`, `damaged`, `beyondLatest` or `payloadTooLarge`.
   ///   - As ``next()``.
   /// - Complexity: A walk from the last mark before the address, 32 KiB on average.
   ///   - One read if an earlier call found that mark. Otherwise one to three reads and a search. In

@@ -26,7 +26,7 @@ public struct RecoveryReport: Sendable, Hashable {
   /// The number of sound records after the last proof of durability. 0 in a clean topic.
   ///
   /// The last writer's unclean end had put these records in doubt. They are on stable storage now.
-  public var keptRecords: UInt64
+  public var unprovenRecords: UInt64
 
   /// The damage in the part of the topic that recovery reads, about the last slab.
   ///
@@ -43,10 +43,10 @@ public struct RecoveryReport: Sendable, Hashable {
   public var discardedBytes: UInt64
 
   package init(
-    state: State, keptRecords: UInt64, losses: [Loss], end: Address, discardedBytes: UInt64
+    state: State, unprovenRecords: UInt64, losses: [Loss], end: Address, discardedBytes: UInt64
   ) {
     self.state = state
-    self.keptRecords = keptRecords
+    self.unprovenRecords = unprovenRecords
     self.losses = losses
     self.end = end
     self.discardedBytes = discardedBytes

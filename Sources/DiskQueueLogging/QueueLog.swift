@@ -100,7 +100,7 @@ public struct QueueLog: Sendable {
     guard !report.wasClean else {
       return logger.info("the topic is open", metadata: metadata)
     }
-    metadata[Key.records] = "\(report.keptRecords)"
+    metadata[Key.records] = "\(report.unprovenRecords)"
     metadata[Key.bytes] = "\(report.discardedBytes)"
     logger.notice(
       "the topic had not been closed and was recovered: its sound records remain",

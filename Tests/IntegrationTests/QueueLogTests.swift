@@ -66,7 +66,7 @@ struct QueueLogTests {
     _ state: RecoveryReport.State, losses: [Loss] = []
   ) -> RecoveryReport {
     RecoveryReport(
-      state: state, keptRecords: 3, losses: losses, end: Address(rawValue: 500),
+      state: state, unprovenRecords: 3, losses: losses, end: Address(rawValue: 500),
       discardedBytes: 17)
   }
 
@@ -75,7 +75,7 @@ struct QueueLogTests {
     let range = Address(rawValue: 1)..<Address(rawValue: 2)
     let cleaned = Loss(cause: .cleaned, addresses: range, records: nil)
     let discarded = Loss(cause: .discarded, addresses: range, records: 4)
-    log.record(QueueError(.beforeEarliest(cleaned), "gone"))
+    log.record(QueueError(.cleaned(cleaned), "gone"))
     log.record(discarded)
     #expect(
       entries == [

@@ -138,7 +138,7 @@ struct QueueMetricsTests {
     metrics.record(
       .opened(
         RecoveryReport(
-          state: .recovered, keptRecords: 1, losses: [loss], end: Address(rawValue: 9),
+          state: .recovered, unprovenRecords: 1, losses: [loss], end: Address(rawValue: 9),
           discardedBytes: 0)))
     metrics.record(.dropped(slab: Address(rawValue: 0), records: 7, bytes: .bytes(10)))
     metrics.record(.dropped(slab: Address(rawValue: 1), records: nil, bytes: .bytes(10)))
@@ -157,7 +157,7 @@ struct QueueMetricsTests {
     let range = Address(rawValue: 1)..<Address(rawValue: 2)
     metrics.record(Loss(cause: .cleaned, addresses: range, records: 3))
     metrics.record(
-      QueueError(.beforeEarliest(Loss(cause: .cleaned, addresses: range, records: nil)), "gone"))
+      QueueError(.cleaned(Loss(cause: .cleaned, addresses: range, records: nil)), "gone"))
     metrics.record(Loss(cause: .discarded, addresses: range, records: 1))
     #expect(try count("losses_total", [("cause", "cleaned")]) == 2)
     #expect(try count("records_lost_total", [("cause", "cleaned")]) == 3)

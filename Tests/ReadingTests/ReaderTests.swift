@@ -156,7 +156,7 @@ struct ReaderTests {
   }
 
   @Test("an address below the first slab: what was there is reported as cleaned, once")
-  func beforeEarliest() throws {
+  func positionBeforeTheFirstSlab() throws {
     let sample = try Sample()
     let bases = try TopicIndex.slabs(in: sample.storage)
     try sample.storage.remove(SlabName.string(bases[0]))

@@ -68,7 +68,7 @@ struct Version1Tests {
     let before = try slabs(path)
     let writer = try QueueWriter(topic: Topic(path))
     #expect(writer.recovery.state == .migrated)
-    #expect(writer.recovery.keptRecords == 8759)
+    #expect(writer.recovery.unprovenRecords == 8759)
     #expect(writer.recovery.losses == [])
     let address = try writer.append("2011/01/01 00:00,40.1")
     #expect(address.rawValue > 1 << 40)

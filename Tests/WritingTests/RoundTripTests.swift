@@ -64,7 +64,7 @@ struct RoundTripTests {
     first.dieForTesting()
     let second = try QueueWriter(topic: topic)
     #expect(!second.recovery.wasClean)
-    #expect(second.recovery.keptRecords == 1)
+    #expect(second.recovery.unprovenRecords == 1)
     let next = try second.append("next")
     #expect(next.rawValue >= 1 << 40)
     try second.close()

@@ -299,7 +299,7 @@ struct WriterTests {
     }
     let next = try QueueWriter(topic: topic)
     #expect(!next.recovery.wasClean)
-    #expect(next.recovery.keptRecords == 1)
+    #expect(next.recovery.unprovenRecords == 1)
     try next.close()
     #expect(try readAll(topic).texts == ["dropped"])
   }

@@ -200,7 +200,7 @@ final class ConsumerCore: Sendable {
   private func look(_ count: Int) throws(QueueError) -> Look {
     let held = try state.withLock { state throws(QueueError) -> UInt64? in
       try state.check(path)
-      return state.ledger.count >= options.maximumOutOfOrder ? state.moves + 1 : nil
+      return state.ledger.count >= options.maximumOutOfOrderRanges ? state.moves + 1 : nil
     }
     if let held { return .held(move: held) }
     try seatIfThereIsALog()

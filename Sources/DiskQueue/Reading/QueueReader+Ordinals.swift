@@ -33,7 +33,7 @@ extension QueueReader {
   /// Records that you look up one after the other cost as much as with ``next()``.
   ///
   /// - Throws: One of these codes:
-  ///   - `beforeEarliest` if the record was cleaned, or `damaged` or `discarded` if it was lost.
+  ///   - `cleaned` if the record was cleaned, or `damaged` or `discarded` if it was lost.
   ///     Each call for it throws again.
   ///   - `notARecord` after damage of an unknown number of records.
   ///   - `beyondLatest` if the record was not appended yet.

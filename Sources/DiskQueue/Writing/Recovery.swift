@@ -83,7 +83,7 @@ enum Recovery {
           epoch: firstOrdinal == 0 ? 0 : 1, kept: 0, ordinal: firstOrdinal, topicID: nil,
           stamp: 0), storage, maximumPayload, environment,
         report: RecoveryReport(
-          state: .created, keptRecords: 0, losses: [], end: Address(rawValue: 0),
+          state: .created, unprovenRecords: 0, losses: [], end: Address(rawValue: 0),
           discardedBytes: 0))
     case .resume(let mark):
       return try resume(
@@ -173,7 +173,7 @@ enum Recovery {
           highestEpoch: Epoch.of(last), closingMark: mark, end: mark.end,
           ordinal: mark.mark.ordinal, topicID: mark.mark.topicID, highestStamp: mark.mark.stamp),
         report: RecoveryReport(
-          state: .clean, keptRecords: 0, losses: [], end: Address(rawValue: mark.end),
+          state: .clean, unprovenRecords: 0, losses: [], end: Address(rawValue: mark.end),
           discardedBytes: 0))
     }
     guard index.topicID != nil || index.isVersion1 else { return nothingReadable(index, storage) }
@@ -211,7 +211,7 @@ enum Recovery {
         highestEpoch: index.bases.last.map(Epoch.of) ?? 0, closingMark: nil, end: end, ordinal: 0,
         topicID: nil, highestStamp: 0),
       report: RecoveryReport(
-        state: .recovered, keptRecords: 0, losses: [], end: Address(rawValue: end),
+        state: .recovered, unprovenRecords: 0, losses: [], end: Address(rawValue: end),
         discardedBytes: 0))
   }
 
@@ -253,7 +253,7 @@ enum Recovery {
         // Includes slabs that the walk did not reach: a stamp never goes back.
         highestStamp: max(walker.highestStamp, durable.stamp)),
       report: RecoveryReport(
-        state: index.topicID == nil ? .migrated : .recovered, keptRecords: kept, losses: losses,
+        state: index.topicID == nil ? .migrated : .recovered, unprovenRecords: kept, losses: losses,
         end: Address(rawValue: end), discardedBytes: try bytes(after: end, in: index)))
   }
 
@@ -308,7 +308,7 @@ enum Recovery {
         kept: mark.kept),
       topicID: mark.topicID,
       report: RecoveryReport(
-        state: .clean, keptRecords: 0, losses: [], end: Address(rawValue: closing.end),
+        state: .clean, unprovenRecords: 0, losses: [], end: Address(rawValue: closing.end),
         discardedBytes: 0))
   }
 
@@ -331,7 +331,7 @@ enum Recovery {
       topicID: header.topicID,
       report: report
         ?? RecoveryReport(
-          state: .created, keptRecords: 0, losses: [], end: Address(rawValue: header.kept),
+          state: .created, unprovenRecords: 0, losses: [], end: Address(rawValue: header.kept),
           discardedBytes: 0))
   }
 }

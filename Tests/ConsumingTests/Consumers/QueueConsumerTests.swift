@@ -154,7 +154,7 @@ struct QueueConsumerTests {
   func holding() async throws {
     let topic = try ConsumerTopic.memory(20)
     var options = ConsumerTopic.options
-    options.maximumOutOfOrder = 3
+    options.maximumOutOfOrderRanges = 3
     let consumer = try ConsumerTopic.consumer(topic, options: options)
     let batch = try #require(try await consumer.nextBatch(upTo: 10))
     for index in [2, 4, 6, 8] { try await batch.acknowledge(only: index) }
@@ -266,8 +266,8 @@ struct QueueConsumerTests {
     let topic = try ConsumerTopic.memory(1)
     let changes: [(inout QueueConsumer.Options) -> Void] = [
       { $0.maximumPayload = .bytes(-1) }, { $0.bufferSize = .bytes(1) },
-      { $0.maximumBatchBytes = .bytes(0) }, { $0.maximumOutOfOrder = 0 },
-      { $0.maximumOutOfOrder = .max }, { $0.filePermissions = 0o1777 },
+      { $0.maximumBatchBytes = .bytes(0) }, { $0.maximumOutOfOrderRanges = 0 },
+      { $0.maximumOutOfOrderRanges = .max }, { $0.filePermissions = 0o1777 },
     ]
     for change in changes {
       var options = QueueConsumer.Options()

@@ -112,7 +112,7 @@ enum Answer: Equatable {
   init(_ error: QueueError) {
     self =
       switch error.code {
-      case .beforeEarliest(let loss): .cleaned(loss.records)
+      case .cleaned(let loss): .cleaned(loss.records)
       case .damaged(let loss): .damaged(loss.records)
       case .discarded(let loss): .discarded(loss.records)
       default: .error(error.code)

@@ -60,7 +60,7 @@ struct SensorLogger: AsyncParsableCommand {
   private func report(_ recovery: RecoveryReport) {
     guard recovery.state == .recovered else { return say("the topic was \(recovery.state)") }
     say(
-      "the topic was recovered: kept \(recovery.keptRecords) records after the last sync, and"
+      "the topic was recovered: kept \(recovery.unprovenRecords) records after the last sync, and"
         + " discarded \(recovery.discardedBytes) bytes of an incomplete record")
     for loss in recovery.losses { say("lost: \(loss)") }
   }
