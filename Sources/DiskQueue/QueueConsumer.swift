@@ -7,7 +7,7 @@
 ///
 /// ```swift
 /// let uploader = try QueueConsumer(topic: "sensors", name: "uploader") { print($0) }
-/// for try await batch in uploader.batches(upTo: 500) {
+/// for try await batch in uploader.batches(upTo: 500, following: true) {
 ///   try await upload(batch)
 ///   try await batch.acknowledge()
 /// }
@@ -204,19 +204,19 @@ public final class QueueConsumer: Sendable {
   /// - Parameters:
   ///   - count: The largest number of records in a batch. At least 1.
   ///   - following: Whether to wait at the end of the log for more records, which wake the
-  ///     consumer. true by default. If false, the iteration ends there.
-  public func batches(upTo count: Int, following: Bool = true) -> Batches {
+  ///     consumer. false by default, as for a reader: the iteration ends there.
+  public func batches(upTo count: Int, following: Bool = false) -> Batches {
     Batches(consumer: self, count: count, following: following)
   }
 
-  /// Returns the next batch, or nil at the end of the log if `following` is false.
+  /// Returns the next batch, or nil at the end of the log unless `following` is true.
   ///
   /// A batch has as many records as there are, up to `count`.
   ///
   /// - Parameters:
   ///   - count: The largest number of records in a batch. At least 1.
   ///   - following: Whether to wait at the end of the log for more records, which wake the
-  ///     consumer. true by default.
+  ///     consumer. false by default.
   /// - Throws: One of these codes:
   ///   - A loss, once, if there is no closure for losses. Delivery continues after it.
   ///   - `payloadTooLarge` each time that the next record is above the limit. All records before it
@@ -228,7 +228,7 @@ public final class QueueConsumer: Sendable {
   ///   - `invalidOption` if `count` is below 1.
   ///   - The error of a write of the cursor for which no call waited, once.
   public func nextBatch(
-    upTo count: Int, following: Bool = true
+    upTo count: Int, following: Bool = false
   ) async throws(QueueError) -> Batch? {
     let next = try await core.next(upTo: count, following: following, onLoss: onLoss)
     return next.map { Batch(consumer: self, $0) }

@@ -39,7 +39,7 @@ public struct ConsumerService: Service {
     var failure: (any Error)?
     do {
       while let batch = try await nextUnlessShutDown({ [consumer, count] in
-        try await consumer.nextBatch(upTo: count)
+        try await consumer.nextBatch(upTo: count, following: true)
       }) {
         try await handle(batch)
       }

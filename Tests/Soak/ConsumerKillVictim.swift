@@ -33,7 +33,9 @@ struct ConsumerKillVictim: AsyncParsableCommand {
     var pending: [Pending] = []
     /// The number with which this life began.
     var first: UInt64?
-    while let batch = try await consumer.nextBatch(upTo: 1 + random.below(100)) {
+    while let batch = try await consumer.nextBatch(
+      upTo: 1 + random.below(100), following: true)
+    {
       let numbers = try await delivered(batch)
       Posix.say("delivered \(numbers.lowerBound) \(numbers.upperBound)")
       let start = first ?? numbers.lowerBound

@@ -191,7 +191,7 @@ enum EndToEnd {
   private static func receive(_ records: Int, _ consumer: QueueConsumer) async throws {
     var count = 0
     var bytes = 0
-    for try await batch in consumer.batches(upTo: 10_000) {
+    for try await batch in consumer.batches(upTo: 10_000, following: true) {
       for record in batch { bytes += record.payload.count }
       count += batch.count
       try await batch.acknowledge()

@@ -66,7 +66,8 @@ struct AcknowledgementTests {
     let consumer = try ConsumerTopic.consumer(topic)
     let batch = try #require(try await consumer.nextBatch(upTo: 10))
     try removeFile(path)
-    #expect(await queueError { _ = try await consumer.nextBatch(upTo: 1) }?.code == .noSuchTopic)
+    let error = await queueError { _ = try await consumer.nextBatch(upTo: 1, following: true) }
+    #expect(error?.code == .noSuchTopic)
     #expect(await queueError { try await batch.acknowledge() }?.code == .noSuchTopic)
     #expect(await queueError { try await consumer.close() }?.code == .noSuchTopic)
   }

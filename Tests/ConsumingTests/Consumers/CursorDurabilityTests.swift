@@ -396,6 +396,6 @@ struct CursorDurabilityTests {
 extension QueueConsumer {
   /// Reads all batches, and then waits for another one.
   fileprivate func acknowledgeAndFollow() async throws {
-    while try await nextBatch(upTo: 1000) != nil {}
+    while try await nextBatch(upTo: 1000, following: true) != nil {}
   }
 }

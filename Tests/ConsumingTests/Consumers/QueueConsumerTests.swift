@@ -94,6 +94,15 @@ struct QueueConsumerTests {
     #expect(consumer.ordinal == 300)
   }
 
+  @Test("a loop that does not ask to follow ends at the end of the log")
+  func notFollowing() async throws {
+    let consumer = try ConsumerTopic.consumer(try ConsumerTopic.memory(7))
+    var texts: [String] = []
+    for try await batch in consumer.batches(upTo: 4) { texts += batch.map { $0.text ?? "?" } }
+    #expect(texts == ConsumerTopic.texts(0..<7))
+    #expect(try await consumer.nextBatch(upTo: 4) == nil)
+  }
+
   @Test("one who follows is woken by what is appended, and by nothing less")
   func following() async throws {
     let topic = Topic.memory()
@@ -101,7 +110,7 @@ struct QueueConsumerTests {
     let consumer = try ConsumerTopic.consumer(topic)
     let task = Task {
       var texts: [String] = []
-      for try await batch in consumer.batches(upTo: 4) {
+      for try await batch in consumer.batches(upTo: 4, following: true) {
         texts += batch.map { $0.text ?? "?" }
         try await batch.acknowledge()
         if texts.count == 20 { break }
@@ -124,7 +133,7 @@ struct QueueConsumerTests {
     let writer = try QueueWriter(topic: topic)
     let consumer = try ConsumerTopic.consumer(topic)
     for number in 0..<10 {
-      let task = Task { try await consumer.nextBatch(upTo: 1) }
+      let task = Task { try await consumer.nextBatch(upTo: 1, following: true) }
       task.cancel()
       let error = await queueError { _ = try await task.value }
       #expect(error?.code == .cancelled)
@@ -140,7 +149,7 @@ struct QueueConsumerTests {
     let topic = try ConsumerTopic.memory(1)
     let consumer = try ConsumerTopic.consumer(topic)
     let batch = try #require(try await consumer.nextBatch(upTo: 1))
-    let task = Task { try await consumer.nextBatch(upTo: 1) }
+    let task = Task { try await consumer.nextBatch(upTo: 1, following: true) }
     try await consumer.close()
     #expect(await queueError { _ = try await task.value }?.code == .closed)
     #expect(await queueError { try await batch.acknowledge() }?.code == .closed)
@@ -158,7 +167,7 @@ struct QueueConsumerTests {
     let consumer = try ConsumerTopic.consumer(topic, options: options)
     let batch = try #require(try await consumer.nextBatch(upTo: 10))
     for index in [2, 4, 6, 8] { try await batch.acknowledge(only: index) }
-    let task = Task { try await consumer.nextBatch(upTo: 10) }
+    let task = Task { try await consumer.nextBatch(upTo: 10, following: true) }
     await Task.yield()
     try await batch.acknowledge(only: 0..<4)
     let next = try #require(try await task.value)
