@@ -3,139 +3,57 @@
 
 /// Converts values to payloads and back.
 ///
+/// Pass a codec to `values(_:)` of a writer, a reader, a consumer or a channel. To decode a single
+/// record, call ``QueueRecord/value(_:)``.
+///
 /// The product `DiskQueueFoundation` contains a codec for `Codable` values. It is a separate
 /// product, because it depends on Foundation.
 public protocol PayloadCodec<Value>: Sendable {
-  /// The type that a channel sends and receives.
+  /// The type of the values.
   associatedtype Value
 
   /// Encodes a value as the bytes of a payload. Several tasks may call it at the same time.
   ///
-  /// - Throws: Any error. The channel then sends nothing and throws `notCoded`.
+  /// - Throws: Any error. The writer or the channel then appends nothing and throws `notCoded`.
   func encode(_ value: Value) throws -> [UInt8]
 
   /// Decodes a value from the bytes of a payload. Several tasks may call it at the same time.
   ///
   /// An older or a newer program may have written the bytes.
   ///
-  /// - Throws: Any error. ``ValueChannel/Message/value()`` then throws `notCoded`.
+  /// - Throws: Any error. The call that asked for the value then throws `notCoded`, with the
+  ///   record's address.
   func decode(_ payload: [UInt8]) throws -> Value
 }
 
-/// A ``DiskChannel`` that sends and receives values instead of payloads.
-///
-/// Any number of tasks may send and receive. Make one with ``DiskChannel/values(_:)``.
-public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
-  /// Every error of a channel is a ``QueueError``.
-  public typealias Failure = QueueError
-
-  /// The channel that carries the payloads.
-  public let channel: DiskChannel
-  private let codec: Codec
-
-  init(channel: DiskChannel, codec: Codec) {
-    self.channel = channel
-    self.codec = codec
-  }
-
-  /// Encodes and sends one value. Otherwise it behaves like ``DiskChannel/send(_:)-(RawSpan)``.
-  ///
-  /// - Throws: As ``DiskChannel/send(_:)-(RawSpan)``. Also `notCoded` if the codec refuses the
-  ///   value: nothing was sent.
-  public func send(_ value: Codec.Value) async throws(QueueError) {
-    try await channel.send(bytes: try encoded(value))
-  }
-
-  private func encoded(_ value: Codec.Value) throws(QueueError) -> [UInt8] {
+extension PayloadCodec {
+  /// Encodes a value for a topic.
+  func payload(of value: Value, for topic: Topic) throws(QueueError) -> [UInt8] {
     do {
-      return try codec.encode(value)
+      return try encode(value)
     } catch {
       throw QueueError(
-        .notCoded, "the codec cannot encode a value: \(error)",
-        path: channel.topic.description)
+        .notCoded,
+        "the codec cannot encode the value: \(error). Nothing of the call was appended: correct the"
+          + " value, or the codec",
+        path: topic.description)
     }
   }
 
-  /// A received message: a payload that decodes to a value.
+  /// Decodes the value of a record.
   ///
-  /// Acknowledge it after you have processed it.
-  public struct Message: Sendable {
-    /// The message with its payload as it was sent.
-    public let raw: DiskChannel.Message
-    fileprivate let codec: Codec
-    fileprivate let path: String
-
-    /// The record that carried the message.
-    public var record: QueueRecord { raw.record }
-
-    /// Decodes the value. Each call decodes it again.
-    ///
-    /// - Throws: `notCoded`, with the record's address, if the codec refuses the payload. The
-    ///   message stays unacknowledged: you can put it aside, acknowledge it, or leave it to a
-    ///   newer program, which receives it again.
-    public func value() throws(QueueError) -> Codec.Value {
-      do {
-        return try codec.decode(raw.payload)
-      } catch {
-        throw QueueError(
-          .notCoded,
-          "the codec cannot decode a payload: \(error). Put the message aside, or acknowledge it to"
-            + " skip it",
-          path: path, address: record.address.rawValue)
-      }
+  /// - Parameter path: The topic of the record, if it is known.
+  func value(
+    of payload: [UInt8], at address: Address, path: String?
+  ) throws(QueueError) -> Value {
+    do {
+      return try decode(payload)
+    } catch {
+      throw QueueError(
+        .notCoded,
+        "the codec cannot decode the record: \(error). Skip it, put it aside, or leave it to a"
+          + " program that knows its format",
+        path: path, address: address.rawValue)
     }
-
-    /// Acknowledges the message. It behaves like ``DiskChannel/Message/acknowledge()``.
-    ///
-    /// - Throws: As ``DiskChannel/Message/acknowledge()``.
-    public func acknowledge() async throws(QueueError) { try await raw.acknowledge() }
-
-    /// Puts the message aside as a dead letter.
-    ///
-    /// It behaves like ``DiskChannel/Message/deadLetter(reason:)``.
-    ///
-    /// - Parameter reason: A text for people. It is cut after 65,535 bytes.
-    /// - Returns: The message's address in the topic for dead letters.
-    /// - Throws: As ``DiskChannel/Message/deadLetter(reason:)``.
-    @discardableResult
-    public func deadLetter(reason: String) async throws(QueueError) -> Address {
-      try await raw.deadLetter(reason: reason)
-    }
-  }
-
-  /// Makes an iterator over the messages.
-  ///
-  /// Several iterators share the messages: each message goes to one of them.
-  public func makeAsyncIterator() -> AsyncIterator {
-    AsyncIterator(
-      base: channel.makeAsyncIterator(), codec: codec, path: channel.topic.description)
-  }
-
-  /// Receives the messages of a ``ValueChannel``.
-  public struct AsyncIterator: AsyncIteratorProtocol {
-    fileprivate var base: DiskChannel.AsyncIterator
-    fileprivate let codec: Codec
-    fileprivate let path: String
-
-    /// Returns the next message.
-    ///
-    /// It behaves like ``DiskChannel/AsyncIterator/next(isolation:)`` and decodes nothing yet.
-    ///
-    /// - Throws: As ``DiskChannel/AsyncIterator/next(isolation:)``.
-    public mutating func next(
-      isolation actor: isolated (any Actor)? = #isolation
-    ) async throws(QueueError) -> Message? {
-      guard let message = try await base.next(isolation: actor) else { return nil }
-      return Message(raw: message, codec: codec, path: path)
-    }
-  }
-}
-
-extension DiskChannel {
-  /// Returns this channel with values instead of payloads.
-  ///
-  /// Several value channels may share one channel.
-  public func values<Codec: PayloadCodec>(_ codec: Codec) -> ValueChannel<Codec> {
-    ValueChannel(channel: self, codec: codec)
   }
 }

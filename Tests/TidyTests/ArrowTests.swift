@@ -73,7 +73,8 @@ struct ArrowTests {
     "DiskChannel": "Channel", "ValueChannel": "Channel", "ShardedTopic": "Sharding",
     "ShardedWriter": "Sharding", "Sharder": "Sharding", "QueueWriter": "Writing",
     "SlabCleaner": "Cleaning", "Retention": "Cleaning", "QueueConsumer": "Consumers",
-    "QueueReader": "Reading", "Topic": "Consumers",
+    "QueueReader": "Reading", "Topic": "Consumers", "ValueWriter": "Writing",
+    "ValueConsumer": "Consumers", "ValueRecords": "Reading",
   ]
 
   /// Arrows that point up, with their reasons.

@@ -16,6 +16,7 @@ struct NameTests {
     "Options": "each door has its options",
     "Batch": "each door has its batches",
     "Records": "each door has its sequence of records",
+    "Batches": "a consumer of bytes and a consumer of values have a sequence of batches",
     "Message": "a channel of bytes and a channel of values send messages",
     "ChangeReader": "one for each system",
     "ChangeSource": "one for each system",
