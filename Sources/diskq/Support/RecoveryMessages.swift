@@ -20,8 +20,8 @@ enum RecoveryMessages {
     default:
       Messages.say(
         "the topic had not been closed: it goes on in epoch \(epoch), with"
-          + " \(Count.text(report.unprovenRecords, "record")) kept after the last proof of durability"
-          + "\(discarded(report)) [\(path)]")
+          + " \(Count.text(report.unprovenRecords, "record")) kept after the last proof of"
+          + " durability\(discarded(report)) [\(path)]")
     }
     for loss in report.losses { Messages.say("\(loss) [\(path)]") }
   }
