@@ -11,7 +11,7 @@
 /// try await channel.send(reading)
 /// for try await message in channel {
 ///   try await handle(message.payload)
-///   try await message.acknowledge()
+///   try message.acknowledge()
 /// }
 /// ```
 ///
@@ -202,17 +202,18 @@ public final class DiskChannel: AsyncSequence, Sendable {
 
     /// Acknowledges the message: it is not delivered again, once the acknowledgement is durable.
     ///
-    /// This call does not wait for that. If all messages before this one are acknowledged, the
+    /// This call does not wait for a disk. If all messages before this one are acknowledged, the
     /// acknowledgement is durable within
-    /// ``DiskChannel/Options-swift.struct/acknowledgementDelay``, and when ``DiskChannel/close()``
-    /// returns. You may acknowledge messages in any order. After a crash, a message is delivered
-    /// again if one before it was not acknowledged.
+    /// ``DiskChannel/Options-swift.struct/acknowledgementDelay``, and when
+    /// ``DiskChannel/settle()`` or ``DiskChannel/close()`` returns. You may acknowledge messages in
+    /// any order. After a crash, a message is delivered again if one before it was not
+    /// acknowledged.
     ///
     /// - Throws: One of these codes:
     ///   - `syncFailed`, `fileRemoved` or `closed` permanently.
     ///   - `noSpace` or `system`, once, if an earlier acknowledgement could not be written. Retry
     ///     this call.
-    public func acknowledge() async throws(QueueError) { try core.acknowledge(delivery) }
+    public func acknowledge() throws(QueueError) { try core.acknowledge(delivery) }
 
     /// Puts aside a message that cannot be processed, with a reason.
     ///
@@ -223,7 +224,7 @@ public final class DiskChannel: AsyncSequence, Sendable {
     /// - Throws: As ``QueueConsumer/Batch/deadLetter(_:reason:)-(Int,String)``.
     @discardableResult
     public func deadLetter(reason: String) async throws(QueueError) -> Address {
-      try await delivery.batch.deadLetter(delivery.index, reason: reason)
+      try await core.deadLetter(delivery, reason: reason)
     }
   }
 
@@ -268,7 +269,15 @@ public final class DiskChannel: AsyncSequence, Sendable {
     try await core.deadLetterOversized(at: address, upTo: maximumPayload, reason: reason)
   }
 
-  // MARK: Ending
+  // MARK: Settling and ending
+
+  /// Makes all acknowledgements so far durable.
+  ///
+  /// ``Message/acknowledge()`` does not wait for a disk. This call waits for all of them. It does
+  /// not wait for acknowledgements that follow an unacknowledged message.
+  ///
+  /// - Throws: As ``QueueConsumer/settle()-19x24``.
+  public func settle() async throws(QueueError) { try await core.settle() }
 
   /// Makes all messages and acknowledgements durable, and closes the topic.
   ///

@@ -203,20 +203,38 @@ public final class QueueConsumer: Sendable {
   ///
   /// - Parameters:
   ///   - count: The largest number of records in a batch. At least 1.
+  ///   - lingering: How long a batch waits to be filled. Not at all by default. See
+  ///     ``nextBatch(upTo:lingering:following:)``.
   ///   - following: Whether to wait at the end of the log for more records, which wake the
   ///     consumer. false by default, as for a reader: the iteration ends there.
-  public func batches(upTo count: Int, following: Bool = false) -> Batches {
-    Batches(consumer: self, count: count, following: following)
+  public func batches(
+    upTo count: Int, lingering: Duration = .zero, following: Bool = false
+  ) -> Batches {
+    Batches(consumer: self, count: count, lingering: lingering, following: following)
   }
 
   /// Returns the next batch, or nil at the end of the log unless `following` is true.
   ///
-  /// A batch has as many records as there are, up to `count`.
+  /// Without `lingering`, a batch has as many records as there are, up to `count`. If records come
+  /// one at a time, each is a batch of its own. With `lingering`, the call waits for more of them
+  /// at the end of the log. Each flush of a writer wakes it. It returns the batch as soon as one of
+  /// these is true:
+  ///
+  /// - The batch has `count` records, or ``Options-swift.struct/maximumBatchBytes``.
+  /// - The time `lingering` has passed since the consumer found the first record of the batch.
+  /// - No more records can be added: the next one is above the limit, an error stops the reading,
+  ///   or the topic was removed.
+  ///
+  /// A loss is reported at once. If the wait ends with an error or by cancellation, its records
+  /// come with the next call. That call waits for the rest of the time. The records are shared:
+  /// another call may take them meanwhile, and need not wait for that.
   ///
   /// - Parameters:
   ///   - count: The largest number of records in a batch. At least 1.
-  ///   - following: Whether to wait at the end of the log for more records, which wake the
-  ///     consumer. false by default.
+  ///   - lingering: The longest time to wait for a batch to be filled, after its first record was
+  ///     found. `.zero` by default, so a record is never delayed.
+  ///   - following: Whether to wait at the end of the log for the first record of a batch. false
+  ///     by default.
   /// - Throws: One of these codes:
   ///   - A loss, once, if there is no closure for losses. Delivery continues after it.
   ///   - `payloadTooLarge` each time that the next record is above the limit. All records before it
@@ -228,9 +246,33 @@ public final class QueueConsumer: Sendable {
   ///   - `invalidOption` if `count` is below 1.
   ///   - The error of a write of the cursor for which no call waited, once.
   public func nextBatch(
-    upTo count: Int, following: Bool = false
+    upTo count: Int, lingering: Duration = .zero, following: Bool = false
   ) async throws(QueueError) -> Batch? {
-    let next = try await core.next(upTo: count, following: following, onLoss: onLoss)
+    try await nextBatch(upTo: count, lingering, following ? .forever : .no)
+  }
+
+  /// Returns the next batch, or nil if no record came within a time.
+  ///
+  /// At the end of the log it waits for the first record of a batch. Otherwise it behaves like
+  /// ``nextBatch(upTo:lingering:following:)``.
+  ///
+  /// - Parameters:
+  ///   - count: The largest number of records in a batch. At least 1.
+  ///   - lingering: The longest time to wait for a batch to be filled, after its first record was
+  ///     found. `.zero` by default. It is not part of `timeout`.
+  ///   - timeout: The longest time to wait for the first record of a batch.
+  /// - Throws: As ``nextBatch(upTo:lingering:following:)``.
+  public func nextBatch(
+    upTo count: Int, lingering: Duration = .zero, timeout: Duration
+  ) async throws(QueueError) -> Batch? {
+    try await nextBatch(upTo: count, lingering, .atMost(timeout))
+  }
+
+  private func nextBatch(
+    upTo count: Int, _ lingering: Duration, _ following: ConsumerCore.Following
+  ) async throws(QueueError) -> Batch? {
+    let next = try await core.next(
+      upTo: count, lingering: lingering, following: following, onLoss: onLoss)
     return next.map { Batch(consumer: self, $0) }
   }
 
@@ -243,6 +285,7 @@ public final class QueueConsumer: Sendable {
 
     fileprivate let consumer: QueueConsumer
     fileprivate let count: Int
+    fileprivate let lingering: Duration
     fileprivate let following: Bool
 
     /// Makes an iterator. Several iterators share the records: each record goes to one of them.
@@ -252,13 +295,16 @@ public final class QueueConsumer: Sendable {
     public struct AsyncIterator: AsyncIteratorProtocol {
       fileprivate let batches: Batches
 
-      /// Returns the next batch. It behaves like ``QueueConsumer/nextBatch(upTo:following:)``.
+      /// Returns the next batch.
       ///
-      /// - Throws: As ``QueueConsumer/nextBatch(upTo:following:)``.
+      /// It behaves like ``QueueConsumer/nextBatch(upTo:lingering:following:)``.
+      ///
+      /// - Throws: As ``QueueConsumer/nextBatch(upTo:lingering:following:)``.
       public mutating func next(
         isolation actor: isolated (any Actor)? = #isolation
       ) async throws(QueueError) -> Batch? {
-        try await batches.consumer.nextBatch(upTo: batches.count, following: batches.following)
+        try await batches.consumer.nextBatch(
+          upTo: batches.count, lingering: batches.lingering, following: batches.following)
       }
     }
   }
@@ -303,7 +349,26 @@ public final class QueueConsumer: Sendable {
     return aside.address
   }
 
-  // MARK: Ending
+  // MARK: Settling and ending
+
+  /// Makes all acknowledgements so far durable. Blocks the thread for the necessary syncs.
+  ///
+  /// Use it after ``Batch/acknowledge(within:)``, or after a call of `acknowledge()` that was
+  /// cancelled. An acknowledgement out of order stays in memory until the cursor reaches it, and
+  /// this call does not wait for that. If nothing is left to write, it does nothing.
+  ///
+  /// - Throws: One of these codes:
+  ///   - `noSpace` or `system` if the cursor could not be written. Retry.
+  ///   - `syncFailed`, `fileRemoved` or `closed` permanently.
+  /// - Complexity: As `acknowledge()` of a ``Batch``.
+  public func settle() throws(QueueError) { try core.writeNoted() }
+
+  /// Makes all acknowledgements so far durable, without blocking the caller's thread.
+  ///
+  /// - Throws: As the synchronous `settle`.
+  public func settle() async throws(QueueError) {
+    try await core.onThread { core throws(QueueError) in try core.writeNoted() }
+  }
 
   /// Makes all acknowledgements durable, and releases the name.
   ///
@@ -336,14 +401,6 @@ public final class QueueConsumer: Sendable {
   /// Begins to watch the topic before anything waits. Returns the reason for polling, or nil if the
   /// operating system reports changes.
   package func beginWatching() throws(QueueError) -> QueueError? { try core.beginWatching() }
-
-  /// Makes all acknowledgements so far durable.
-  package func settle() throws(QueueError) { try core.writeNoted() }
-
-  /// Makes all acknowledgements so far durable, without blocking the caller's thread.
-  package func settle() async throws(QueueError) {
-    try await core.onThread { core throws(QueueError) in try core.writeNoted() }
-  }
 
   /// The topic for dead letters.
   func deadLetters() throws(QueueError) -> Topic {

@@ -49,7 +49,7 @@ public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
     /// Acknowledges the message. It behaves like ``DiskChannel/Message/acknowledge()``.
     ///
     /// - Throws: As ``DiskChannel/Message/acknowledge()``.
-    public func acknowledge() async throws(QueueError) { try await raw.acknowledge() }
+    public func acknowledge() throws(QueueError) { try raw.acknowledge() }
 
     /// Puts the message aside as a dead letter.
     ///

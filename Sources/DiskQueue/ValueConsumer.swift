@@ -33,27 +33,51 @@ public struct ValueConsumer<Codec: PayloadCodec>: Sendable {
 
   /// Returns the batches from the consumer's position on, as an asynchronous sequence.
   ///
-  /// It behaves like ``QueueConsumer/batches(upTo:following:)``.
+  /// It behaves like ``QueueConsumer/batches(upTo:lingering:following:)``.
   ///
   /// - Parameters:
   ///   - count: The largest number of records in a batch. At least 1.
+  ///   - lingering: How long a batch waits to be filled. Not at all by default.
   ///   - following: Whether to wait at the end of the log for more records. false by default.
-  public func batches(upTo count: Int, following: Bool = false) -> Batches {
-    Batches(base: consumer.batches(upTo: count, following: following), source: self)
+  public func batches(
+    upTo count: Int, lingering: Duration = .zero, following: Bool = false
+  ) -> Batches {
+    Batches(
+      base: consumer.batches(upTo: count, lingering: lingering, following: following),
+      source: self)
   }
 
   /// Returns the next batch, or nil at the end of the log if `following` is false.
   ///
-  /// It behaves like ``QueueConsumer/nextBatch(upTo:following:)`` and decodes nothing yet.
+  /// It behaves like ``QueueConsumer/nextBatch(upTo:lingering:following:)`` and decodes nothing yet.
   ///
   /// - Parameters:
   ///   - count: The largest number of records in a batch. At least 1.
+  ///   - lingering: How long the batch waits to be filled. Not at all by default.
   ///   - following: Whether to wait at the end of the log for more records. false by default.
-  /// - Throws: As ``QueueConsumer/nextBatch(upTo:following:)``.
+  /// - Throws: As ``QueueConsumer/nextBatch(upTo:lingering:following:)``.
   public func nextBatch(
-    upTo count: Int, following: Bool = false
+    upTo count: Int, lingering: Duration = .zero, following: Bool = false
   ) async throws(QueueError) -> Batch? {
-    let batch = try await consumer.nextBatch(upTo: count, following: following)
+    let batch = try await consumer.nextBatch(
+      upTo: count, lingering: lingering, following: following)
+    return batch.map { Batch(raw: $0, source: self) }
+  }
+
+  /// Returns the next batch, or nil if no record came within a time.
+  ///
+  /// It behaves like ``QueueConsumer/nextBatch(upTo:lingering:timeout:)`` and decodes nothing yet.
+  ///
+  /// - Parameters:
+  ///   - count: The largest number of records in a batch. At least 1.
+  ///   - lingering: How long the batch waits to be filled. Not at all by default.
+  ///   - timeout: The longest time to wait for the first record of a batch.
+  /// - Throws: As ``QueueConsumer/nextBatch(upTo:lingering:following:)``.
+  public func nextBatch(
+    upTo count: Int, lingering: Duration = .zero, timeout: Duration
+  ) async throws(QueueError) -> Batch? {
+    let batch = try await consumer.nextBatch(
+      upTo: count, lingering: lingering, timeout: timeout)
     return batch.map { Batch(raw: $0, source: self) }
   }
 
@@ -77,9 +101,11 @@ public struct ValueConsumer<Codec: PayloadCodec>: Sendable {
       fileprivate var base: QueueConsumer.Batches.AsyncIterator
       fileprivate let source: ValueConsumer
 
-      /// Returns the next batch. It behaves like ``ValueConsumer/nextBatch(upTo:following:)``.
+      /// Returns the next batch.
       ///
-      /// - Throws: As ``ValueConsumer/nextBatch(upTo:following:)``.
+      /// It behaves like ``ValueConsumer/nextBatch(upTo:lingering:following:)``.
+      ///
+      /// - Throws: As ``ValueConsumer/nextBatch(upTo:lingering:following:)``.
       public mutating func next(
         isolation actor: isolated (any Actor)? = #isolation
       ) async throws(QueueError) -> Batch? {
@@ -93,8 +119,14 @@ public struct ValueConsumer<Codec: PayloadCodec>: Sendable {
 extension ValueConsumer {
   /// Records that were delivered together, in order, with their values.
   ///
-  /// Tasks may share a batch. A batch keeps its consumer open.
+  /// Tasks may share a batch. A batch keeps its consumer open. A part of a batch is a batch as
+  /// well, with the same indices.
   public struct Batch: RandomAccessCollection, Sendable {
+    /// A part of a batch is a batch.
+    public typealias SubSequence = Batch
+    /// The indices are numbers without gaps.
+    public typealias Indices = Range<Int>
+
     /// The batch of the records, with the same indices.
     public let raw: QueueConsumer.Batch
     private let source: ValueConsumer
@@ -116,6 +148,11 @@ extension ValueConsumer {
       ValueRecord(
         raw[position], codec: source.codec, path: source.consumer.topic.description)
     }
+
+    /// Returns a part of the batch, which has the same indices and shares its memory. O(1).
+    ///
+    /// - Precondition: The range is within the batch's indices.
+    public subscript(bounds: Range<Int>) -> Batch { Batch(raw: raw[bounds], source: source) }
 
     /// Acknowledges all records up to the end of this batch, earlier batches included.
     ///
@@ -151,6 +188,28 @@ extension ValueConsumer {
     /// - Precondition: The range is within the batch's indices.
     public func acknowledge(only indices: Range<Int>) async throws(QueueError) {
       try await raw.acknowledge(only: indices)
+    }
+
+    /// Acknowledges all records up to the end of this batch, and does not wait for the disk.
+    ///
+    /// It behaves like ``QueueConsumer/Batch/acknowledge(within:)``.
+    ///
+    /// - Parameter delay: The longest time until the write begins.
+    /// - Throws: As ``QueueConsumer/Batch/acknowledge(within:)``.
+    public func acknowledge(within delay: Duration) throws(QueueError) {
+      try raw.acknowledge(within: delay)
+    }
+
+    /// Acknowledges several records out of order, and does not wait for the disk.
+    ///
+    /// It behaves like ``QueueConsumer/Batch/acknowledge(only:within:)``.
+    ///
+    /// - Throws: As ``QueueConsumer/Batch/acknowledge(within:)``.
+    /// - Precondition: The range is within the batch's indices.
+    public func acknowledge(
+      only indices: Range<Int>, within delay: Duration
+    ) throws(QueueError) {
+      try raw.acknowledge(only: indices, within: delay)
     }
 
     /// Puts aside a record that cannot be processed, with its payload as it was appended.

@@ -16,7 +16,7 @@ public import DiskQueue
 /// try await readings.send(Reading(celsius: 21.5))
 /// for try await message in readings {
 ///   try await upload(message.value())
-///   try await message.acknowledge()
+///   try message.acknowledge()
 /// }
 /// ```
 public struct JSONCodec<Value: Codable>: PayloadCodec {

@@ -31,7 +31,7 @@ struct ChannelTests {
     var numbers: [Int] = []
     for try await message in channel {
       numbers.append(number(message))
-      try await message.acknowledge()
+      try message.acknowledge()
     }
     return numbers
   }
@@ -94,11 +94,11 @@ struct ChannelTests {
         messages.append(try #require(try await iterator.next()))
       }
       #expect(messages.map(number) == Array(first..<next))
-      for message in messages { try await message.acknowledge() }
+      for message in messages { try message.acknowledge() }
       try await waiting.value
       let last = try #require(try await iterator.next())
       #expect(number(last) == next)
-      try await last.acknowledge()
+      try last.acknowledge()
     }
     try await channel.close()
   }
@@ -113,7 +113,7 @@ struct ChannelTests {
       let message = try #require(try await iterator.next())
       #expect(number(message) == expected)
       // Message 2 is not acknowledged, so the cursor stays before it.
-      if expected != 2 { try await message.acknowledge() }
+      if expected != 2 { try message.acknowledge() }
     }
     try await channel.close()
     channel = try DiskChannel(topic: topic, options: small())
@@ -190,7 +190,7 @@ struct ChannelTests {
         try await message.deadLetter(reason: "cannot be parsed")
       } else {
         handled.append(number(message))
-        try await message.acknowledge()
+        try message.acknowledge()
       }
     }
     #expect(handled == [0, 2])
@@ -259,7 +259,7 @@ struct ChannelTests {
       var sizes: [Int] = []
       for try await message in channel {
         sizes.append(message.payload.count)
-        try await message.acknowledge()
+        try message.acknowledge()
       }
       return sizes
     }

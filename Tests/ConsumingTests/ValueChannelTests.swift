@@ -22,7 +22,7 @@ struct ValueChannelTests {
     var received: [Reading] = []
     for try await message in readings {
       received.append(try message.value())
-      try await message.acknowledge()
+      try message.acknowledge()
     }
     #expect(received == sent)
     try await readings.channel.close()
@@ -42,7 +42,7 @@ struct ValueChannelTests {
     for try await message in readings {
       do throws(QueueError) {
         received.append(try message.value())
-        try await message.acknowledge()
+        try message.acknowledge()
       } catch {
         #expect(error.code == .notCoded)
         #expect(error.address == message.record.address)

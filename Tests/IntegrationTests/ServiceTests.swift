@@ -205,7 +205,7 @@ struct ServiceTests {
           await box.withLock { $0 }?.triggerGracefulShutdown()
           try await gracefulShutdown()
         }
-        try await message.acknowledge()
+        try message.acknowledge()
         continuation.yield(message.text ?? "")
       },
     ])
@@ -236,7 +236,7 @@ struct ServiceTests {
     try await ReceiverService(values) { message in
       let value = try message.value()
       taken.withLock { $0.append(value) }
-      try await message.acknowledge()
+      try message.acknowledge()
     }.run()
     #expect(taken.withLock { $0 } == ["one", "two"])
     try await channel.close()

@@ -32,7 +32,7 @@ struct Channel: AsyncParsableCommand {
       let number = try Payload.number(of: message.payload, count: Self.payloadBytes)
       try check(number == next, "\(number) came where \(next) was to come")
       next += 1
-      try await message.acknowledge()
+      try message.acknowledge()
       if next % Self.stretch == 0 { try await Task.sleep(for: Self.rest) }
     }
     let waits = try await waited

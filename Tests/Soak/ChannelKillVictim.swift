@@ -72,7 +72,7 @@ struct ChannelKillVictim: AsyncParsableCommand {
     held.shuffle(using: &random)
     for message in held {
       Posix.say("acknowledges \(message.record.ordinal)")
-      try await message.acknowledge()
+      try message.acknowledge()
     }
     held = []
   }

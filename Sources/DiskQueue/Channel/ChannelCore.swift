@@ -45,8 +45,7 @@ final class ChannelCore: Sendable {
   private let cleaner: ChannelCleaner
   private let cursorWatch: any StorageWatch
   private let level: Durability
-  /// In nanoseconds.
-  private let acknowledgementDelay: UInt64
+  private let acknowledgementDelay: Duration
 
   private let state = Mutex(ChannelState<QueueConsumer.Batch>())
   /// Counts sent messages, and calls of `finish`. A receiver that found no message waits for the
@@ -79,7 +78,7 @@ final class ChannelCore: Sendable {
       throw error
     }
     level = options.ensuring
-    acknowledgementDelay = options.acknowledgementDelay.clampedNanoseconds
+    acknowledgementDelay = options.acknowledgementDelay
     cleaner = ChannelCleaner(writer.core)
     cursorWatch = try ChannelCore.watchCursors(of: writer.core)
     consumer.core.whenDurable { [cleaner] position throws(QueueError) in
@@ -129,7 +128,8 @@ final class ChannelCore: Sendable {
       _ = try await writer.append(payload, ensuring: level)
     } catch {
       // The record is in the log, even if it did not reach its durability level.
-      if error.appended > 0 { sent.advance() }
+      guard error.appended > 0 else { throw channelError(error) }
+      sent.advance()
       throw error
     }
     sent.advance()
@@ -172,7 +172,11 @@ final class ChannelCore: Sendable {
     if batch == nil {
       // Flush to find messages that are only buffered as well. Do not flush before the first read:
       // on a full disk the flush fails, but flushed messages are still received.
-      try await writer.flush()
+      do throws(QueueError) {
+        try await writer.flush()
+      } catch {
+        throw channelError(error)
+      }
       batch = try await read()
     }
     return batch != nil
@@ -180,17 +184,36 @@ final class ChannelCore: Sendable {
 
   private func read() async throws(QueueError) -> QueueConsumer.Batch? {
     do throws(QueueError) {
-      return try await consumer.nextBatch(upTo: Self.batchCount, following: false)
+      return try await consumer.nextBatch(upTo: Self.batchCount)
     } catch {
-      throw endingWriter(error)
+      throw channelError(error)
     }
   }
 
   func acknowledge(_ delivery: MessageInBatch) throws(QueueError) {
     do throws(QueueError) {
-      try delivery.batch.acknowledgeSoon(only: delivery.index, within: acknowledgementDelay)
+      try delivery.batch.acknowledge(
+        only: delivery.index..<delivery.index + 1, within: acknowledgementDelay)
     } catch {
-      throw endingWriter(error)
+      throw channelError(error)
+    }
+  }
+
+  func settle() async throws(QueueError) {
+    do throws(QueueError) {
+      try await consumer.settle()
+    } catch {
+      throw channelError(error)
+    }
+  }
+
+  func deadLetter(
+    _ delivery: MessageInBatch, reason: String
+  ) async throws(QueueError) -> Address {
+    do throws(QueueError) {
+      return try await delivery.batch.deadLetter(delivery.index, reason: reason)
+    } catch {
+      throw channelError(error)
     }
   }
 
@@ -201,27 +224,30 @@ final class ChannelCore: Sendable {
       return try await consumer.deadLetterOversized(
         at: address, upTo: maximumPayload, reason: reason)
     } catch {
-      throw endingWriter(error)
+      throw channelError(error)
     }
   }
 
-  /// Ends the writer as well if the consumer failed to sync.
+  /// The error that the channel reports for an error of its consumer or its writer. A closed
+  /// consumer or writer is a closed channel.
   ///
-  /// The consumer syncs the writer's slabs before its cursor. The system may report a failed sync
-  /// only once. A later sync by the writer would then succeed although data is lost, and a mark
-  /// would state that this data is durable.
-  private func endingWriter(_ error: QueueError) -> QueueError {
-    if error.code == .syncFailed {
+  /// Ends the writer as well if the consumer failed to sync. The consumer syncs the writer's slabs
+  /// before its cursor. The system may report a failed sync only once. A later sync by the writer
+  /// would then succeed although data is lost, and a mark would state that this data is durable.
+  private func channelError(_ error: QueueError) -> QueueError {
+    switch error.code {
+    case .syncFailed:
       writer.core.end(error)
       writer.core.events?.deliver()
+      return error
+    case .closed:
+      return .closed("channel", path: writer.topic.description)
+    default:
+      return error
     }
-    return error
   }
 
   // MARK: For tests
-
-  /// Makes all acknowledgements so far durable.
-  func settle() async throws(QueueError) { try await consumer.settle() }
 
   /// How many receivers wait for a message.
   var waitingReceivers: Int { sent.waiterCount }
@@ -236,7 +262,7 @@ final class ChannelCore: Sendable {
     do throws(QueueError) {
       try await consumer.close()
     } catch {
-      failure = endingWriter(error)
+      failure = channelError(error)
     }
     try await writer.close()
     let closed = QueueError.closed("channel", path: writer.topic.description)

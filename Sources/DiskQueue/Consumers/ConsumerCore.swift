@@ -39,6 +39,12 @@ final class ConsumerCore: Sendable {
     var namedThrough: UInt64
   }
 
+  private enum TimedJob {
+    case write
+    /// Wakes the calls that wait for records.
+    case look
+  }
+
   private struct State {
     var ledger: AcknowledgementLedger
     /// The position that the disk holds.
@@ -49,9 +55,9 @@ final class ConsumerCore: Sendable {
     var durableMoves: UInt64 = 0
     /// Whether a write is queued. When it begins, it takes the position to write from this state.
     var isWriteQueued = false
-    /// The times for which writes are set, on the monotonic clock. Each is sooner than the one
+    /// The times at which jobs are to run, on the monotonic clock. Each is sooner than the one
     /// before.
-    var timers: [UInt64] = []
+    var timers: [TimedJob: [UInt64]] = [:]
     /// The error that ended the consumer.
     var failure: QueueError?
     /// The error of a write that no call waited for.
@@ -134,52 +140,122 @@ final class ConsumerCore: Sendable {
   // MARK: Reading
 
   private enum Look: Sendable {
-    case batch(session: UInt64, start: UInt64, records: [QueueRecord])
+    case batch(Delivery)
     case report(ConsumerReading.PendingReport)
     case end
+    /// There are records, but fewer than asked for: wait for more, until this time at the latest.
+    case lingers(until: UInt64)
     /// Too much was acknowledged out of order: wait for this move of the cursor.
     case held(move: UInt64)
   }
 
   struct Delivery: Sendable {
     var session: UInt64
-    /// The end of the record before the first of `records`.
-    var start: UInt64
-    var records: [QueueRecord]
+    /// The end of the record before the first of the batch.
+    var start: CursorPosition
+    var records: DeliveredRecords
+    /// The records of the batch.
+    var range: Range<Int>
   }
 
-  /// The next records. Nil if there are none for now and the call does not follow.
+  /// The next records. Nil if there are none for now and the call does not follow, or if the time
+  /// for which it follows has passed.
   func next(
-    upTo count: Int, following: Bool, onLoss: (@Sendable (Loss) -> Void)?
+    upTo count: Int, lingering: Duration, following: Following,
+    onLoss: (@Sendable (Loss) -> Void)?
   ) async throws(QueueError) -> Delivery? {
     guard count > 0 else {
       throw .invalidOption("a batch holds at least 1 record, and \(count) were asked for")
     }
-    // Read before the look that finds nothing, so that no later change is missed.
+    let lingering = lingering.clampedNanoseconds
+    let deadline = following.deadline(from: environment.monotonic)
+    // Read before the look that finds too few records, so that no later change is missed.
     var seen: (watch: TopicWatch, generation: UInt64)?
     while true {
       if Task.isCancelled { throw .cancelled() }
-      switch try await onThread({ core throws(QueueError) in try core.look(count) }) {
-      case .batch(let session, let start, let records):
-        return Delivery(session: session, start: start, records: records)
+      let until: UInt64?
+      switch try await onThread({ core throws(QueueError) in try core.look(count, lingering) }) {
+      case .batch(let delivery):
+        return delivery
       case .report(.error(let error)):
         throw error
       case .report(.loss(let loss, let path)):
         guard let onLoss else { throw .loss(loss, path: path) }
         onLoss(loss)
+        continue
       case .held(let move):
-        try await moves.wait(for: move)
+        if hasPassed(deadline) { return nil }
+        try await moved(to: move, until: deadline)
+        continue
+      case .lingers(let end):
+        until = end
       case .end:
-        guard following else { return nil }
+        if following == .no || hasPassed(deadline) { return nil }
         if reading.withLock({ $0.walker.index.isRemoved }) {
           throw .topicRemoved(path: storage.path)
         }
-        if let seen { try await seen.watch.change(since: seen.generation) }
-        let watch = try topicWatch()
-        seen = (watch, watch.generation)
+        until = deadline
       }
+      if let seen {
+        try wakeIterators(at: until)
+        try await seen.watch.change(since: seen.generation)
+      }
+      let watch = try topicWatch()
+      seen = (watch, watch.generation)
     }
   }
+
+  /// Whether a call waits at the end of the log.
+  enum Following: Sendable, Equatable {
+    case no
+    case forever
+    case atMost(Duration)
+
+    fileprivate func deadline(from now: () -> UInt64) -> UInt64? {
+      guard case .atMost(let time) = self else { return nil }
+      let (sum, overflow) = now().addingReportingOverflow(time.clampedNanoseconds)
+      return overflow ? .max : sum
+    }
+  }
+
+  private func hasPassed(_ deadline: UInt64?) -> Bool {
+    deadline.map { $0 <= environment.monotonic() } ?? false
+  }
+
+  /// Waits for a move of the cursor, or until a deadline.
+  private func moved(to move: UInt64, until deadline: UInt64?) async throws(QueueError) {
+    var failure: QueueError?
+    do throws(QueueError) {
+      try await moves.wait(for: move) {
+        do throws(QueueError) {
+          try wakeIterators(at: deadline)
+        } catch {
+          failure = error
+          wakeIterators()
+        }
+      }
+    } catch {
+      // `wakeIterators` wakes with this code as well: the caller looks again then.
+      guard error.code == .cancelled else { throw error }
+    }
+    if let failure { throw failure }
+  }
+
+  /// Ensures that all calls that wait for records look again at a time, or before it.
+  private func wakeIterators(at time: UInt64?) throws(QueueError) {
+    guard let time else { return }
+    let now = environment.monotonic()
+    try run(.look, by: time, in: time > now ? time - now : 0)
+  }
+
+  /// Makes all calls that wait for records look again.
+  func wakeIterators() {
+    watch.withLock { $0 }?.wake()
+    moves.reject(.cancelled())
+  }
+
+  /// How many calls wait for records, or for a move of the cursor.
+  var waitingIterators: Int { (watch.withLock { $0 }?.waiterCount ?? 0) + moves.waiterCount }
 
   /// Returns why following polls for changes a few times a second. Nil if the system reports them.
   func beginWatching() throws(QueueError) -> QueueError? { try topicWatch().polling }
@@ -197,19 +273,19 @@ final class ConsumerCore: Sendable {
   }
 
   /// On the thread: looks at the log once.
-  private func look(_ count: Int) throws(QueueError) -> Look {
+  private func look(_ count: Int, _ lingering: UInt64) throws(QueueError) -> Look {
     let held = try state.withLock { state throws(QueueError) -> UInt64? in
       try state.check(path)
       return state.ledger.count >= options.maximumOutOfOrderRanges ? state.moves + 1 : nil
     }
     if let held { return .held(move: held) }
     try seatIfThereIsALog()
-    let look = try read(count)
+    let look = try read(count, lingering)
     if case .end = look { try levelSlotsIfSlabWasLeft() }
     return look
   }
 
-  private func read(_ count: Int) throws(QueueError) -> Look {
+  private func read(_ count: Int, _ lingering: UInt64) throws(QueueError) -> Look {
     try reading.withLock { reading throws(QueueError) -> Look in
       // The first slab may have come since. The next look then seeks the cursor in it.
       guard reading.isSeated else { return .end }
@@ -223,11 +299,19 @@ final class ConsumerCore: Sendable {
         guard reading.hasAhead, error.code != .unsupportedFormat else { throw error }
       }
       if let report = reading.takeReport() { return .report(report) }
+      if lingering > 0,
+        let end = reading.lingers(upTo: count, for: lingering, now: environment.monotonic())
+      {
+        return .lingers(until: end)
+      }
       guard let batch = reading.takeBatch(count) else {
         if let error = reading.oversizedError { throw error }
         return .end
       }
-      return .batch(session: reading.session, start: batch.start, records: batch.records)
+      return .batch(
+        Delivery(
+          session: reading.session, start: batch.start, records: batch.records,
+          range: batch.range))
     }
   }
 
@@ -314,34 +398,49 @@ final class ConsumerCore: Sendable {
   }
 
   /// Notes an acknowledgement, and ensures that the cursor is written within a time.
-  func acknowledgeSoon(
+  func acknowledge(
     _ acknowledged: Acknowledged, session: UInt64, within nanoseconds: UInt64
   ) throws(QueueError) {
     guard try note(acknowledged, session: session) != nil else { return }
+    let (sum, overflow) = environment.monotonic().addingReportingOverflow(nanoseconds)
+    try run(.write, by: overflow ? .max : sum, in: nanoseconds)
+  }
+
+  /// Runs a job on the thread after a time, unless that job is to run sooner anyway.
+  ///
+  /// - Parameter due: when that time ends, on the monotonic clock.
+  private func run(
+    _ job: TimedJob, by due: UInt64, in nanoseconds: UInt64
+  ) throws(QueueError) {
     // Without a thread of its own, a timer fires only when a test says so: set none.
     guard environment.background == .thread else { return }
-    let (sum, overflow) = Syscalls.monotonicClock().addingReportingOverflow(nanoseconds)
-    let due = overflow ? .max : sum
     let isSoonest = state.withLock { state in
-      if let soonest = state.timers.last, soonest <= due { return false }
-      state.timers.append(due)
+      if let soonest = state.timers[job]?.last, soonest <= due { return false }
+      state.timers[job, default: []].append(due)
       return true
     }
     guard isSoonest else { return }
-    let write: @Sendable () -> Void = { [self] in
-      state.withLock { $0.timers.removeAll { $0 == due } }
-      writeUnawaited()
+    let run: @Sendable () -> Void = { [self] in
+      removeTimer(of: job, due)
+      switch job {
+      case .write: writeUnawaited()
+      case .look: wakeIterators()
+      }
     }
     do throws(SystemError) {
       if nanoseconds == 0 {
-        try thread.submit(write)
+        try thread.submit(run)
       } else {
-        try thread.submit(after: nanoseconds, write)
+        try thread.submit(after: nanoseconds, run)
       }
     } catch {
-      state.withLock { $0.timers.removeAll { $0 == due } }
+      removeTimer(of: job, due)
       throw noThread(error)
     }
+  }
+
+  private func removeTimer(of job: TimedJob, _ due: UInt64) {
+    state.withLock { $0.timers[job]?.removeAll { $0 == due } }
   }
 
   /// Queues a write of everything noted by the time it begins. If such a write is queued already,

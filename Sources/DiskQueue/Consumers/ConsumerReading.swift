@@ -19,8 +19,14 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
   /// Whether the walk came to the end of the log when it last continued.
   private var foundEnd = false
 
-  private var ahead: [QueueRecord] = []
+  /// The records read ahead, from `delivered` on. A batch may share the memory of the first ones.
+  private var ahead = DeliveredRecords()
+  private var delivered = 0
+  private var aheadCount: Int { ahead.count - delivered }
+  /// The bytes of the frames that were not delivered.
   private var aheadBytes = 0
+  /// When the first record read ahead was found, and when the last one was, on the monotonic clock.
+  private var found: (first: UInt64, last: UInt64)?
   private var unreported: [PendingReport] = []
   /// The record above the limit at which the walk stopped.
   private var oversized: Oversized?
@@ -136,16 +142,6 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
 
   // MARK: Batches
 
-  /// The end of a record, as a cursor.
-  static func end(of record: QueueRecord) -> CursorPosition {
-    CursorPosition(
-      address: record.address.rawValue &+ frameBytes(record), ordinal: record.ordinal &+ 1)
-  }
-
-  private static func frameBytes(_ record: QueueRecord) -> UInt64 {
-    UInt64(FrameHeader.byteCount + record.payload.count)
-  }
-
   /// The next report to make, if there is one.
   mutating func takeReport() -> PendingReport? {
     unreported.isEmpty ? nil : unreported.removeFirst()
@@ -161,15 +157,24 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
   /// before that, so that no cursor passes a loss that was not reported.
   mutating func readAhead(_ count: Int) throws(QueueError) {
     foundEnd = false
-    while ahead.count < count || walker.pending != nil, unreported.isEmpty, oversized == nil,
+    // Moved out of `self`, because the walk in `self` lends it bytes.
+    var records = DeliveredRecords()
+    swap(&records, &ahead)
+    defer { swap(&records, &ahead) }
+    while records.count - delivered < count || walker.pending != nil, unreported.isEmpty,
+      oversized == nil,
       aheadBytes < Int(options.maximumBatchBytes.bytes)
     {
       switch try walker.step() {
       case .record(let address, let ordinal, let payload):
-        let record = QueueRecord(
-          address: Address(rawValue: address), ordinal: ordinal,
-          payload: walker.window.copy(payload))
-        ahead.append(record)
+        if delivered > 0 {
+          // Leave the memory of the delivered records to their batch.
+          records.removeFirst(delivered)
+          delivered = 0
+        }
+        records.append(
+          walker.window.bytes(payload.count, at: payload.lowerBound), address: address,
+          ordinal: ordinal)
         aheadBytes += FrameHeader.byteCount + payload.count
       case .tooLarge(let address, let count):
         try stop(beforeRecordOf: count, at: address)
@@ -182,12 +187,29 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
     }
   }
 
-  /// Whether nothing followed a cursor when the walk last continued.
-  func isEnd(_ cursor: CursorPosition) -> Bool {
-    foundEnd && ahead.isEmpty && unreported.isEmpty && oversized == nil && lastEnd == cursor
+  /// Until when to wait for more records: nil if a batch of those read ahead is due now, or if
+  /// there are none.
+  ///
+  /// - Parameters:
+  ///   - lingering: the time that the first record of a batch waits, in nanoseconds.
+  ///   - now: the time of the look that has just read ahead.
+  mutating func lingers(upTo count: Int, for lingering: UInt64, now: UInt64) -> UInt64? {
+    guard hasAhead else { return nil }
+    let first = found?.first ?? now
+    found = (first, now)
+    // Only at the end of the log can more records come to those read ahead.
+    guard foundEnd, aheadCount < count, !walker.index.isRemoved else { return nil }
+    let (sum, overflow) = first.addingReportingOverflow(lingering)
+    let end = overflow ? .max : sum
+    return now < end ? end : nil
   }
 
-  var hasAhead: Bool { !ahead.isEmpty }
+  /// Whether nothing followed a cursor when the walk last continued.
+  func isEnd(_ cursor: CursorPosition) -> Bool {
+    foundEnd && !hasAhead && unreported.isEmpty && oversized == nil && lastEnd == cursor
+  }
+
+  var hasAhead: Bool { aheadCount > 0 }
 
   // MARK: Records above the limit
 
@@ -224,7 +246,7 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
 
   /// The error to throw each time records are asked for. Nil if there is no record above the limit,
   /// or if other records come before it.
-  var oversizedError: QueueError? { ahead.isEmpty && unreported.isEmpty ? oversized?.error : nil }
+  var oversizedError: QueueError? { !hasAhead && unreported.isEmpty ? oversized?.error : nil }
 
   /// The record above the limit at this address, with its payload.
   ///
@@ -233,7 +255,7 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
   func readOversized(
     at address: Address, upTo limit: ByteCount, in storage: any TopicStorage
   ) throws(QueueError) -> QueueRecord {
-    guard ahead.isEmpty, unreported.isEmpty, let oversized, oversized.address == address.rawValue
+    guard !hasAhead, unreported.isEmpty, let oversized, oversized.address == address.rawValue
     else {
       throw .invalidOption(
         "the consumer is not at a record above its limit at address \(address): put aside the"
@@ -277,28 +299,31 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
 
   /// Takes the first of the records read ahead: at least one record, if there is one, and no more
   /// bytes than a batch may have.
-  mutating func takeBatch(_ count: Int) -> (start: UInt64, records: [QueueRecord])? {
-    var taken = 0
+  mutating func takeBatch(
+    _ count: Int
+  ) -> (start: CursorPosition, records: DeliveredRecords, range: Range<Int>)? {
+    var end = delivered
     var bytes = 0
-    while taken < min(count, ahead.count) {
-      let frame = FrameHeader.byteCount + ahead[taken].payload.count
-      guard taken == 0 || bytes + frame <= Int(options.maximumBatchBytes.bytes) else { break }
+    while end < ahead.count, end - delivered < count {
+      let frame = ahead.frameByteCount(end)
+      guard bytes == 0 || bytes + frame <= Int(options.maximumBatchBytes.bytes) else { break }
       bytes += frame
-      taken += 1
+      end += 1
     }
-    guard taken > 0 else { return nil }
-    let records: [QueueRecord]
-    if taken == ahead.count {
-      records = ahead
-      ahead = []
+    guard end > delivered else { return nil }
+    let batch = (start: lastEnd, records: ahead, range: delivered..<end)
+    lastEnd = ahead.end(of: end - 1)
+    if end == ahead.count {
+      ahead = DeliveredRecords()
+      delivered = 0
+      found = nil
     } else {
-      records = Array(ahead[..<taken])
-      ahead.removeFirst(taken)
+      delivered = end
+      // The others were found at the last look, mostly.
+      found = found.map { ($0.last, $0.last) }
     }
     aheadBytes -= bytes
-    let start = lastEnd.address
-    lastEnd = Self.end(of: records[records.count - 1])
-    return (start, records)
+    return batch
   }
 
   // MARK: Durability

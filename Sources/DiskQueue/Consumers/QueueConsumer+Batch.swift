@@ -4,30 +4,83 @@
 extension QueueConsumer {
   /// Records that were delivered together, in order.
   ///
-  /// Tasks may share a batch. A batch keeps its consumer open.
+  /// All records of a batch share two allocations. An element is a ``QueueRecord``, which is copied
+  /// when you take it. To read a record without a copy, use ``borrowed(at:)``.
+  ///
+  /// A part of a batch is a batch as well, with the same indices, as with every slice in Swift. You
+  /// can process and acknowledge it by itself:
+  ///
+  /// ```swift
+  /// if let batch = try await consumer.nextBatch(upTo: 500) {
+  ///   let (first, rest) = (batch.prefix(100), batch.dropFirst(100))
+  ///   try await upload(first)
+  ///   try await first.acknowledge()
+  ///   try await upload(rest)
+  ///   try await rest.acknowledge()
+  /// }
+  /// ```
+  ///
+  /// Tasks may share a batch. A batch keeps its consumer open. A part of a batch keeps the memory
+  /// of the whole batch.
   public struct Batch: RandomAccessCollection, Sendable {
+    /// A part of a batch is a batch.
+    public typealias SubSequence = Batch
+    /// The indices are numbers without gaps.
+    public typealias Indices = Range<Int>
+
     private let consumer: QueueConsumer
-    private let session: UInt64
-    /// The end of the record before the first one.
-    private let start: UInt64
-    private let records: [QueueRecord]
+    private let delivery: ConsumerCore.Delivery
+    /// The indices of this batch, or of this part of the delivery.
+    private let bounds: Range<Int>
 
     init(consumer: QueueConsumer, _ delivery: ConsumerCore.Delivery) {
-      self.consumer = consumer
-      session = delivery.session
-      start = delivery.start
-      records = delivery.records
+      self.init(consumer, delivery, 0..<delivery.range.count)
     }
 
-    /// The index of the first record: 0.
-    public var startIndex: Int { 0 }
-    /// The number of records, as the index after the last one.
-    public var endIndex: Int { records.count }
+    private init(
+      _ consumer: QueueConsumer, _ delivery: ConsumerCore.Delivery, _ bounds: Range<Int>
+    ) {
+      self.consumer = consumer
+      self.delivery = delivery
+      self.bounds = bounds
+    }
 
-    /// Returns a record of the batch.
+    /// The index of the first record. 0, unless this is a part of a batch.
+    public var startIndex: Int { bounds.lowerBound }
+    /// The index after the last record.
+    public var endIndex: Int { bounds.upperBound }
+
+    /// Returns a copy of a record.
     ///
+    /// - Complexity: O(payload), one allocation.
     /// - Precondition: `position` is an index of the batch.
-    public subscript(position: Int) -> QueueRecord { records[position] }
+    public subscript(position: Int) -> QueueRecord {
+      check(position..<position + 1)
+      return delivery.records.record(delivery.range.lowerBound + position)
+    }
+
+    /// Returns a part of the batch, which has the same indices and shares its memory. O(1).
+    ///
+    /// - Precondition: The range is within the batch's indices.
+    public subscript(bounds: Range<Int>) -> Batch {
+      check(bounds)
+      return Batch(consumer, delivery, bounds)
+    }
+
+    /// Returns a record in the batch's memory. It is valid as long as the batch exists. O(1).
+    ///
+    /// - Precondition: `index` is an index of the batch.
+    @_lifetime(borrow self)
+    public func borrowed(at index: Int) -> BorrowedRecord {
+      check(index..<index + 1)
+      return delivery.records.borrowed(delivery.range.lowerBound + index)
+    }
+
+    private func check(_ indices: Range<Int>) {
+      precondition(
+        bounds.lowerBound <= indices.lowerBound && indices.upperBound <= bounds.upperBound,
+        "an index outside of the batch")
+    }
 
     // MARK: Acknowledging
 
@@ -46,10 +99,7 @@ extension QueueConsumer {
     ///     durable, but this call has not waited for that.
     /// - Complexity: A write to the cursor and its sync, shared by all calls that wait. Before that
     ///   a sync of the slabs up to the cursor that are not known to be durable.
-    public func acknowledge() async throws(QueueError) {
-      // A batch has at least one record.
-      try await acknowledge(through: endIndex - 1)
-    }
+    public func acknowledge() async throws(QueueError) { try await acknowledge(upTo: endIndex) }
 
     /// Acknowledges everything that was delivered up to and including this record.
     ///
@@ -58,7 +108,12 @@ extension QueueConsumer {
     /// - Throws: As `acknowledge()`.
     /// - Precondition: `index` is an index of the batch.
     public func acknowledge(through index: Int) async throws(QueueError) {
-      try await consumer.core.acknowledge(through(index), session: session)
+      check(index..<index + 1)
+      try await acknowledge(upTo: index + 1)
+    }
+
+    private func acknowledge(upTo end: Int) async throws(QueueError) {
+      try await core.acknowledge(.through(self.end(before: end)), session: delivery.session)
     }
 
     /// Acknowledges one record, whether or not the records before it are acknowledged.
@@ -81,9 +136,47 @@ extension QueueConsumer {
     /// - Throws: As `acknowledge()`.
     /// - Precondition: The range is within the batch's indices.
     public func acknowledge(only indices: Range<Int>) async throws(QueueError) {
-      guard !indices.isEmpty else { return }
-      try await consumer.core.acknowledge(only(indices), session: session)
+      guard let stretch = only(indices) else { return }
+      try await core.acknowledge(stretch, session: delivery.session)
     }
+
+    // MARK: Acknowledging without waiting
+
+    /// Acknowledges all records up to the end of this batch, and does not wait for the disk.
+    ///
+    /// It acknowledges what `acknowledge()` acknowledges. That is durable within `delay`, or when
+    /// ``QueueConsumer/settle()-19x24`` or ``QueueConsumer/close()-8nm2h`` returns. All
+    /// acknowledgements of this time share a write and its sync. After a crash before the write, the
+    /// records are delivered again.
+    ///
+    /// - Parameter delay: The longest time until the write begins. If it is 0, the write begins at
+    ///   once.
+    /// - Throws: One of these codes:
+    ///   - `syncFailed`, `fileRemoved` or `closed` permanently.
+    ///   - `noSpace` or `system`, once, if an earlier acknowledgement could not be written. Nothing
+    ///     was acknowledged by this call: retry it.
+    /// - Complexity: O(log n) for n ranges that are acknowledged out of order.
+    public func acknowledge(within delay: Duration) throws(QueueError) {
+      try core.acknowledge(
+        .through(end(before: endIndex)), session: delivery.session,
+        within: delay.clampedNanoseconds)
+    }
+
+    /// Acknowledges several records out of order, and does not wait for the disk.
+    ///
+    /// It acknowledges what `acknowledge(only:)` acknowledges. Otherwise it behaves like
+    /// ``acknowledge(within:)``. The delay begins when the cursor reaches the records.
+    ///
+    /// - Throws: As ``acknowledge(within:)``.
+    /// - Precondition: The range is within the batch's indices.
+    public func acknowledge(
+      only indices: Range<Int>, within delay: Duration
+    ) throws(QueueError) {
+      guard let stretch = only(indices) else { return }
+      try core.acknowledge(stretch, session: delivery.session, within: delay.clampedNanoseconds)
+    }
+
+    // MARK: Putting aside
 
     /// Puts aside a record that cannot be processed.
     ///
@@ -127,42 +220,31 @@ extension QueueConsumer {
       _ indices: some Collection<Int>, reason: (Int) -> String
     ) async throws(QueueError) -> [Address] {
       guard !indices.isEmpty else { return [] }
-      let letters = indices.map { DeadLetter(records[$0], reason: reason($0)) }
-      let acknowledged = indices.map { only($0..<$0 + 1) }
+      let letters = indices.map { DeadLetter(self[$0], reason: reason($0)) }
+      let acknowledged = indices.compactMap { only($0..<$0 + 1) }
       let topic = try consumer.deadLetters()
-      let addresses = try await consumer.core.onThread { core throws(QueueError) in
+      let addresses = try await core.onThread { core throws(QueueError) in
         try core.putAside(letters, to: topic)
       }
-      try await consumer.core.acknowledge(acknowledged, session: session)
+      try await core.acknowledge(acknowledged, session: delivery.session)
       return addresses
     }
 
-    /// Acknowledges like `acknowledge(through:)`, without waiting. The cursor is written within
-    /// this number of nanoseconds, or by `settle` or `close`. If that fails, the next call throws
-    /// the error.
-    package func acknowledgeSoon(
-      through index: Int, within nanoseconds: UInt64
-    ) throws(QueueError) {
-      try consumer.core.acknowledgeSoon(through(index), session: session, within: nanoseconds)
+    // MARK: Places
+
+    private var core: ConsumerCore { consumer.core }
+
+    /// The end of the record before an index, as a cursor.
+    private func end(before index: Int) -> CursorPosition {
+      index == 0 ? delivery.start : delivery.records.end(of: delivery.range.lowerBound + index - 1)
     }
 
-    /// Acknowledges like `acknowledge(only:)`, without waiting. See
-    /// `acknowledgeSoon(through:within:)`.
-    package func acknowledgeSoon(only index: Int, within nanoseconds: UInt64) throws(QueueError) {
-      try consumer.core.acknowledgeSoon(
-        only(index..<index + 1), session: session, within: nanoseconds)
-    }
-
-    private func through(_ index: Int) -> ConsumerCore.Acknowledged {
-      .through(ConsumerReading.end(of: records[index]))
-    }
-
-    /// - Precondition: `indices` is not empty.
-    private func only(_ indices: Range<Int>) -> ConsumerCore.Acknowledged {
-      let first = indices.lowerBound
+    /// Nil if there are no records in the range.
+    private func only(_ indices: Range<Int>) -> ConsumerCore.Acknowledged? {
+      check(indices)
+      guard !indices.isEmpty else { return nil }
       return .only(
-        start: first == 0 ? start : ConsumerReading.end(of: records[first - 1]).address,
-        ConsumerReading.end(of: records[indices.upperBound - 1]))
+        start: end(before: indices.lowerBound).address, end(before: indices.upperBound))
     }
   }
 }

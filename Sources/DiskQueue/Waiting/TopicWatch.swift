@@ -30,6 +30,9 @@ final class TopicWatch: Sendable {
   /// Counts the changes so far.
   var generation: UInt64 { changes.value }
 
+  /// How many callers wait.
+  var waiterCount: Int { changes.waiterCount }
+
   /// Suspends the task until there has been a change since `generation`, or a call of `wake`.
   ///
   /// - Throws: `cancelled`, at once, if the task is cancelled. The error of `end`.

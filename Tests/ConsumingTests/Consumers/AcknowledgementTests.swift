@@ -42,16 +42,16 @@ struct AcknowledgementTests {
     let (addresses, durable) = AsyncStream.makeStream(of: UInt64.self)
     consumer.core.whenDurable { address throws(QueueError) in durable.yield(address) }
     let batch = try #require(try await consumer.nextBatch(upTo: 5))
-    let hour: UInt64 = 3_600_000_000_000
-    try batch.acknowledgeSoon(through: 0, within: hour)
-    try batch.acknowledgeSoon(through: 1, within: 2 * hour)
-    try batch.acknowledgeSoon(through: 2, within: 1_000_000)
+    let hour = Duration.seconds(3600)
+    try batch[...0].acknowledge(within: hour)
+    try batch[...1].acknowledge(within: hour * 2)
+    try batch[...2].acknowledge(within: .milliseconds(1))
     var iterator = addresses.makeAsyncIterator()
     #expect(await iterator.next() == batch[3].address.rawValue)
     #expect(consumer.ordinal == 3)
     // The write in an hour is still scheduled. An acknowledgement with less time is scheduled
     // before it.
-    try batch.acknowledgeSoon(through: 3, within: 1_000_000)
+    try batch[...3].acknowledge(within: .milliseconds(1))
     #expect(await iterator.next() != nil)
     #expect(consumer.ordinal == 4)
     try await consumer.close()

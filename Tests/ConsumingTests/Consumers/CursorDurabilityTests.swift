@@ -140,7 +140,7 @@ struct CursorDurabilityTests {
     storage.logCalls()
     try await consumer.reset(to: .earliest)
     let again = try #require(try await consumer.nextBatch(upTo: 200))
-    for index in again.indices { try again.acknowledgeSoon(only: index, within: 0) }
+    for index in again.indices { try again.acknowledge(only: index..<index + 1, within: .zero) }
     try await consumer.settle()
     // One write is for the reset, back into the first slab. There is one more for each slot in the
     // last slab.
@@ -212,7 +212,7 @@ struct CursorDurabilityTests {
     #expect(await queueError { try await consumer.reset(to: .latest) }?.code == expected)
     #expect(consumer.ordinal == 5)
     storage.setFault(fault)
-    try batch.acknowledgeSoon(through: 9, within: 0)
+    try batch[...9].acknowledge(within: .zero)
     #expect(await queueError { try await consumer.close() }?.code == expected)
     try await batch.acknowledge(through: 10)
     try await consumer.close()
@@ -227,7 +227,7 @@ struct CursorDurabilityTests {
     let consumer = try ConsumerTopic.consumer(topic, background: .thread)
     let batch = try #require(try await consumer.nextBatch(upTo: 10))
     storage.setFault(SimulatedStorage.Fault(.fail(Errno.io), at: 1) { $0.isWrite })
-    try batch.acknowledgeSoon(through: 4, within: 0)
+    try batch[...4].acknowledge(within: .zero)
     // This call runs after the write, on the same thread.
     let error = await queueError { _ = try await consumer.nextBatch(upTo: 10) }
     #expect(error?.code == .system(errno: Errno.io))
@@ -244,7 +244,7 @@ struct CursorDurabilityTests {
     let consumer = try ConsumerTopic.consumer(topic, background: .thread)
     let batch = try #require(try await consumer.nextBatch(upTo: 10))
     storage.setFault(SimulatedStorage.Fault(.fail(Errno.io), at: 1) { $0.isWrite })
-    try batch.acknowledgeSoon(through: 4, within: 0)
+    try batch[...4].acknowledge(within: .zero)
     // `settle` runs after the write, on the same thread.
     try await consumer.settle()
     #expect(storage.hits == 1)

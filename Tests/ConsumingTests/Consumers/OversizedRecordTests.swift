@@ -174,7 +174,7 @@ struct OversizedRecordTests {
       do {
         for try await message in channel {
           received.append(message.payload)
-          try await message.acknowledge()
+          try message.acknowledge()
         }
         break
       } catch {

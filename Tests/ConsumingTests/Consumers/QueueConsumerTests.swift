@@ -224,12 +224,12 @@ struct QueueConsumerTests {
     let topic = try ConsumerTopic.memory(20)
     let consumer = try ConsumerTopic.consumer(topic)
     let batch = try #require(try await consumer.nextBatch(upTo: 20))
-    try batch.acknowledgeSoon(only: 0, within: 1)
-    try batch.acknowledgeSoon(only: 2, within: 1)
+    try batch.acknowledge(only: 0..<1, within: .nanoseconds(1))
+    try batch.acknowledge(only: 2..<3, within: .nanoseconds(1))
     #expect(consumer.ordinal == 0)
     try await consumer.settle()
     #expect(consumer.ordinal == 1)
-    try batch.acknowledgeSoon(through: 5, within: 1)
+    try batch[...5].acknowledge(within: .nanoseconds(1))
     try await consumer.close()
     #expect(consumer.ordinal == 6)
   }
@@ -242,7 +242,7 @@ struct QueueConsumerTests {
     let consumer = try ConsumerTopic.consumer(topic, background: .thread)
     let batch = try #require(try await consumer.nextBatch(upTo: 20))
     storage.logCalls()
-    try batch.acknowledgeSoon(through: 5, within: 0)
+    try batch[...5].acknowledge(within: .zero)
     // This call shares that write, or finds it done.
     try await batch.acknowledge(through: 5)
     #expect(consumer.ordinal == 6)
@@ -260,7 +260,7 @@ struct QueueConsumerTests {
     let (writes, written) = AsyncStream.makeStream(of: Void.self)
     let watch = try storage.watch { written.yield() }
     storage.logCalls()
-    for index in 0..<5 { try batch.acknowledgeSoon(only: index, within: 50_000_000) }
+    for index in 0..<5 { try batch.acknowledge(only: index..<index + 1, within: .milliseconds(50)) }
     for await _ in writes { break }
     // This call runs after the write on the thread.
     _ = try await consumer.nextBatch(upTo: 1, following: false)

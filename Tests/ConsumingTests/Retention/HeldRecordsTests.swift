@@ -156,7 +156,7 @@ struct HeldRecordsTests {
       try await channel.send(SmallTopic.payload(UInt64(number), length: 1000))
     }
     channel.finish()
-    for try await message in channel { try await message.acknowledge() }
+    for try await message in channel { try message.acknowledge() }
     try await channel.close()
     options.writer = lower(.wait)
     for round in 0..<2 {
@@ -167,7 +167,7 @@ struct HeldRecordsTests {
       var received: [[UInt8]] = []
       for try await message in channel {
         received.append(message.payload)
-        try await message.acknowledge()
+        try message.acknowledge()
       }
       #expect(received == [SmallTopic.payload(500 + UInt64(round), length: 200)])
       try await channel.close()

@@ -171,7 +171,7 @@ extension FaultScenario {
           _ = try await message.deadLetter(reason: "number \(ordinal)")
         }
       } else {
-        try await stage.awaiting("acknowledge") { try await message.acknowledge() }
+        try await stage.awaiting("acknowledge") { try message.acknowledge() }
       }
       stage.note("\(ordinal) \(xxh3(message.payload))")
     }

@@ -138,7 +138,7 @@ struct PollingTests {
     var received: [String] = []
     for try await message in channel {
       received.append(message.text ?? "")
-      try await message.acknowledge()
+      try message.acknowledge()
     }
     #expect(received == (0..<10).map { "message \($0)" })
     try await channel.close()

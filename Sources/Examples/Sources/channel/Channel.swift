@@ -68,6 +68,6 @@ struct Channel: AsyncParsableCommand {
     }
     printLine("resized \(job.photo) to \(job.width) pixels")
     // After the work, never before it.
-    try await message.acknowledge()
+    try message.acknowledge()
   }
 }
