@@ -106,8 +106,8 @@ let package = Package(
     .testTarget(
       name: "IntegrationTests",
       dependencies: [
-        "DiskQueue", "DiskQueueLifecycle", "DiskQueueLogging", "DiskQueueMetrics",
-        "DiskQueueTestSupport",
+        "DiskQueue", "DiskQueueFoundation", "DiskQueueLifecycle", "DiskQueueLogging",
+        "DiskQueueMetrics", "DiskQueueTestSupport",
         .product(name: "InMemoryLogging", package: "swift-log"),
         .product(name: "MetricsTestKit", package: "swift-metrics"),
         .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),

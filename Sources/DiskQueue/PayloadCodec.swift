@@ -34,8 +34,8 @@ extension PayloadCodec {
     } catch {
       throw QueueError(
         .notCoded,
-        "the codec cannot encode the value: \(error). Nothing of the call was appended: correct the"
-          + " value, or the codec",
+        "the codec cannot encode the value (\(error)), and nothing of the call was appended:"
+          + " correct the value, or the codec",
         path: topic.description)
     }
   }
@@ -51,7 +51,7 @@ extension PayloadCodec {
     } catch {
       throw QueueError(
         .notCoded,
-        "the codec cannot decode the record: \(error). Skip it, put it aside, or leave it to a"
+        "the codec cannot decode the record (\(error)): skip it, put it aside, or leave it to a"
           + " program that knows its format",
         path: path, address: address.rawValue)
     }

@@ -180,6 +180,10 @@ extension QueueError {
         ". Everything stored before is intact: free some space, and try again"
       case Errno.access: ": check the owner and the permissions of the topic"
       case Errno.readOnly: ": the file system is mounted read-only"
+      case Errno.io: ": the disk or its connection failed, and the kernel's log (dmesg) says more"
+      case Errno.tooManyFiles:
+        ": close some files or topics, or raise the number of files that this process may open"
+          + " (ulimit -n)"
       case Errno.notSupported where error.call.description == "openat":
         ". It is not a regular file: remove it from the topic"
       case Errno.notSupported:

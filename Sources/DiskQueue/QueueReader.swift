@@ -184,8 +184,9 @@ public struct QueueReader: ~Copyable {
       throw .loss(loss, path: walker.index.path(of: loss))
     case .end:
       throw QueueError(
-        .beyondLatest, "address \(address) is the end of the topic", path: topic.description,
-        address: lookup!.walker.position)
+        .beyondLatest,
+        "address \(address) is the end of the topic: read it again after the next append",
+        path: topic.description, address: lookup!.walker.position)
     }
   }
 
@@ -211,8 +212,9 @@ public struct QueueReader: ~Copyable {
 
   private func notARecord(_ address: Address) -> QueueError {
     QueueError(
-      .notARecord, "no record starts at address \(address)", path: topic.description,
-      address: address.rawValue)
+      .notARecord,
+      "no record starts at address \(address): use an address that an append or a record gave",
+      path: topic.description, address: address.rawValue)
   }
 }
 

@@ -75,7 +75,8 @@ extension ShardedTopic {
       guard case .keys(let list) = kind else { return }
       if let repeated = list.repeated {
         throw .invalidOption(
-          "the list of keys contains \(Self.quoted(repeated.utf8)) twice: a key has one shard")
+          "the list of keys contains \(Self.quoted(repeated.utf8)) twice, and a key has one shard:"
+            + " remove one of them")
       }
       guard list.keys.count <= count else {
         throw .invalidOption(

@@ -57,7 +57,8 @@ extension Topic {
     let source = try openForReading()
     let copy = Topic(path)
     guard let path = copy.trimmedPath.map(String.init), !path.isEmpty else {
-      throw QueueError(.notATopic, "a snapshot needs a path", path: copy.description)
+      throw QueueError(
+        .notATopic, "a snapshot is a directory: name its path", path: copy.description)
     }
     let snapshot = try SnapshotPath(path, forCopyOf: source)
     try snapshot.check()

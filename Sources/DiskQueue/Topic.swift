@@ -3,7 +3,21 @@
 
 /// One log: a directory, or memory.
 ///
-/// A string literal names a directory: `"sensors"`. For a path in a variable call ``init(_:)``.
+/// A string literal names a directory. For a path in a variable call ``init(_:)``:
+///
+/// ```swift
+/// let writer = try QueueWriter(topic: "sensors")
+///
+/// let path = CommandLine.arguments[1]
+/// let reader = try QueueReader(topic: Topic(path))
+/// ```
+///
+/// | path | topic |
+/// |---|---|
+/// | `String`, `Substring` | `Topic(path)` |
+/// | `URL` | `try Topic(url)`, from the product `DiskQueueFoundation` |
+/// | `FilePath` of the module `System` on Darwin | `Topic(path)` |
+/// | `FilePath` of the package swift-system | `Topic(path.string)` |
 public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, CustomStringConvertible {
   private enum TopicLocation: Sendable {
     case directory(String)
@@ -70,6 +84,7 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
     case .storage(let storage): return storage
     case .memory(let storage, _): return storage
     case .directory(let path):
+      try Self.check(path)
       do throws(SystemError) {
         return try PosixStorage(path: path, permissions: permissions)
       } catch {
@@ -84,11 +99,22 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
     case .storage(let storage): return storage
     case .memory(let storage, _): return storage
     case .directory(let path):
+      try Self.check(path)
       do throws(SystemError) {
         return try PosixStorage(creating: path, permissions: permissions)
       } catch {
         throw .topicOpeningFailed(error, path: path)
       }
+    }
+  }
+
+  /// The operating system would read a path only up to a NUL, and open another directory.
+  private static func check(_ path: String) throws(QueueError) {
+    guard !path.utf8.contains(0) else {
+      throw QueueError(
+        .notATopic, "a path cannot contain the character NUL: name another path",
+        path: path.split(separator: "\0", omittingEmptySubsequences: false).joined(separator: "\\0")
+      )
     }
   }
 
@@ -200,7 +226,7 @@ extension QueueError {
         .notATopic,
         Syscalls.isSymbolicLink(path)
           ? "a topic is a directory, but this path is a symbolic link: name its target"
-          : "a topic is a directory, but this path is a file or leads through one",
+          : "a topic is a directory, but this path is a file or leads through one: name another",
         path: path, errno: error.errno)
     default:
       .system(error, doing: "opening the topic", path: path)

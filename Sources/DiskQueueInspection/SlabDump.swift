@@ -87,7 +87,8 @@ public struct SlabDump: ~Copyable {
     let (directory, name) = SlabDump.split(path)
     guard let base = SlabName.parse(name) else {
       throw QueueError(
-        .invalidOption, "this is not the name of a slab, which is 20 decimal digits and .slab",
+        .invalidOption,
+        "a slab's name is 20 decimal digits and .slab, but this path ends differently: name a slab",
         path: path)
     }
     let storage: any TopicStorage

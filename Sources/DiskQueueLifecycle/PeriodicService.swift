@@ -37,8 +37,10 @@ public struct PeriodicService<C: Clock<Duration>>: Service {
     guard interval > .zero else {
       throw QueueError(.invalidOption, "the interval is \(interval), and must be above 0")
     }
-    while await waits() { try await body() }
-    if !Task.isCancelled { try await body() }
+    try await withCancellationError {
+      while await waits() { try await body() }
+      if !Task.isCancelled { try await body() }
+    }
   }
 
   /// Waits for the interval. Returns false if the group shuts down or the task is cancelled.

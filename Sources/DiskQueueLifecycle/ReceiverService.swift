@@ -52,6 +52,8 @@ public struct ReceiverService: Service {
   /// - Throws: The errors of the closure and of `DiskChannel.AsyncIterator.next()`. They include
   ///   losses, unless the channel was made with a closure for them.
   public func run() async throws {
-    while let work = try await nextUnlessShutDown(next) { try await work() }
+    try await withCancellationError {
+      while let work = try await nextUnlessShutDown(next) { try await work() }
+    }
   }
 }

@@ -21,16 +21,18 @@ func untilShutdown(orFailureOf writer: QueueWriter) async -> QueueError? {
 }
 
 /// Closes the object of a service, also after a failure. The failure came first, so it is the error
-/// that is thrown.
+/// that is thrown. A group expects `CancellationError`, not the code `cancelled`.
 func close(
   after failure: (any Error)?, _ body: () async throws -> Void
 ) async throws {
-  do {
-    try await body()
-  } catch {
-    throw failure ?? error
+  try await withCancellationError {
+    do {
+      try await body()
+    } catch {
+      throw failure ?? error
+    }
+    if let failure { throw failure }
   }
-  if let failure { throw failure }
 }
 
 /// Returns the next element of a delivery, or nil if there is none, the group shuts down, or the

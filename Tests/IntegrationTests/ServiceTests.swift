@@ -96,6 +96,25 @@ struct ServiceTests {
     try await next.close()
   }
 
+  @Test("a closure that is cancelled in the library ends its service with CancellationError")
+  func cancelledClosure() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = try await topic(of: 1, in: directory)
+    let cancelled = QueueError(.cancelled, "the task was cancelled")
+    let consumer = try QueueConsumer(topic: topic, name: "uploader")
+    let channel = try DiskChannel(topic: Topic.memory())
+    try await channel.send("a message")
+    let services: [any Service] = [
+      ConsumerService(consumer, batchesUpTo: 1) { _ in throw cancelled },
+      ReceiverService(channel) { _ in throw cancelled },
+      PeriodicService(every: .nanoseconds(1)) { throw cancelled },
+    ]
+    for service in services {
+      await #expect(throws: CancellationError.self) { try await service.run() }
+    }
+    try await channel.close()
+  }
+
   @Test("the batch in hand at the shutdown is finished, and no other one is begun")
   func batchInHand() async throws {
     let directory = try TemporaryDirectory()

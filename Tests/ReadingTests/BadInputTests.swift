@@ -69,6 +69,19 @@ struct BadInputTests {
     #expect(error.code == .notATopic)
   }
 
+  @Test("a path with a NUL opens nothing, and not the topic that its first part names")
+  func nul() throws {
+    try makeTopic()
+    let longer = Topic(path + "\0/other")
+    for body: () throws -> Void in [
+      { _ = try QueueReader(topic: longer) }, { _ = try QueueWriter(topic: longer) },
+    ] {
+      let error = try failure(body)
+      #expect(error.code == .notATopic)
+      #expect(error.path == path + "\\0/other")
+    }
+  }
+
   @Test("a directory of other files is no topic, and stays as it is")
   func otherFiles() throws {
     try writeFile(path + "/letter.txt", [1])

@@ -154,7 +154,7 @@ struct ConsumerHolds: Sendable, Equatable {
         throw QueueError(
           .syncFailed,
           "stable storage refused a consumer's position (\(error.call):"
-            + " \(Syscalls.describe(error.errno))): nothing is removed until it is known",
+            + " \(Syscalls.describe(error.errno))), so nothing was removed: check the disk",
           path: path, errno: error.errno)
       }
       let synced = content

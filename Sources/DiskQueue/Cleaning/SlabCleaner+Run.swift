@@ -41,7 +41,10 @@ extension SlabCleaner {
         try await clock.sleep(for: interval)
       } catch {
         guard !Task.isCancelled else { return }
-        throw QueueError(.cancelled, "the clock failed while waiting for the next round: \(error)")
+        throw QueueError(
+          .cancelled,
+          "the clock failed while waiting for the next round (\(error)): use a clock that ends a"
+            + " sleep early only if the task is cancelled")
       }
     }
   }

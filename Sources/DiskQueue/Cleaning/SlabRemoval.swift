@@ -103,7 +103,7 @@ enum SlabRemoval {
         .syncFailed,
         "stable storage refused the directory (\(error.call): \(Syscalls.describe(error.errno))),"
           + " and no slab is removed while it does: slabs removed just before may come back with"
-          + " the next power cut, and be removed again",
+          + " the next power cut, and be removed again. Check the disk",
         path: storage.path, errno: error.errno)
     }
   }

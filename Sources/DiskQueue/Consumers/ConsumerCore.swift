@@ -165,7 +165,7 @@ final class ConsumerCore: Sendable {
     onLoss: (@Sendable (Loss) -> Void)?
   ) async throws(QueueError) -> Delivery? {
     guard count > 0 else {
-      throw .invalidOption("a batch holds at least 1 record, and \(count) were asked for")
+      throw .invalidOption("the limit of a batch is \(count) records, and must be 1 or more")
     }
     let lingering = lingering.clampedNanoseconds
     let deadline = following.deadline(from: environment.monotonic)

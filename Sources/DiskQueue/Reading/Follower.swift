@@ -72,7 +72,9 @@ final class Follower {
 extension QueueError {
   static func topicRemoved(path: String) -> QueueError {
     QueueError(
-      .noSuchTopic, "the topic was removed while it was followed: no more records will come",
+      .noSuchTopic,
+      "the topic was removed while it was followed, so no more records will come: if there is a new"
+        + " topic at the path, open that",
       path: path)
   }
 }

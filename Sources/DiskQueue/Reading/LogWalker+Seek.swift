@@ -146,7 +146,8 @@ extension LogWalker {
     } else if position > address {
       throw QueueError(
         .notARecord,
-        "no record starts at address \(address): it is inside the one that starts at \(start)",
+        "no record starts at address \(address). It is inside the record that starts at \(start):"
+          + " use that address",
         path: slab?.path, address: start)
     }
   }
@@ -168,7 +169,8 @@ extension LogWalker {
   private func beyondLatest(_ what: String, end: UInt64?) -> QueueError {
     let place = end.map { ", which is at address \($0)" } ?? ""
     return QueueError(
-      .beyondLatest, "\(what) is past the end of the topic\(place)",
+      .beyondLatest,
+      "\(what) is past the end of the topic\(place): check it, or begin at the latest position",
       path: index.storage.path, address: end)
   }
 

@@ -61,7 +61,9 @@ extension QueueReader {
       throw .loss(loss, path: walker.index.path(of: loss))
     case .end:
       throw QueueError(
-        .beyondLatest, "ordinal \(ordinal) belongs to the next record, which was not appended yet",
+        .beyondLatest,
+        "ordinal \(ordinal) belongs to the next record, which was not appended yet: read it again"
+          + " after the next append",
         path: topic.description, address: lookup!.walker.position)
     }
   }
@@ -82,7 +84,7 @@ extension QueueReader {
     return QueueError(
       .notARecord,
       "no record is known to have ordinal \(ordinal): damage of an unknown number of records"
-        + " precedes the next one, which has ordinal \(found)",
+        + " precedes the next one, which has ordinal \(found). Read on from there",
       path: topic.description, address: address)
   }
 }

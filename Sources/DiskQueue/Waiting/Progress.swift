@@ -253,6 +253,8 @@ extension QueueError {
   static func cancelled(
     fileID: StaticString = #fileID, line: UInt = #line
   ) -> QueueError {
-    QueueError(.cancelled, "the task that waited was cancelled", fileID: fileID, line: line)
+    QueueError(
+      .cancelled, "the task was cancelled while it waited, so the call ended early",
+      fileID: fileID, line: line)
   }
 }
