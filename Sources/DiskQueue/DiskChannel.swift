@@ -138,45 +138,48 @@ public final class DiskChannel: AsyncSequence, Sendable {
 
   // MARK: Sending
 
-  /// Sends one message.
+  /// Sends one message: a text, `[UInt8]`, a slice or a span.
   ///
-  /// Suspends the task while the channel is full. Level reached: that of
+  /// ``PayloadBytes`` lists the types. Any other collection of bytes, such as `Data`, is accepted as
+  /// well. Suspends the task while the channel is full. Level reached: that of
   /// ``Options-swift.struct/ensuring``.
   ///
   /// - Throws: `closed` after ``finish()`` or ``close()``. Otherwise as
-  ///   ``QueueWriter/append(_:ensuring:)-(RawSpan,_)``, whose ``QueueError/appended`` says whether
+  ///   ``QueueWriter/append(_:ensuring:)-(Payload,_)``, whose ``QueueError/appended`` says whether
   ///   the message is in the channel. If the task is cancelled, the error is `cancelled`: with 0
   ///   while there was no room, and with 1 during the wait for a sync.
-  public func send(_ payload: RawSpan) async throws(QueueError) {
-    try await core.send(payload)
+  /// - Complexity: As ``QueueWriter/append(_:ensuring:)-(Payload,_)``.
+  @inlinable
+  public func send<Payload: PayloadBytes & ~Copyable & ~Escapable>(
+    _ payload: borrowing Payload
+  ) async throws(QueueError) {
+    let begun = try payload.withPayloadBytes { bytes throws(QueueError) in
+      try beginSending(bytes)
+    }
+    try await finish(begun)
   }
 
-  /// Sends one message from `[UInt8]`, `Data`, a slice or any other collection of bytes.
+  /// Sends one message from `Data` or another collection of bytes.
   ///
   /// Level reached: that of ``Options-swift.struct/ensuring``.
   ///
-  /// - Throws: As ``send(_:)-(RawSpan)``.
-  /// - Complexity: As ``send(_:)-(RawSpan)``, and an array.
+  /// - Throws: As ``send(_:)-(Payload)``.
+  /// - Complexity: As ``send(_:)-(Payload)``. Bytes that are not contiguous need a temporary array.
   @inlinable
+  @_disfavoredOverload
   public func send(_ payload: some Collection<UInt8>) async throws(QueueError) {
-    try await send(bytes: Array(payload))
-  }
-
-  /// Sends one message with the UTF-8 bytes of a text.
-  ///
-  /// Level reached: that of ``Options-swift.struct/ensuring``.
-  ///
-  /// - Throws: As ``send(_:)-(RawSpan)``.
-  /// - Complexity: As ``send(_:)-(RawSpan)``, and an array.
-  @inlinable
-  public func send(_ text: some StringProtocol) async throws(QueueError) {
-    try await send(bytes: Array(text.utf8))
+    let begun = try withBytes(of: payload) { bytes throws(QueueError) in try beginSending(bytes) }
+    try await finish(begun)
   }
 
   @usableFromInline
-  func send(bytes: [UInt8]) async throws(QueueError) {
-    // Safe: a span of bytes is its bytes, and the array outlives the call.
-    unsafe try await core.send(bytes.span.bytes)
+  func beginSending(_ payload: RawSpan) throws(QueueError) -> QueueWriter.BegunAppend {
+    try core.beginSending(payload)
+  }
+
+  @usableFromInline
+  func finish(_ begun: QueueWriter.BegunAppend) async throws(QueueError) {
+    try await core.finish(begun)
   }
 
   /// Ends sending. A receiving loop ends after it has received every message.

@@ -7,7 +7,8 @@
 ///
 /// ```swift
 /// let writer = try QueueWriter(topic: "sensors")
-/// let address = try writer.append("21.5")
+/// let record = try writer.append("21.5")
+/// print(record.address, record.ordinal)
 /// try writer.close()
 /// ```
 ///
@@ -79,9 +80,12 @@ public final class QueueWriter: Sendable {
 
   // MARK: Appending
 
-  /// Appends one record. Level reached: `buffered`.
+  /// Appends one record: a text, `[UInt8]`, a slice or a span. Level reached: `buffered`.
   ///
-  /// - Returns: The record's permanent address.
+  /// ``PayloadBytes`` lists the types. Any other collection of bytes, such as `Data`, is accepted as
+  /// well.
+  ///
+  /// - Returns: The record's permanent address, and its ordinal.
   /// - Throws: One of these codes:
   ///   - `payloadTooLarge` before anything is written.
   ///   - `noSpace` or `system` if the buffer was full and could not be written. This record is then
@@ -95,131 +99,103 @@ public final class QueueWriter: Sendable {
   /// - Complexity: O(payload), without an allocation. Once per full buffer also a write, and a sync
   ///   if ``Options-swift.struct/syncEvery`` requires one.
   @discardableResult
-  public func append(_ payload: RawSpan) throws(QueueError) -> Address {
-    try core.append(payload)
+  @inlinable
+  public func append<Payload: PayloadBytes & ~Copyable & ~Escapable>(
+    _ payload: borrowing Payload
+  ) throws(QueueError) -> AppendResult {
+    try payload.withPayloadBytes { bytes throws(QueueError) in try append(bytes: bytes) }
   }
 
-  /// Appends one record from a span. Level reached: `buffered`.
+  /// Appends one record from `Data` or another collection of bytes. Level reached: `buffered`.
   ///
-  /// - Returns: The record's permanent address.
-  /// - Throws: As ``append(_:)-(RawSpan)``.
-  /// - Complexity: As ``append(_:)-(RawSpan)``.
+  /// Contiguous bytes are copied once, into the buffer. Other collections need a temporary array.
+  ///
+  /// - Returns: The record's permanent address, and its ordinal.
+  /// - Throws: As ``append(_:)-(Payload)``.
+  /// - Complexity: As ``append(_:)-(Payload)``.
   @discardableResult
   @inlinable
-  public func append(_ payload: Span<UInt8>) throws(QueueError) -> Address {
-    // Safe: a span of bytes is its bytes.
-    unsafe try append(payload.bytes)
+  @_disfavoredOverload
+  public func append(_ payload: some Collection<UInt8>) throws(QueueError) -> AppendResult {
+    try withBytes(of: payload) { bytes throws(QueueError) in try append(bytes: bytes) }
   }
 
-  /// Appends one record from `[UInt8]`, `Data`, a slice or any other collection of bytes.
-  ///
-  /// Level reached: `buffered`. Contiguous bytes are copied once, into the buffer. Other
-  /// collections need a temporary array.
-  ///
-  /// - Returns: The record's permanent address.
-  /// - Throws: As ``append(_:)-(RawSpan)``.
-  /// - Complexity: As ``append(_:)-(RawSpan)``.
-  @discardableResult
-  @inlinable
-  public func append(_ payload: some Collection<UInt8>) throws(QueueError) -> Address {
-    let result: Result<Address, QueueError>? = payload.withContiguousStorageIfAvailable { bytes in
-      do throws(QueueError) {
-        // Safe: the bytes are there for the length of this closure.
-        return .success(try append(unsafe RawSpan(_unsafeElements: bytes)))
-      } catch {
-        return .failure(error)
-      }
-    }
-    if let result { return try result.get() }
-    return try append(Array(payload).span)
-  }
-
-  /// Appends one record with the UTF-8 bytes of a text. Level reached: `buffered`.
-  ///
-  /// - Returns: The record's permanent address.
-  /// - Throws: As ``append(_:)-(RawSpan)``.
-  /// - Complexity: As ``append(_:)-(RawSpan)``.
-  @discardableResult
-  @inlinable
-  public func append(_ text: some StringProtocol) throws(QueueError) -> Address {
-    try append(text.utf8)
-  }
+  @usableFromInline
+  func append(bytes: RawSpan) throws(QueueError) -> AppendResult { try core.append(bytes) }
 
   /// Appends several records in order. Level reached: `buffered`.
   ///
   /// Records of other threads may be appended between the records of the batch.
   ///
-  /// - Returns: The range from the first record's address to the end of the last record. The range
-  ///   is empty if there are no records.
-  /// - Throws: As ``append(_:)-(RawSpan)``. ``QueueError/appended`` is the number of records of the
+  /// - Returns: The range of the records' addresses, and that of their ordinals. Both are empty if
+  ///   there are no records.
+  /// - Throws: As ``append(_:)-(Payload)``. ``QueueError/appended`` is the number of records of the
   ///   batch that are in the log.
+  /// - Complexity: As ``append(_:)-(Payload)`` for each record. A `[[UInt8]]` acquires the writer's
+  ///   lock once for many records.
   @discardableResult
   @inlinable
   public func append<Payloads: Sequence>(
     contentsOf payloads: Payloads
-  ) throws(QueueError) -> Range<Address> where Payloads.Element: Collection<UInt8> {
+  ) throws(QueueError) -> BatchAppendResult where Payloads.Element: PayloadBytes {
     if Payloads.self == [[UInt8]].self, let arrays = payloads as? [[UInt8]] {
       return try append(batch: arrays.span)
     }
     var batch = Batch()
     for payload in payloads {
-      do throws(QueueError) {
-        batch.add(try append(payload), payload.count)
-      } catch {
-        throw error.after(batch)
-      }
+      try payload.withPayloadBytes { bytes throws(QueueError) in try append(bytes, &batch) }
     }
-    return addresses(of: batch)
+    return result(of: batch)
+  }
+
+  /// Appends several records from `Data` or other collections of bytes, in order.
+  ///
+  /// It behaves like ``append(contentsOf:)-(Payloads)``. Level reached: `buffered`.
+  ///
+  /// - Returns: As ``append(contentsOf:)-(Payloads)``.
+  /// - Throws: As ``append(contentsOf:)-(Payloads)``.
+  @discardableResult
+  @inlinable
+  @_disfavoredOverload
+  public func append<Collections: Sequence>(
+    contentsOf payloads: Collections
+  ) throws(QueueError) -> BatchAppendResult where Collections.Element: Collection<UInt8> {
+    var batch = Batch()
+    for payload in payloads {
+      try withBytes(of: payload) { bytes throws(QueueError) in try append(bytes, &batch) }
+    }
+    return result(of: batch)
   }
 
   /// Appends a batch whose bytes are available without running the caller's code. It acquires the
   /// lock once for many records.
   @usableFromInline
-  func append(batch: Span<[UInt8]>) throws(QueueError) -> Range<Address> {
+  func append(batch: Span<[UInt8]>) throws(QueueError) -> BatchAppendResult {
     try core.append(batch)
-  }
-
-  /// Appends several records with the UTF-8 bytes of texts, in order.
-  ///
-  /// It behaves like ``append(contentsOf:)-(Payloads)``. Level reached: `buffered`.
-  ///
-  /// - Returns: The range from the first record's address to the end of the last record. The range
-  ///   is empty if there are no records.
-  /// - Throws: As ``append(contentsOf:)-(Payloads)``.
-  @discardableResult
-  @inlinable
-  public func append<Texts: Sequence>(
-    contentsOf texts: Texts
-  ) throws(QueueError) -> Range<Address> where Texts.Element: StringProtocol {
-    try append(contentsOf: texts.lazy.map(\.utf8))
   }
 
   /// The progress of a batch.
   @usableFromInline
   struct Batch {
-    @usableFromInline var first: Address?
-    /// The end of the last record.
-    @usableFromInline var end: Address?
-    @usableFromInline var count = 0
+    var progress = WriterCore.BatchProgress()
 
     @usableFromInline init() {}
+  }
 
-    @usableFromInline
-    mutating func add(_ address: Address, _ payloadBytes: Int) {
-      if first == nil { first = address }
-      end = Address(
-        rawValue: address.rawValue + UInt64(FrameHeader.byteCount) + UInt64(payloadBytes))
-      count += 1
+  /// Appends the next record of a batch.
+  @usableFromInline
+  func append(_ payload: RawSpan, _ batch: inout Batch) throws(QueueError) {
+    do throws(QueueError) {
+      batch.progress.add(try core.append(payload), payload: payload.byteCount)
+    } catch {
+      throw error.after(batch.progress.count + error.appended)
     }
   }
 
   @usableFromInline
-  func addresses(of batch: Batch) -> Range<Address> {
-    guard let first = batch.first, let end = batch.end else {
-      let position = position
-      return position..<position
-    }
-    return first..<end
+  func result(of batch: Batch) -> BatchAppendResult {
+    batch.progress.count == 0
+      ? WriterCore.BatchProgress(at: core.end).result : batch.progress.result
   }
 
   /// The address of the next record, or of a mark before it.
@@ -310,10 +286,6 @@ public final class QueueWriter: Sendable {
 }
 
 extension QueueError {
-  /// Returns this error with the progress of the batch that it ended.
-  @usableFromInline
-  func after(_ batch: QueueWriter.Batch) -> QueueError { after(batch.count + appended) }
-
   /// Returns this error with the number of records that the batch appended before it.
   func after(_ appended: Int) -> QueueError {
     var error = self

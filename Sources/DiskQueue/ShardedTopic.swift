@@ -321,23 +321,3 @@ public struct ShardAddress: Sendable, Hashable, Codable {
     self.address = address
   }
 }
-
-/// Passes the bytes of a key or a payload to a closure. Contiguous bytes are passed directly, and
-/// others by way of an array.
-@inlinable
-func withBytes<R>(
-  of bytes: some Collection<UInt8>, _ body: (RawSpan) throws(QueueError) -> R
-) throws(QueueError) -> R {
-  let result: Result<R, QueueError>? = bytes.withContiguousStorageIfAvailable { bytes in
-    do throws(QueueError) {
-      // Safe: the bytes are there for the length of this closure.
-      return .success(try body(unsafe RawSpan(_unsafeElements: bytes)))
-    } catch {
-      return .failure(error)
-    }
-  }
-  if let result { return try result.get() }
-  let copy = Array(bytes)
-  // Safe: a span of bytes is its bytes, and the array outlives the call.
-  return unsafe try body(copy.span.bytes)
-}

@@ -117,7 +117,7 @@ public final class ShardedWriter: Sendable {
   ///   - key: Any bytes, or none. The key is not stored.
   /// - Returns: The shard and the record's address in it.
   /// - Throws: One of these errors. Only with ``QueueError/appended`` 1 is the record in the log.
-  ///   - As ``QueueWriter/append(_:)-(RawSpan)``.
+  ///   - As ``QueueWriter/append(_:)-(Payload)``.
   ///   - As ``shard(of:)-(RawSpan)``, for the key.
   ///   - As `QueueWriter.init` if the call opens the shard, and as `QueueWriter.close` if it closes
   ///     another shard for that.
@@ -129,7 +129,7 @@ public final class ShardedWriter: Sendable {
   public func append(_ payload: RawSpan, key: RawSpan) throws(QueueError) -> ShardAddress {
     let shard = try shard(of: key)
     let address = try pool.withWriter(ofShard: shard) { writer throws(QueueError) in
-      try writer.append(payload)
+      try writer.append(payload).address
     }
     return ShardAddress(shard: shard, address: address)
   }
@@ -220,7 +220,7 @@ public final class ShardedWriter: Sendable {
 
   /// Appends one record to the shard of its key, and waits until it reaches a level.
   ///
-  /// Level reached: `level`. It behaves like ``QueueWriter/append(_:ensuring:)-(RawSpan,_)``: tasks
+  /// Level reached: `level`. It behaves like ``QueueWriter/append(_:ensuring:)-(Payload,_)``: tasks
   /// that wait for ``Durability/synced`` in the same shard share a sync. If the shard must be
   /// opened, or another one closed for it, a thread of this writer does that.
   ///

@@ -17,12 +17,12 @@ public struct ValueChannel<Codec: PayloadCodec>: AsyncSequence, Sendable {
     self.codec = codec
   }
 
-  /// Encodes and sends one value. Otherwise it behaves like ``DiskChannel/send(_:)-(RawSpan)``.
+  /// Encodes and sends one value. Otherwise it behaves like ``DiskChannel/send(_:)-(Payload)``.
   ///
-  /// - Throws: As ``DiskChannel/send(_:)-(RawSpan)``. Also `notCoded` if the codec refuses the
+  /// - Throws: As ``DiskChannel/send(_:)-(Payload)``. Also `notCoded` if the codec refuses the
   ///   value: nothing was sent.
   public func send(_ value: Codec.Value) async throws(QueueError) {
-    try await channel.send(bytes: try codec.payload(of: value, for: channel.topic))
+    try await channel.send(try codec.payload(of: value, for: channel.topic))
   }
 
   /// A received message: a payload that decodes to a value.

@@ -33,7 +33,7 @@ public struct ValueWriter<Codec: PayloadCodec>: Sendable {
   ///   nothing was appended.
   /// - Complexity: As the codec's, and O(payload).
   @discardableResult
-  public func append(_ value: Codec.Value) throws(QueueError) -> Address {
+  public func append(_ value: Codec.Value) throws(QueueError) -> QueueWriter.AppendResult {
     try writer.append(try payload(of: value))
   }
 
@@ -46,7 +46,7 @@ public struct ValueWriter<Codec: PayloadCodec>: Sendable {
   @discardableResult
   public func append(
     _ value: Codec.Value, ensuring level: Durability
-  ) async throws(QueueError) -> Address {
+  ) async throws(QueueError) -> QueueWriter.AppendResult {
     try await writer.append(try payload(of: value), ensuring: level)
   }
 
@@ -59,7 +59,7 @@ public struct ValueWriter<Codec: PayloadCodec>: Sendable {
   @discardableResult
   public func append(
     contentsOf values: some Sequence<Codec.Value>
-  ) throws(QueueError) -> Range<Address> {
+  ) throws(QueueError) -> QueueWriter.BatchAppendResult {
     try writer.append(contentsOf: try payloads(of: values))
   }
 
@@ -74,7 +74,7 @@ public struct ValueWriter<Codec: PayloadCodec>: Sendable {
   @discardableResult
   public func append(
     contentsOf values: some Sequence<Codec.Value>, ensuring level: Durability
-  ) async throws(QueueError) -> Range<Address> {
+  ) async throws(QueueError) -> QueueWriter.BatchAppendResult {
     try await writer.append(contentsOf: try payloads(of: values), ensuring: level)
   }
 

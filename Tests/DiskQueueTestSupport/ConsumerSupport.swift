@@ -30,7 +30,7 @@ package enum ConsumerTopic {
     -> [Address]
   {
     let writer = try open(topic)
-    let addresses = try range.map { try writer.append(text($0)) }
+    let addresses = try range.map { try writer.append(text($0)).address }
     if closing {
       try writer.close()
     } else {

@@ -49,7 +49,7 @@ package struct SmallTopic {
       let ordinal = UInt64(records.count)
       let length = number % 11 == 5 ? 0 : 30 + (records.count * 37) % 250
       let payload = Self.payload(ordinal, length: length)
-      let address = try writer.append(payload)
+      let address = try writer.append(payload).address
       records.append(NaiveRecord(address.rawValue, ordinal: ordinal, payload: payload))
       if number % interval == interval - 1 { try writer.sync() }
     }

@@ -32,7 +32,7 @@ struct FullDiskTests {
       for number in UInt64(0)..<26 {
         let length = number == 17 ? 70_000 : number == 9 ? 6000 : Int(number * 61 % 900)
         let payload = SmallTopic.payload(number, length: length)
-        let address = try insisting { try writer.append(payload).rawValue }
+        let address = try insisting { try writer.append(payload).address.rawValue }
         records.append(NaiveRecord(address, ordinal: number, payload: payload))
         if number % 5 == 4 {
           try insisting { try writer.flush() }
@@ -157,7 +157,7 @@ struct FullDiskTests {
     let old = try #require(storage.slabs[0])
     // Space for half a header: the slab is made, but its header cannot be finished.
     storage.setCapacity(storage.used + 40)
-    let address = try writer.append(SmallTopic.payload(3, length: 600)).rawValue
+    let address = try writer.append(SmallTopic.payload(3, length: 600)).address.rawValue
     let base = try #require(storage.slabs.keys.max())
     #expect(base == UInt64(old.count) && address == base + 128)
     let error = #expect(throws: QueueError.self) { try writer.flush() }

@@ -121,7 +121,7 @@ struct HostileTests {
       do throws(QueueError) {
         let writer = try QueueWriter(
           topic: topic, options: .init(), environment: fixedEnvironment())
-        let address = try writer.append("sound")
+        let address = try writer.append("sound").address
         try writer.close()
         opened += 1
         var reader = try QueueReader(topic: topic)

@@ -204,7 +204,7 @@ struct FollowingTests {
     var records = try QueueReader(topic: topic).records(following: true).makeAsyncIterator()
     let writer = Task {
       let writer = try QueueWriter(topic: topic)
-      let address = try writer.append("first")
+      let address = try writer.append("first").address
       try await writer.close()
       return address
     }

@@ -51,7 +51,7 @@ struct ForgedSlabTests {
     #expect(before.difference(from: naiveRead(slabs: slabs)) == nil)
 
     let writer = try QueueWriter(topic: topic, options: .init(), environment: fixedEnvironment())
-    #expect(try writer.append("new") == Address(rawValue: border + 128))
+    #expect(try writer.append("new").address == Address(rawValue: border + 128))
     try writer.close()
     let after = EnginePass(topic)
     #expect(after.records.map(\.ordinal) == [0, 1])

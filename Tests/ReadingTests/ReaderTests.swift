@@ -29,7 +29,7 @@ struct ReaderTests {
           times.append(clock.now)
           records.append(
             QueueRecord(
-              address: try writer.append(text), ordinal: UInt64(records.count),
+              address: try writer.append(text).address, ordinal: UInt64(records.count),
               payload: Array(text.utf8)))
           if number % 50 == 49 { try writer.flush() }
           if number % 100 == 99 { try writer.sync() }
@@ -314,7 +314,7 @@ struct ReaderTests {
     let topic = Topic(storage: storage)
     let writer = try QueueWriter(topic: topic)
     try writer.append("kept")
-    let lost = try writer.append("lost")
+    let lost = try writer.append("lost").address
     try writer.append("lost as well")
     try writer.flush()
     var losses: [Loss] = []

@@ -109,7 +109,8 @@ struct RecordsTests {
     for number in 0..<100 {
       addresses.append(
         try writer.append(
-          number == 70 ? String(repeating: "x", count: 5_000) : "record \(number)"))
+          number == 70 ? String(repeating: "x", count: 5_000) : "record \(number)"
+        ).address)
       if number % 10 == 9 { try writer.sync() }
     }
     try writer.close()

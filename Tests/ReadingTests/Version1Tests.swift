@@ -70,7 +70,7 @@ struct Version1Tests {
     #expect(writer.recovery.state == .migrated)
     #expect(writer.recovery.unprovenRecords == 8759)
     #expect(writer.recovery.losses == [])
-    let address = try writer.append("2011/01/01 00:00,40.1")
+    let address = try writer.append("2011/01/01 00:00,40.1").address
     #expect(address.rawValue > 1 << 40)
     try writer.close()
     for (base, bytes) in before { #expect(try slabs(path)[base] == bytes) }

@@ -52,7 +52,7 @@ struct BatchTests {
     let directory = try TemporaryDirectory()
     var addresses: [Address] = []
     let single = try write(to: directory.path + "/single") { writer in
-      for payload in Self.payloads { addresses.append(try writer.append(payload)) }
+      for payload in Self.payloads { addresses.append(try writer.append(payload).address) }
     }
     #expect(single.count > 2)
 
@@ -61,7 +61,7 @@ struct BatchTests {
       var index = 0
       while index < Self.payloads.count {
         let batch = Array(Self.payloads[index..<min(index + 97, Self.payloads.count)])
-        let range = try writer.append(contentsOf: batch)
+        let range = try writer.append(contentsOf: batch).addresses
         #expect(range.lowerBound == addresses[index])
         #expect(range.upperBound == writer.position)
         index += batch.count
@@ -69,13 +69,13 @@ struct BatchTests {
     }
     #expect(arrays == single)
     let whole = try write(to: directory.path + "/whole") { writer in
-      let range = try writer.append(contentsOf: Self.payloads)
+      let range = try writer.append(contentsOf: Self.payloads).addresses
       #expect(range.lowerBound == addresses[0])
       #expect(range.upperBound == writer.position)
     }
     #expect(whole == single)
     let general = try write(to: directory.path + "/general") { writer in
-      let range = try writer.append(contentsOf: Self.payloads.lazy.map { $0[...] })
+      let range = try writer.append(contentsOf: Self.payloads.lazy.map { $0[...] }).addresses
       #expect(range.lowerBound == addresses[0])
     }
     #expect(general == single)
@@ -85,7 +85,7 @@ struct BatchTests {
   func empty() throws {
     let writer = try QueueWriter(topic: .memory())
     let nothing: [[UInt8]] = []
-    let range = try writer.append(contentsOf: nothing)
+    let range = try writer.append(contentsOf: nothing).addresses
     #expect(range == writer.position..<writer.position)
     try writer.close()
   }

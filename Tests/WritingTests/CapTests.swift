@@ -270,7 +270,7 @@ struct CapTests {
     let task = Task.detached {
       started.advance()
       // The closure selects the synchronous `append`, which blocks.
-      return try { () throws(QueueError) in try writer.append(next) }()
+      return try { () throws(QueueError) in try writer.append(next).address }()
     }
     try await started.wait(for: 1)
     try clean(storage)
@@ -347,7 +347,7 @@ struct CapTests {
       var ends: [UInt64: UInt64] = [:]
       for number in 0..<80 {
         if number == 60 { storage.setCapacity(storage.used + 1 + random.below(3000)) }
-        let address = try writer.append(payload(number) + payload(number)).rawValue
+        let address = try writer.append(payload(number) + payload(number)).address.rawValue
         ends[address] = address + 408
         let synced = writer.core.updateTail { $0.synced }
         #expect(ends.allSatisfy { synced <= $0.key || synced >= $0.value })

@@ -147,7 +147,7 @@ struct DurabilityOrderTests {
       #expect(storage.slabs.keys.sorted() == [0])
     }
     let last = try writer()
-    #expect(try last.append("record").rawValue == 1 << 40 + 128)
+    #expect(try last.append("record").address.rawValue == 1 << 40 + 128)
     try last.close()
   }
 

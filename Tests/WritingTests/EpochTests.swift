@@ -35,7 +35,7 @@ struct EpochTests {
       var records: [NaiveRecord] = []
       for number in UInt64(0)..<8 {
         let payload = SmallTopic.payload(number, length: 60)
-        let address = try writer.append(payload).rawValue
+        let address = try writer.append(payload).address.rawValue
         records.append(NaiveRecord(address, ordinal: 501 + number, payload: payload))
       }
       let next = try #require(storage.slabs.keys.max())
@@ -66,7 +66,8 @@ struct EpochTests {
         do {
           let writer = try open(storage)
           for ordinal in UInt64(0)..<6 {
-            addresses.append(try writer.append(SmallTopic.payload(ordinal, length: 90)).rawValue)
+            addresses.append(
+              try writer.append(SmallTopic.payload(ordinal, length: 90)).address.rawValue)
             if ordinal % 2 == 1 {
               try writer.sync()
               durable = addresses.count
@@ -80,7 +81,7 @@ struct EpochTests {
         var random = SeededGenerator(seed: seed)
         let after = storage.powerCut(using: &random)
         let writer = try open(after)
-        let new = try writer.append("new").rawValue
+        let new = try writer.append("new").address.rawValue
         try writer.close()
         let pass = EnginePass(Topic(storage: after))
         let kept = pass.records.dropFirst().dropLast().map(\.address)
@@ -104,7 +105,7 @@ struct EpochTests {
         var records: [NaiveRecord] = []
         func append(_ number: UInt64, length: Int) throws {
           let payload = SmallTopic.payload(number, length: length)
-          let address = try writer.append(payload).rawValue
+          let address = try writer.append(payload).address.rawValue
           records.append(NaiveRecord(address, ordinal: 501 + number, payload: payload))
         }
         // The rest of the epoch is too small for another slab.
@@ -141,7 +142,7 @@ struct EpochTests {
     let writer = try open(storage)
     storage.replace(slab: 1 << 40, with: [1, 2, 3])
     storage.replace(slab: 7 << 40, with: [])
-    let address = try writer.append([UInt8](repeating: 9, count: 300)).rawValue
+    let address = try writer.append([UInt8](repeating: 9, count: 300)).address.rawValue
     #expect(address >> 40 == 8)
     try writer.close()
     let pass = EnginePass(Topic(storage: storage))
@@ -162,7 +163,7 @@ struct EpochTests {
         queueError { try writer.append([UInt8](repeating: 1, count: 380)) }?.code == .noSpace)
       storage.setCapacity(nil)
       #expect(storage.slabs[1 << 40] == nil)
-      let address = try writer.append("synced").rawValue
+      let address = try writer.append("synced").address.rawValue
       try writer.sync()
       var random = SeededGenerator(seed: seed)
       let after = storage.powerCut(using: &random)

@@ -21,7 +21,7 @@ struct FailedSyncTests {
       for _ in 0..<count {
         let number = UInt64(records.count)
         let payload = SmallTopic.payload(number, length: 500)
-        let address = try writer.append(payload).rawValue
+        let address = try writer.append(payload).address.rawValue
         records.append(NaiveRecord(address, ordinal: number, payload: payload))
       }
     }
@@ -75,7 +75,7 @@ struct FailedSyncTests {
       let next = try QueueWriter(
         topic: topic, options: SmallTopic.options, environment: .simulated())
       let payload = SmallTopic.payload(1000, length: 50)
-      let address = try next.append(payload).rawValue
+      let address = try next.append(payload).address.rawValue
       try next.close()
       let pass = EnginePass(topic)
       let kept = UInt64(pass.records.count - 1)
@@ -99,7 +99,7 @@ struct FailedSyncTests {
       let number = UInt64(records.count)
       let payload = SmallTopic.payload(number, length: 500)
       do {
-        let address = try writer.append(payload).rawValue
+        let address = try writer.append(payload).address.rawValue
         records.append(NaiveRecord(address, ordinal: number, payload: payload))
       } catch {
         failure = error

@@ -131,7 +131,7 @@ struct HeldNameTests {
       let first = try writer(storage)
       var acknowledged: [UInt64: String] = [:]
       func append(_ text: String, _ writer: QueueWriter) throws {
-        let address = try writer.append(text).rawValue
+        let address = try writer.append(text).address.rawValue
         try writer.sync()
         acknowledged[address] = text
       }
@@ -146,7 +146,7 @@ struct HeldNameTests {
             topic: Topic(storage: storage), options: SmallTopic.options,
             environment: .simulated(seed: 2))
           defer { try? writer.close() }
-          return try writer.append("second").rawValue
+          return try writer.append("second").address.rawValue
         }
         second.withLock { $0 = result }
       }

@@ -19,7 +19,7 @@ struct MemoryTopicTests {
     var reader = try QueueReader(topic: topic)
     var other = try QueueReader(topic: topic)
     for number in 0..<300 {
-      let address = try writer.append(payload(number))
+      let address = try writer.append(payload(number)).address
       #expect(try reader.nextCopy()?.payload == payload(number))
       #expect(try reader.nextCopy() == nil)
       let found = try other.record(at: address).copy()
@@ -239,7 +239,7 @@ struct MemoryTopicTests {
   @Test("what was synced is, behind a close by another task as well")
   func syncedAfterClose() async throws {
     let writer = try QueueWriter(topic: .memory())
-    let address = try writer.append("one")
+    let address = try writer.append("one").address
     try await writer.close()
     try await writer.core.reach(.synced, at: address.rawValue + 11)
     #expect(queueError { try writer.append("two") }?.code == .closed)

@@ -12,7 +12,7 @@ struct RoundTripTests {
     let topic = Topic.memory()
     let writer = try QueueWriter(topic: topic)
     var addresses: [Address] = []
-    for number in 0..<10_000 { addresses.append(try writer.append("record \(number)")) }
+    for number in 0..<10_000 { addresses.append(try writer.append("record \(number)").address) }
     try writer.flush()
 
     var reader = try QueueReader(topic: topic)
@@ -58,14 +58,14 @@ struct RoundTripTests {
   func recover() throws {
     let topic = Topic.memory()
     let first = try QueueWriter(topic: topic)
-    let kept = try first.append("kept")
+    let kept = try first.append("kept").address
     try first.flush()
     try first.append("in the buffer")
     first.dieForTesting()
     let second = try QueueWriter(topic: topic)
     #expect(!second.recovery.wasClean)
     #expect(second.recovery.unprovenRecords == 1)
-    let next = try second.append("next")
+    let next = try second.append("next").address
     #expect(next.rawValue >= 1 << 40)
     try second.close()
     var reader = try QueueReader(topic: topic, from: .address(kept))

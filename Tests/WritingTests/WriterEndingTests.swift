@@ -98,7 +98,7 @@ struct WriterEndingTests {
     let writer = try QueueWriter(
       topic: Topic(storage: storage), options: options, environment: fixedEnvironment())
     #expect(writer.recovery.state == .clean)
-    let address = try writer.append([UInt8](repeating: 1, count: 10_000))
+    let address = try writer.append([UInt8](repeating: 1, count: 10_000)).address
     try writer.close()
     var reader = try QueueReader(topic: Topic(storage: storage))
     let found = try reader.record(at: address).payload.count
@@ -113,9 +113,9 @@ struct WriterEndingTests {
       topic: topic, options: .init(), environment: fixedEnvironment())
     try writer.append("before")
     try writer.sync()
-    let long = try writer.append([UInt8](repeating: 7, count: 70_000))
+    let long = try writer.append([UInt8](repeating: 7, count: 70_000)).address
     try writer.sync()
-    let after = try writer.append("behind")
+    let after = try writer.append("behind").address
     try writer.sync()
     writer.dieForTesting()
     storage.kill()

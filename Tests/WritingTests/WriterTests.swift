@@ -217,9 +217,9 @@ struct WriterTests {
   func batches() throws {
     let topic = Topic.memory()
     let writer = try open(topic, maximumPayload: .bytes(10))
-    let none = try writer.append(contentsOf: [] as [[UInt8]])
+    let none = try writer.append(contentsOf: [] as [[UInt8]]).addresses
     #expect(none.isEmpty)
-    let range = try writer.append(contentsOf: ["a", "bb", "ccc"])
+    let range = try writer.append(contentsOf: ["a", "bb", "ccc"]).addresses
     #expect(range.upperBound == writer.position)
     let error = queueError {
       try writer.append(contentsOf: [[1], [2, 2], [UInt8](repeating: 3, count: 11), [4]])
@@ -317,7 +317,7 @@ struct WriterTests {
         group.addTask {
           try (0..<2000).map { number in
             if number.isMultiple(of: 500) { try writer.sync() }
-            return try writer.append("\(thread) \(number)")
+            return try writer.append("\(thread) \(number)").address
           }
         }
       }
@@ -344,7 +344,7 @@ struct WriterTests {
     let writer = try open(topic, slabSize: .kibibytes(4))
     #expect(writer.recovery.wasClean)
     var addresses: [UInt64] = []
-    for number in 0..<10 { addresses.append(try writer.append(text(number)).rawValue) }
+    for number in 0..<10 { addresses.append(try writer.append(text(number)).address.rawValue) }
     try writer.close()
     #expect(addresses.contains { $0 < 1 << 40 })
     #expect(addresses.last.map { $0 > 1 << 40 } == true)

@@ -112,7 +112,7 @@ enum Damage {
     let payload = makePayload(100)
     var hit = 0
     for _ in 0..<records {
-      let address = Int(try writer.append(payload).rawValue)
+      let address = Int(try writer.append(payload).address.rawValue)
       if address + 108 > start, address < start + damage { hit += 1 }
     }
     try writer.closeBlocking()

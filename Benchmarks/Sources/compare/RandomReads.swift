@@ -58,7 +58,7 @@ enum RandomReads {
     let writer = try QueueWriter(topic: topic)
     var addresses: [Address] = []
     addresses.reserveCapacity(records)
-    for _ in 0..<records { addresses.append(try writer.append(payload)) }
+    for _ in 0..<records { addresses.append(try writer.append(payload).address) }
     try writer.closeBlocking()
     return addresses
   }

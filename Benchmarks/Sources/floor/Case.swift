@@ -85,7 +85,7 @@ enum Case: String, CaseIterable, ExpressibleByArgument {
     let writer = try QueueWriter(topic: Topic(try scratch.fresh("diskqueue")))
     if self == .lookup100 {
       let payload = payload
-      let addresses = try (0..<records).map { _ in try writer.append(payload) }
+      let addresses = try (0..<records).map { _ in try writer.append(payload).address }
       try Lookups(steps(records: records), of: addresses).write(to: lookups(in: scratch))
     } else {
       try Library.append(payload, records: records, to: writer)

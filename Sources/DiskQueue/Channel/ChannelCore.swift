@@ -120,12 +120,18 @@ final class ChannelCore: Sendable {
 
   // MARK: Sending
 
-  func send(_ payload: RawSpan) async throws(QueueError) {
+  /// Sends a message as far as that is possible without suspending the task.
+  func beginSending(_ payload: RawSpan) throws(QueueError) -> QueueWriter.BegunAppend {
     guard !state.withLock({ $0.isFinished }) else {
       throw .closed("channel", path: writer.topic.description)
     }
+    return try writer.beginAppending(payload)
+  }
+
+  /// Waits for room if the message has to, and for its level.
+  func finish(_ begun: QueueWriter.BegunAppend) async throws(QueueError) {
     do throws(QueueError) {
-      _ = try await writer.append(payload, ensuring: level)
+      _ = try await writer.finish(begun, ensuring: level)
     } catch {
       // The record is in the log, even if it did not reach its durability level.
       guard error.appended > 0 else { throw channelError(error) }

@@ -673,7 +673,7 @@ final class ConsumerCore: Sendable {
     writerOptions.filePermissions = options.filePermissions
     let writer = try QueueWriter(topic: topic, options: writerOptions, environment: environment)
     var addresses: [Address] = []
-    for letter in letters { addresses.append(try writer.append(letter.encoded)) }
+    for letter in letters { addresses.append(try writer.append(letter.encoded).address) }
     try writer.close()
     return addresses
   }

@@ -119,7 +119,7 @@ final class ShardPool: Sendable {
     }
     let address: Address
     do throws(QueueError) {
-      address = try await writer.append(payload, ensuring: .buffered)
+      address = try await writer.append(payload, ensuring: .buffered).address
     } catch {
       leave(slot)
       throw error

@@ -222,10 +222,10 @@ struct LogTail: ~Copyable, Sendable {
 
   // MARK: Appending
 
-  /// Puts a record after the last one and returns its address, if it needs no second look. Nil: see
-  /// `appendCarefully`. The record is buffered: see `flush`. No slab is left.
+  /// Puts a record after the last one, if it needs no second look. Nil: see `appendCarefully`. The
+  /// record is buffered: see `flush`. No slab is left.
   @inline(__always)
-  mutating func appendPlainly(_ payload: RawSpan) -> UInt64? {
+  mutating func appendPlainly(_ payload: RawSpan) -> QueueWriter.AppendResult? {
     let frame = FrameHeader.byteCount &+ payload.byteCount
     // Not as a sum: at the end of the last epoch it would wrap around.
     guard payload.byteCount <= plainPayload, position < plainEnd, ordinal < plainOrdinal,
@@ -246,18 +246,18 @@ struct LogTail: ~Copyable, Sendable {
   }
 
   @inline(__always)
-  private mutating func put(_ payload: RawSpan) -> UInt64 {
-    let address = position
+  private mutating func put(_ payload: RawSpan) -> QueueWriter.AppendResult {
+    let (address, ordinal) = (position, ordinal)
     buffer.putRecord(
       payload, checksum: Checksum.frame(payload, seed: settings.topicID ^ address))
     position &+= UInt64(truncatingIfNeeded: FrameHeader.byteCount &+ payload.byteCount)
-    ordinal &+= 1
-    return address
+    self.ordinal = ordinal &+ 1
+    return QueueWriter.AppendResult(address: Address(rawValue: address), ordinal: ordinal)
   }
 
-  /// The work that is left to do after a record was put.
+  /// A record that was put, and the work that is left to do after it.
   struct Appended {
-    var address: UInt64
+    var result: QueueWriter.AppendResult
     /// How many slabs wait for their sync, if one was left. Otherwise 0.
     var leftSlabs = 0
     /// Whether a time to flush, to sync, or to leave an old slab begins to run.
@@ -281,12 +281,12 @@ struct LogTail: ~Copyable, Sendable {
     let before = Before(self)
     let isLong = payload.byteCount > Int(settings.markSpacing)
     let room = frame + (isLong ? Mark.byteCount : 0)
-    let address: UInt64
+    let result: QueueWriter.AppendResult
     if room <= buffer.capacity {
       try makeRoom(room)
-      address = put(payload)
+      result = put(payload)
     } else {
-      address = try writeThrough(payload)
+      result = try writeThrough(payload)
     }
     slabHasRecord = true
     // Directly after a long payload. A roll counts as the mark. There is space: nothing can fail.
@@ -300,7 +300,7 @@ struct LogTail: ~Copyable, Sendable {
       isExpected = false
       try flush(orTakeBack: frame, to: before)
     }
-    var appended = Appended(address: address, wantsSync: wantsSync)
+    var appended = Appended(result: result, wantsSync: wantsSync)
     if leftSlabs.count != leftBefore { appended.leftSlabs = leftSlabs.count }
     if settings.slabAge != .max, !before.slabHasRecord {
       slabIsOldAt = settings.monotonic().addingSaturating(settings.slabAge)
@@ -450,9 +450,11 @@ struct LogTail: ~Copyable, Sendable {
   }
 
   /// A record that the buffer cannot hold goes straight to the file.
-  private mutating func writeThrough(_ payload: RawSpan) throws(QueueError) -> UInt64 {
+  private mutating func writeThrough(
+    _ payload: RawSpan
+  ) throws(QueueError) -> QueueWriter.AppendResult {
     try flush()
-    let address = position
+    let (address, ordinal) = (position, ordinal)
     var header = WriteBuffer(capacity: FrameHeader.byteCount)
     header.putRecordHeader(
       length: payload.byteCount,
@@ -469,10 +471,10 @@ struct LogTail: ~Copyable, Sendable {
       throw error
     }
     position += UInt64(FrameHeader.byteCount + payload.byteCount)
-    ordinal &+= 1
+    self.ordinal = ordinal &+ 1
     tally.flushes &+= 1
     noteFlushed()
-    return address
+    return QueueWriter.AppendResult(address: Address(rawValue: address), ordinal: ordinal)
   }
 
   /// Gives up the bytes after `position`, so that a closing mark is the end of its file. They may

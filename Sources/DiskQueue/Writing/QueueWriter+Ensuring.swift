@@ -4,6 +4,9 @@
 extension QueueWriter {
   /// Appends one record and waits until it reaches a level. Level reached: `level`.
   ///
+  /// ``PayloadBytes`` lists the types of payloads. Any other collection of bytes, such as `Data`, is
+  /// accepted as well.
+  ///
   /// Tasks that wait for ``Durability/synced`` at the same time share one sync, which runs on the
   /// writer's own thread while others append. For ``Durability/flushed`` this task writes to the
   /// system's cache itself.
@@ -11,150 +14,194 @@ extension QueueWriter {
   /// If the topic is at ``Options-swift.struct/maximumBytes`` and the policy is
   /// ``Options-swift.struct/WhenFull/wait``, the task is suspended until there is room.
   ///
-  /// - Returns: The record's permanent address.
+  /// - Returns: The record's permanent address, and its ordinal.
   /// - Throws: ``QueueError/appended`` distinguishes two cases:
   ///   - 0: the record is not in the log. The codes are those of `append`, and `cancelled`.
   ///   - 1: the record is in the log, at ``QueueError/address``, and only its level is in doubt. Do
   ///     not append it again. `cancelled` is thrown immediately if the task is cancelled. `noSpace`
   ///     or `system` means that the record could not be written yet and waits in the buffer.
   ///     `syncFailed` or `fileRemoved` is permanent.
-  /// - Complexity: As `append`, and the wait.
+  /// - Complexity: As `append`, and the wait. The payload is copied into an array only if the task
+  ///   waits for room.
   @discardableResult
-  public func append(
-    _ payload: RawSpan, ensuring level: Durability
-  ) async throws(QueueError) -> Address {
-    // Most records take this path, and every call that might suspend costs time.
-    let address =
-      if let plain = try core.appendPlainly(payload) { Address(rawValue: plain) } else {
-        try await core.appendSuspending(payload)
-      }
-    let end = address.rawValue + UInt64(FrameHeader.byteCount + payload.byteCount)
-    do throws(QueueError) {
-      try await core.reach(level, at: end)
-    } catch {
-      throw error.after(1, at: address)
+  @inlinable
+  public func append<Payload: PayloadBytes & ~Copyable & ~Escapable>(
+    _ payload: borrowing Payload, ensuring level: Durability
+  ) async throws(QueueError) -> AppendResult {
+    let begun = try payload.withPayloadBytes { bytes throws(QueueError) in
+      try beginAppending(bytes)
     }
-    return address
+    return try await finish(begun, ensuring: level)
   }
 
-  /// Appends one record from any collection of bytes and waits until it reaches a level.
+  /// Appends one record from `Data` or another collection of bytes, and waits until it reaches a
+  /// level.
   ///
   /// Level reached: `level`.
   ///
-  /// - Returns: The record's permanent address.
-  /// - Throws: As ``append(_:ensuring:)-(RawSpan,_)``.
-  /// - Complexity: As ``append(_:ensuring:)-(RawSpan,_)``, and an array.
+  /// - Returns: The record's permanent address, and its ordinal.
+  /// - Throws: As ``append(_:ensuring:)-(Payload,_)``.
+  /// - Complexity: As ``append(_:ensuring:)-(Payload,_)``. Bytes that are not contiguous need a
+  ///   temporary array.
   @discardableResult
   @inlinable
+  @_disfavoredOverload
   public func append(
     _ payload: some Collection<UInt8>, ensuring level: Durability
-  ) async throws(QueueError) -> Address {
-    try await append(Array(payload), ensuring: level)
-  }
-
-  /// Appends one record from an array and waits until it reaches a level. Level reached: `level`.
-  ///
-  /// - Returns: The record's permanent address.
-  /// - Throws: As ``append(_:ensuring:)-(RawSpan,_)``.
-  /// - Complexity: As ``append(_:ensuring:)-(RawSpan,_)``.
-  @discardableResult
-  public func append(
-    _ payload: [UInt8], ensuring level: Durability
-  ) async throws(QueueError) -> Address {
-    // Safe: a span of bytes is its bytes, and the array outlives the call.
-    unsafe try await append(payload.span.bytes, ensuring: level)
-  }
-
-  /// Appends one record with the UTF-8 bytes of a text and waits until it reaches a level.
-  ///
-  /// Level reached: `level`.
-  ///
-  /// - Returns: The record's permanent address.
-  /// - Throws: As ``append(_:ensuring:)-(RawSpan,_)``.
-  /// - Complexity: As ``append(_:ensuring:)-(RawSpan,_)``, and an array.
-  @discardableResult
-  @inlinable
-  public func append(
-    _ text: some StringProtocol, ensuring level: Durability
-  ) async throws(QueueError) -> Address {
-    try await append(Array(text.utf8), ensuring: level)
+  ) async throws(QueueError) -> AppendResult {
+    let begun = try withBytes(of: payload) { bytes throws(QueueError) in
+      try beginAppending(bytes)
+    }
+    return try await finish(begun, ensuring: level)
   }
 
   /// Appends several records in order and waits until all of them reach a level.
   ///
   /// Level reached: `level`.
   ///
-  /// - Returns: As `append(contentsOf:)`.
-  /// - Throws: As ``append(_:ensuring:)-(RawSpan,_)``. ``QueueError/appended`` is the number of
+  /// - Returns: As ``append(contentsOf:)-(Payloads)``.
+  /// - Throws: As ``append(_:ensuring:)-(Payload,_)``. ``QueueError/appended`` is the number of
   ///   records of the batch that are in the log.
   @discardableResult
   @inlinable
   public func append<Payloads: Sequence>(
     contentsOf payloads: Payloads, ensuring level: Durability
-  ) async throws(QueueError) -> Range<Address> where Payloads.Element: Collection<UInt8> {
-    try await append(batch: payloads.map { Array($0) }, ensuring: level)
+  ) async throws(QueueError) -> BatchAppendResult where Payloads.Element: PayloadBytes {
+    try await append(batch: payloads.copied(), ensuring: level)
   }
 
-  /// Appends several texts in order and waits until all of them reach a level.
+  /// Appends several records from `Data` or other collections of bytes, in order, and waits until
+  /// all of them reach a level.
   ///
   /// Level reached: `level`.
   ///
-  /// - Returns: As `append(contentsOf:)`.
+  /// - Returns: As ``append(contentsOf:)-(Payloads)``.
   /// - Throws: As ``append(contentsOf:ensuring:)-(Payloads,_)``.
   @discardableResult
   @inlinable
-  public func append<Texts: Sequence>(
-    contentsOf texts: Texts, ensuring level: Durability
-  ) async throws(QueueError) -> Range<Address> where Texts.Element: StringProtocol {
-    try await append(batch: texts.map { Array($0.utf8) }, ensuring: level)
+  @_disfavoredOverload
+  public func append<Collections: Sequence>(
+    contentsOf payloads: Collections, ensuring level: Durability
+  ) async throws(QueueError) -> BatchAppendResult where Collections.Element: Collection<UInt8> {
+    try await append(batch: payloads.map { Array($0) }, ensuring: level)
   }
 
   @usableFromInline
   func append(
     batch: [[UInt8]], ensuring level: Durability
-  ) async throws(QueueError) -> Range<Address> {
-    let addresses = try await core.appendSuspending(batch)
+  ) async throws(QueueError) -> BatchAppendResult {
+    let result = try await core.appendSuspending(batch)
     do throws(QueueError) {
-      try await core.reach(level, at: addresses.upperBound.rawValue)
+      try await core.reach(level, at: result.addresses.upperBound.rawValue)
     } catch {
-      throw error.after(batch.count, at: addresses.lowerBound)
+      throw error.after(batch.count, at: result.addresses.lowerBound)
     }
-    return addresses
+    return result
+  }
+
+  /// An append that went as far as it can without suspending the task.
+  @usableFromInline
+  enum BegunAppend: Sendable {
+    /// The record is in the log.
+    case appended(PlacedRecord)
+    /// There was no room. A copy of the payload waits for some.
+    case waits([UInt8])
+
+    @usableFromInline
+    struct PlacedRecord: Sendable {
+      var result: AppendResult
+      /// The address after the record.
+      var end: UInt64
+      /// Whether so much waits that it must be synced, whatever level the caller requested.
+      var wantsSync = false
+    }
+  }
+
+  /// Appends a record if there is room. Most records need no more than this, and every call that
+  /// might suspend the task costs time.
+  @usableFromInline
+  func beginAppending(_ payload: RawSpan) throws(QueueError) -> BegunAppend {
+    try core.beginAppending(payload)
+  }
+
+  /// Waits for room if an append has to, and then for a level.
+  @usableFromInline
+  func finish(
+    _ begun: BegunAppend, ensuring level: Durability
+  ) async throws(QueueError) -> AppendResult {
+    let appended =
+      switch begun {
+      case .appended(let appended): appended
+      case .waits(let payload): try await core.appendSuspending(payload)
+      }
+    do throws(QueueError) {
+      try await core.reach(appended.wantsSync ? .synced : level, at: appended.end)
+    } catch {
+      throw error.after(1, at: appended.result.address)
+    }
+    return appended.result
+  }
+}
+
+extension Sequence where Element: PayloadBytes {
+  /// The payloads as arrays. An element that is an array is not copied.
+  @inlinable
+  func copied() throws(QueueError) -> [[UInt8]] {
+    if Self.self == [[UInt8]].self, let arrays = self as? [[UInt8]] { return arrays }
+    var copies: [[UInt8]] = []
+    copies.reserveCapacity(underestimatedCount)
+    for payload in self {
+      copies.append(
+        try payload.withPayloadBytes { bytes throws(QueueError) in Array(copying: bytes) })
+    }
+    return copies
   }
 }
 
 extension WriterCore {
-  /// Appends a record that did not fit the fast path. Suspends the task if there is no room or a
-  /// sync is due.
-  func appendSuspending(_ payload: RawSpan) async throws(QueueError) -> Address {
+  /// Appends a record as far as that is possible without waiting for room.
+  func beginAppending(_ payload: RawSpan) throws(QueueError) -> QueueWriter.BegunAppend {
+    if let result = try appendPlainly(payload) {
+      return .appended(begun(result, payload.byteCount))
+    }
+    guard case .appended(let appended) = try attempt(payload) else {
+      return .waits(Array(copying: payload))
+    }
+    return .appended(
+      begun(appended.result, payload.byteCount, wantsSync: followUp(appended)))
+  }
+
+  private func begun(
+    _ result: QueueWriter.AppendResult, _ payload: Int, wantsSync: Bool = false
+  ) -> QueueWriter.BegunAppend.PlacedRecord {
+    QueueWriter.BegunAppend.PlacedRecord(
+      result: result, end: result.end(payload: payload).address.rawValue, wantsSync: wantsSync)
+  }
+
+  /// Appends a record that found no room. Suspends the task until there is some.
+  func appendSuspending(
+    _ payload: [UInt8]
+  ) async throws(QueueError) -> QueueWriter.BegunAppend.PlacedRecord {
     while true {
-      switch try attempt(payload) {
-      case .appended(let appended):
-        let address = Address(rawValue: appended.address)
-        guard followUp(appended) else { return address }
-        do throws(QueueError) {
-          try await reach(
-            .synced, at: appended.address + UInt64(FrameHeader.byteCount + payload.byteCount))
-        } catch {
-          throw error.after(1, at: address)
-        }
-        return address
-      case .noRoom:
-        try await waitForRoom(forPayload: payload.byteCount)
+      try await waitForRoom(forPayload: payload.count)
+      let begun = try payload.withPayloadBytes { bytes throws(QueueError) in
+        try beginAppending(bytes)
       }
+      if case .appended(let appended) = begun { return appended }
     }
   }
 
-  /// Appends a batch. Otherwise it behaves like the function for one record.
-  func appendSuspending(_ payloads: [[UInt8]]) async throws(QueueError) -> Range<Address> {
-    var batch = BatchProgress()
-    if payloads.isEmpty { batch.end = try openPosition() }
+  /// Appends a batch. Suspends the task if there is no room or a sync is due.
+  func appendSuspending(
+    _ payloads: [[UInt8]]
+  ) async throws(QueueError) -> QueueWriter.BatchAppendResult {
+    var batch = payloads.isEmpty ? BatchProgress(at: try openEnd()) : BatchProgress()
     while batch.count < payloads.count {
       try append(payloads.span, &batch)
       do throws(QueueError) {
         if batch.wantsSync {
           batch.wantsSync = false
-          try await reach(.synced, at: batch.end)
+          try await reach(.synced, at: batch.end.address.rawValue)
         } else if batch.count < payloads.count {
           try await waitForRoom(forPayload: payloads[batch.count].count)
         }
@@ -162,7 +209,7 @@ extension WriterCore {
         throw error.after(batch.count)
       }
     }
-    return batch.addresses
+    return batch.result
   }
 
   private func waitForRoom(forPayload payload: Int) async throws(QueueError) {

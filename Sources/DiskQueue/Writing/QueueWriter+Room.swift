@@ -7,17 +7,16 @@ extension QueueWriter {
   ///
   /// Otherwise it behaves like `append(_:)`. It is for a caller that has work to do before it waits
   /// for room.
-  package func appendIfRoom(_ payload: RawSpan) throws(QueueError) -> Address? {
-    if let address = try core.appendPlainly(payload) { return Address(rawValue: address) }
+  package func appendIfRoom(_ payload: RawSpan) throws(QueueError) -> AppendResult? {
+    if let result = try core.appendPlainly(payload) { return result }
     guard case .appended(let appended) = try core.attempt(payload) else { return nil }
-    let address = Address(rawValue: appended.address)
-    guard core.followUp(appended) else { return address }
+    guard core.followUp(appended) else { return appended.result }
     do throws(QueueError) {
       try core.sync()
     } catch {
-      throw error.after(1, at: address)
+      throw error.after(1, at: appended.result.address)
     }
-    return address
+    return appended.result
   }
 }
 

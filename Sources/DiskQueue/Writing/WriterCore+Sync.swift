@@ -137,7 +137,7 @@ extension WriterCore {
   /// Like `sync`, but suspends the task. If nothing is left to sync, the names are checked at once.
   func syncAll() async throws(QueueError) {
     defer { events?.deliver() }
-    let target = try openPosition()
+    let target = try openEnd().address.rawValue
     guard synced.value >= target else { return try await reach(.synced, at: target) }
     let held = updateTail { $0.syncWork(includingCurrent: true) }
     try orEnd { () throws(QueueError) in try held.checkNames() }

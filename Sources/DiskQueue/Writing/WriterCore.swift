@@ -206,11 +206,14 @@ final class WriterCore: Sendable {
 
   var position: UInt64 { updateTail { $0.position } }
 
-  /// The end of the log, if the writer is open.
-  func openPosition() throws(QueueError) -> UInt64 {
-    try withTail { (tail: inout LogTail) throws(QueueError) -> UInt64 in
+  /// The address and the ordinal of the next record. A mark may come before it.
+  var end: QueueWriter.AppendResult { updateTail { $0.end } }
+
+  /// The same, if the writer is open.
+  func openEnd() throws(QueueError) -> QueueWriter.AppendResult {
+    try withTail { (tail: inout LogTail) throws(QueueError) -> QueueWriter.AppendResult in
       try tail.checkOpen()
-      return tail.position
+      return tail.end
     }
   }
 
@@ -225,33 +228,32 @@ final class WriterCore: Sendable {
 
   /// Appends a record. If there is no room, and the policy is to wait, blocks the thread.
   @inline(__always)
-  func append(_ payload: RawSpan) throws(QueueError) -> Address {
-    guard let address = try appendPlainly(payload) else { return try appendSlowly(payload) }
-    return Address(rawValue: address)
+  func append(_ payload: RawSpan) throws(QueueError) -> QueueWriter.AppendResult {
+    guard let result = try appendPlainly(payload) else { return try appendSlowly(payload) }
+    return result
   }
 
   /// The path of most records. Nil: see `appendSlowly`.
   @inline(__always)
-  func appendPlainly(_ payload: RawSpan) throws(QueueError) -> UInt64? {
-    try withTail { (tail: inout LogTail) throws(QueueError) -> UInt64? in
+  func appendPlainly(_ payload: RawSpan) throws(QueueError) -> QueueWriter.AppendResult? {
+    try withTail { (tail: inout LogTail) throws(QueueError) -> QueueWriter.AppendResult? in
       tail.appendPlainly(payload)
     }
   }
 
   @inline(never)
-  private func appendSlowly(_ payload: RawSpan) throws(QueueError) -> Address {
+  private func appendSlowly(_ payload: RawSpan) throws(QueueError) -> QueueWriter.AppendResult {
     while true {
       switch try attempt(payload) {
       case .appended(let appended):
-        let address = Address(rawValue: appended.address)
         if followUp(appended) {
           do throws(QueueError) {
             try sync()
           } catch {
-            throw error.after(1, at: address)
+            throw error.after(1, at: appended.result.address)
           }
         }
-        return address
+        return appended.result
       case .noRoom:
         if let wait = try findRoom(forPayload: payload.byteCount) { try wait.block() }
       }
@@ -295,20 +297,37 @@ final class WriterCore: Sendable {
 
   /// How far a batch has come.
   struct BatchProgress: Sendable {
-    var first: UInt64?
-    var end: UInt64 = 0
-    var count = 0
+    /// The first record, if there is one.
+    private var first: QueueWriter.AppendResult?
+    /// The end of the last record, and the ordinal after it.
+    private(set) var end: QueueWriter.AppendResult
+    private(set) var count = 0
     /// Whether so much waits that the caller must sync.
     var wantsSync = false
 
-    var addresses: Range<Address> {
-      Address(rawValue: first ?? end)..<Address(rawValue: end)
+    /// - Parameter end: the end of the log. It matters only to a batch without records.
+    init(at end: QueueWriter.AppendResult = .init(address: .init(rawValue: 0), ordinal: 0)) {
+      self.end = end
     }
 
-    fileprivate mutating func add(_ count: Int, from start: UInt64, to end: UInt64) {
+    var result: QueueWriter.BatchAppendResult {
+      let first = first ?? end
+      return QueueWriter.BatchAppendResult(
+        addresses: first.address..<end.address, ordinals: first.ordinal..<end.ordinal)
+    }
+
+    /// Adds records that follow each other.
+    mutating func add(
+      _ count: Int, from start: QueueWriter.AppendResult, to end: QueueWriter.AppendResult
+    ) {
       if first == nil { first = start }
       self.end = end
       self.count += count
+    }
+
+    /// Adds a record with a payload of this size.
+    mutating func add(_ record: QueueWriter.AppendResult, payload: Int) {
+      add(1, from: record, to: record.end(payload: payload))
     }
   }
 
@@ -323,16 +342,15 @@ final class WriterCore: Sendable {
     do throws(QueueError) {
       while batch.count < payloads.count {
         try withTail { (tail: inout LogTail) throws(QueueError) in
-          let start = tail.position
+          let start = tail.end
           let plain = tail.appendPlainly(payloads.extracting(droppingFirst: batch.count))
-          if plain > 0 { batch.add(plain, from: start, to: tail.position) }
+          if plain > 0 { batch.add(plain, from: start, to: tail.end) }
         }
         guard batch.count < payloads.count else { return }
         // Safe: the elements of the span are bytes.
         let payload = unsafe payloads[batch.count].span.bytes
         guard case .appended(let appended) = try attempt(payload) else { return }
-        let frame = UInt64(FrameHeader.byteCount + payload.byteCount)
-        batch.add(1, from: appended.address, to: appended.address + frame)
+        batch.add(appended.result, payload: payload.byteCount)
         if followUp(appended) {
           batch.wantsSync = true
           return
@@ -344,9 +362,10 @@ final class WriterCore: Sendable {
   }
 
   /// Like the other, but up to the batch's end. Blocks the thread as `append` of one record does.
-  func append(_ payloads: Span<[UInt8]>) throws(QueueError) -> Range<Address> {
-    var batch = BatchProgress()
-    if payloads.isEmpty { batch.end = position }
+  func append(
+    _ payloads: Span<[UInt8]>
+  ) throws(QueueError) -> QueueWriter.BatchAppendResult {
+    var batch = payloads.isEmpty ? BatchProgress(at: end) : BatchProgress()
     while batch.count < payloads.count {
       try append(payloads, &batch)
       do throws(QueueError) {
@@ -362,7 +381,7 @@ final class WriterCore: Sendable {
         throw error.after(batch.count)
       }
     }
-    return batch.addresses
+    return batch.result
   }
 
   // MARK: Ending
@@ -476,12 +495,17 @@ extension WriterCore: MemoryWriter {
 }
 
 extension LogTail {
+  /// The address and the ordinal of the next record. A mark may come before it.
+  fileprivate var end: QueueWriter.AppendResult {
+    QueueWriter.AppendResult(address: Address(rawValue: position), ordinal: ordinal)
+  }
+
   /// Appends a record that needs a second look, if the cap allows it.
   fileprivate mutating func attempt(
     _ payload: RawSpan
   ) throws(QueueError) -> WriterCore.Attempt {
     // Another thread may have made the second look unnecessary meanwhile.
-    if let address = appendPlainly(payload) { return .appended(Appended(address: address)) }
+    if let result = appendPlainly(payload) { return .appended(Appended(result: result)) }
     try checkOpen()
     try check(payload.byteCount)
     guard shortage(forPayload: payload.byteCount) == 0 else { return .noRoom }

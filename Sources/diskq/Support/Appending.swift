@@ -48,14 +48,14 @@ struct Appending: ~Copyable {
 
   /// Appends a record. Returns nil, and appends nothing, if a stop was asked for.
   private mutating func take(_ payload: UnsafeRawBufferPointer) throws -> Address? {
-    guard let roomUntil else { return try writer.append(payload) }
-    if let address = try writer.appendIfRoom(payload.bytes) { return address }
+    guard let roomUntil else { return try writer.append(payload).address }
+    if let record = try writer.appendIfRoom(payload.bytes) { return record.address }
     // The process that makes room may wait for these addresses.
     try settleBeforeWaiting()
     let (writer, copy) = (writer, Array(payload))
     do {
       return try runTask(cancelledBy: roomUntil) {
-        try await writer.append(copy, ensuring: .buffered)
+        try await writer.append(copy, ensuring: .buffered).address
       }
     } catch let error as QueueError where error.code == .cancelled {
       // If the task was cancelled after the append itself, the record is taken.

@@ -129,7 +129,7 @@ struct OversizedRecordTests {
   func afterDamage() async throws {
     let writer = try ConsumerTopic.open(topic)
     var addresses: [Address] = []
-    for number in 0..<12 { addresses.append(try writer.append(payload(number))) }
+    for number in 0..<12 { addresses.append(try writer.append(payload(number)).address) }
     try await writer.close()
     storage.flip(bit: Int(addresses[2].rawValue + 20) * 8, ofSlab: 0)
     let reported = Reported()

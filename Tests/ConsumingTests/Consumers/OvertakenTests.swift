@@ -252,7 +252,7 @@ struct OvertakenTests {
     let storage = SimulatedStorage()
     let topic = Topic(storage: storage)
     let writer = try ConsumerTopic.open(topic)
-    let addresses = try (0..<30).map { try writer.append(ConsumerTopic.text($0)) }
+    let addresses = try (0..<30).map { try writer.append(ConsumerTopic.text($0)).address }
     try await writer.flush()
     #expect(storage.slabs.count == 1)
     var consumer = try ConsumerTopic.consumer(topic)

@@ -58,7 +58,7 @@ struct CleaningCrashTests {
           topic: Topic(storage: after), options: SmallTopic.options,
           environment: fixedEnvironment(topicID: 77))
         #expect(writer.recovery.wasClean)
-        #expect(try writer.append("next") > highest)
+        #expect(try writer.append("next").address > highest)
         try writer.close()
         #expect(try readAll(Topic(storage: after)).records.last?.ordinal == UInt64(all.count))
         try SlabCleaner(topic: Topic(storage: after)).clean(keeping: .nothing)
@@ -96,7 +96,7 @@ struct CleaningCrashTests {
       let reopened = try QueueWriter(
         topic: Topic(storage: after), options: SmallTopic.options,
         environment: fixedEnvironment(topicID: 78))
-      let address = try reopened.append("next")
+      let address = try reopened.append("next").address
       try reopened.close()
       let read = try readAll(Topic(storage: after))
       let old = read.records.dropLast()

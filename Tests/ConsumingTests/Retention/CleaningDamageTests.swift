@@ -162,7 +162,7 @@ struct CleaningDamageTests {
     #expect(try slabs(path).keys.sorted() == old)
 
     let writer = try QueueWriter(topic: topic)
-    let firstNew = try writer.append("new")
+    let firstNew = try writer.append("new").address
     try writer.close()
     // The number of records in a version 1 slab is unknown. The number of records after all these
     // slabs is known.

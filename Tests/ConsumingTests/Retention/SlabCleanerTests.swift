@@ -93,7 +93,7 @@ struct SlabCleanerTests {
     // The next writer continues from there, and uses no address and no ordinal twice.
     let before = try readAll(made.topic)
     let writer = try made.writer()
-    let address = try writer.append("next")
+    let address = try writer.append("next").address
     try writer.close()
     let after = try readAll(made.topic)
     #expect(address.rawValue > last)
@@ -219,7 +219,7 @@ struct SlabCleanerTests {
       let again = try QueueWriter(
         topic: Topic(storage: after), options: SmallTopic.options,
         environment: fixedEnvironment(made.clock, topicID: 78))
-      #expect(try again.append("behind").rawValue >= 1 << 40)
+      #expect(try again.append("behind").address.rawValue >= 1 << 40)
       let read = try readAll(Topic(storage: after))
       #expect(read.losses.allSatisfy { $0.cause == .cleaned })
       try again.close()

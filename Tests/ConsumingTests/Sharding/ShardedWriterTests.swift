@@ -328,7 +328,7 @@ struct ShardedWriterTests {
     var held: QueueWriter?
     let address = try writer.pool.withWriter(ofShard: 0) { zero throws(QueueError) in
       held = zero
-      return try zero.append("first")
+      return try zero.append("first").address
     }
     let zero = try #require(held)
     let end = address.rawValue + UInt64(FrameHeader.byteCount + 5)

@@ -81,7 +81,7 @@ extension DamageTopic {
       for number in 0..<count {
         let ordinal = UInt64(records.count)
         let payload = SmallTopic.payload(ordinal, length: length(records.count))
-        let address = try writer.append(payload).rawValue
+        let address = try writer.append(payload).address.rawValue
         records.append(NaiveRecord(address, ordinal: ordinal, payload: payload))
         if number % interval == interval - 1 { try writer.sync() }
       }

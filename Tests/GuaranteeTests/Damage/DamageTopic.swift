@@ -248,7 +248,7 @@ struct DamageTopic: Sendable {
     var cost = cost(of: before)
     let writer = try storage.writer(SmallTopic.options)
     let payload = SmallTopic.payload(1 << 20, length: 33)
-    let address = try writer.append(payload).rawValue
+    let address = try writer.append(payload).address.rawValue
     try writer.flush()
     writer.dieForTesting()
     for (base, bytes) in before where !(storage.slabs[base]?.starts(with: bytes) ?? false) {

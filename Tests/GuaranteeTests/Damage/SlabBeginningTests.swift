@@ -35,7 +35,7 @@ struct SlabBeginningTests {
       let writer = try QueueWriter(topic: topic, options: .init(), environment: .simulated())
       for number in 0..<5 {
         let payload = SmallTopic.payload(epoch * 5 + UInt64(number), length: 60)
-        addresses.append(try writer.append(payload).rawValue)
+        addresses.append(try writer.append(payload).address.rawValue)
       }
       try writer.flush()
       writer.dieForTesting()

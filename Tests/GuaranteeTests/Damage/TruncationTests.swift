@@ -39,7 +39,7 @@ struct TruncationTests {
       let kept = small.records.filter { $0.end <= last.base + UInt64(length) }
       let writer = try storage.writer(SmallTopic.options)
       let payload = SmallTopic.payload(UInt64(1000 + length), length: 100)
-      let address = try writer.append(payload).rawValue
+      let address = try writer.append(payload).address.rawValue
       try writer.flush()
       if writer.recovery.state != .recovered || address >> 40 != last.base >> 40 + 1 {
         failures.append("length \(length): \(writer.recovery.state), address \(address)")

@@ -201,7 +201,7 @@ extension FaultScenario {
         let address = try stage.trying("appendIfRoom") { () -> Address? in
           // If an error reported that the record was appended, it is already in the log.
           guard stage.payloads.count == count else { return Address(rawValue: 0) }
-          let address = try writer.appendIfRoom(payload.span.bytes)
+          let address = try writer.appendIfRoom(payload.span.bytes)?.address
           if address != nil { stage.didAppend(payload) }
           return address
         }

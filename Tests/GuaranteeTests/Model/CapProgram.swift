@@ -218,7 +218,7 @@ final class CapProgram {
       let payload = payload()
       let before = log.count
       do throws(QueueError) {
-        took(payload, at: try writer.append(payload).rawValue)
+        took(payload, at: try writer.append(payload).address.rawValue)
         trace.append("append \(payload.count) at \(log[log.count - 1].address)")
       } catch {
         trace.append("refused \(payload.count) \(error.code) appended \(error.appended)")
@@ -233,7 +233,7 @@ final class CapProgram {
       for _ in 0..<random.below(8) { batch.append(payload()) }
       let position = writer.position.rawValue
       do throws(QueueError) {
-        let range = try writer.append(contentsOf: batch)
+        let range = try writer.append(contentsOf: batch).addresses
         if batch.isEmpty { break }
         noteBatch(batch, batch.count, from: range.lowerBound.rawValue)
         hold(

@@ -230,7 +230,7 @@ final class ConsumerProgram {
       let text = "record \(number) " + String(repeating: "x", count: random.below(400))
       pending = text
       do {
-        let address = try writer.append(text)
+        let address = try writer.append(text).address
         try expect(known[address.rawValue] == nil, "address \(address) was used twice", .g4)
         known[address.rawValue] = Known(ordinal: count, text: text)
         count += 1

@@ -90,7 +90,7 @@ struct MeddlingTests {
         let writer = try Beginning.writer(storage, seed: seed, maximumBytes: maximumBytes)
         for index in 0..<records {
           let text = "\(prefix) \(index) \(String(repeating: "x", count: 300))"
-          pending[try writer.append(text).rawValue] = text
+          pending[try writer.append(text).address.rawValue] = text
           if index % 4 == 1 { try acknowledge { () throws(QueueError) in try writer.sync() } }
         }
         try acknowledge { () throws(QueueError) in try writer.close() }

@@ -229,7 +229,7 @@ final class Program {
   func append(_ payload: [UInt8]) throws {
     guard let writer else { return }
     do {
-      try took(payload, at: try writer.append(payload).rawValue)
+      try took(payload, at: try writer.append(payload).address.rawValue)
     } catch let error as QueueError {
       try failed(error, "append")
     }

@@ -234,7 +234,7 @@ struct OrdinalFillTests {
     let writer = try placed.writer(from: 10)
     var addresses: [Address] = []
     for ordinal in 10..<40 as Range<UInt64> {
-      addresses.append(try writer.append(PlacedTopic.payload(ordinal)))
+      addresses.append(try writer.append(PlacedTopic.payload(ordinal)).address)
     }
     try writer.close()
     let copy = try placed.damaged { try $0.flipRecord(at: addresses[12]) }

@@ -16,7 +16,7 @@ struct OrdinalLossTests {
     var addresses: [UInt64: Address] = [:]
     for ordinal in 10..<70 as Range<UInt64> {
       let padding = [UInt8](repeating: UInt8(ordinal), count: 200)
-      addresses[ordinal] = try writer.append(PlacedTopic.payload(ordinal) + padding)
+      addresses[ordinal] = try writer.append(PlacedTopic.payload(ordinal) + padding).address
       if ordinal % 7 == 0 { try writer.sync() }
     }
     try writer.close()
@@ -101,7 +101,7 @@ struct OrdinalLossTests {
     // The same for a topic that begins with ordinal 0.
     let placed = try PlacedTopic(place)
     let writer = try placed.writer()
-    let first = try writer.append("first")
+    let first = try writer.append("first").address
     try PlacedTopic.append(1..<5, to: writer)
     try writer.close()
     let copy = try placed.damaged { try $0.flipRecord(at: first) }

@@ -69,7 +69,7 @@ struct OrdinalMissedTests {
     let writer = try placed.writer(from: 10)
     var addresses: [Address] = []
     for ordinal in 10..<20 as Range<UInt64> {
-      addresses.append(try writer.append(PlacedTopic.payload(ordinal)))
+      addresses.append(try writer.append(PlacedTopic.payload(ordinal)).address)
     }
     try writer.close()
     let copy = try placed.damaged { try $0.flipRecord(at: addresses[4]) }

@@ -42,7 +42,7 @@ struct OrdinalResumeTests {
     for ending in 0..<9 {
       let writer = try placed.writer(from: first)
       for _ in 0..<4 {
-        let address = try writer.append(PlacedTopic.payload(next))
+        let address = try writer.append(PlacedTopic.payload(next)).address
         epochs.insert(Epoch.of(address.rawValue))
         next += 1
       }

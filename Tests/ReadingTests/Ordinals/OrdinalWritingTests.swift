@@ -18,7 +18,7 @@ struct OrdinalWritingTests {
       var addresses: [Address] = []
       for ordinal in first..<first + count {
         let padding = [UInt8](repeating: UInt8(ordinal), count: slabSize == 4 ? 1000 : 0)
-        addresses.append(try writer.append(PlacedTopic.payload(ordinal) + padding))
+        addresses.append(try writer.append(PlacedTopic.payload(ordinal) + padding).address)
         #expect(try placed.ordinals() == first..<ordinal + 1)
       }
       var reader = try placed.reader()

@@ -69,7 +69,7 @@ private struct PlantedTopic {
     // The writer puts a mark before a long payload.
     var address = writer.position.rawValue + (shape.payload > 65_536 ? 48 : 0)
     (payload, forged) = Self.payload(shape, at: address, topicID: try topicID)
-    address = try writer.append(payload).rawValue
+    address = try writer.append(payload).address.rawValue
     records.append(
       NaiveRecord(address, ordinal: UInt64(records.count), payload: payload))
     // The planted frames are at the addresses that they were made for.
@@ -87,7 +87,7 @@ private struct PlantedTopic {
     let ordinal = UInt64(records.count)
     let payload = SmallTopic.payload(ordinal, length: length)
     records.append(
-      NaiveRecord(try writer.append(payload).rawValue, ordinal: ordinal, payload: payload))
+      NaiveRecord(try writer.append(payload).address.rawValue, ordinal: ordinal, payload: payload))
   }
 
   private var topicID: UInt64 {

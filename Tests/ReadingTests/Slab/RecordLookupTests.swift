@@ -63,9 +63,9 @@ struct RecordLookupTests {
     let environment = Environment.simulated()
     let topic = Topic(storage: storage)
     let first = try QueueWriter(topic: topic, options: .init(), environment: environment)
-    let kept = try first.append("kept")
+    let kept = try first.append("kept").address
     try first.sync()
-    let lost = try first.append("taken back")
+    let lost = try first.append("taken back").address
     try first.flush()
     var reader = try QueueReader(topic: topic)
     let text = try reader.record(at: lost).text
@@ -98,7 +98,7 @@ struct RecordLookupTests {
     try writer.flush()
     var reader = try QueueReader(topic: topic)
     for number in 0..<500 {
-      let address = try writer.append("number \(number)")
+      let address = try writer.append("number \(number)").address
       try writer.flush()
       let text = try reader.record(at: address).text
       #expect(text == "number \(number)")
@@ -113,7 +113,7 @@ struct RecordLookupTests {
     var addresses: [(Address, Int)] = []
     for (number, length) in [0, 1, 4090, 70_000, 3, 65_536, 65_537, 300_000, 0, 9].enumerated() {
       let payload = [UInt8](repeating: UInt8(number), count: length)
-      addresses.append((try writer.append(payload), length))
+      addresses.append((try writer.append(payload).address, length))
     }
     try writer.close()
     var reader = try QueueReader(topic: topic)
@@ -132,7 +132,7 @@ struct RecordLookupTests {
     let storage = SimulatedStorage()
     let writer = try storage.writer()
     let addresses = try (0..<2000).map { number in
-      try writer.append(SmallTopic.payload(UInt64(number), length: 100))
+      try writer.append(SmallTopic.payload(UInt64(number), length: 100)).address
     }
     try writer.close()
     return (storage, addresses)
@@ -189,7 +189,7 @@ struct RecordLookupTests {
     options.markSpacing = 256
     let writer = try storage.writer(options)
     let addresses = try (0..<600).map { number in
-      try writer.append(SmallTopic.payload(UInt64(number), length: 60))
+      try writer.append(SmallTopic.payload(UInt64(number), length: 60)).address
     }
     try writer.close()
     var reader = try QueueReader(topic: Topic(storage: storage))

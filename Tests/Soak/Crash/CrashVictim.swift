@@ -190,7 +190,7 @@ private struct CrashLife {
     for _ in 0..<1 + random.below(20) {
       Posix.say("appends \(number) 1")
       do {
-        let address = try current().append(CrashPayload.make(number))
+        let address = try current().append(CrashPayload.make(number)).address
         Posix.say("appended \(number) \(address.rawValue)")
         number += 1
       } catch {
@@ -204,7 +204,7 @@ private struct CrashLife {
     let payloads = (number..<number + count).map(CrashPayload.make)
     Posix.say("appends \(number) \(count)")
     do {
-      let addresses = try current().append(contentsOf: payloads)
+      let addresses = try current().append(contentsOf: payloads).addresses
       Posix.say("appended \(number) \(addresses.lowerBound.rawValue)")
       number += count
     } catch {
@@ -216,7 +216,7 @@ private struct CrashLife {
   private mutating func appendDurably() async throws {
     Posix.say("appends \(number) 1")
     do {
-      let address = try await current().append(CrashPayload.make(number), ensuring: .synced)
+      let address = try await current().append(CrashPayload.make(number), ensuring: .synced).address
       Posix.say("appended \(number) \(address.rawValue)")
       number += 1
       Posix.say("synced \(number)")

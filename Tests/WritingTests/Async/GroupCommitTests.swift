@@ -46,7 +46,7 @@ struct GroupCommitTests {
       while writer.core.updateTail({ $0.ordinal }) < UInt64(64 * (round + 1)) { await Task.yield() }
       storage.gate.open()
       var addresses: Set<Address> = []
-      for task in tasks { addresses.insert(try await task.value) }
+      for task in tasks { addresses.insert(try await task.value.address) }
       #expect(addresses.count == 64)
     }
     #expect(storage.gate.syncs - before <= 2 * 20)
@@ -103,7 +103,7 @@ struct GroupCommitTests {
     let (_, writer) = try gated()
     let task = Task {
       withUnsafeCurrentTask { $0?.cancel() }
-      return try await writer.append("kept all the same", ensuring: .synced)
+      return try await writer.append("kept all the same", ensuring: .synced).address
     }
     let error = await #expect(throws: QueueError.self) { try await task.value }
     #expect(error?.code == .cancelled)
@@ -151,7 +151,7 @@ struct GroupCommitTests {
     let (storage, writer) = try gated()
     let before = storage.gate.syncs
     let texts = (0..<5000).map { "record \($0)" }
-    let addresses = try await writer.append(contentsOf: texts, ensuring: .synced)
+    let addresses = try await writer.append(contentsOf: texts, ensuring: .synced).addresses
     #expect(storage.gate.syncs - before == 1)
     let read = try readAll(writer.topic)
     #expect(read.texts == texts)

@@ -26,12 +26,12 @@ private struct BrokenBorder {
     options.slabSize = .kibibytes(4)
     let writer = try storage.writer(options)
     for number in UInt64(0)..<10 {
-      addresses.append(try writer.append(SmallTopic.payload(number, length: 60)).rawValue)
+      addresses.append(try writer.append(SmallTopic.payload(number, length: 60)).address.rawValue)
     }
     try writer.sync()
     border = writer.position.rawValue
     for number in UInt64(10)..<100 {
-      addresses.append(try writer.append(SmallTopic.payload(number, length: 60)).rawValue)
+      addresses.append(try writer.append(SmallTopic.payload(number, length: 60)).address.rawValue)
     }
     try writer.flush()
     writer.dieForTesting()
@@ -78,7 +78,7 @@ struct ProvenBorderTests {
     let writer = try QueueWriter(topic: topic, options: .init(), environment: .simulated())
     #expect(writer.recovery.end.rawValue == broken.border)
     let payload = SmallTopic.payload(99, length: 60)
-    let address = try writer.append(payload).rawValue
+    let address = try writer.append(payload).address.rawValue
     try writer.close()
     for (base, bytes) in old { #expect(broken.storage.slabs[base] == bytes) }
     let pass = EnginePass(topic)

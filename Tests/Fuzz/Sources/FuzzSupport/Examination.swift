@@ -266,7 +266,7 @@ public struct Examination {
       let old = slabs
       let payloads: [[UInt8]] = [[], [1, 2, 3], [UInt8](repeating: 9, count: 900)]
       var addresses: [Address] = []
-      for payload in payloads { addresses.append(try writer.append(payload)) }
+      for payload in payloads { addresses.append(try writer.append(payload).address) }
       try writer.close()
       checkUnchanged(old, recovery)
       let again = try QueueWriter(topic: place.topic, options: options, environment: .fuzzing)
