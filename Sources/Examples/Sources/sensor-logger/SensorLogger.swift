@@ -23,8 +23,12 @@ struct SensorLogger: AsyncParsableCommand {
   @Option(help: "Readings per second.")
   var rate = 1000
 
+  @Option(help: "The most mebibytes of readings to keep. The oldest are dropped first.")
+  var keepMebibytes: Int64 = 256
+
   func validate() throws {
     guard rate > 0 else { throw ValidationError("--rate must be at least 1") }
+    guard keepMebibytes > 0 else { throw ValidationError("--keep-mebibytes must be at least 1") }
   }
 
   func run() async throws {
@@ -35,6 +39,15 @@ struct SensorLogger: AsyncParsableCommand {
     // every 100 ms, survive the death of this process in any case.
     var options = QueueWriter.Options()
     options.syncEvery = .seconds(1)
+    // The newest readings are worth more than the oldest. At this cap, and on a full disk, the
+    // oldest slab is dropped, and a consumer that had not read it gets the number of records.
+    options.maximumBytes = .mebibytes(keepMebibytes)
+    options.whenFull = .dropOldest
+    options.onEvent = { event in
+      if case .dropped(_, let records, _) = event {
+        say("dropped \(records.map(String.init) ?? "an unknown number of") readings")
+      }
+    }
     let writer = try QueueWriter(topic: Topic(topic), options: options)
     report(writer.recovery)
 

@@ -28,6 +28,9 @@ struct Uploader: AsyncParsableCommand {
   @Option(help: "The most records in one request.")
   var batchSize = 500
 
+  @Option(help: "The most milliseconds that a record waits for others, to share a request.")
+  var linger: Int64 = 500
+
   @Flag(help: "End after sending all existing records.")
   var drain = false
 
@@ -37,6 +40,7 @@ struct Uploader: AsyncParsableCommand {
       throw ValidationError("\(to) is not the URL of a server")
     }
     guard batchSize > 0 else { throw ValidationError("--batch-size must be at least 1") }
+    guard linger >= 0 else { throw ValidationError("--linger must be at least 0") }
   }
 
   func run() async throws {
@@ -44,9 +48,9 @@ struct Uploader: AsyncParsableCommand {
     let consumer = try QueueConsumer(topic: Topic(topic), name: "uploader") { say("missed: \($0)") }
     let server = Server(url: to)
     try await untilStopped {
-      for try await batch in consumer.batches(upTo: batchSize, following: !drain) {
-        try await upload(batch, to: server)
-      }
+      let batches = consumer.batches(
+        upTo: batchSize, lingering: .milliseconds(linger), following: !drain)
+      for try await batch in batches { try await upload(batch, to: server) }
     }
     try await consumer.close()
   }
