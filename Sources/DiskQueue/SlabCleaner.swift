@@ -4,8 +4,9 @@
 /// Removes the oldest slabs of a topic: by age, bytes and records.
 ///
 /// ```swift
-/// let removed = try SlabCleaner(topic: "sensors")
+/// let report = try SlabCleaner(topic: "sensors")
 ///   .clean(keeping: .init(age: .days(7), bytes: .gibibytes(1), consumers: .protected))
+/// print(report)
 /// ```
 ///
 /// - It removes only whole slabs, from the front, one at a time. The last slab always stays, and so
@@ -39,57 +40,57 @@ public struct SlabCleaner: Sendable {
     _ = try TopicIndex.slabs(in: storage)
   }
 
-  /// Removes the slabs that are outside a bound.
+  /// Removes the slabs that are outside a bound, and reports them and why no more were removed.
   ///
-  /// Returns the removed slabs, oldest first. Level reached: `synced`. When this returns, the
-  /// removals are permanent.
+  /// Level reached: `synced`. When this returns, the removals are permanent.
   ///
+  /// - Parameters:
+  ///   - retention: How much to keep.
+  ///   - onRemoval: Called with each removal immediately after it was done, oldest first. So you
+  ///     know the removals before an error.
   /// - Throws: One of these codes:
   ///   - `invalidOption`, before anything is removed.
   ///   - `unsupportedFormat` if a slab belongs to a newer program or to another topic. The cleaner
   ///     does not guess.
-  ///   - `syncFailed` or `system`. Earlier removals stay. ``report(keeping:isDryRun:onRemoval:)``
-  ///     reports them.
+  ///   - `syncFailed` or `system`. Earlier removals stay, and `onRemoval` has received them.
   /// - Complexity: It reads the sizes of the slabs that stay, two slab headers, and one more header
   ///   for each removal. A bound on records adds a walk from the last proof of durability to the
   ///   end. Each removal lists the topic and its consumers, and syncs the directory. Memory: 8
-  ///   bytes per slab, and the list that it returns.
+  ///   bytes per slab, and the report.
   @discardableResult
-  public func clean(keeping retention: Retention) throws(QueueError) -> [Removal] {
-    try report(keeping: retention, isDryRun: false).removals
+  public func clean(
+    keeping retention: Retention, onRemoval: (Removal) -> Void = { _ in }
+  ) throws(QueueError) -> Report {
+    try run(retention, isDryRun: false, onRemoval)
   }
 
-  /// Returns the slabs that ``clean(keeping:)`` would remove now. Nothing is removed.
+  /// Reports what ``clean(keeping:onRemoval:)`` would do now. Nothing is removed.
   ///
   /// Like `clean`, it may sync two things: the position of a consumer that has acknowledged only
   /// once, and slabs that only lack a proof of durability.
   ///
-  /// - Throws: As ``clean(keeping:)``.
-  /// - Complexity: As ``clean(keeping:)``, without the removals.
-  public func plan(keeping retention: Retention) throws(QueueError) -> [Removal] {
-    try report(keeping: retention, isDryRun: true).removals
-  }
-
-  /// Cleans or plans, and also reports why no more slabs go.
-  ///
   /// - Parameters:
   ///   - retention: How much to keep.
-  ///   - isDryRun: Whether to remove nothing.
-  ///   - onRemoval: Called with each removal immediately after it was done, or would be done. So
-  ///     you know the removals before an error.
-  /// - Throws: As ``clean(keeping:)``.
-  /// - Complexity: As ``clean(keeping:)``.
-  public func report(
-    keeping retention: Retention, isDryRun: Bool, onRemoval: (Removal) -> Void = { _ in }
+  ///   - onRemoval: Called with each removal that `clean` would do, oldest first.
+  /// - Throws: As ``clean(keeping:onRemoval:)``.
+  /// - Complexity: As ``clean(keeping:onRemoval:)``, without the removals.
+  public func plan(
+    keeping retention: Retention, onRemoval: (Removal) -> Void = { _ in }
+  ) throws(QueueError) -> Report {
+    try run(retention, isDryRun: true, onRemoval)
+  }
+
+  private func run(
+    _ retention: Retention, isDryRun: Bool, _ onRemoval: (Removal) -> Void
   ) throws(QueueError) -> Report {
     var removals: [Removal] = []
     let round = CleaningRound(
       storage: storage, retention: retention, now: environment.now, isDryRun: isDryRun)
-    let kept = try round.run {
+    let stopReason = try round.run {
       removals.append($0)
       onRemoval($0)
     }
-    return Report(removals: removals, kept: kept)
+    return Report(removals: removals, stopReason: stopReason)
   }
 }
 
@@ -131,17 +132,39 @@ extension SlabCleaner {
     }
   }
 
-  /// The result of one cleaning.
+  /// The result of one cleaning, or of one plan.
   public struct Report: Sendable, Hashable {
-    /// The removed slabs, oldest first.
+    /// The slabs that were removed, or would be removed, oldest first.
     public var removals: [Removal]
     /// The reason why no more slabs were removed.
-    public var kept: Kept
+    public var stopReason: StopReason
+
+    /// Makes a report, to test code that handles reports.
+    ///
+    /// - Parameters:
+    ///   - removals: The removed slabs, oldest first.
+    ///   - stopReason: The reason why no more slabs were removed.
+    public init(removals: [Removal], stopReason: StopReason) {
+      self.removals = removals
+      self.stopReason = stopReason
+    }
+
+    /// The number of bytes in the files of the removed slabs.
+    public var removedBytes: ByteCount { removals.reduce(.bytes(0)) { $0 + $1.bytes } }
+
+    /// The number of records that the log took in the removed slabs, damaged ones included.
+    ///
+    /// nil if it is not known for one of the slabs.
+    public var removedRecords: UInt64? {
+      removals.reduce(0 as UInt64?) { sum, removal in
+        sum.flatMap { sum in removal.records.map { sum &+ $0 } }
+      }
+    }
   }
 
   /// The reason why a slab stays, together with all slabs after it.
   @nonexhaustive
-  public enum Kept: Sendable, Hashable, CustomStringConvertible {
+  public enum StopReason: Sendable, Hashable, CustomStringConvertible {
     /// The retention has no bound.
     case noBound
     /// The topic has no slab.

@@ -49,7 +49,7 @@ public struct QueueLog: Sendable {
     static let errno = "diskqueue.errno"
     static let path = "diskqueue.path"
     static let slabs = "diskqueue.slabs"
-    static let kept = "diskqueue.kept"
+    static let stopReason = "diskqueue.stop_reason"
   }
 
   /// Makes a log for a topic.
@@ -131,19 +131,17 @@ public struct QueueLog: Sendable {
   /// Pass it to `SlabCleaner.run(every:keeping:clock:onClean:onError:)`. A round that removed
   /// nothing is logged at `trace`.
   public func record(_ report: SlabCleaner.Report) {
-    let kept: Logger.MetadataValue = "\(report.kept)"
+    let reason: Logger.MetadataValue = "\(report.stopReason)"
     guard !report.removals.isEmpty else {
-      return logger.trace("nothing was cleaned", metadata: [Key.kept: kept])
-    }
-    let bytes = report.removals.reduce(0) { $0 + $1.bytes.bytes }
-    let records = report.removals.reduce(0 as UInt64?) { sum, removal in
-      sum.flatMap { sum in removal.records.map { sum + $0 } }
+      return logger.trace("nothing was cleaned", metadata: [Key.stopReason: reason])
     }
     logger.info(
       "the oldest slabs were removed",
       metadata: merged(
-        [Key.slabs: "\(report.removals.count)", Key.bytes: "\(bytes)", Key.kept: kept],
-        Key.records, records))
+        [
+          Key.slabs: "\(report.removals.count)", Key.bytes: "\(report.removedBytes.bytes)",
+          Key.stopReason: reason,
+        ], Key.records, report.removedRecords))
   }
 
   /// Logs an error that was thrown, or that a cleaner passed to `onError`.

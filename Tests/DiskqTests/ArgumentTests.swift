@@ -262,7 +262,7 @@ struct MessageTests {
     try makeTopic(topic, records: 3)
     let cleaned = try Diskq.run("clean", topic, "--keep-bytes", "1G", "--dry-run")
     #expect(cleaned.lines == ["\(topic): the last slab always stays"])
-    #expect("\(SlabCleaner.Kept.withinBounds)" == "all that is left is within the bounds")
+    #expect("\(SlabCleaner.StopReason.withinBounds)" == "all that is left is within the bounds")
   }
 }
 

@@ -182,7 +182,8 @@ struct CallCountTests {
         storage.logCalls()
         let removed = try cleaner.clean(
           keeping: Retention(
-            records: UInt64(2 * (slabs - removals)), minimumBytes: .bytes(500)))
+            records: UInt64(2 * (slabs - removals)), minimumBytes: .bytes(500))
+        ).removals
         #expect(removed.count == removals)
       }
       expectSame(calls, listings: 5, most: 400)
@@ -207,7 +208,7 @@ struct CallCountTests {
       #expect(
         queueErrorOr {
           try cleaner?.plan(keeping: Retention(age: .seconds(1), minimumBytes: .bytes(0)))
-        }??.count == 0)
+        }??.removals.count == 0)
       return storage.calls
     }
     expectLogarithmic(calls, most: 120)

@@ -96,15 +96,15 @@ struct QueueLogTests {
     try writer.close()
     let cleaner = try SlabCleaner(topic: topic)
     let retention = Retention(bytes: .kibibytes(8), minimumBytes: .bytes(0))
-    log.record(try cleaner.report(keeping: retention, isDryRun: false))
-    log.record(try cleaner.report(keeping: retention, isDryRun: false))
+    log.record(try cleaner.clean(keeping: retention))
+    log.record(try cleaner.clean(keeping: retention))
     #expect(entries.count == 2)
     #expect(entries[0].hasPrefix("info: the oldest slabs were removed bytes="))
     #expect(
-      entries[0].contains("kept=all that is left is within the bounds")
+      entries[0].contains("stop_reason=all that is left is within the bounds")
         && entries[0].contains("records="))
     #expect(
-      entries[1] == "trace: nothing was cleaned kept=all that is left is within the bounds")
+      entries[1] == "trace: nothing was cleaned stop_reason=all that is left is within the bounds")
   }
 
   @Test("handed to a writer and a reader, it hears of all from opening to closing")

@@ -207,8 +207,8 @@ struct QueueMetricsTests {
     let writer = try QueueWriter(topic: topic, options: options)
     for number in 0..<30 { try writer.append(payload(number)) }
     try writer.close()
-    let report = try SlabCleaner(topic: topic).report(
-      keeping: Retention(bytes: .kibibytes(4), minimumBytes: .bytes(0)), isDryRun: false)
+    let report = try SlabCleaner(topic: topic).clean(
+      keeping: Retention(bytes: .kibibytes(4), minimumBytes: .bytes(0)))
     metrics.record(report)
     #expect(!report.removals.isEmpty)
     #expect(try count("slabs_removed_total") == Int64(report.removals.count))

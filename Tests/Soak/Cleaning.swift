@@ -90,7 +90,7 @@ struct CleaningLoop: ParsableCommand {
     var (rounds, removed) = (0, 0)
     while case .none = try orders.next(within: 10) {
       rounds += 1
-      removed += try cleaner.clean(keeping: Self.retention).count
+      removed += try cleaner.clean(keeping: Self.retention).removals.count
     }
     Posix.say("cleaner: \(rounds) rounds, \(removed) slabs")
   }

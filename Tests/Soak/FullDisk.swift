@@ -68,7 +68,7 @@ struct FullDisk: AsyncParsableCommand {
       }
 
       let removed = try SlabCleaner(topic: topic)
-        .clean(keeping: Retention(records: 0, minimumBytes: .bytes(0)))
+        .clean(keeping: Retention(records: 0, minimumBytes: .bytes(0))).removals
       tally.removedSlabs += removed.count
       // The space of a slab that is still open is free after its reader has left the slab.
       if random.chance(50) { Posix.remove(ballast) }

@@ -138,6 +138,7 @@ struct SlabAgeTests {
     try writer.sync()
     let cleaner = try SlabCleaner(topic: topic, environment: fixedEnvironment(clock))
     let removed = try cleaner.clean(keeping: Retention(age: .hours(3), minimumBytes: .bytes(0)))
+      .removals
     #expect(removed.count == 6)
     #expect(try readAll(topic).texts == (6..<10).map { "hour \($0)" } + ["now"])
     try writer.close()

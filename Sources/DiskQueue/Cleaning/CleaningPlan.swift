@@ -40,7 +40,7 @@ struct CleaningPlan: Sendable, Equatable {
 
   enum Verdict: Sendable, Equatable {
     case remove(SlabCleaner.Removal.Cause)
-    case keep(SlabCleaner.Kept)
+    case keep(SlabCleaner.StopReason)
   }
 
   func judge(_ slab: FirstSlab, _ holds: ConsumerHolds) -> Verdict {
@@ -48,7 +48,7 @@ struct CleaningPlan: Sendable, Equatable {
     guard let next = slab.next else { return .keep(.lastSlab) }
     guard let cause = cause(slab, next: next) else { return .keep(.withinBounds) }
     if let hold = holds.hold(below: min(slab.contentEnd, next)) {
-      return .keep(SlabCleaner.Kept(hold))
+      return .keep(SlabCleaner.StopReason(hold))
     }
     guard let minimumFrom, next <= minimumFrom else { return .keep(.minimum) }
     if SlabRemoval.obstacle(before: next, synced: synced) != nil { return .keep(.unproven) }
@@ -73,7 +73,7 @@ struct CleaningPlan: Sendable, Equatable {
   }
 }
 
-extension SlabCleaner.Kept {
+extension SlabCleaner.StopReason {
   init(_ hold: ConsumerHolds.Hold) {
     self =
       switch hold.cause {

@@ -20,11 +20,11 @@ struct CleaningRound {
   /// - Returns: why no more was removed.
   func run(
     _ onRemoval: (SlabCleaner.Removal) -> Void
-  ) throws(QueueError) -> SlabCleaner.Kept {
+  ) throws(QueueError) -> SlabCleaner.StopReason {
     try retention.validate()
     for _ in 0..<Self.mostAttempts {
       var survey = try CleaningSurvey(storage, retention, now: now())
-      if let kept = try clean(&survey, onRemoval) { return kept }
+      if let reason = try clean(&survey, onRemoval) { return reason }
     }
     throw .slabsChange(path: storage.path)
   }
@@ -35,12 +35,12 @@ struct CleaningRound {
   /// - Returns: nil if the slabs differ from the listing: look again.
   private func clean(
     _ survey: inout CleaningSurvey, _ onRemoval: (SlabCleaner.Removal) -> Void
-  ) throws(QueueError) -> SlabCleaner.Kept? {
+  ) throws(QueueError) -> SlabCleaner.StopReason? {
     var lastRemoved: UInt64?
-    var kept: SlabCleaner.Kept? = survey.bases.isEmpty ? .empty : .lastSlab
+    var reason: SlabCleaner.StopReason? = survey.bases.isEmpty ? .empty : .lastSlab
     walking: for place in survey.bases.indices {
       guard !isCancelled() else {
-        kept = .interrupted
+        reason = .interrupted
         break
       }
       guard let found = try survey.slab(at: place) else { continue }
@@ -48,7 +48,7 @@ struct CleaningRound {
       switch try judge(found.slab, &survey) {
       case .remove(let because): cause = because
       case .keep(let because):
-        kept = because
+        reason = because
         break walking
       }
       var removal = SlabCleaner.Removal(
@@ -63,18 +63,18 @@ struct CleaningRound {
           removal.bytes = .bytes(Int64(clamping: bytes))
         case .gone: continue
         case .kept:
-          kept = nil
+          reason = nil
           break walking
         }
       }
       onRemoval(removal)
     }
-    guard let lastRemoved else { return kept }
+    guard let lastRemoved else { return reason }
     try SlabRemoval.syncDirectory(of: storage)
     // One listing served all removals. It did not show a slab that others put before the first one
     // meanwhile.
     guard let first = try TopicIndex.slabs(in: storage).first, first <= lastRemoved else {
-      return kept
+      return reason
     }
     return nil
   }

@@ -68,7 +68,7 @@ extension SlabCleaner {
     }
     switch result {
     case .success(let outcome): return outcome
-    case .failure(let error): return (Report(removals: [], kept: .interrupted), error)
+    case .failure(let error): return (Report(removals: [], stopReason: .interrupted), error)
     }
   }
 
@@ -82,10 +82,10 @@ extension CleaningRound {
   fileprivate func outcome() -> (SlabCleaner.Report, QueueError?) {
     var removals: [SlabCleaner.Removal] = []
     do throws(QueueError) {
-      let kept = try run { removals.append($0) }
-      return (SlabCleaner.Report(removals: removals, kept: kept), nil)
+      let stopReason = try run { removals.append($0) }
+      return (SlabCleaner.Report(removals: removals, stopReason: stopReason), nil)
     } catch {
-      return (SlabCleaner.Report(removals: removals, kept: .interrupted), error)
+      return (SlabCleaner.Report(removals: removals, stopReason: .interrupted), error)
     }
   }
 }

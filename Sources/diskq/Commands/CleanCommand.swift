@@ -125,11 +125,11 @@ struct CleanCommand: ParsableCommand {
     var (hasFailed, hasDamage) = (false, false)
     for topic in topics {
       do throws(QueueError) {
-        let kept = try clean(topic, retention, &output)
-        if case .unreadableConsumer = kept {
+        let reason = try clean(topic, retention, &output)
+        if case .unreadableConsumer = reason {
           hasDamage = true
           output.drain()
-          Messages.say("nothing more can be removed: \(kept) [\(topic)]")
+          Messages.say("nothing more can be removed: \(reason) [\(topic)]")
         }
       } catch {
         hasFailed = true
@@ -146,12 +146,9 @@ struct CleanCommand: ParsableCommand {
   /// Cleans one topic, and returns why it removed no more.
   private func clean(
     _ topic: String, _ retention: Retention, _ output: inout Output
-  ) throws(QueueError) -> SlabCleaner.Kept {
-    var removed = Removed()
-    let report = try SlabCleaner(topic: Topic(topic)).report(
-      keeping: retention, isDryRun: dryRun
-    ) { removal in
-      removed.add(removal)
+  ) throws(QueueError) -> SlabCleaner.StopReason {
+    let cleaner = try SlabCleaner(topic: Topic(topic))
+    func put(_ removal: SlabCleaner.Removal) {
       if json {
         output.putLine(object(removal, topic))
       } else {
@@ -160,27 +157,18 @@ struct CleanCommand: ParsableCommand {
       // Even if this process ends now, the output names every removed slab.
       output.drain()
     }
+    let report =
+      dryRun
+      ? try cleaner.plan(keeping: retention, onRemoval: put)
+      : try cleaner.clean(keeping: retention, onRemoval: put)
     if json {
-      output.putLine(summary(removed, report.kept, topic))
-    } else if removed.slabs > 0 || dryRun {
-      output.put(Messages.onOneLine("\(topic): \(report.kept)") + "\n")
+      output.putLine(summary(report, topic))
+    } else if !report.removals.isEmpty || dryRun {
+      output.put(Messages.onOneLine("\(topic): \(report.stopReason)") + "\n")
     } else if System.isTerminal(System.standardError) {
-      Messages.say("nothing was removed: \(report.kept) [\(topic)]")
+      Messages.say("nothing was removed: \(report.stopReason) [\(topic)]")
     }
-    return report.kept
-  }
-
-  private struct Removed {
-    var slabs: UInt64 = 0
-    var bytes: UInt64 = 0
-    /// nil if some slab's number of records is not known.
-    var records: UInt64? = 0
-
-    mutating func add(_ removal: SlabCleaner.Removal) {
-      slabs += 1
-      bytes &+= UInt64(clamping: removal.bytes.bytes)
-      records = records.flatMap { sum in removal.records.map { sum &+ $0 } }
-    }
+    return report.stopReason
   }
 
   private func path(_ removal: SlabCleaner.Removal, _ topic: String) -> String {
@@ -228,23 +216,21 @@ struct CleanCommand: ParsableCommand {
     }
   }
 
-  private func summary(
-    _ removed: Removed, _ kept: SlabCleaner.Kept, _ topic: String
-  ) -> JSONValue {
+  private func summary(_ report: SlabCleaner.Report, _ topic: String) -> JSONValue {
     .object([
       "kind": .text("summary"),
       "topic": .text(topic),
       "dryRun": .bool(dryRun),
-      "slabs": .number(removed.slabs),
-      "bytes": .number(removed.bytes),
-      "records": .number(removed.records),
-      "kept": .text(word(kept)),
-      "consumer": .text(consumer(kept)),
+      "slabs": .number(UInt64(report.removals.count)),
+      "bytes": .number(UInt64(clamping: report.removedBytes.bytes)),
+      "records": .number(report.removedRecords),
+      "kept": .text(word(report.stopReason)),
+      "consumer": .text(consumer(report.stopReason)),
     ])
   }
 
-  private func word(_ kept: SlabCleaner.Kept) -> String {
-    switch kept {
+  private func word(_ reason: SlabCleaner.StopReason) -> String {
+    switch reason {
     case .noBound: "no-bound"
     case .empty: "empty"
     case .lastSlab: "last-slab"
@@ -257,8 +243,8 @@ struct CleanCommand: ParsableCommand {
     }
   }
 
-  private func consumer(_ kept: SlabCleaner.Kept) -> String? {
-    switch kept {
+  private func consumer(_ reason: SlabCleaner.StopReason) -> String? {
+    switch reason {
     case .consumer(let name), .unreadableConsumer(let name, _): name
     default: nil
     }

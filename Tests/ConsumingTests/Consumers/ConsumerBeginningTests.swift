@@ -152,7 +152,7 @@ struct ConsumerBeginningTests {
       storage.setFault(nil)
       #expect(try topic.cursorFiles() == [], "\(number)")
       let cleaner = try SlabCleaner(topic: topic, environment: .simulated())
-      #expect(try cleaner.report(keeping: .nothing, isDryRun: true).kept == .lastSlab)
+      #expect(try cleaner.plan(keeping: .nothing).stopReason == .lastSlab)
     }
   }
 

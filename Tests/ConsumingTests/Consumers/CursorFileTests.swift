@@ -399,7 +399,7 @@ struct CursorFileTests {
     #expect(listed.map(\.state) == [.sound, .damaged, .damaged, .damaged])
     // A cleaner stops at the consumers that are listed as damaged.
     let error = queueError {
-      _ = try SlabCleaner(topic: topic).report(keeping: .nothing, isDryRun: true)
+      _ = try SlabCleaner(topic: topic).plan(keeping: .nothing)
     }
     #expect(error?.path?.hasSuffix("dir.cursor") == true)
   }

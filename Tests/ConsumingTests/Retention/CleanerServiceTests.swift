@@ -105,7 +105,7 @@ struct CleanerServiceTests {
     let service = try start()
     try await clock.sleeps.wait(for: 1)
     #expect(reports.map(\.removals.count) == [3])
-    #expect(reports.map(\.kept) == [.lastSlab])
+    #expect(reports.map(\.stopReason) == [.lastSlab])
     // No round begins before the interval has passed.
     try made.fill(slabs: 3)
     clock.advance(by: .seconds(59))
@@ -133,7 +133,7 @@ struct CleanerServiceTests {
     let service = try start()
     try await clock.sleeps.wait(for: 1)
     #expect(reports.map(\.removals.count) == [2])
-    #expect(reports.map(\.kept) == [.interrupted])
+    #expect(reports.map(\.stopReason) == [.interrupted])
     #expect(errors.map(\.code) == [.system(errno: Errno.access)])
     clock.advance(by: .seconds(60))
     try await clock.sleeps.wait(for: 2)
@@ -160,7 +160,7 @@ struct CleanerServiceTests {
           onClean: reported.clean, onError: handsErrors ? reported.fail : nil)
       }
       #expect(error?.code == (errno == Errno.io ? .syncFailed : .system(errno: errno)))
-      #expect(reported.reports.withLock { $0 } == [.init(removals: [], kept: .interrupted)])
+      #expect(reported.reports.withLock { $0 } == [.init(removals: [], stopReason: .interrupted)])
       #expect(reported.errors.withLock { $0.isEmpty })
     }
   }
@@ -200,8 +200,8 @@ struct CleanerServiceTests {
     let round = CleaningRound(
       storage: made.storage, retention: .nothing, now: { 0 }, isDryRun: false,
       isCancelled: { removals.withLock { $0 == 2 } })
-    let kept = try round.run { _ in removals.withLock { $0 += 1 } }
-    #expect(kept == .interrupted)
+    let reason = try round.run { _ in removals.withLock { $0 += 1 } }
+    #expect(reason == .interrupted)
     #expect(made.bases.count == 4)
   }
 
@@ -215,6 +215,6 @@ struct CleanerServiceTests {
       return
     }
     #expect(error.code == .cancelled)
-    #expect(reports.map(\.kept) == [.empty])
+    #expect(reports.map(\.stopReason) == [.empty])
   }
 }

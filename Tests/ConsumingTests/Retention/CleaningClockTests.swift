@@ -30,12 +30,12 @@ struct CleaningClockTests {
     let right = made.clock.now
     let retention = Retention(age: .days(7), minimumBytes: .bytes(0))
     made.clock.advance(by: 3650 * Self.day)
-    #expect(try made.cleaner().clean(keeping: retention) == [])
+    #expect(try made.cleaner().clean(keeping: retention).removals == [])
     made.clock.set(right)
-    #expect(try made.cleaner().clean(keeping: retention) == [])
+    #expect(try made.cleaner().clean(keeping: retention).removals == [])
     // A clock that is set far back deletes nothing either.
     made.clock.set(0)
-    #expect(try made.cleaner().clean(keeping: retention) == [])
+    #expect(try made.cleaner().clean(keeping: retention).removals == [])
   }
 
   @Test("G12: a clock that ran ahead and was set right again deletes nothing by the jump")
@@ -50,11 +50,11 @@ struct CleaningClockTests {
     try writer.close()
     let bases = made.bases
     let retention = Retention(age: .days(7), minimumBytes: .bytes(0))
-    let report = try made.cleaner().report(keeping: retention, isDryRun: false)
-    #expect(report == .init(removals: [], kept: .withinBounds))
+    let report = try made.cleaner().clean(keeping: retention)
+    #expect(report == .init(removals: [], stopReason: .withinBounds))
     // A slab from before the jump is removed when its own time has come, and no sooner.
     made.clock.advance(by: 7 * Self.day)
-    let removed = try made.cleaner().clean(keeping: retention)
+    let removed = try made.cleaner().clean(keeping: retention).removals
     #expect(removed.map(\.slab.rawValue) == Array(bases.prefix(removed.count)))
     #expect(removed.count > 0 && removed.count <= 3)
     #expect(made.bases.count >= 6)
@@ -67,9 +67,9 @@ struct CleaningClockTests {
     made.clock.advance(by: 3650 * Self.day)
     try made.roll(writer, times: 1)
     try writer.close()
-    let report = try made.cleaner().report(
-      keeping: Retention(age: .days(30), minimumBytes: .bytes(12_000)), isDryRun: false)
-    #expect(report.kept == .minimum)
+    let report = try made.cleaner().clean(
+      keeping: Retention(age: .days(30), minimumBytes: .bytes(12_000)))
+    #expect(report.stopReason == .minimum)
     #expect(made.sizes.reduce(0, +) >= 12_000)
     #expect(report.removals.count > 1)
   }
@@ -89,24 +89,24 @@ struct CleaningClockTests {
     let writer = try made.writer()
     try writer.append("the time is known")
     try writer.sync()
-    #expect(try made.cleaner().clean(keeping: retention) == [])
+    #expect(try made.cleaner().clean(keeping: retention).removals == [])
     // A slab before the last one bears the right time, but is not old.
     try made.roll(writer, times: 3)
     try writer.sync()
     made.clock.advance(by: Self.day / 24)
     try made.roll(writer, times: 1)
     try writer.sync()
-    #expect(try made.cleaner().clean(keeping: retention) == [])
+    #expect(try made.cleaner().clean(keeping: retention).removals == [])
     // That slab is old now, so those before it are at least as old.
     made.clock.advance(by: 1_000_000_000)
     try made.roll(writer, times: 1)
     try writer.close()
-    let removed = try made.cleaner().clean(keeping: retention)
+    let removed = try made.cleaner().clean(keeping: retention).removals
     #expect(removed.count >= unknown - 1 && removed.count < unknown + 4)
     #expect(removed.allSatisfy { $0.cause == .age(.hours(1)) })
     // When the clock is back in 1970, nothing is old.
     made.clock.set(5_000_000_000)
-    #expect(try made.cleaner().clean(keeping: Retention(age: .seconds(0))) == [])
+    #expect(try made.cleaner().clean(keeping: Retention(age: .seconds(0))).removals == [])
   }
 
   @Test("a damaged beginning between unknown and known stamps removes nothing too early")
@@ -134,7 +134,7 @@ struct CleaningClockTests {
       for days in 0...3 as ClosedRange<Int64> {
         let planned = try SlabCleaner(
           topic: Topic(storage: storage), environment: fixedEnvironment(clock)
-        ).plan(keeping: Retention(age: .days(days), minimumBytes: .bytes(0)))
+        ).plan(keeping: Retention(age: .days(days), minimumBytes: .bytes(0))).removals
         // A slab is as old as the next slab after it that has a known time.
         let expected = (0..<7).prefix { place in
           let next = ((place + 1)..<8).first { $0 >= 5 && $0 != damaged }
@@ -164,11 +164,11 @@ struct CleaningClockTests {
     try writer.close()
     let retention = Retention(age: .days(4), minimumBytes: .bytes(0))
     made.clock.advance(by: 1000 * Self.day)
-    #expect(try made.cleaner().clean(keeping: retention) == [])
+    #expect(try made.cleaner().clean(keeping: retention).removals == [])
     // The next record's stamp shows that the time has passed.
     let second = try made.writer()
     try second.append("again")
     try second.close()
-    #expect(try made.cleaner().clean(keeping: retention).count == 3)
+    #expect(try made.cleaner().clean(keeping: retention).removals.count == 3)
   }
 }

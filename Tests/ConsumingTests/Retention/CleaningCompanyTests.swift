@@ -28,23 +28,23 @@ struct CleaningCompanyTests {
     func report(_ consumers: Retention.Consumers) throws -> SlabCleaner.Report {
       var retention = Retention.nothing
       retention.consumers = consumers
-      return try made.cleaner().report(keeping: retention, isDryRun: true)
+      return try made.cleaner().plan(keeping: retention)
     }
-    #expect(try report(.protected).kept == .consumer("slow"))
+    #expect(try report(.protected).stopReason == .consumer("slow"))
     #expect(try report(.protected).removals.count == 2)
-    #expect(try report(.only(["fast"])).kept == .consumer("fast"))
+    #expect(try report(.only(["fast"])).stopReason == .consumer("fast"))
     #expect(try report(.only(["fast"])).removals.count == 5)
     #expect(try report(.except(["slow"])) == report(.only(["fast"])))
     #expect(try report(.except(["fast"])) == report(.protected))
-    #expect(try report(.ignored).kept == .lastSlab)
+    #expect(try report(.ignored).stopReason == .lastSlab)
     #expect(try report(.except(["slow", "fast"])).removals.count == 7)
     #expect(queueError { _ = try report(.only(["fsat"])) }?.code == .invalidOption)
 
     try made.putCursor("fast", bytes: [1, 2, 3])
     let unreadable = try report(.protected)
     #expect(unreadable.removals == [])
-    #expect(unreadable.kept == .unreadableConsumer("fast", reason: "it is damaged"))
-    #expect(unreadable.kept.description.contains("fast"))
+    #expect(unreadable.stopReason == .unreadableConsumer("fast", reason: "it is damaged"))
+    #expect(unreadable.stopReason.description.contains("fast"))
     #expect(made.bases == bases)
   }
 
@@ -54,14 +54,14 @@ struct CleaningCompanyTests {
     let bases = made.bases
     try made.putCursor("reader", made.slot(.max), made.slot(.max, generation: 2))
     var count = 0
-    let report = try made.cleaner().report(keeping: .nothing, isDryRun: false) { _ in
+    let report = try made.cleaner().clean(keeping: .nothing) { _ in
       count += 1
       if count == 2 {
         try? made.putCursor("reader", made.slot(bases[3]), made.slot(bases[2], generation: 2))
       }
     }
     #expect(report.removals.count == 2)
-    #expect(report.kept == .consumer("reader"))
+    #expect(report.stopReason == .consumer("reader"))
     #expect(made.bases == Array(bases.dropFirst(2)))
   }
 
@@ -86,11 +86,11 @@ struct CleaningCompanyTests {
     var byOther: [SlabCleaner.Removal] = []
     var other = Retention(minimumBytes: .bytes(0))
     let all = try readAll(made.topic).records.count
-    let byOne = try made.cleaner().report(keeping: .nothing, isDryRun: false) { removal in
+    let byOne = try made.cleaner().clean(keeping: .nothing) { removal in
       // The other cleaner removes the next slab each time, and in the end all slabs.
       let left = (try? readAll(made.topic).records.count) ?? 0
       other.records = UInt64(max(0, left - (removal.slab.rawValue == bases[4] ? all : 7)))
-      byOther += (try? made.cleaner().clean(keeping: other)) ?? []
+      byOther += (try? made.cleaner().clean(keeping: other))?.removals ?? []
     }
     let removed = (byOne.removals + byOther).map(\.slab.rawValue).sorted()
     #expect(removed == Array(bases.dropLast()))
@@ -109,7 +109,7 @@ struct CleaningCompanyTests {
     ) { loss in losses.withLock { $0.append(loss) } }
     let first = try reader.nextCopy()
     #expect(first == all.first)
-    let removals = try made.cleaner().clean(keeping: .nothing)
+    let removals = try made.cleaner().clean(keeping: .nothing).removals
     let bases = Set(removals.map(\.slab))
     #expect(bases.count == 5)
 
@@ -139,7 +139,7 @@ struct CleaningCompanyTests {
     let before = try readAll(made.topic).records
     var count: UInt64 = 0
     var failures = 0
-    let report = try made.cleaner().report(keeping: .nothing, isDryRun: false) { removal in
+    let report = try made.cleaner().clean(keeping: .nothing) { removal in
       count += removal.records ?? 0
       do { try made.roll(writer, times: 2) } catch { failures += 1 }
     }
@@ -165,7 +165,7 @@ struct CleaningCompanyTests {
     let left = made.bases
     #expect(left == Array(bases.dropFirst()))
     var isFirst = true
-    let report = try made.cleaner().report(keeping: .nothing, isDryRun: false) { _ in
+    let report = try made.cleaner().clean(keeping: .nothing) { _ in
       // Another program puts a slab back.
       if isFirst { storage.replace(slab: 0, with: first) }
       isFirst = false

@@ -41,7 +41,8 @@ struct CleaningDamageTests {
         let before = storage.slabs.keys.sorted()
         let left = try readAll(topic).records.count
         let removed = try SlabCleaner(topic: topic).clean(
-          keeping: Retention(records: records, minimumBytes: .bytes(0)))
+          keeping: Retention(records: records, minimumBytes: .bytes(0))
+        ).removals
         #expect(storage.slabs.keys.sorted() == Array(before.dropFirst(removed.count)))
         let read = try readAll(topic)
         #expect(read.records == Array(all.suffix(read.records.count)), "seed \(seed)")
@@ -65,8 +66,8 @@ struct CleaningDamageTests {
       storage.flip(bit: 8 * 100, ofSlab: base)
     }
     let all = try readAll(made.topic)
-    let report = try made.cleaner().report(
-      keeping: Retention(records: 6, minimumBytes: .bytes(0)), isDryRun: false)
+    let report = try made.cleaner().clean(
+      keeping: Retention(records: 6, minimumBytes: .bytes(0)))
     #expect(report.removals.count > 3)
     #expect(report.removals[0].records != nil)
     #expect(report.removals[1].records == nil)
@@ -100,8 +101,8 @@ struct CleaningDamageTests {
         Retention(records: .max, minimumBytes: .bytes(0)), .nothing,
       ] {
         let count = made.storage.slabs.count
-        let planned = try cleaner.plan(keeping: retention)
-        #expect(try cleaner.clean(keeping: retention) == planned)
+        let planned = try cleaner.plan(keeping: retention).removals
+        #expect(try cleaner.clean(keeping: retention).removals == planned)
         #expect(made.storage.slabs.count == count - planned.count)
         #expect(made.storage.slabs[far.base] != nil)
       }
@@ -158,7 +159,7 @@ struct CleaningDamageTests {
     let before = try readAll(topic).records
     let cleaner = try SlabCleaner(topic: topic)
     #expect(
-      try cleaner.report(keeping: .nothing, isDryRun: false).removals == [])
+      try cleaner.clean(keeping: .nothing).removals == [])
     #expect(try slabs(path).keys.sorted() == old)
 
     let writer = try QueueWriter(topic: topic)
@@ -167,16 +168,16 @@ struct CleaningDamageTests {
     // The number of records in a version 1 slab is unknown. The number of records after all these
     // slabs is known.
     #expect(
-      try cleaner.plan(keeping: Retention(records: 2, minimumBytes: .bytes(0))) == [])
+      try cleaner.plan(keeping: Retention(records: 2, minimumBytes: .bytes(0))).removals == [])
     // Here, a cursor without an id is accepted.
     let last = try #require(old.last)
     var cursor = [UInt8](repeating: 0, count: CursorSlots.byteCount)
     made.put(made.slot(last, topicID: 0), in: &cursor, of: "reader")
     try writeFile(path + "/consumers/reader.cursor", cursor)
-    let held = try cleaner.report(keeping: .nothing, isDryRun: false)
+    let held = try cleaner.clean(keeping: .nothing)
     #expect(held.removals.map(\.slab.rawValue) == Array(old.dropLast()))
     #expect(held.removals.allSatisfy { $0.records == nil })
-    #expect(held.kept == .consumer("reader"))
+    #expect(held.stopReason == .consumer("reader"))
     let left = try readAll(topic)
     #expect(
       left.records.map(\.payload) == before.filter { $0.address.rawValue >= last }.map(\.payload)
@@ -184,7 +185,7 @@ struct CleaningDamageTests {
 
     var retention = Retention.nothing
     retention.consumers = .ignored
-    #expect(try cleaner.clean(keeping: retention).count == 1)
+    #expect(try cleaner.clean(keeping: retention).removals.count == 1)
     let new = try readAll(topic)
     #expect(new.records.map(\.address) == [firstNew])
     #expect(new.records.first?.ordinal == UInt64(before.count))

@@ -107,7 +107,7 @@ private struct KnownTopic {
     let cleaner = try SlabCleaner(
       topic: Topic(storage: storage),
       environment: Environment(now: { now }, randomID: { 1 }, background: .manual))
-    return try cleaner.plan(keeping: retention)
+    return try cleaner.plan(keeping: retention).removals
   }
 
   func hold(from address: UInt64) throws {

@@ -46,8 +46,8 @@ struct FullDiskCleaningTests {
     // disk space.
     try writer.syncLeftSlabs()
     let report = try SlabCleaner(topic: topic)
-      .report(keeping: Retention(records: 0, minimumBytes: .bytes(0)), isDryRun: false)
-    #expect(report.removals.count > 8, "kept: \(report.kept)")
+      .clean(keeping: Retention(records: 0, minimumBytes: .bytes(0)))
+    #expect(report.removals.count > 8, "stopped: \(report.stopReason)")
 
     try writer.append("the next one")
     try await writer.close()

@@ -19,7 +19,8 @@ struct SlabCleanerTests {
     let total = made.sizes.reduce(0, +)
     for target in [total, total - 1, total / 2, 5000, 4097, 1] {
       let removed = try made.cleaner().clean(
-        keeping: Retention(bytes: .bytes(Int64(target)), minimumBytes: .bytes(0)))
+        keeping: Retention(bytes: .bytes(Int64(target)), minimumBytes: .bytes(0))
+      ).removals
       let left = made.sizes
       #expect(left.reduce(0, +) >= target)
       #expect(left.dropFirst().reduce(0, +) < target)
@@ -35,7 +36,8 @@ struct SlabCleanerTests {
     var gone: UInt64 = 0
     for target in [all.count, all.count - 1, all.count / 2, 8, 1] {
       let removed = try made.cleaner().clean(
-        keeping: Retention(records: UInt64(target), minimumBytes: .bytes(0)))
+        keeping: Retention(records: UInt64(target), minimumBytes: .bytes(0))
+      ).removals
       for removal in removed { gone += try #require(removal.records) }
       let left = try readAll(made.topic)
       #expect(left.records == Array(all.dropFirst(Int(gone))))
@@ -62,11 +64,12 @@ struct SlabCleanerTests {
     let plans = try [0, 1, 2, 5, 6].map {
       try made.cleaner().plan(
         keeping: Retention(age: .minutes($0 * 60 + 30), minimumBytes: .bytes(0))
-      ).count
+      ).removals.count
     }
     #expect(plans == [6, 5, 4, 1, 0])
     let removed = try made.cleaner().clean(
-      keeping: Retention(age: .minutes(90), minimumBytes: .bytes(0)))
+      keeping: Retention(age: .minutes(90), minimumBytes: .bytes(0))
+    ).removals
     #expect(removed.map(\.slab.rawValue) == Array(bases.prefix(5)))
     #expect(removed.first?.reason == "older than 5400.0 seconds")
   }
@@ -75,10 +78,10 @@ struct SlabCleanerTests {
   func anyBound() throws {
     try made.fill(slabs: 5)
     let most = Retention(age: .days(9), bytes: .gibibytes(1), records: 0, minimumBytes: .bytes(0))
-    #expect(try made.cleaner().plan(keeping: most).count == 4)
+    #expect(try made.cleaner().plan(keeping: most).removals.count == 4)
     let none = Retention(minimumBytes: .bytes(0))
-    let report = try made.cleaner().report(keeping: none, isDryRun: false)
-    #expect(report == .init(removals: [], kept: .noBound))
+    let report = try made.cleaner().clean(keeping: none)
+    #expect(report == .init(removals: [], stopReason: .noBound))
     #expect(made.bases.count == 5)
   }
 
@@ -86,9 +89,9 @@ struct SlabCleanerTests {
   func lastSlab() throws {
     try made.fill(slabs: 4)
     let last = try #require(made.bases.last)
-    let report = try made.cleaner().report(keeping: .nothing, isDryRun: false)
+    let report = try made.cleaner().clean(keeping: .nothing)
     #expect(report.removals.count == 3)
-    #expect(report.kept == .lastSlab)
+    #expect(report.stopReason == .lastSlab)
     #expect(made.bases == [last])
     // The next writer continues from there, and uses no address and no ordinal twice.
     let before = try readAll(made.topic)
@@ -107,13 +110,13 @@ struct SlabCleanerTests {
     let unbounded = Retention(age: .seconds(0), bytes: .bytes(0), records: 0)
     // The minimum is 1 MiB by default.
     #expect(
-      try made.cleaner().report(keeping: unbounded, isDryRun: false)
-        == .init(removals: [], kept: .minimum))
+      try made.cleaner().clean(keeping: unbounded)
+        == .init(removals: [], stopReason: .minimum))
     for minimum in [20_000, 10_000, 4_000] as [Int64] {
       var retention = unbounded
       retention.minimumBytes = .bytes(minimum)
-      let report = try made.cleaner().report(keeping: retention, isDryRun: false)
-      #expect(report.kept == .minimum)
+      let report = try made.cleaner().clean(keeping: retention)
+      #expect(report.stopReason == .minimum)
       #expect(made.sizes.reduce(0, +) >= UInt64(minimum))
       #expect(made.sizes.dropFirst().reduce(0, +) < UInt64(minimum))
     }
@@ -128,15 +131,21 @@ struct SlabCleanerTests {
     storage.logCalls()
     var reported: [SlabCleaner.Removal] = []
     let retention = Retention(records: 6, minimumBytes: .bytes(0))
-    let planned = try made.cleaner().report(keeping: retention, isDryRun: true) {
+    let planned = try made.cleaner().plan(keeping: retention) {
       reported.append($0)
     }
     #expect(!storage.calls.contains { $0.changes && $0 != .consumers })
     #expect(storage.slabs == before)
     #expect(reported == planned.removals)
     #expect(reported.count > 2)
-    #expect(try made.cleaner().plan(keeping: retention) == reported)
-    #expect(try made.cleaner().report(keeping: retention, isDryRun: false) == planned)
+    #expect(try made.cleaner().plan(keeping: retention).removals == reported)
+    let sizes = made.sizes.prefix(reported.count)
+    #expect(planned.removedBytes == .bytes(Int64(sizes.reduce(0, +))))
+    #expect(planned.removedRecords == reported.reduce(0) { $0 + ($1.records ?? 0) })
+    var unknown = planned
+    unknown.removals[1].records = nil
+    #expect(unknown.removedRecords == nil)
+    #expect(try made.cleaner().clean(keeping: retention) == planned)
     #expect(made.bases == Array(before.keys.sorted().dropFirst(reported.count)))
   }
 
@@ -166,7 +175,7 @@ struct SlabCleanerTests {
     try made.fill(slabs: 40)
     storage.logCalls()
     let retention = Retention(age: .days(1), minimumBytes: .bytes(4096))
-    #expect(try made.cleaner().plan(keeping: retention) == [])
+    #expect(try made.cleaner().plan(keeping: retention).removals == [])
     let opened = Set(
       storage.calls.compactMap { if case .open(let name) = $0 { name } else { nil } })
     #expect(opened.count <= 4)
@@ -179,7 +188,7 @@ struct SlabCleanerTests {
       SimulatedStorage.Fault(.fail(Errno.io), at: 3) { $0 == .syncDirectory })
     var reported: [SlabCleaner.Removal] = []
     let error = queueError {
-      _ = try made.cleaner().report(keeping: .nothing, isDryRun: false) { reported.append($0) }
+      _ = try made.cleaner().clean(keeping: .nothing) { reported.append($0) }
     }
     #expect(error?.code == .syncFailed)
     #expect(reported.count == 2)
@@ -202,9 +211,9 @@ struct SlabCleanerTests {
     try writer.flush()
     let bases = made.bases
     made.storage.logCalls()
-    let report = try made.cleaner().report(keeping: .nothing, isDryRun: false)
+    let report = try made.cleaner().clean(keeping: .nothing)
     #expect(report.removals.count == 5)
-    #expect(report.kept == .lastSlab)
+    #expect(report.stopReason == .lastSlab)
     let calls = made.storage.calls.filter { call in
       if case .remove = call { true } else { call.isSync || call == .syncDirectory }
     }
@@ -255,10 +264,10 @@ struct SlabCleanerTests {
     let end = try readAll(made.topic).end.rawValue
     #expect(end > bases[4] && end < bases[5])
     for minimum in [0, 4096] as [Int64] {
-      let report = try made.cleaner().report(
-        keeping: Retention(bytes: .bytes(0), minimumBytes: .bytes(minimum)), isDryRun: true)
+      let report = try made.cleaner().plan(
+        keeping: Retention(bytes: .bytes(0), minimumBytes: .bytes(minimum)))
       #expect(report.removals.map(\.slab.rawValue).allSatisfy { $0 < bases[4] })
-      #expect(report.kept == (minimum == 0 ? .unproven : .minimum))
+      #expect(report.stopReason == (minimum == 0 ? .unproven : .minimum))
     }
   }
 
@@ -267,14 +276,14 @@ struct SlabCleanerTests {
   @Test("an empty topic, one without slabs, and what is none")
   func noSlabs() throws {
     #expect(
-      try made.cleaner().report(keeping: .nothing, isDryRun: false)
-        == .init(removals: [], kept: .empty))
+      try made.cleaner().clean(keeping: .nothing)
+        == .init(removals: [], stopReason: .empty))
     let directory = try TemporaryDirectory()
     func open(_ name: String) -> QueueError? {
       queueError {
         let report = try SlabCleaner(topic: Topic(directory.path + "/" + name))
-          .report(keeping: .nothing, isDryRun: false)
-        #expect(report.kept == .empty)
+          .clean(keeping: .nothing)
+        #expect(report.stopReason == .empty)
       }
     }
     #expect(open("missing")?.code == .noSuchTopic)
@@ -302,7 +311,7 @@ struct SlabCleanerTests {
       }
       let first = try reader.nextCopy()
       #expect(first == all.first)
-      let removed = try SlabCleaner(topic: topic).clean(keeping: .nothing)
+      let removed = try SlabCleaner(topic: topic).clean(keeping: .nothing).removals
       #expect(removed.count > 3)
       var count = 1
       while try reader.nextCopy() != nil { count += 1 }

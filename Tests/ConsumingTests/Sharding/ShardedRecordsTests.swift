@@ -262,7 +262,8 @@ struct ShardedRecordsTests {
     keeping.consumers = .ignored
     for shard in [1, 3] {
       #expect(
-        try !SlabCleaner(topic: topic.topic(ofShard: shard)).clean(keeping: keeping).isEmpty)
+        try !SlabCleaner(topic: topic.topic(ofShard: shard)).clean(keeping: keeping).removals
+          .isEmpty)
     }
     readOn()
     try writer.close()

@@ -43,11 +43,12 @@ extension FaultScenario {
       var removed: Set<UInt64> = []
       let slabs = stage.storage.slabs.count
       let report = try stage.trying("clean") {
-        try cleaner.report(keeping: .nothing, isDryRun: isDryRun) {
-          removed.insert($0.slab.rawValue)
-        }
+        func take(_ removal: SlabCleaner.Removal) { removed.insert(removal.slab.rawValue) }
+        return isDryRun
+          ? try cleaner.plan(keeping: .nothing, onRemoval: take)
+          : try cleaner.clean(keeping: .nothing, onRemoval: take)
       }
-      stage.note("\(removed.sorted()) \(report.kept)")
+      stage.note("\(removed.sorted()) \(report.stopReason)")
       let left = isDryRun ? slabs : slabs - removed.count
       guard stage.storage.slabs.count == left else { throw Complaint("it said \(removed)") }
     }

@@ -288,7 +288,7 @@ final class ConsumerProgram {
     default: retention.age = .seconds(Int64(random.below(100)))
     }
     let cleaner = try SlabCleaner(topic: topic, environment: fixedEnvironment(clock))
-    let removed = try cleaner.clean(keeping: retention).count
+    let removed = try cleaner.clean(keeping: retention).removals.count
     note("cleaned \(removed) slabs")
     tally.count("slabs cleaned", removed)
   }

@@ -158,7 +158,7 @@ final class InterleavedProgram {
     let cleaner = try SlabCleaner(topic: Topic(storage: storage), environment: environment)
     let retention = Retention(
       records: UInt64(random.below(60)), minimumBytes: .bytes(0), consumers: .ignored)
-    let report = try cleaner.report(keeping: retention, isDryRun: false) { removal in
+    let report = try cleaner.clean(keeping: retention) { removal in
       // A reader in between may reach the next slab at once.
       cleaned += Int(removal.records ?? 0)
     }

@@ -47,8 +47,12 @@ extension Program {
     let before = storage.slabsAfterDroppedCache
     var removed: [SlabCleaner.Removal] = []
     do {
-      _ = try SlabCleaner(topic: topic, environment: environment)
-        .report(keeping: retention, isDryRun: isDryRun) { removed.append($0) }
+      let cleaner = try SlabCleaner(topic: topic, environment: environment)
+      if isDryRun {
+        _ = try cleaner.plan(keeping: retention) { removed.append($0) }
+      } else {
+        try cleaner.clean(keeping: retention) { removed.append($0) }
+      }
     } catch {
       note("cleaning failed: \(error)")
       try hold(

@@ -281,7 +281,8 @@ private struct CrashLife {
     let removed = try SlabCleaner(topic: place.topic)
       .clean(
         keeping: Retention(
-          bytes: .kibibytes(Int64(random.below(64))), minimumBytes: .kibibytes(8)))
+          bytes: .kibibytes(Int64(random.below(64))), minimumBytes: .kibibytes(8))
+      ).removals
     Posix.say("cleaned \(removed.count)")
   }
 }

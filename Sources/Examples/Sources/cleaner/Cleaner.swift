@@ -58,8 +58,8 @@ struct Cleaner: AsyncParsableCommand {
     for topic in topics {
       do {
         // Each removal is reported as soon as it is done, even if an error follows.
-        _ = try SlabCleaner(topic: Topic(topic))
-          .report(keeping: retention, isDryRun: false) { announce($0, of: topic) }
+        try SlabCleaner(topic: Topic(topic))
+          .clean(keeping: retention) { announce($0, of: topic) }
       } catch {
         // The error concerns one topic. The others are cleaned in any case.
         say("\(error)")

@@ -41,7 +41,7 @@ struct Holding: Sendable {
       _ = try ConsumerInfo.all(of: place.topic)
       let retention = Retention(bytes: .bytes(0), minimumBytes: .bytes(0))
       let cleaner = try SlabCleaner(topic: place.topic, environment: .fuzzing)
-      let plan = try cleaner.plan(keeping: retention)
+      let plan = try cleaner.plan(keeping: retention).removals
       switch judgement {
       case .never, .damaged, .unsupported: require(plan.isEmpty, "a slab goes that is held")
       case .sound(let slot):

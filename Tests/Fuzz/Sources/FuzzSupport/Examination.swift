@@ -323,7 +323,7 @@ public struct Examination {
     for retention in retentions.reversed() {
       do throws(QueueError) {
         let removals = try SlabCleaner(topic: place.topic, environment: .fuzzing)
-          .clean(keeping: retention)
+          .clean(keeping: retention).removals
         let left = place.slabs
         require(left.count + removals.count == slabs.count, "another number of slabs is gone")
         require(slabs.isEmpty || !left.isEmpty, "the last slab is gone")
