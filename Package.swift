@@ -10,19 +10,29 @@ let package = Package(
     .library(name: "DiskQueueInspection", targets: ["DiskQueueInspection"]),
     // Uses Foundation. The core does not.
     .library(name: "DiskQueueFoundation", targets: ["DiskQueueFoundation"]),
-    // Each depends on another package, which is built only if you use the product.
+    // Each depends on another package, and needs the trait of the same name. See below.
     .library(name: "DiskQueueLogging", targets: ["DiskQueueLogging"]),
     .library(name: "DiskQueueMetrics", targets: ["DiskQueueMetrics"]),
     .library(name: "DiskQueueLifecycle", targets: ["DiskQueueLifecycle"]),
     .executable(name: "diskq", targets: ["diskq"]),
+  ],
+  // A trait decides whether SwiftPM clones a package that the library itself does not need. All are
+  // on by default. A program that depends on this package with `traits: []` clones nothing else,
+  // and can use DiskQueue, DiskQueueInspection and DiskQueueFoundation.
+  traits: [
+    .trait(name: "Tool", description: "The command diskq. Needs swift-argument-parser."),
+    .trait(name: "Logging", description: "The product DiskQueueLogging. Needs swift-log."),
+    .trait(name: "Metrics", description: "The product DiskQueueMetrics. Needs swift-metrics."),
+    .trait(
+      name: "Lifecycle",
+      description: "The product DiskQueueLifecycle. Needs swift-service-lifecycle."),
+    .default(enabledTraits: ["Tool", "Logging", "Metrics", "Lifecycle"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
-    // For `swift package generate-documentation`. No target depends on it.
-    .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
   ],
   targets: [
     .systemLibrary(
@@ -49,27 +59,36 @@ let package = Package(
     .target(name: "DiskQueueFoundation", dependencies: ["DiskQueue"]),
     .target(
       name: "DiskQueueLogging",
-      dependencies: ["DiskQueue", .product(name: "Logging", package: "swift-log")]
+      dependencies: [
+        "DiskQueue",
+        .product(
+          name: "Logging", package: "swift-log", condition: .when(traits: ["Logging"])),
+      ]
     ),
     .target(
       name: "DiskQueueMetrics",
       dependencies: [
         "DiskQueue", "DiskQueueInspection",
-        .product(name: "CoreMetrics", package: "swift-metrics"),
+        .product(
+          name: "CoreMetrics", package: "swift-metrics", condition: .when(traits: ["Metrics"])),
       ]
     ),
     .target(
       name: "DiskQueueLifecycle",
       dependencies: [
         "DiskQueue",
-        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(
+          name: "ServiceLifecycle", package: "swift-service-lifecycle",
+          condition: .when(traits: ["Lifecycle"])),
       ]
     ),
     .executableTarget(
       name: "diskq",
       dependencies: [
         "DiskQueue", "DiskQueueInspection",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(
+          name: "ArgumentParser", package: "swift-argument-parser",
+          condition: .when(traits: ["Tool"])),
       ]
     ),
     .target(
@@ -82,7 +101,9 @@ let package = Package(
       name: "soak",
       dependencies: [
         "DiskQueue",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(
+          name: "ArgumentParser", package: "swift-argument-parser",
+          condition: .when(traits: ["Tool"])),
       ],
       path: "Tests/Soak"
     ),
@@ -108,9 +129,13 @@ let package = Package(
       dependencies: [
         "DiskQueue", "DiskQueueFoundation", "DiskQueueLifecycle", "DiskQueueLogging",
         "DiskQueueMetrics", "DiskQueueTestSupport",
-        .product(name: "InMemoryLogging", package: "swift-log"),
-        .product(name: "MetricsTestKit", package: "swift-metrics"),
-        .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),
+        .product(
+          name: "InMemoryLogging", package: "swift-log", condition: .when(traits: ["Logging"])),
+        .product(
+          name: "MetricsTestKit", package: "swift-metrics", condition: .when(traits: ["Metrics"])),
+        .product(
+          name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle",
+          condition: .when(traits: ["Lifecycle"])),
       ]
     ),
     // Checks how the sources, the pages and the folders look. It reads them as text.
@@ -121,6 +146,12 @@ let package = Package(
   ],
   swiftLanguageModes: [.v6]
 )
+
+// For `swift package generate-documentation`. No target depends on it, so no trait can leave it out.
+if Context.environment["DISKQUEUE_DOCUMENTATION"] != nil {
+  package.dependencies.append(
+    .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"))
+}
 
 // The checks in .ci build only the modules of tests that they run. Their names, with spaces
 // between.

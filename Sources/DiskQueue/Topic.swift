@@ -84,7 +84,6 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
     case .storage(let storage): return storage
     case .memory(let storage, _): return storage
     case .directory(let path):
-      try Self.check(path)
       do throws(SystemError) {
         return try PosixStorage(path: path, permissions: permissions)
       } catch {
@@ -99,22 +98,11 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
     case .storage(let storage): return storage
     case .memory(let storage, _): return storage
     case .directory(let path):
-      try Self.check(path)
       do throws(SystemError) {
         return try PosixStorage(creating: path, permissions: permissions)
       } catch {
         throw .topicOpeningFailed(error, path: path)
       }
-    }
-  }
-
-  /// The operating system would read a path only up to a NUL, and open another directory.
-  private static func check(_ path: String) throws(QueueError) {
-    guard !path.utf8.contains(0) else {
-      throw QueueError(
-        .notATopic, "a path cannot contain the character NUL: name another path",
-        path: path.split(separator: "\0", omittingEmptySubsequences: false).joined(separator: "\\0")
-      )
     }
   }
 
@@ -216,6 +204,12 @@ extension QueueError {
     case _ where path.isEmpty:
       QueueError(
         .notATopic, "a topic is a directory, but this path is empty: name one", path: path,
+        errno: error.errno)
+    case Errno.invalid where path.utf8.contains(0):
+      QueueError(
+        .notATopic, "a path cannot contain the character NUL: name another path",
+        path: path.split(separator: "\0", omittingEmptySubsequences: false).joined(
+          separator: "\\0"),
         errno: error.errno)
     case Errno.noEntry:
       QueueError(

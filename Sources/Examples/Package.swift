@@ -10,7 +10,8 @@ let package = Package(
   platforms: [.macOS(.v26)],
   dependencies: [
     // In your own package:
-    // .package(url: "https://github.com/OWNER/diskqueue", from: "0.1.0"),
+    // .package(
+    //   url: "https://github.com/OWNER/diskqueue", .upToNextMinor(from: "0.1.0"), traits: []),
     .package(name: "diskqueue", path: "../.."),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.1"),
