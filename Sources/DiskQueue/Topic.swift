@@ -203,7 +203,7 @@ extension QueueError {
     switch error.errno {
     case _ where path.isEmpty:
       QueueError(
-        .notATopic, "a topic is a directory, but this path is empty: name one", path: path,
+        .notATopic, "a topic is a directory, but this path is empty: name one", path: nil,
         errno: error.errno)
     case Errno.invalid where path.utf8.contains(0):
       QueueError(

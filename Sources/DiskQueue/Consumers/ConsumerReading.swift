@@ -226,8 +226,8 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
       error: QueueError(
         .payloadTooLarge,
         "a record of \(ByteCount.words(count)) is above this consumer's limit of"
-          + " \(options.maximumPayload): open the consumer with a higher maximumPayload, or put the"
-          + " record aside",
+          + " \(options.maximumPayload): open the consumer with a higher maximumPayload, or make"
+          + " it a dead letter",
         path: path, address: address))
     guard walker.pending != nil else { return }
     // Records before it wait until the loss is counted, and so for a mark after it.
@@ -265,7 +265,7 @@ struct ConsumerReading: ~Copyable, @unchecked Sendable {
       throw QueueError(
         .payloadTooLarge,
         "the record of \(ByteCount.words(oversized.payloadBytes)) is above the limit of \(limit)"
-          + " for putting it aside: allow more",
+          + " for a dead letter: allow more",
         path: oversized.error.path, address: oversized.address)
     }
     var walker = LogWalker(

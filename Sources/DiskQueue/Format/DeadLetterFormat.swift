@@ -72,7 +72,7 @@ public struct DeadLetter: Sendable, Hashable {
   private static func isNone(_ why: String) -> QueueError {
     QueueError(
       .unsupportedFormat,
-      "the payload is no record that was put aside: \(why). Check which topic it was read from")
+      "the payload is no dead letter: \(why). Check which topic it was read from")
   }
 
   /// The payload of the record that stores it. A reason of more than 65,535 bytes is cut after the
