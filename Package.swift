@@ -142,7 +142,10 @@ let package = Package(
     .testTarget(name: "TidyTests"),
     .testTarget(
       name: "DiskqTests",
-      dependencies: ["DiskQueue", "DiskQueueInspection", "DiskQueueTestSupport", "diskq"]),
+      dependencies: [
+        "DiskQueue", "DiskQueueInspection", "DiskQueueTestSupport", "diskq",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
   ],
   swiftLanguageModes: [.v6]
 )

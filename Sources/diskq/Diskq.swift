@@ -46,7 +46,10 @@ struct Diskq: ParsableCommand {
       System.leave(Status.usage)
     }
     do {
-      var command = try parseAsRoot()
+      let arguments = Spelling.joiningNegativeNumbers(Array(CommandLine.arguments.dropFirst()))
+      try Spelling.checkCommand(
+        arguments, configuration.subcommands.map { $0._commandName } + ["help"])
+      var command = try parseAsRoot(arguments)
       try command.run()
     } catch let error as QueueError {
       Messages.say(error)

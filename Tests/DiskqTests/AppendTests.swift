@@ -251,4 +251,37 @@ struct AppendTests {
     #expect(try Diskq.run("read", topic).lines == ["one", "two"])
     #expect(try Diskq.run("verify", topic).status == 0)
   }
+
+  @Test("the number of records is reported with --verbose, and on a terminal")
+  func verbose() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    let silent = try Diskq.run("append", topic, input: "one\ntwo\n")
+    #expect(silent.status == 0 && silent.errors == "")
+    let verbose = try Diskq.run("append", topic, "--verbose", input: "three\n")
+    #expect(verbose.status == 0)
+    #expect(verbose.output == [])
+    #expect(verbose.errorLines == ["diskq: 1 record appended [\(topic)]"])
+    let empty = try Diskq.run("append", topic, "--verbose", input: "")
+    #expect(empty.errorLines == ["diskq: 0 records appended [\(topic)]"])
+  }
+
+  #if os(Linux)
+    @Test("on a terminal it shows the number without being asked", .enabled(if: canRun("script")))
+    func terminal() throws {
+      let directory = try TemporaryDirectory()
+      let topic = directory.at("topic")
+      try writeFile(directory.at("in"), Array("one\ntwo\n".utf8))
+      // script(1) runs the program on a terminal of its own.
+      let shown = try Diskq.shell(
+        "script -qec \"'$0' append '$1' '$2'\" /dev/null", topic, directory.at("in"))
+      #expect(shown.status == 0)
+      #expect(shown.text.contains("diskq: 2 records appended [\(topic)]"))
+    }
+  #endif
+}
+
+/// Whether a shell finds a program.
+private func canRun(_ program: String) -> Bool {
+  (try? Diskq.shell("command -v \"$1\" >/dev/null", program))?.status == 0
 }

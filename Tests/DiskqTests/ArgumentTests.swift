@@ -192,7 +192,7 @@ struct MessageTests {
     let outcome = try Diskq.run([verb, ""], input: Array("x\n".utf8))
     #expect(outcome.status == 2)
     #expect(
-      outcome.errorLines == ["diskq: a topic is a directory, but this path is empty: name one []"])
+      outcome.errorLines == ["diskq: a topic is a directory, but this path is empty: name one"])
   }
 
   @Test("one byte is no bytes")

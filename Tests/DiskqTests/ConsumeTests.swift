@@ -110,6 +110,73 @@ struct ConsumeTests {
     #expect(try consume(topic).lines == recordLines(0..<10))
   }
 
+  @Test("--batch is how many printed records are acknowledged together", arguments: [3, 7, 1000])
+  func batch(count: Int) throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    let lines = (0..<100).map { "\($0) " + String(repeating: "x", count: 996) }
+    #expect(
+      try Diskq.run("append", topic, input: lines.map { $0 + "\n" }.joined()).status == 0)
+    // The file may not grow above 16 or 32 KiB, so some batch cannot be written.
+    let consumed = try Diskq.shell(
+      "ulimit -f 32; exec \"$0\" consume \"$1\" --consumer one --batch $2 >\"$3\"", topic,
+      "\(count)", directory.at("out"))
+    #expect(consumed.status == 2)
+    let reached = try #require(try ordinal(topic))
+    #expect(reached % count == 0)
+    #expect(count == 1000 ? reached == 0 : reached > 0 && reached < 40)
+    #expect(try consume(topic, "--batch", "\(count)").lines == Array(lines[reached...]))
+    #expect(try ordinal(topic) == 100)
+  }
+
+  @Test("a follower that lingers waits until its batch is full", .timeLimit(.minutes(5)))
+  func linger() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    let follower = try RunningDiskq(
+      ["consume", topic, "--follow", "--linger", "1d", "--exec-batch", "3", "--exec"]
+        + ["echo $DISKQ_COUNT; cat"] + Self.name)
+    let appender = try RunningDiskq("append", topic, "--ensure", "flushed", "--print-addresses")
+    for line in recordLines(0..<7) {
+      // The next record comes only after this one can be read.
+      try appender.write(line + "\n")
+      #expect(try appender.readLine() != nil)
+    }
+    for lines in [recordLines(0..<3), recordLines(3..<6)] {
+      for line in ["3"] + lines { #expect(try follower.readLine() == line) }
+    }
+    follower.send(SIGTERM)
+    let outcome = try follower.outcome()
+    #expect(outcome.status == 0)
+    #expect(outcome.output == [])
+    #expect(try ordinal(topic) == 6)
+    try appender.closeInput()
+    #expect(try appender.outcome().status == 0)
+  }
+
+  #if os(Linux)
+    @Test(
+      "no record is acknowledged that a pipe's reader did not take whole",
+      arguments: [1, 9, 10, 27, 30, 62, 89])
+    func reader(taking bytes: Int) throws {
+      let directory = try TemporaryDirectory()
+      let topic = directory.at("topic")
+      try makeTopic(topic, records: 10)
+      // dd takes single bytes, and so no byte more than it is to print.
+      let consumed = try Diskq.shell(
+        """
+        { "$0" consume "$1" --consumer one --batch 10000; echo "status $?" >&2; } \
+        | dd bs=1 count="$2" status=none
+        """, topic, "\(bytes)")
+      #expect(consumed.output.count == bytes)
+      #expect(consumed.errorLines == ["status 0"])
+      // Each line has nine bytes.
+      let reached = try #require(try ordinal(topic))
+      #expect(reached * 9 <= bytes)
+      #expect(try consume(topic).lines == recordLines(reached..<10))
+    }
+  #endif
+
   @Test("where nobody reads any more, it ends, and nothing that was not taken is acknowledged")
   func closedPipe() throws {
     let directory = try TemporaryDirectory()
@@ -141,7 +208,7 @@ struct ConsumeTests {
     let long = try Diskq.run("consume", topic, "--consumer", "two", "--maximum-payload", "8")
     #expect(long.status == 2)
     #expect(long.lines == recordLines(0..<10))
-    #expect(long.errors.contains("a higher --maximum-payload, or put the record aside"))
+    #expect(long.errors.contains("a higher --maximum-payload, or make it a dead letter"))
   }
 
   @Test("a follower whose topic is removed says so, and ends")
@@ -218,7 +285,7 @@ struct ConsumeTests {
     #expect(try ordinal(topic) == total)
   }
 
-  @Test("a record above the limit stops it, and with --dead-letter is put aside")
+  @Test("a record above the limit stops it, and with --dead-letter is a dead letter")
   func tooLarge() throws {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
@@ -234,7 +301,7 @@ struct ConsumeTests {
     let aside = try Diskq.run(
       "consume", topic, "--consumer", "a", "--maximum-payload", "1KiB", "--dead-letter")
     #expect(aside.status == 0 && aside.lines == ["two"])
-    #expect(aside.errors.contains("was put aside"))
+    #expect(aside.errors.contains("is above the limit, and is now the dead letter at address 128"))
     #expect(try Diskq.run("read", topic + ".dead", "--dead-letters").lines == [long])
     #expect(try consumer("a", of: topic)["ordinal"] as? Int == 3)
     #expect(try consumer("a", of: topic)["bytesLeft"] as? Int == 0)

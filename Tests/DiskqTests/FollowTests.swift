@@ -98,13 +98,88 @@ struct FollowTests {
     #expect(stopping.status == 1)
   }
 
-  @Test("a topic that is not there is the usual error, and one that is removed is told")
-  func noTopic() throws {
+  @Test(
+    "a topic that does not exist yet is waited for, also below directories that do not exist",
+    arguments: ["topic", "a/b/topic", "a//b/topic/"], ["read", "consume"])
+  func waitsForTopic(name: String, verb: String) throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at(name)
+    let options = verb == "consume" ? ["--consumer", "one"] : []
+    let follower = try RunningDiskq([verb, topic, "--follow", "--from", "latest"] + options)
+    #expect(
+      try follower.readErrorLine()
+        == "diskq: there is no topic at this path yet: waiting for it [\(topic)]")
+    // A directory that is made on the way is watched in turn.
+    try FileManager.default.createDirectory(
+      atPath: (topic as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
+    try makeTopic(topic, records: 3)
+    #expect(try read(3, from: follower) == Self.lines(0..<3))
+    #expect(try Diskq.run("append", topic, input: "record 3\n").status == 0)
+    #expect(try read(1, from: follower) == Self.lines(3..<4))
+    follower.send(SIGTERM)
+    let outcome = try follower.outcome()
+    #expect(outcome.status == 0)
+    #expect(outcome.errors == "")
+  }
+
+  @Test(
+    "a stop ends the wait for a topic, and makes nothing", arguments: [SIGINT, SIGTERM, SIGHUP],
+    ["read", "consume"])
+  func stoppedWait(signal: Int32, verb: String) throws {
+    let directory = try TemporaryDirectory()
+    let options = verb == "consume" ? ["--consumer", "one"] : []
+    let follower = try RunningDiskq([verb, directory.at("topic"), "--follow"] + options)
+    #expect(try follower.readErrorLine() != nil)
+    follower.send(signal)
+    let outcome = try follower.outcome()
+    #expect(outcome.status == 0)
+    #expect(outcome.output == [] && outcome.errors == "")
+    #expect(try snapshot(directory.path).isEmpty)
+  }
+
+  @Test("when the reader of its output goes, the wait for a topic ends")
+  func closedWait() throws {
+    let directory = try TemporaryDirectory()
+    let follower = try RunningDiskq("read", directory.at("topic"), "--follow")
+    #expect(try follower.readErrorLine() != nil)
+    try follower.closeOutput()
+    #expect(try follower.outcome().status == 0)
+  }
+
+  @Test("what can never be a topic is not waited for")
+  func neverATopic() throws {
+    let directory = try TemporaryDirectory()
+    try writeFile(directory.at("file"), [1])
+    for path in [directory.at("file"), directory.at("file/topic"), ""] {
+      let read = try Diskq.run("read", path, "--follow")
+      #expect(read.status == 2)
+      #expect(read.errorLines.count == 1)
+      #expect(read.errors.hasPrefix("diskq: a topic is a directory, but this path"))
+    }
+  }
+
+  @Test("--to ends a follower before its position, without a record after it")
+  func end() throws {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
-    let missing = try Diskq.run("read", topic, "--follow")
-    #expect(missing.status == 2)
-    #expect(missing.errors.contains("there is no topic at this path"))
+    let addresses = try makeTopic(topic, records: 5)
+    let byOrdinal = try Diskq.run("read", topic, "--follow", "--to", "ordinal:3")
+    #expect(byOrdinal.lines == Self.lines(0..<3))
+    let byAddress = try Diskq.run("read", topic, "--follow", "--to", "\(addresses[4])")
+    #expect(byAddress.lines == Self.lines(0..<4))
+    let follower = try RunningDiskq("read", topic, "--follow", "--to", "ordinal:7")
+    #expect(try read(5, from: follower) == Self.lines(0..<5))
+    let more = Self.lines(5..<9).map { $0 + "\n" }.joined()
+    #expect(try Diskq.run("append", topic, input: more).status == 0)
+    let outcome = try follower.outcome()
+    #expect(outcome.status == 0)
+    #expect(outcome.lines == Self.lines(5..<7))
+  }
+
+  @Test("a topic that is removed is told")
+  func removedTopic() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
     try makeTopic(topic, records: 3)
     let follower = try RunningDiskq("read", topic, "--follow")
     #expect(try read(3, from: follower) == Self.lines(0..<3))

@@ -74,6 +74,78 @@ struct ReadTests {
     #expect(try read("--from", "2099-01-01T00:00:00.5+02:00").count < 50)
   }
 
+  @Test("it ends before the position of --to")
+  func end() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    let addresses = try makeTopic(topic, records: 50)
+    func read(_ options: String...) throws -> [String] {
+      let outcome = try Diskq.run(["read", topic] + options)
+      #expect(outcome.status == 0 && outcome.errors == "")
+      return outcome.lines
+    }
+    #expect(try read("--to", "\(addresses[3])") == recordLines(0..<3))
+    #expect(try read("--to", "\(addresses[3] + 1)") == recordLines(0..<4))
+    #expect(try read("--to", "ordinal:7") == recordLines(0..<7))
+    #expect(try read("--from", "ordinal:5", "--to", "ordinal:7") == recordLines(5..<7))
+    #expect(try read("--from", "ordinal:7", "--to", "ordinal:5") == [])
+    #expect(try read("--to", "ordinal:7", "--limit", "2") == recordLines(0..<2))
+    for end in ["earliest", "0", "ordinal:0", "1w", "2010-01-01"] {
+      #expect(try read("--to", end) == [], "\(end)")
+    }
+    for end in ["latest", "now", "2099-01-01", "ordinal:1000", "99999999"] {
+      #expect(try read("--to", end) == recordLines(0..<50), "\(end)")
+    }
+  }
+
+  @Test("a time as the end leaves out no record before it")
+  func endTime() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    #expect(try Diskq.run("append", topic, input: "early\n").status == 0)
+    let info = try Diskq.run("info", topic, "--json").lines
+    let newest = try #require(try object(info[0])["newest"] as? String)
+    #expect(try Diskq.run("append", topic, input: "late\n").status == 0)
+    // The next mark after this time is the one with which the topic was opened again.
+    #expect(try Diskq.run("read", topic, "--to", later(newest)).lines == ["early"])
+    #expect(try Diskq.run("read", topic, "--from", later(newest)).lines == ["late"])
+    // A record after the last mark is older than a time without a mark after it.
+    let appender = try RunningDiskq("append", topic, "--ensure", "flushed", "--print-addresses")
+    try appender.write("last\n")
+    #expect(try appender.readLine() != nil)
+    #expect(try Diskq.run("read", topic, "--to", "now").lines == ["early", "late", "last"])
+    try appender.closeInput()
+    #expect(try appender.outcome().status == 0)
+  }
+
+  @Test("--to with --follow takes no time")
+  func endAndFollow() throws {
+    let outcome = try Diskq.run("read", "topic", "--follow", "--to", "2099-01-01")
+    #expect(outcome.status == 64)
+    #expect(outcome.errors.contains("--to with --follow takes an address or ordinal:N"))
+  }
+
+  @Test("an address below the first record begins there, and the message says so")
+  func belowFirst() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    let addresses = try makeTopic(topic, records: 5)
+    let message =
+      "diskq: no record starts at address 90: beginning at \(addresses[0]), after it [\(topic)]"
+    let read = try Diskq.run("read", topic, "--from", "90")
+    #expect(read.status == 0)
+    #expect(read.lines == recordLines(0..<5))
+    #expect(read.errorLines == [message])
+    let consumed = try Diskq.run("consume", topic, "--consumer", "one", "--from", "90")
+    #expect(consumed.status == 0)
+    #expect(consumed.lines == recordLines(0..<5))
+    #expect(consumed.errorLines == [message])
+    // An existing consumer goes on from its own position.
+    let again = try Diskq.run("consume", topic, "--consumer", "one", "--from", "90")
+    #expect(again.errors == "" && again.output == [])
+    #expect(try Diskq.run("read", topic, "--from", "0").errors == "")
+  }
+
   @Test("a time and an age begin at the mark before them")
   func times() throws {
     let directory = try TemporaryDirectory()
@@ -111,7 +183,7 @@ struct ReadTests {
     let inside = try Diskq.run("read", topic, "--from", "\(addresses[2] + 3)")
     #expect(inside.status == 2)
     #expect(inside.errorLines.count == 1)
-    #expect(inside.errors.contains("it is inside the one that starts at \(addresses[2])"))
+    #expect(inside.errors.contains("It is inside the record that starts at \(addresses[2])"))
     let beyond = try Diskq.run("read", topic, "--from", "ordinal:6")
     #expect(beyond.status == 2)
     #expect(beyond.errors.contains("past the end of the topic"))

@@ -22,13 +22,28 @@ struct AppendCommand: ParsableCommand {
       The times of --flush-every and --sync-every count from the first record that waits. They \
       need no further input.
 
+      If standard error is a terminal, append shows its progress on files, and at the end how many \
+      records it appended. --verbose reports the number anywhere.
+
       On Ctrl-C, SIGTERM or SIGHUP, append stores and syncs the records that it took, and ends. \
       For a pipe or a terminal, the signal is the end of the input, and the status is then 0. A \
       plain file has an end of its own. If a signal or an error, such as a full disk, stops append \
       before that end, append reports how many records of which file are stored. The status is \
       then not 0. If the report names line 1000, tail -n +1001 FILE prints the rest. A second \
       signal, a second later or more, ends append at once.
-      """)
+      """
+        + Examples.section([
+          "Each line of a file becomes a record.":
+            "diskq append sensors readings.csv",
+          "Store what a program prints, and print each address once it survives a power cut.":
+            "vmstat 1 | diskq append load --ensure synced --print-addresses",
+          "Names of files may contain newlines, so they end with a zero byte.":
+            "find /data -print0 | diskq append files --delimiter nul",
+          "Keep the newest 1 GiB at most, and begin a new slab every hour.":
+            "diskq append log --maximum-bytes 1GiB --slab-age 1h --when-full drop-oldest",
+          "Each file is one record.":
+            "diskq append images --whole one.png two.png",
+        ]))
 
   @Argument(help: "The topic's directory.", completion: .directory)
   var topic: String
@@ -57,6 +72,13 @@ struct AppendCommand: ParsableCommand {
 
   @Flag(help: "Print the address of each record on a line once the record has reached its level.")
   var printAddresses = false
+
+  @Flag(
+    help: """
+      At the end, report on standard error how many records were appended, also if it is no \
+      terminal.
+      """)
+  var verbose = false
 
   @Option(
     help: ArgumentHelp(
@@ -168,11 +190,13 @@ struct AppendCommand: ParsableCommand {
     var inputs = AppendedInputs(
       total: files.count, isLines: framing == .delimiter(Delimiter.newline.byte))
     var failures: [any Error] = []
+    let progress = ProgressBar(total: progressTotal(files))
     do {
-      try take(files, stop, &appending, &inputs)
+      try take(files, stop, &appending, &inputs, progress)
     } catch {
       failures.append(error)
     }
+    progress.clear()
     var stored = writer.statistics.records
     // Even after an error, the records that were taken are stored and reported.
     do {
@@ -182,7 +206,12 @@ struct AppendCommand: ParsableCommand {
       if !failures.contains(where: { "\($0)" == "\(error)" }) { failures.append(error) }
       stored = storedRecords(of: writer, from: start, after: error)
     }
-    guard !failures.isEmpty else { return }
+    guard !failures.isEmpty else {
+      if verbose || ProgressBar.isPossible {
+        Messages.say("\(Count.text(stored, "record")) appended [\(topic)]")
+      }
+      return
+    }
     let sentence = "\(inputs.sentence(stored: stored)) [\(topic)]"
     if let interrupted = failures.first as? Interrupted, failures.count == 1 {
       Messages.say("\(interrupted): \(sentence)")
@@ -215,23 +244,39 @@ struct AppendCommand: ParsableCommand {
     }
   }
 
+  /// How many bytes all inputs hold, for the progress bar. 0, and so no bar, if some input is no
+  /// plain file, or if the addresses on the terminal show the progress.
+  private func progressTotal(_ files: [String]) -> UInt64 {
+    let isSeen = printAddresses && System.isTerminal(System.standardOutput)
+    guard ProgressBar.isPossible, !isSeen else { return 0 }
+    var total: UInt64 = 0
+    for file in files {
+      guard let bytes = System.plainFileBytes(file) else { return 0 }
+      total += bytes
+    }
+    return total
+  }
+
   private func take(
     _ files: [String], _ stop: StopSignals, _ appending: inout Appending,
-    _ inputs: inout AppendedInputs
+    _ inputs: inout AppendedInputs, _ progress: ProgressBar
   ) throws {
+    var before: UInt64 = 0
     for (index, file) in files.enumerated() {
       var input = try RecordInput(
         path: file, framing: framing, maximumPayload: Int(maximumPayload.count.bytes), stop: stop)
       defer { inputs.add(input.name, records: input.records) }
+      defer { before += input.taken }
       while true {
         while let payload = try input.next() {
           guard try appending.append(payload) else {
-            Messages.say(
+            progress.say(
               "the topic was full: \(input.lastPlace) waited for room and was not stored [\(topic)]"
             )
             throw stop.interruption
           }
         }
+        progress.update(before + input.taken)
         guard !input.isAtEnd else { break }
         if !input.isReady { try appending.settleBeforeWaiting() }
         try input.fill()

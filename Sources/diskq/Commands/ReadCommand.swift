@@ -17,11 +17,23 @@ struct ReadCommand: ParsableCommand {
       read reports every loss on standard error, and the exit status is then 1. If a writer has \
       the topic open, read prints the records that were flushed.
 
-      With --follow, Ctrl-C, SIGTERM and SIGHUP end read in order, with the same status. It first \
-      writes out all records in its buffer. A second signal, a second later or more, ends it at \
-      once. If the reader of standard output goes away, read ends, also while it waits. The status \
-      is then 0, or 1 after a loss.
-      """)
+      With --follow, read also waits for a topic that does not exist yet. Ctrl-C, SIGTERM and \
+      SIGHUP end it in order, with the same status. It first writes out all records in its buffer. \
+      A second signal, a second later or more, ends it at once. If the reader of standard output \
+      goes away, read ends, also while it waits. The status is then 0, or 1 after a loss.
+      """
+        + Examples.section([
+          "The first ten records, each as an object of JSON.":
+            "diskq read sensors --limit 10 --format json",
+          "The records of the last two hours, and then each new one.":
+            "diskq read sensors --from 2h --follow",
+          "The records of one day.":
+            "diskq read sensors --from 2026-11-21 --to 2026-11-22",
+          "Copy a topic, whatever bytes its records have.":
+            "diskq read a --format length-prefixed | diskq append b --length-prefixed",
+          "The records that a consumer could not process.":
+            "diskq read sensors.dead --dead-letters",
+        ]))
 
   @Argument(help: "The topic's directory.", completion: .directory)
   var topic: String
@@ -36,10 +48,19 @@ struct ReadCommand: ParsableCommand {
     transform: Start.parsed)
   var from: Start?
 
+  @Option(
+    help: ArgumentHelp(
+      """
+      The position to end before, written as for --from. A time ends at the first mark after it, \
+      and so somewhat late. (default: the end)
+      """, valueName: "end"),
+    transform: Start.parsed)
+  var to: Start?
+
   @Flag(help: "At the end, wait for more records, and print each as soon as it is flushed.")
   var follow = false
 
-  @Option(help: "Print at most so many records. (default: no limit)")
+  @Option(help: "Print at most so many records. (default: no limit)", transform: Whole.parsed)
   var limit: UInt64?
 
   @Option(
@@ -54,7 +75,7 @@ struct ReadCommand: ParsableCommand {
 
   @Flag(
     help: """
-      The topic holds records that consume put aside: print them as they were. json also has the \
+      The topic holds dead letters of consume: print the records as they were. json also has the \
       reason, and their old position (originalAddress, originalOrdinal).
       """)
   var deadLetters = false
@@ -78,6 +99,9 @@ struct ReadCommand: ParsableCommand {
 
   func validate() throws {
     try jsonOptions.check(isJSON: format == .json, "--format json")
+    if follow, let to, to.address == nil, to.ordinal == nil {
+      throw ValidationError("--to with --follow takes an address or ordinal:N")
+    }
     try checkUsage { () throws(QueueError) in try options.validate() }
   }
 
@@ -85,6 +109,8 @@ struct ReadCommand: ParsableCommand {
     // Order: before any thread is started.
     let stop = follow ? try StopSignals.caught(orClosedOutput: true) : nil
     let topic = Topic(topic)
+    let arrival = try stop.map { try Arrival.wait(for: self.topic, until: $0) } ?? .wasThere
+    guard arrival != .stopped else { return }
     // Only for a plain file: any other output itself shows how far the command is.
     let isShown =
       !follow && ProgressBar.isPossible && System.isPlainFile(System.standardOutput)
@@ -92,8 +118,10 @@ struct ReadCommand: ParsableCommand {
     let progress = ProgressBar(total: extent?.bytes ?? 0)
     let losses = Losses(of: self.topic, progress)
     var reader = try QueueReader(
-      topic: topic, from: from?.position ?? .earliest, options: options,
+      topic: topic, from: from?.position(in: arrival) ?? .earliest, options: options,
       onLoss: damage == .skip ? { losses.report($0) } : nil)
+    from?.reportLaterStart(at: reader.position, path: self.topic)
+    let end = try to.map { try End($0, of: topic) } ?? End()
     if let stop {
       stop.onStop(try reader.makeWaitEnder())
       if let reason = reader.pollingReason() { Messages.say(reason) }
@@ -101,7 +129,7 @@ struct ReadCommand: ParsableCommand {
     var output = Output(placesAreText: jsonOptions.jsonStrings)
     defer { progress.clear() }
     do throws(QueueError) {
-      try print(&reader, to: &output, losses, until: stop) { address in
+      try print(&reader, to: &output, upTo: end, losses, until: stop) { address in
         if let extent { progress.update(extent.bytes(before: address)) }
       }
     } catch {
@@ -115,15 +143,34 @@ struct ReadCommand: ParsableCommand {
     if !losses.isEmpty { throw leaveDamaged() }
   }
 
-  /// Prints up to the end, the limit, or a loss if the reader has no `onLoss`. With `stop`, it
-  /// waits for more at the end until a stop is asked for.
+  /// The first record that is not printed.
+  private struct End {
+    var address = UInt64.max
+    var ordinal = UInt64.max
+
+    init() {}
+
+    init(_ position: Start, of topic: Topic) throws(QueueError) {
+      if let address = position.address {
+        self.address = address.rawValue
+      } else if let ordinal = position.ordinal {
+        self.ordinal = ordinal
+      } else {
+        address = try topic.end(before: position.position).rawValue
+      }
+    }
+  }
+
+  /// Prints up to an end, the limit, or a loss if the reader has no `onLoss`. With `stop`, it waits
+  /// for more at the end of the log until a stop is asked for.
   private func print(
-    _ reader: inout QueueReader, to output: inout Output, _ losses: Losses,
+    _ reader: inout QueueReader, to output: inout Output, upTo end: End, _ losses: Losses,
     until stop: StopSignals?, onProgress: (Address) -> Void
   ) throws(QueueError) {
     var left = limit ?? .max
     while true {
-      try printToEnd(&reader, to: &output, &left, losses, until: stop, onProgress: onProgress)
+      try printToEnd(
+        &reader, to: &output, upTo: end, &left, losses, until: stop, onProgress: onProgress)
       guard let stop, left > 0 else { return }
       // Write out every printed record before the wait.
       output.drain()
@@ -139,8 +186,8 @@ struct ReadCommand: ParsableCommand {
   }
 
   private func printToEnd(
-    _ reader: inout QueueReader, to output: inout Output, _ left: inout UInt64, _ losses: Losses,
-    until stop: StopSignals?, onProgress: (Address) -> Void
+    _ reader: inout QueueReader, to output: inout Output, upTo end: End, _ left: inout UInt64,
+    _ losses: Losses, until stop: StopSignals?, onProgress: (Address) -> Void
   ) throws(QueueError) {
     // Read these once: the parser's property wrappers take longer than reading a record.
     let (format, deadLetters) = (format, deadLetters)
@@ -148,7 +195,16 @@ struct ReadCommand: ParsableCommand {
     var sinceProgress = 0
     while left > 0, output.isOpen, stop?.isStopped != true {
       do throws(QueueError) {
-        guard let record = try reader.next() else { return }
+        guard let record = try reader.next() else {
+          // Do not wait for a record that is not wanted.
+          if reader.position.rawValue >= end.address { left = 0 }
+          return
+        }
+        guard record.address.rawValue < end.address, record.ordinal < end.ordinal else {
+          left = 0
+          return
+        }
+        if record.ordinal &+ 1 == end.ordinal { left = 1 }
         if deadLetters {
           let letter = try DeadLetter(record.copy().payload)
           output.put(letter, at: record.address, ordinal: record.ordinal, as: format)

@@ -62,7 +62,7 @@ struct RepairCommand: ParsableCommand {
     guard !losses.isEmpty else {
       return Messages.say("\(Count.text(copied, "record")) copied, none lost [\(newTopic)]")
     }
-    Messages.say("\(Count.text(copied, "record")) copied, \(LossCount(losses)) [\(newTopic)]")
+    Messages.say("\(Count.text(copied, "record")) copied, \(losses.count) [\(newTopic)]")
     throw leaveDamaged()
   }
 

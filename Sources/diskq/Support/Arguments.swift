@@ -4,29 +4,35 @@
 import ArgumentParser
 import DiskQueue
 
-/// A position to begin reading at, as it is written on the command line.
+/// A position to begin reading at, or to end at, as it is written on the command line.
 struct Start: ArgumentValue {
   static let legal =
     "it takes earliest, latest, now, an address (4096), ordinal:N, a time (2026-11-21T12:00Z) or an"
     + " age (90s, 1.5h, 1d12h, 2w)"
 
   let position: Topic.Position
+  /// The address, if the position is one.
+  private(set) var address: Address?
+  /// The ordinal, if the position is one.
+  private(set) var ordinal: UInt64?
 
   init?(argument: String) {
-    let ordinal = "ordinal:"
+    let prefix = "ordinal:"
     if argument == "earliest" {
       position = .earliest
     } else if argument == "latest" {
       position = .latest
     } else if argument == "now" {
       position = .ago(Age(.zero))
-    } else if argument.hasPrefix(ordinal) {
-      let digits = argument.dropFirst(ordinal.count)
+    } else if argument.hasPrefix(prefix) {
+      let digits = argument.dropFirst(prefix.count)
       // Accept only digits, as for an address.
       guard let number = Address(String(digits)) else { return nil }
       position = .ordinal(number.rawValue)
+      ordinal = number.rawValue
     } else if let address = Address(argument) {
       position = .address(address)
+      self.address = address
     } else if let age = TimeSpan(argument: argument) {
       position = .ago(Age(age.duration))
     } else if let time = Timestamp.parse(argument) {
@@ -35,6 +41,27 @@ struct Start: ArgumentValue {
       return nil
     }
   }
+}
+
+/// A number of things, as it is written on the command line. Its name is that of the option.
+enum Whole {
+  /// For an option's `transform`. Accepts 0, too.
+  static func parsed(_ argument: String) throws -> UInt64 {
+    guard let number = UInt64(argument), argument.utf8.first != UInt8(ascii: "+") else {
+      throw ValidationError("it takes a whole number that is not negative, as in 1000")
+    }
+    return number
+  }
+
+  /// For an option's `transform`. Accepts numbers of records that fit in a batch.
+  static func parsedCount(_ argument: String) throws -> Int {
+    guard let number = Int(argument), (1...most).contains(number) else {
+      throw ValidationError("it takes a whole number from 1 to \(most)")
+    }
+    return number
+  }
+
+  private static let most = 1_000_000
 }
 
 /// A level of durability, as it is written on the command line.

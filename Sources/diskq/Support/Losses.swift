@@ -2,43 +2,32 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DiskQueue
+import Synchronization
 
-/// Reports losses on standard error as a reader finds them, and adds them up.
-final class Losses {
+/// Reports losses on standard error as a reader finds them, and adds them up. Threads may share it.
+final class Losses: Sendable {
   private let path: String
   private let progress: ProgressBar
-  private(set) var ranges: UInt64 = 0
-  private(set) var records: UInt64 = 0
-  /// Whether the number of records of some loss is unknown.
-  private(set) var isUncounted = false
+  private let counted = Mutex(LossCount(ranges: 0, records: 0, isUncounted: false))
 
-  init(of path: String, _ progress: ProgressBar) {
+  init(of path: String, _ progress: ProgressBar = ProgressBar(total: 0)) {
     self.path = path
     self.progress = progress
   }
 
-  var isEmpty: Bool { ranges == 0 }
+  var count: LossCount { counted.withLock { $0 } }
+
+  var isEmpty: Bool { count.ranges == 0 }
 
   func report(_ loss: Loss) {
     progress.say("\(loss) [\(path)]")
-    ranges += 1
-    let (sum, overflow) = records.addingReportingOverflow(loss.records ?? 0)
-    if !overflow { records = sum }
-    if overflow || loss.records == nil { isUncounted = true }
+    counted.withLock { $0.add(loss.records) }
   }
 
   /// Reports a record that was skipped because of its length. Only this reader has lost it.
   func tellPassed(_ error: QueueError) {
     progress.say(error.sentence)
-    ranges += 1
-    records += 1
-  }
-}
-
-extension LossCount {
-  init(_ losses: Losses) {
-    self.init(
-      ranges: losses.ranges, records: losses.records, isUncounted: losses.isUncounted)
+    counted.withLock { $0.add(1) }
   }
 }
 
@@ -48,6 +37,14 @@ struct LossCount: CustomStringConvertible {
   var records: UInt64
   /// Whether an unknown number of records was lost besides.
   var isUncounted: Bool
+
+  /// Adds a damaged range with so many records, or nil if that is unknown.
+  mutating func add(_ records: UInt64?) {
+    ranges += 1
+    let (sum, overflow) = self.records.addingReportingOverflow(records ?? 0)
+    if !overflow { self.records = sum }
+    if overflow || records == nil { isUncounted = true }
+  }
 
   var description: String {
     let count =

@@ -1,7 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Standard output with one big buffer.
+/// Standard output, or the standard input of a command, with one big buffer.
 ///
 /// If you put much, check `isOpen` now and then. After a failed write, everything put later is
 /// dropped, and `flush` throws the failure.
@@ -11,10 +11,20 @@ struct Output: ~Copyable {
   private let memory = UnsafeMutableRawPointer.allocate(byteCount: Output.capacity, alignment: 64)
   private var count = 0
   private var failure: Failure?
+  private let descriptor: Int32
+  /// The descriptor's name, for messages.
+  private let name: String
   /// Whether JSON has addresses and ordinals as strings.
   let placesAreText: Bool
 
-  init(placesAreText: Bool = false) { self.placesAreText = placesAreText }
+  init(
+    to descriptor: Int32 = System.standardOutput, name: String = "standard output",
+    placesAreText: Bool = false
+  ) {
+    self.descriptor = descriptor
+    self.name = name
+    self.placesAreText = placesAreText
+  }
 
   deinit { memory.deallocate() }
 
@@ -74,7 +84,7 @@ struct Output: ~Copyable {
   private mutating func write(_ bytes: UnsafeRawBufferPointer) {
     guard failure == nil else { return }
     do throws(Failure) {
-      try System.write(System.standardOutput, bytes, name: "standard output")
+      try System.write(descriptor, bytes, name: name)
     } catch {
       failure = error
     }
@@ -86,8 +96,7 @@ struct Output: ~Copyable {
     if let failure { throw failure }
   }
 
-  /// Like `flush`, for the end of a command. It is no failure if the reader of standard output is
-  /// gone.
+  /// Like `flush`, for the end of a command. It is no failure if the reader is gone.
   mutating func finish() throws(Failure) {
     drain()
     if let failure, !failure.isClosedOutput { throw failure }

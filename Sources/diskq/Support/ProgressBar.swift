@@ -2,9 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DiskQueue
+import Synchronization
 
-/// A bar on the terminal for long work. It shows nothing if standard error is no terminal.
-final class ProgressBar {
+/// A bar on the terminal for long work. It shows nothing if standard error is no terminal. Threads
+/// may share it.
+final class ProgressBar: Sendable {
   private static let width = 30
   private static let interval = Duration.milliseconds(100)
 
@@ -14,8 +16,7 @@ final class ProgressBar {
   private let total: UInt64
   private let totalText: String
   private let isShown: Bool
-  private var isDrawn = false
-  private var lastDrawn = ContinuousClock.now
+  private let drawing = Mutex((isDrawn: false, last: ContinuousClock.now))
 
   /// - Parameters:
   ///   - total: how many bytes there are to work through, or 0 for no bar.
@@ -28,9 +29,13 @@ final class ProgressBar {
 
   /// Shows how much is done, at most ten times a second.
   func update(_ done: UInt64) {
-    guard isShown, lastDrawn.duration(to: .now) >= ProgressBar.interval else { return }
-    lastDrawn = .now
-    isDrawn = true
+    guard isShown else { return }
+    let isDue = drawing.withLock { drawing in
+      guard drawing.last.duration(to: .now) >= ProgressBar.interval else { return false }
+      drawing = (true, .now)
+      return true
+    }
+    guard isDue else { return }
     let part = Double(min(done, total)) / Double(total)
     let filled = Int(part * Double(ProgressBar.width))
     let bar =
@@ -42,8 +47,11 @@ final class ProgressBar {
 
   /// Erases the bar, before a message or at the end.
   func clear() {
-    guard isDrawn else { return }
-    isDrawn = false
+    let wasDrawn = drawing.withLock { drawing in
+      defer { drawing.isDrawn = false }
+      return drawing.isDrawn
+    }
+    guard wasDrawn else { return }
     Messages.write("\r\u{1B}[K")
   }
 

@@ -16,10 +16,6 @@ extension Output {
     put(record.payload, at: record.address, ordinal: record.ordinal, as: format)
   }
 
-  mutating func put(_ record: QueueRecord, as format: RecordFormat) {
-    put(record.payload.span, at: record.address, ordinal: record.ordinal, as: format)
-  }
-
   @inline(__always)
   private mutating func put(
     _ payload: Span<UInt8>, at address: Address, ordinal: UInt64, as format: RecordFormat

@@ -30,7 +30,7 @@ struct RecordInput: ~Copyable {
   /// The end of the bytes in `memory` that were searched for a delimiter.
   private var searched = 0
   /// How many bytes of the input were taken.
-  private var taken: UInt64 = 0
+  private(set) var taken: UInt64 = 0
   /// The byte of the input at which the last taken record starts.
   private var lastStart: UInt64 = 0
   /// How many records were taken.

@@ -20,6 +20,8 @@ final class StopSignals: Sendable {
     case signal(Int32)
     /// Standard output is a pipe or a socket, and its reader is gone.
     case closedOutput
+    /// A part of the work has failed, and its error will end the command.
+    case failure
   }
 
   /// Readable once a stop is asked for.
@@ -60,7 +62,7 @@ final class StopSignals: Sendable {
   var interruption: any Error {
     switch cause {
     case .signal(let number): Interrupted(signal: number)
-    case .closedOutput, nil: Failure.outputClosed
+    case .closedOutput, .failure, nil: Failure.outputClosed
     }
   }
 
@@ -85,6 +87,9 @@ final class StopSignals: Sendable {
     self.wake.withLock { $0 = wake }
     if isStopped { wake() }
   }
+
+  /// Asks for a stop, because a part of the work has failed.
+  func ask() { stop(.failure) }
 
   private func stop(_ cause: Cause) {
     first.withLock { if $0 == nil { $0 = cause } }

@@ -4,6 +4,8 @@
 // Only this file, System.swift and the other System+….swift import the C library in the command.
 
 // The C library declares the environment as a variable. This program never changes it.
+import Synchronization
+
 #if canImport(Glibc)
   @preconcurrency import Glibc
 #elseif canImport(Musl)
@@ -26,37 +28,51 @@ extension System {
     }
   }
 
-  /// Runs a shell command with bytes on its standard input, and waits for its end.
+  /// Runs a shell command, and waits for its end.
   ///
   /// The command has this process's standard output and standard error, and no signal blocked. It
-  /// need not read its input.
+  /// need not read its input. Several threads may run commands at once.
   ///
-  /// - Parameter environment: variables as `NAME=value`, added to those of this process.
+  /// - Parameters:
+  ///   - environment: variables as `NAME=value`, added to those of this process.
+  ///   - writeInput: writes the command's standard input to a descriptor.
   static func runShell(
-    _ line: String, input: [UInt8], environment: [String]
+    _ line: String, environment: [String],
+    writeInput: (_ descriptor: Int32) throws(Failure) -> Void
   ) throws(Failure) -> Ending {
-    let ends = try makePipe()
-    let child: pid_t
-    do throws(Failure) {
-      child = try spawnShell(line, input: ends.reading, environment: environment)
-    } catch {
-      closeFile(ends.reading)
-      closeFile(ends.writing)
-      throw error
-    }
-    closeFile(ends.reading)
+    let (child, input) = try startShell(line, environment: environment)
     var failure: Failure?
-    input.withUnsafeBytes { bytes in
-      do throws(Failure) {
-        try write(ends.writing, bytes, name: "the command's standard input")
-      } catch {
-        if !error.isClosedOutput { failure = error }
-      }
+    do throws(Failure) {
+      try writeInput(input)
+    } catch {
+      failure = error
     }
-    closeFile(ends.writing)
+    closeFile(input)
     let ending = try waitForEnd(of: child)
     if let failure { throw failure }
     return ending
+  }
+
+  /// Held while a command's pipe is made and the command is started. Otherwise a command that
+  /// another thread starts between the two would inherit the pipe, and hold it open.
+  private static let starting = Mutex<Void>(())
+
+  /// Starts a shell command. Returns its process, and the writing end of its standard input.
+  private static func startShell(
+    _ line: String, environment: [String]
+  ) throws(Failure) -> (child: pid_t, input: Int32) {
+    try starting.withLock { _ throws(Failure) in
+      let ends = try makePipe()
+      defer { closeFile(ends.reading) }
+      do throws(Failure) {
+        return (
+          try spawnShell(line, input: ends.reading, environment: environment), ends.writing
+        )
+      } catch {
+        closeFile(ends.writing)
+        throw error
+      }
+    }
   }
 
   private static func waitForEnd(of child: pid_t) throws(Failure) -> Ending {

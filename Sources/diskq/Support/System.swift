@@ -76,6 +76,14 @@ enum System {
     return fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
   }
 
+  /// The size of a plain file. Nil for anything else. The path `-` is standard input.
+  static func plainFileBytes(_ path: String) -> UInt64? {
+    var status = stat()
+    let isKnown = path == "-" ? fstat(standardInput, &status) : stat(path, &status)
+    guard isKnown == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
+    return UInt64(max(0, status.st_size))
+  }
+
   static func isTerminal(_ descriptor: Int32) -> Bool { isatty(descriptor) == 1 }
 
   static func isEmptyDirectory(_ path: String) throws(Failure) -> Bool {

@@ -40,3 +40,24 @@ private final class TaskOutcome<Value: Sendable>: Sendable {
 
   func set(_ result: Result<Value, any Error>) { self.result.withLock { $0 = result } }
 }
+
+extension System {
+  /// Runs work that blocks on a thread of its own, so that it holds no thread of tasks.
+  static func onThread<Value: Sendable>(
+    _ body: @escaping @Sendable () throws(Failure) -> Value
+  ) async throws -> Value {
+    try await withCheckedThrowingContinuation { continuation in
+      do throws(Failure) {
+        try startThread {
+          do throws(Failure) {
+            continuation.resume(returning: try body())
+          } catch {
+            continuation.resume(throwing: error)
+          }
+        }
+      } catch {
+        continuation.resume(throwing: error)
+      }
+    }
+  }
+}
