@@ -83,7 +83,7 @@ extension DeadLetter {
         let batch = try await consumer.nextBatch(upTo: min(count - redriven, mostAtOnce))
       {
         let letters = batch.prefix(while: { $0.address < end })
-        try await redrive(letters, of: deadLetters, to: writer, &redriven)
+        if !letters.isEmpty { try await redrive(letters, of: deadLetters, to: writer, &redriven) }
         if letters.count < batch.count { break }
       }
     } catch {

@@ -162,16 +162,50 @@ struct ChannelTests {
     try await channel.close()
   }
 
-  @Test("closing tells whoever sends or receives")
+  @Test("closing ends sending and receiving, and the error names the channel")
   func closing() async throws {
     let channel = try DiskChannel(topic: .memory(), options: small())
+    try await channel.send(payload(0))
+    var iterator = channel.makeAsyncIterator()
+    let waiting = try #require(try await iterator.next())
     let receiver = Task { [self] in try await receive(channel) }
     while channel.hasRoom(forPayload: 200) { try await channel.send(payload(0)) }
     try await channel.close()
-    let sending = await #expect(throws: QueueError.self) { try await channel.send(payload(1)) }
-    #expect(sending?.code == .closed)
-    let receiving = await #expect(throws: QueueError.self) { try await receiver.value }
-    #expect(receiving?.code == .closed)
+    let sending = await queueError { try await channel.send(payload(1)) }
+    let receiving = await queueError { _ = try await receiver.value }
+    let next = await queueError { _ = try await iterator.next() }
+    let acknowledging = queueError { try waiting.acknowledge() }
+    let aside = await queueError { _ = try await waiting.deadLetter(reason: "late") }
+    let settling = await queueError { try await channel.settle() }
+    for error in [sending, receiving, next, acknowledging, settling] {
+      #expect(error?.code == .closed)
+      #expect(error?.message.contains("the channel was closed") == true)
+    }
+    #expect(aside?.code == .invalidOption)
+    try await channel.close()
+  }
+
+  @Test("an acknowledgement does not wait for the disk, and settling waits for all of them")
+  func settling() async throws {
+    let topic = Topic.memory()
+    var options = small()
+    options.acknowledgementDelay = .seconds(3600)
+    let channel = try DiskChannel(topic: topic, options: options)
+    for number in 0..<5 { try await channel.send(payload(number)) }
+    func position() throws -> UInt64? {
+      try QueueConsumer.consumers(of: topic).first?.ordinal
+    }
+    var iterator = channel.makeAsyncIterator()
+    for _ in 0..<3 { try await iterator.next()?.acknowledge() }
+    let fourth = try #require(try await iterator.next())
+    try await iterator.next()?.acknowledge()
+    #expect(try position() == 0)
+    try await channel.settle()
+    // Message 3 is not acknowledged, so the cursor stays before it.
+    #expect(try position() == 3)
+    try fourth.acknowledge()
+    try await channel.settle()
+    #expect(try position() == 5)
     try await channel.close()
   }
 
