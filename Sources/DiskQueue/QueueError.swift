@@ -66,6 +66,10 @@ public struct QueueError: Error, Sendable {
     case damagedCursor
     /// The topic has no consumer with this name.
     case noSuchConsumer
+    /// There is something at the path, or the topic has a consumer with this name.
+    ///
+    /// Nothing was changed.
+    case alreadyExists
     /// A system call failed for another reason.
     case system(errno: Int32)
   }

@@ -257,7 +257,7 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
       try shards.check()
       try sharder.check(for: shards.count)
       guard let lock = shards.lock() else {
-        let state = LockState(process: Syscalls.processID, isRunning: true, isReadLock: false)
+        let state = LockState(process: Syscalls.processID, isRunning: true, isHeld: true)
         throw .shardsLocked(by: state, path: description)
       }
       return (lock, shards.count)

@@ -52,7 +52,8 @@ extension Topic {
   ///
   /// - Parameter onStep: Called after each step, for tests.
   func snapshot(
-    to path: some StringProtocol, onStep: (SnapshotPath.SnapshotStep) -> Void
+    to path: some StringProtocol, replacing: Bool = true,
+    onStep: (SnapshotPath.SnapshotStep) -> Void
   ) throws(QueueError) {
     let source = try openForReading()
     let copy = Topic(path)
@@ -60,7 +61,7 @@ extension Topic {
       throw QueueError(
         .notATopic, "a snapshot is a directory: name its path", path: copy.description)
     }
-    let snapshot = try SnapshotPath(path, forCopyOf: source)
+    let snapshot = try SnapshotPath(path, forCopyOf: source, mayReplace: replacing)
     try snapshot.check()
     var random = SystemRandomNumberGenerator()
     let partial = path + ".partial-" + String(random.next(), radix: 16)
@@ -78,5 +79,42 @@ extension Topic {
       throw error
     }
     try snapshot.put(target, onStep: onStep)
+  }
+
+  /// Copies a snapshot to this topic, which must not exist yet. Level reached:
+  /// ``Durability/synced``.
+  ///
+  /// ```swift
+  /// try Topic("sensors").restore(from: "/backup/sensors")
+  /// ```
+  ///
+  /// The topic gets the addresses, the ordinals, the consumers and the identity of the snapshot.
+  /// After a crash at any moment there is nothing at the path of the topic, or the whole copy. A
+  /// crash may leave a directory beside it, with the suffix `.partial-…`: remove it.
+  ///
+  /// Two rules follow from the shared identity:
+  ///
+  /// - Append only to the restored topic from then on. If a writer also appends to the snapshot, or
+  ///   to the old topic, one address names two records.
+  /// - Records that the old topic took after the snapshot are not in the restored one. It may give
+  ///   their addresses to other records. If a receiver has seen such records and recognizes records
+  ///   by their addresses, append the records of the snapshot to a new topic instead.
+  ///
+  /// For a topic in memory use ``memory(loading:capacity:records:)``.
+  ///
+  /// - Parameter snapshot: The path of a snapshot, or of any other topic that no writer has open.
+  /// - Throws: One of these codes. Nothing is created then, unless only the name of the copy could
+  ///   not be made durable.
+  ///   - `alreadyExists` if there is a topic or anything else at this topic's path. An empty
+  ///     directory counts as nothing.
+  ///   - `noSuchTopic` if there is no snapshot at the path.
+  ///   - `notATopic` if the snapshot is not a topic, or this topic is not in a directory.
+  ///   - `system` or `noSpace` if the disk reports an error.
+  /// - Complexity: O(bytes of the snapshot). Blocks the thread for the disk.
+  public func restore(from snapshot: some StringProtocol) throws(QueueError) {
+    guard let path = trimmedPath, !path.isEmpty else {
+      throw QueueError(.notATopic, "only a topic with a path is restored", path: description)
+    }
+    try Topic(snapshot).snapshot(to: path, replacing: false) { _ in }
   }
 }

@@ -14,6 +14,8 @@ public struct ConsumerInfo: Sendable {
   /// its records, and the marks and headers between them. 0 if no record is left. Nil if the
   /// position is unknown.
   public var bytes: UInt64?
+  /// The consumer's holder: whether there is one now, and which process it is.
+  public var holder: LockHolder
 
   /// Describes all consumers of a topic, by name. A consumer whose cursor was never written begins
   /// at the earliest record.
@@ -24,7 +26,9 @@ public struct ConsumerInfo: Sendable {
   public static func all(of topic: Topic) throws(QueueError) -> [ConsumerInfo] {
     let consumers = try QueueConsumer.consumers(of: topic)
     guard !consumers.isEmpty else { return [] }
-    let index = TopicIndex(try topic.openForReading())
+    let storage = try topic.openForReading()
+    let holders = try Self.holders(of: consumers, in: storage)
+    let index = TopicIndex(storage)
     try index.refresh()
     var walker = LogWalker(index, payloadLimit: 0, bufferSize: 1 << 18)
     try walker.seek(to: .latest, now: { 0 })
@@ -34,10 +38,10 @@ public struct ConsumerInfo: Sendable {
     let bytesBeforeEnd = extent.bytes(before: Address(rawValue: end))
     let first = index.first ?? 0
     let firstOrdinal = first == 0 ? 0 : try index.ordinal(ofSlabAt: first)
-    return consumers.map { consumer in
+    return zip(consumers, holders).map { consumer, holder in
       let isNew = consumer.state == .neverWritten
       guard let position = isNew ? Address(rawValue: first) : consumer.position else {
-        return ConsumerInfo(consumer: consumer, records: nil, bytes: nil)
+        return ConsumerInfo(consumer: consumer, records: nil, bytes: nil, holder: holder)
       }
       let before = isNew ? firstOrdinal : consumer.ordinal
       let bytesBefore = extent.bytes(before: position)
@@ -45,7 +49,21 @@ public struct ConsumerInfo: Sendable {
       // A consumer cannot acknowledge marks and headers alone.
       let hasRecords = records != 0 && bytesBeforeEnd > bytesBefore
       return ConsumerInfo(
-        consumer: consumer, records: records, bytes: hasRecords ? bytesBeforeEnd - bytesBefore : 0)
+        consumer: consumer, records: records, bytes: hasRecords ? bytesBeforeEnd - bytesBefore : 0,
+        holder: holder)
+    }
+  }
+
+  private static func holders(
+    of consumers: [QueueConsumer.Description], in storage: any TopicStorage
+  ) throws(QueueError) -> [LockHolder] {
+    do throws(SystemError) {
+      let directory = try storage.consumers(creating: false)
+      return consumers.map { LockHolder(directory.lockState(of: CursorName.lock($0.name))) }
+    } catch {
+      throw .system(
+        error, doing: "listing the consumers",
+        path: storage.path + "/" + TopicLayout.consumersName)
     }
   }
 

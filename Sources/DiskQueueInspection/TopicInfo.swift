@@ -34,6 +34,8 @@ public struct TopicInfo: Sendable {
   public private(set) var newestStamp: UInt64?
   /// How the log ends.
   public private(set) var ending: LogEnding
+  /// The topic's writer: whether there is one now, and which process it is.
+  public private(set) var writer: LockHolder
   /// The bytes past the end of the log, without zeros at the end of files: a torn tail, or a write
   /// that is under way.
   public private(set) var tailBytes: UInt64 = 0
@@ -43,7 +45,12 @@ public struct TopicInfo: Sendable {
   /// - Throws: `noSuchTopic` or `notATopic` if there is no topic. `unsupportedFormat` if a newer
   ///   version wrote it, or a slab belongs to another topic. `system` if a file cannot be read.
   public init(of topic: Topic) throws(QueueError) {
-    let index = TopicIndex(try topic.openForReading())
+    let storage = try topic.openForReading()
+    // Order: before the end of the log is read. If a writer closes the topic in between, the topic
+    // is closed and has a writer. The other way round, it would be open without a writer, as after
+    // a crash.
+    let writerBefore = LockHolder(storage.lockState())
+    let index = TopicIndex(storage)
     try index.refresh()
     let files = try SlabDescription.all(in: index)
     let version1 = try Version1Count(index)
@@ -58,6 +65,7 @@ public struct TopicInfo: Sendable {
     }
     next = Address(rawValue: walker.position)
     ending = try LogEnding(walker)
+    writer = LockHolder.writer(in: storage, before: writerBefore, ending)
     first = try TopicInfo.firstRecord(index)
 
     let counted = files.filter { !$0.isPassedOver }

@@ -15,8 +15,9 @@ public struct TopicVerification: Sendable {
     case loss(Loss, path: String)
     /// Bytes that are not part of the log. This is not damage.
     case tail(Tail)
-    /// The log was not closed. This is not damage.
-    case notClosed
+    /// The log was not closed. This is not damage. The writer has it open, or ended without closing
+    /// it.
+    case notClosed(writer: LockHolder)
   }
 
   /// How many slabs there were.
@@ -59,6 +60,8 @@ public struct TopicVerification: Sendable {
     of topic: Topic, onProgress: (Address) -> Void = { _ in }, onFinding: (Finding) -> Void
   ) throws(QueueError) {
     let storage = try topic.openForReading()
+    // Order: as for `TopicInfo`.
+    let writer = LockHolder(storage.lockState())
     let index = TopicIndex(storage)
     try index.refresh()
     let extent = try TopicExtent(index.bases, in: storage)
@@ -68,7 +71,9 @@ public struct TopicVerification: Sendable {
     try findMisnamed(index, onFinding)
     try walk(index, onProgress, onFinding)
     try Tail.find(in: index, extent: extent, end: end.rawValue) { onFinding(.tail($0)) }
-    if ending == .open { onFinding(.notClosed) }
+    if ending == .open {
+      onFinding(.notClosed(writer: .writer(in: storage, before: writer, ending)))
+    }
   }
 
   private func findNames(

@@ -9,6 +9,18 @@ import DiskQueue
 struct Diskq: ParsableCommand {
   static let version = "0.1.0"
 
+  /// The examples of the first minutes.
+  static let examples = Examples.section([
+    "Append three records to a new topic in ./queue.":
+      "printf '%s\\n' one two three | diskq append queue",
+    "Print its records.":
+      "diskq read queue",
+    "Print the records that are new to this consumer.":
+      "diskq consume queue --consumer mail",
+    "Print how much the topic holds, and its writer and consumers.":
+      "diskq info queue",
+  ])
+
   static let configuration = CommandConfiguration(
     commandName: "diskq",
     abstract: "Appends to, reads, consumes, cleans and examines disk queues.",
@@ -27,12 +39,25 @@ struct Diskq: ParsableCommand {
       changes so far, and ends by the signal, which a shell shows as 130, 143 or 129. If the \
       reader of standard output goes away, a command that only prints is done, and the status is \
       as above.
-      """,
+      """ + examples,
     version: version,
-    subcommands: [
-      AppendCommand.self, ReadCommand.self, ConsumeCommand.self, ConsumersCommand.self,
-      CleanCommand.self, InfoCommand.self, VerifyCommand.self, RepairCommand.self,
-      DumpCommand.self, BenchCommand.self,
+    groupedSubcommands: [
+      CommandGroup(
+        name: "Record",
+        subcommands: [
+          AppendCommand.self, ReadCommand.self, ConsumeCommand.self, DeadLettersCommand.self,
+        ]),
+      CommandGroup(
+        name: "State",
+        subcommands: [
+          InfoCommand.self, ConsumersCommand.self, VerifyCommand.self, DumpCommand.self,
+          BenchCommand.self,
+        ]),
+      CommandGroup(
+        name: "Maintenance",
+        subcommands: [
+          CleanCommand.self, SnapshotCommand.self, RestoreCommand.self, RepairCommand.self,
+        ]),
     ])
 
   static func main() {
@@ -63,6 +88,19 @@ struct Diskq: ParsableCommand {
       // Help, the version, wrong usage, and the exit statuses of finished commands.
       exit(withError: error)
     }
+  }
+
+  /// Without a command: a short help, without the discussion of what all commands share.
+  func run() {
+    var output = Output()
+    output.put(Self.shortHelp)
+    output.drain()
+  }
+
+  static var shortHelp: String {
+    let help = helpMessage()
+    let usage = help.firstRange(of: "\n\nUSAGE: ").map { help[$0.lowerBound...] } ?? ""
+    return "diskq \(version): \(configuration.abstract)\(examples)\(usage.dropFirst())\n"
   }
 
   /// Whether the arguments hold at least this program's name.

@@ -32,8 +32,10 @@ struct ConsumersTests {
     #expect(first["recordsLeft"] as? Int == 6)
     #expect((first["bytesLeft"] as? Int ?? 0) > 6 * 8)
     #expect(
-      lines[1] == "{\"name\":\"b\",\"state\":\"damaged\",\"position\":null,\"ordinal\":null,"
-        + "\"recordsLeft\":null,\"bytesLeft\":null}")
+      lines[1].hasPrefix(
+        "{\"name\":\"b\",\"state\":\"damaged\",\"position\":null,\"ordinal\":null,"
+          + "\"recordsLeft\":null,\"bytesLeft\":null,\"holder\":{\"pid\":"))
+    #expect(lines[1].hasSuffix(",\"alive\":false}}"))
   }
 
   @Test("a consumer is set to a position, and printed there")
@@ -94,5 +96,31 @@ struct ConsumersTests {
     #expect(try Diskq.run("consumers", topic).lines.count == 2)
     follower.send(SIGTERM)
     #expect(try follower.outcome().status == 0)
+  }
+
+  @Test("a consumer is created at a position, without reading, and never over another one")
+  func create() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    let addresses = try makeTopic(topic, records: 10)
+    for (name, position, ordinal) in [
+      ("first", "earliest", 0), ("second", "\(addresses[3])", 3), ("third", "latest", 10),
+    ] {
+      let created = try Diskq.run(
+        "consumers", topic, "--create", name, "--at", position, "--json")
+      #expect(created.status == 0)
+      #expect(created.lines.count == 1)
+      #expect(try object(created.lines[0])["ordinal"] as? Int == ordinal)
+    }
+    #expect(try Diskq.run("consume", topic, "--consumer", "second").lines == recordLines(3..<10))
+    let again = try Diskq.run("consumers", topic, "--create", "second", "--at", "earliest")
+    #expect(again.status == 2)
+    #expect(again.errors.contains("the topic already has a consumer \"second\""))
+    #expect(try consumer("second", of: topic)["ordinal"] as? Int == 10)
+    let wrong = try Diskq.run(
+      "consumers", topic, "--create", "fourth", "--at", "\(addresses[3] + 1)")
+    #expect(wrong.status == 2)
+    let names = try FileManager.default.contentsOfDirectory(atPath: topic + "/consumers")
+    #expect(!names.contains { $0.hasPrefix("fourth") })
   }
 }

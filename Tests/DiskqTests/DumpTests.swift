@@ -104,4 +104,20 @@ struct DumpTests {
     #expect(dumped.status == 2)
     #expect(dumped.errorLines == ["diskq: there is no slab at this path: check it [\(missing)]"])
   }
+
+  @Test("of a topic, all slabs are printed in order")
+  func topic() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    try makeTopic(topic, records: 1_000, options: ["--slab-size", "8KiB"])
+    let slabs = try slabPaths(topic)
+    try #require(slabs.count > 2)
+    let dumped = try Diskq.run("dump", topic + "/")
+    #expect(dumped.status == 0)
+    let each = try slabs.map { try Diskq.run("dump", $0).text }
+    #expect(dumped.text == each.joined())
+    let empty = try Diskq.run("dump", directory.path)
+    #expect(empty.status == 2)
+    #expect(empty.errors.contains("the directory holds other files and no topic"))
+  }
 }

@@ -19,12 +19,14 @@ struct InfoTests {
     #expect(info.errors.isEmpty)
     #expect(
       info.lines.prefix(4) == [
-        "topic    \(topic)", "state    closed", "slabs    \(files.count)", "records  1000",
+        "topic    \(topic)", "state    closed", info.lines[2], "slabs    \(files.count)",
       ])
-    #expect(info.lines[4].hasPrefix("bytes    \(bytes) ("))
-    #expect(info.lines[5] == "first    \(addresses[0])")
-    #expect(info.lines[6] == "next     \(bytes)")
-    #expect(info.lines.count == 11 + files.count)
+    #expect(info.lines[2].hasPrefix("writer   none (the last one was process "))
+    #expect(info.lines[3...4] == ["slabs    \(files.count)", "records  1000"])
+    #expect(info.lines[5].hasPrefix("bytes    \(bytes) ("))
+    #expect(info.lines[6] == "first    \(addresses[0])")
+    #expect(info.lines[7] == "next     \(bytes)")
+    #expect(info.lines.count == 12 + files.count)
   }
 
   @Test("JSON is one line, and counts each slab's records")
@@ -86,7 +88,10 @@ struct InfoTests {
     let directory = try TemporaryDirectory()
     let info = try Diskq.run("info", directory.path)
     #expect(info.status == 0)
-    #expect(info.lines[1...3] == ["state    empty", "slabs    0", "records  0"])
+    #expect(
+      info.lines[1...4] == [
+        "state    empty", "writer   none", "slabs    0", "records  0",
+      ])
     #expect(try snapshot(directory.path).isEmpty)
   }
 
@@ -153,7 +158,8 @@ struct InfoTests {
     let rows = info.lines.suffix(3).map { $0.split(separator: " ").map(String.init) }
     #expect(rows[0].first == "consumer")
     #expect(rows[1].prefix(1) + rows[1][2...3] == ["alpha", "40", "60"])
-    #expect(rows[2].prefix(5) == ["beta", "?", "?", "?", "?"])
+    #expect(rows[1].last == "none")
+    #expect(rows[2].prefix(6) == ["beta", "?", "?", "?", "?", "none"])
     #expect(info.lines.last?.hasSuffix("damaged: reset it to a position, or delete it") == true)
     let object = try object(try Diskq.run("info", topic, "--json").lines[0])
     let described = try #require(object["consumers"] as? [[String: Any]])
@@ -165,5 +171,68 @@ struct InfoTests {
     let position = try #require(described[0]["position"] as? Int)
     #expect(object["next"] as? Int == position + left)
     #expect(described[1]["position"] is NSNull && described[1]["recordsLeft"] is NSNull)
+  }
+
+  @Test("a live writer is distinguished from one that crashed, and its process is named")
+  func writer() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    let writer = try RunningDiskq("append", topic, "--print-addresses")
+    try writer.write("one\n")
+    #expect(try writer.readLine() != nil)
+
+    func described() throws -> (pid: Int?, alive: Bool?, state: String?, lines: [String]) {
+      let line = try Diskq.run("info", topic, "--json").lines[0]
+      let info = try object(line)
+      let lock = try #require(info["writer"] as? [String: Any])
+      return (
+        lock["pid"] as? Int, lock["alive"] as? Bool, info["state"] as? String,
+        try Diskq.run("info", topic).lines
+      )
+    }
+    let live = try described()
+    #expect(live.pid == writer.processID && live.alive == true && live.state == "open")
+    #expect(live.lines[1] == "state    open: a writer has it open")
+    #expect(live.lines[2] == "writer   process \(writer.processID)")
+    #expect(
+      try Diskq.run("verify", topic).lines[0]
+        == "the topic is open: a writer has it open [\(topic)]")
+
+    writer.send(SIGKILL)
+    #expect(try writer.outcome().status == 128 + SIGKILL)
+    let dead = try described()
+    #expect(dead.pid == writer.processID && dead.alive == false && dead.state == "open")
+    #expect(
+      dead.lines[1] == "state    not closed: the last writer ended without closing it, and the next"
+        + " one recovers it")
+    #expect(dead.lines[2] == "writer   none (the last one was process \(writer.processID))")
+    // Looking has locked nothing.
+    #expect(try Diskq.run("append", topic, input: "two\n").status == 0)
+    #expect(try described().state == "closed")
+  }
+
+  @Test("info and info --watch name the same writer and the same holder of a consumer")
+  func holders() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    try makeTopic(topic, records: 1)
+    let holder = try RunningDiskq("consume", topic, "--consumer", "reader", "--follow")
+    #expect(try holder.readLine() == "record 0")
+    let watch = try RunningDiskq("info", topic, "--watch", "--json")
+    let seen = try object(try #require(try watch.readLine()))
+    watch.send(SIGTERM)
+    #expect(try watch.outcome().status == 0)
+    let info = try object(try Diskq.run("info", topic, "--json").lines[0])
+    for look in [info, seen] {
+      #expect((look["writer"] as? [String: Any])?["alive"] as? Bool == false)
+      let consumers = try #require(look["consumers"] as? [[String: Any]])
+      let lock = try #require(consumers[0]["holder"] as? [String: Any])
+      #expect(lock["alive"] as? Bool == true)
+      #expect(lock["pid"] as? Int == holder.processID)
+    }
+    let row = try #require(try Diskq.run("consumers", topic).lines.last)
+    #expect(row.split(separator: " ").last.map(String.init) == "\(holder.processID)")
+    holder.send(SIGTERM)
+    #expect(try holder.outcome().status == 0)
   }
 }

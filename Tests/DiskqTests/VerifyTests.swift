@@ -87,8 +87,8 @@ struct VerifyTests {
       verified.lines == [
         "\(addresses[99]) up to \(addresses[99] + 12): after the end of the log, 12 bytes with"
           + " 0 sound records [\(slab)]",
-        "the topic is not closed: a writer has it open, or ended without closing it (then the next"
-          + " append recovers it) [\(topic)]",
+        "the topic is not closed: the last writer ended without closing it, and the next one"
+          + " recovers it [\(topic)]",
         "99 records and \(payload) payload bytes in 1 slab: no damage",
       ])
     let json = try Diskq.run("verify", topic, "--json")

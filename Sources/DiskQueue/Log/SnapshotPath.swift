@@ -11,11 +11,16 @@ struct SnapshotPath {
   /// The id of the topic that is copied. Nil if the topic has no record yet, or if version 1 wrote
   /// it, which has no id.
   private let topicID: UInt64?
+  /// Whether an older snapshot is replaced. Otherwise anything at the path is refused.
+  private let mayReplace: Bool
 
-  init(_ path: String, forCopyOf source: any TopicStorage) throws(QueueError) {
+  init(
+    _ path: String, forCopyOf source: any TopicStorage, mayReplace: Bool = true
+  ) throws(QueueError) {
     let index = TopicIndex(source)
     try index.refresh()
     self.path = path
+    self.mayReplace = mayReplace
     topicID = index.topicID
   }
 
@@ -32,9 +37,17 @@ struct SnapshotPath {
       storage = try PosixStorage(path: path)
     } catch {
       if error.errno == Errno.noEntry, !path.isEmpty { return nil }
+      guard mayReplace || error.errno != Errno.notDirectory else { throw isTaken }
       throw .topicOpeningFailed(error, path: path)
     }
     return try holdsSnapshot(storage) ? storage : nil
+  }
+
+  private var isTaken: QueueError {
+    QueueError(
+      .alreadyExists,
+      "there is something at this path, and it is not overwritten: move it away, or choose another"
+        + " path", path: path)
   }
 
   /// Whether a directory holds an older snapshot of the topic. False if it is empty.
@@ -55,6 +68,7 @@ struct SnapshotPath {
       throw .system(error, doing: "listing a snapshot's path", path: path)
     }
     if isEmpty { return false }
+    guard mayReplace else { throw isTaken }
     if let others {
       throw QueueError(
         .notATopic,

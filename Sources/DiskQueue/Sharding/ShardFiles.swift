@@ -33,6 +33,12 @@ struct ShardFiles: Sendable {
 
   // MARK: Reading
 
+  /// Whether the directory holds the file `shards`, and no slab of an ordinary topic.
+  func areHere() throws(QueueError) -> Bool {
+    let names = try Names(in: try root.openForReading())
+    return names.hasFile && !names.hasSlabs
+  }
+
   /// Opens the directory, and reads how many shards it has.
   ///
   /// - Throws: `noSuchTopic` if no shards were made. `notATopic`, `unsupportedFormat`, `system`.

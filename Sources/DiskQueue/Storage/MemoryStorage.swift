@@ -116,6 +116,15 @@ final class MemoryStorage: TopicStorage {
 
   func lockHolder() -> Int32? { Syscalls.processID }
 
+  func lockState() -> LockState { lockState(of: TopicLayout.lockName) }
+
+  func lockState(of name: String) -> LockState {
+    let isHeld = contents.withLock { contents in
+      contents.files[name].map { contents.locked.contains($0.identity()) } ?? false
+    }
+    return LockState(process: Syscalls.processID, isRunning: true, isHeld: isHeld)
+  }
+
   func consumers(creating: Bool) throws(SystemError) -> any StorageDirectory {
     let consumers = contents.withLock { contents in
       if contents.consumers == nil, creating {

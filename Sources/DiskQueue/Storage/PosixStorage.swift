@@ -304,14 +304,23 @@ final class PosixStorage: TopicStorage {
     try watcher.watch(directory.number, path: path, onChange)
   }
 
-  func lockState() -> LockState {
-    let process = lockHolder()
-    let file = try? Syscalls.openFile(
-      inDirectory: directory.number, TopicLayout.lockName, writable: false)
-    defer { if let file { Syscalls.closeFile(file) } }
+  func lockState() -> LockState { lockState(of: TopicLayout.lockName) }
+
+  func lockState(of name: String) -> LockState {
+    let file: Descriptor
+    do throws(SystemError) {
+      file = Descriptor(
+        try Syscalls.openFile(inDirectory: directory.number, name, writable: false))
+    } catch {
+      // Every holder makes the file.
+      return LockState(isHeld: error.errno == Errno.noEntry ? false : nil)
+    }
+    // Order: the note is read after the lock was found, so that it is not an earlier holder's.
+    let blocking = Syscalls.blockingLock(on: file.number)
+    let process = LockNote.process(in: name, of: self)
     return LockState(
       process: process, isRunning: process.map { Syscalls.isRunning($0) },
-      isReadLock: file.map { Syscalls.isOnlyReadLocked($0) } ?? false)
+      isHeld: blocking.map { $0 == .write }, isReadLock: blocking == .read)
   }
 
   func lockHolder() -> Int32? { LockNote.process(in: TopicLayout.lockName, of: self) }

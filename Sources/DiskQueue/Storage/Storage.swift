@@ -79,6 +79,9 @@ package protocol StorageDirectory: AnyObject, Sendable {
   /// kernel releases the lock when the holder is gone.
   func lock(_ name: String, creating: Bool) throws(SystemError) -> any StorageLock
 
+  /// The known facts about the holder of a lock. Acquires nothing.
+  func lockState(of name: String) -> LockState
+
   /// Calls `onChange` after bytes or names in it may have changed, by any process, from now on
   /// until the watch is released. Several changes may share a call, and a call may come without
   /// any.
@@ -86,6 +89,10 @@ package protocol StorageDirectory: AnyObject, Sendable {
   /// The calls come on threads that others wait for, which may hold the lock of a writer, and on
   /// several at once. So `onChange` must only take note, wake a waiter, and return.
   func watch(_ onChange: @escaping @Sendable () -> Void) throws(SystemError) -> any StorageWatch
+}
+
+extension StorageDirectory {
+  package func lockState(of name: String) -> LockState { LockState() }
 }
 
 /// The files of one topic: the seam between the queue and the system that stores its bytes.
@@ -110,19 +117,19 @@ package protocol TopicStorage: StorageDirectory {
 extension TopicStorage {
   package var mayBlock: Bool { true }
 
-  package func lockState() -> LockState {
-    LockState(process: lockHolder(), isRunning: nil, isReadLock: false)
-  }
+  package func lockState() -> LockState { LockState(process: lockHolder()) }
 }
 
-/// The known facts about the holder of the writer's lock.
+/// The known facts about the holder of a lock.
 package struct LockState: Sendable {
   /// The process that last acquired it and wrote its number into it.
   package var process: Int32?
-  /// Whether that process is running. Nil if this is not known.
+  /// Whether a process of that number is running here. Nil if this is not known.
   package var isRunning: Bool?
+  /// Whether a writer or a consumer holds the lock. Nil if the system cannot report it.
+  package var isHeld: Bool?
   /// Whether only read locks block this process. No writer takes read locks.
-  package var isReadLock: Bool
+  package var isReadLock = false
 
   /// The message of a writer that finds the lock held.
   ///

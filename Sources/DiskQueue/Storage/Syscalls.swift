@@ -493,18 +493,27 @@ enum Syscalls {
     #endif
   }
 
-  /// Whether only read locks keep this process from the write lock. False if the system cannot
-  /// report it.
-  static func isOnlyReadLocked(_ descriptor: Int32) -> Bool {
+  /// The kind of lock that keeps a file's write lock from this process.
+  enum BlockingLock { case none, read, write }
+
+  /// Asks the system which lock on a file keeps its write lock from this process. Acquires nothing.
+  /// Nil if the system cannot report it.
+  static func blockingLock(on descriptor: Int32) -> BlockingLock? {
     #if canImport(Darwin)
-      return false
+      // Reports the locks of flock(2), too.
+      let command = F_GETLK
     #else
-      var request = flock()
-      request.l_type = Int16(F_WRLCK)
-      request.l_whence = Int16(SEEK_SET)
-      let result = unsafe fcntl(descriptor, DISKQUEUE_F_OFD_GETLK, &request)
-      return result == 0 && request.l_type == Int16(F_RDLCK)
+      let command = DISKQUEUE_F_OFD_GETLK
     #endif
+    var request = flock()
+    request.l_type = Int16(F_WRLCK)
+    request.l_whence = Int16(SEEK_SET)
+    guard unsafe fcntl(descriptor, command, &request) == 0 else { return nil }
+    return switch Int32(request.l_type) {
+    case Int32(F_UNLCK): BlockingLock.none
+    case Int32(F_RDLCK): .read
+    default: .write
+    }
   }
 
   #if !canImport(Darwin)

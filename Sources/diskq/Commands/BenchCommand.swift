@@ -19,7 +19,17 @@ struct BenchCommand: ParsableCommand {
       through the system's cache, and most of that is removed before it reaches the disk. The \
       syncs are real. They slow down other work on the same disk, and that work slows them down. \
       In 20 seconds they write one or two GiB to a fast disk.
-      """)
+      """
+        + Examples.section([
+          "Measure the disk of the working directory for 20 seconds.":
+            "diskq bench",
+          "Measure another disk for a minute.":
+            "diskq bench /mnt/data --seconds 60",
+          "Measure with records of 4 KiB.":
+            "diskq bench --payload 4KiB",
+          "Store the figures.":
+            "diskq bench --json > disk.json",
+        ]))
 
   @Argument(help: "A directory on the disk to measure.", completion: .directory)
   var directory = "."

@@ -20,8 +20,21 @@ struct CleanCommand: ParsableCommand {
       reports that, and the exit status is then 1. With --json, the last line for each topic is a \
       summary, also if nothing was removed.
 
+      Of a sharded topic, clean cleans every shard. The bounds are for each shard, not for all \
+      together.
+
       If one topic fails, clean goes on with the next. The exit status is then 2.
-      """)
+      """
+        + Examples.section([
+          "Remove slabs older than a week.":
+            "diskq clean queue --keep-age 7d",
+          "Print which slabs beyond 1 GiB would go.":
+            "diskq clean queue --keep-bytes 1GiB --dry-run",
+          "Clean several topics, as in cron.":
+            "diskq clean queues/* --keep-age 30d --keep-bytes 10G",
+          "Remove slabs although this consumer has not acknowledged them.":
+            "diskq clean queue --keep-records 1000000 --ignore-consumer old",
+        ]))
 
   @Argument(
     help: ArgumentHelp("The topics' directories.", valueName: "topic"), completion: .directory)
@@ -123,10 +136,11 @@ struct CleanCommand: ParsableCommand {
     let retention = retention
     var output = Output(placesAreText: jsonOptions.jsonStrings)
     var (hasFailed, hasDamage) = (false, false)
-    for topic in topics {
+    for path in topics {
       do throws(QueueError) {
-        let reason = try clean(topic, retention, &output)
-        if case .unreadableConsumer = reason {
+        for topic in try Shards.topics(at: path) {
+          let reason = try clean(topic, retention, &output)
+          guard case .unreadableConsumer = reason else { continue }
           hasDamage = true
           output.drain()
           Messages.say("nothing more can be removed: \(reason) [\(topic)]")

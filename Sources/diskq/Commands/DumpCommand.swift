@@ -8,19 +8,54 @@ import DiskQueueInspection
 struct DumpCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "dump",
-    abstract: "Prints the header, frames and marks of one slab, for people.",
+    abstract: "Prints the header, frames and marks of a slab, or of all slabs of a topic.",
     discussion: """
       dump shows bytes that make no sound frame as such, and cannot know whether they are damage \
-      or a torn tail. verify knows, because it reads the whole topic. The output is not for \
-      programs, and may change.
-      """)
+      or a torn tail. verify knows, because it reads the whole topic. The output is for people, \
+      and may change.
+      """
+        + Examples.section([
+          "Print everything in a topic, slab after slab.":
+            "diskq dump queue | less",
+          "Print one slab.":
+            "diskq dump queue/00000000000000000000.slab",
+          "Print the points at which records became durable.":
+            "diskq dump queue | grep mark",
+        ]))
 
-  @Argument(help: "The slab's file. Its name gives its base.", completion: .file())
-  var slab: String
+  @Argument(
+    help: ArgumentHelp(
+      "The topic's directory, or the file of a slab, whose name gives its base.",
+      valueName: "topic-or-slab"), completion: .file())
+  var path: String
 
   func run() throws {
-    var dump = try SlabDump(path: slab)
     var output = Output()
+    for slab in try slabs() where output.isOpen { try dump(slab, to: &output) }
+    try output.finish()
+  }
+
+  /// The paths of the slabs. Of a topic, a slab that is removed meanwhile is left out.
+  private func slabs() throws(QueueError) -> [String] {
+    guard System.kind(path) == .directory else { return [path] }
+    var slabs: [String] = []
+    for topic in try Shards.topics(at: path) {
+      slabs += try SlabDescription.all(of: Topic(topic)).map {
+        "\(TopicPath.trimmed(topic))/\(SlabName.string($0.base.rawValue))"
+      }
+    }
+    return slabs
+  }
+
+  private func dump(_ slab: String, to output: inout Output) throws {
+    var dump: SlabDump
+    do throws(QueueError) {
+      dump = try SlabDump(path: slab)
+    } catch {
+      // A cleaner has removed it.
+      guard slab != path, error.code == .noSuchTopic else { throw error }
+      return
+    }
     output.put(heading(dump.slab, topicID: dump.topicID))
     do throws(QueueError) {
       while output.isOpen, let frame = try dump.next() { output.put(line(frame)) }
@@ -29,7 +64,6 @@ struct DumpCommand: ParsableCommand {
       try output.finish()
       throw error
     }
-    try output.finish()
   }
 
   private func heading(_ file: SlabDescription, topicID: UInt64?) -> String {

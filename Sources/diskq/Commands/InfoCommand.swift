@@ -14,6 +14,12 @@ struct InfoCommand: ParsableCommand {
       records is unknown if no sound header or mark says how many the topic took before. The \
       records left for a consumer are those that the topic took after the consumer's position.
 
+      The writer is the process that has the topic open. writer in JSON has its pid, and whether \
+      it is alive. If it is not, the pid is that of the last one. state and writer together show \
+      a crash: the topic is open, and no writer is alive. The holder of a consumer is described \
+      in the same way. Of a sharded topic, info prints the sums, and a row for each shard: name a \
+      shard for its slabs and consumers.
+
       With --watch, info shows in place what the topic holds, how fast it grows and how much is \
       left for each consumer, until Ctrl-C or q. If standard output is no terminal, or with \
       --json, each look is a line instead, until the reader of the lines goes away. Rates are \
@@ -21,7 +27,17 @@ struct InfoCommand: ParsableCommand {
       until the disk is full is an estimate from its free space, which other programs use too. A \
       look costs a few reads a slab. With many slabs the interval grows, so that looking takes at \
       most a twentieth of the time.
-      """)
+      """
+        + Examples.section([
+          "Print what the topic in ./queue holds, its writer and consumers.":
+            "diskq info queue",
+          "Show it in place, with rates, until q.":
+            "diskq info queue --watch",
+          "Print whether a writer has the topic open.":
+            "diskq info queue --json | jq .writer",
+          "Log its state once a minute.":
+            "diskq info queue --watch --json --interval 1m >> log",
+        ]))
 
   @Argument(help: "The topic's directory.", completion: .directory)
   var topic: String
@@ -57,14 +73,26 @@ struct InfoCommand: ParsableCommand {
         jsonStrings: jsonOptions.jsonStrings
       ).run()
     }
+    if let listing = try ShardListing(ofTopicAt: topic) { return try print(listing) }
     let info = try TopicInfo(of: Topic(topic))
     let consumers = try ConsumerInfo.all(of: Topic(topic))
     var output = Output(placesAreText: jsonOptions.jsonStrings)
     if json {
-      output.putLine(object(info, consumers))
+      output.putLine(Self.object(info, consumers, topic: topic))
     } else {
       output.put(text(info))
       if !consumers.isEmpty { output.put("\n" + ConsumerRows.table(consumers)) }
+    }
+    try output.finish()
+  }
+
+  private func print(_ listing: ShardListing) throws {
+    let info = try ShardedInfo(listing, path: topic)
+    var output = Output(placesAreText: jsonOptions.jsonStrings)
+    if json {
+      output.putLine(info.object)
+    } else {
+      output.put(info.text)
     }
     try output.finish()
   }
@@ -75,7 +103,8 @@ struct InfoCommand: ParsableCommand {
     let unknown = "unknown"
     var lines = [
       ("topic", Messages.onOneLine(topic)),
-      ("state", info.ending.sentence),
+      ("state", info.ending.sentence(writer: info.writer)),
+      ("writer", info.writer.sentence),
       ("slabs", "\(info.slabs.count)"),
       ("records", info.records.map { "\($0)" } ?? unknown),
       ("bytes", "\(info.bytes) (\(HumanSize.text(info.bytes)))"),
@@ -119,10 +148,13 @@ struct InfoCommand: ParsableCommand {
 
   // MARK: JSON
 
-  private func object(_ info: TopicInfo, _ consumers: [ConsumerInfo]) -> JSONValue {
+  static func object(
+    _ info: TopicInfo, _ consumers: [ConsumerInfo], topic: String
+  ) -> JSONValue {
     .object([
       "topic": .text(topic),
       "state": .text(info.ending.word),
+      "writer": info.writer.json,
       "records": .number(info.records),
       "bytes": .number(info.bytes),
       "first": .place(info.first),
@@ -135,7 +167,7 @@ struct InfoCommand: ParsableCommand {
     ])
   }
 
-  private func object(_ slab: TopicInfo.Slab) -> JSONValue {
+  private static func object(_ slab: TopicInfo.Slab) -> JSONValue {
     .object([
       "base": .place(slab.file.base),
       "bytes": .number(slab.file.bytes),

@@ -13,7 +13,15 @@ struct RepairCommand: ParsableCommand {
       repair reads the old topic, and never changes it. The records get new addresses. The exit \
       status is 1 if some were lost. On Ctrl-C, SIGTERM or SIGHUP, repair reports how many records \
       it has copied, and ends by the signal. Remove the new topic then.
-      """)
+      """
+        + Examples.section([
+          "Copy the sound records of queue into queue.new.":
+            "diskq repair queue queue.new",
+          "Use the copy from then on, if no record was lost.":
+            "diskq repair queue new && mv queue old && mv new queue",
+          "Copy a topic from a disk that fails to another disk.":
+            "diskq repair queue /mnt/other/queue",
+        ]))
 
   @Argument(help: "The topic's directory.", completion: .directory)
   var topic: String

@@ -13,7 +13,17 @@ struct VerifyCommand: ParsableCommand {
       The exit status is 1 if there is damage. verify also describes bytes that a crash left after \
       the end of the log. They are no damage: the next append recovers the topic. A slab whose \
       header was written for another name counts as damage.
-      """)
+
+      Of a sharded topic, verify reads every shard, and prints a summary for each.
+      """
+        + Examples.section([
+          "Read everything, and print each damage.":
+            "diskq verify queue",
+          "Copy the sound records if need be.":
+            "diskq verify queue || diskq repair queue queue.new",
+          "Count the sound records.":
+            "diskq verify queue --json | tail -n 1 | jq .records",
+        ]))
 
   @Argument(help: "The topic's directory.", completion: .directory)
   var topic: String
@@ -26,20 +36,36 @@ struct VerifyCommand: ParsableCommand {
   func validate() throws { try jsonOptions.check(isJSON: json, "--json") }
 
   func run() throws {
-    let topic = Topic(topic)
+    let paths = try Shards.topics(at: topic)
+    var output = Output(placesAreText: jsonOptions.jsonStrings)
+    var isDamaged = false
+    for path in paths {
+      let verification = try verify(path, &output)
+      if json {
+        output.putLine(summary(verification, path))
+      } else {
+        let shard = path == topic ? "" : Messages.onOneLine(path) + ": "
+        output.put(shard + sentence(verification) + "\n")
+      }
+      isDamaged = isDamaged || verification.isDamaged
+    }
+    try output.finish()
+    if isDamaged { throw leaveDamaged() }
+  }
+
+  private func verify(_ path: String, _ output: inout Output) throws -> TopicVerification {
+    let topic = Topic(path)
     let extent = try TopicExtent(of: topic)
     let progress = ProgressBar(total: extent.bytes)
     defer { progress.clear() }
-    var output = Output(placesAreText: jsonOptions.jsonStrings)
-    let verification: TopicVerification
     do throws(QueueError) {
-      verification = try TopicVerification(
+      return try TopicVerification(
         of: topic, onProgress: { progress.update(extent.bytes(before: $0)) },
         onFinding: { finding in
           if json {
-            output.putLine(object(finding))
+            output.putLine(object(finding, path))
           } else {
-            output.put(Messages.onOneLine(sentence(finding)) + "\n")
+            output.put(Messages.onOneLine(sentence(finding, path)) + "\n")
           }
         })
     } catch {
@@ -47,25 +73,16 @@ struct VerifyCommand: ParsableCommand {
       try output.finish()
       throw error
     }
-    progress.clear()
-    if json {
-      output.putLine(summary(verification))
-    } else {
-      output.put(sentence(verification) + "\n")
-    }
-    try output.finish()
-    if verification.isDamaged { throw leaveDamaged() }
   }
 
   // MARK: Text
 
-  private func sentence(_ finding: TopicVerification.Finding) -> String {
+  private func sentence(_ finding: TopicVerification.Finding, _ topic: String) -> String {
     switch finding {
     case .loss(let loss, let path): "\(loss) [\(path)]"
     case .tail(let tail): "\(tail.sentence) [\(tail.path)]"
-    case .notClosed:
-      "the topic is not closed: a writer has it open, or ended without closing it (then the next"
-        + " append recovers it) [\(topic)]"
+    case .notClosed(let writer):
+      "the topic is \(LogEnding.open.sentence(writer: writer)) [\(topic)]"
     case .otherName(let path): "ignored: not part of a topic [\(path)]"
     case .misnamedSlab(let path, let stated):
       "renamed or copied: the header of this slab states \(stated), so no record in it can be read"
@@ -95,7 +112,7 @@ struct VerifyCommand: ParsableCommand {
 
   // MARK: JSON
 
-  private func object(_ finding: TopicVerification.Finding) -> JSONValue {
+  private func object(_ finding: TopicVerification.Finding, _ topic: String) -> JSONValue {
     switch finding {
     case .loss(let loss, let path):
       .object([
@@ -109,8 +126,10 @@ struct VerifyCommand: ParsableCommand {
         "slab": .text(tail.path), "from": .place(tail.addresses.lowerBound),
         "to": .place(tail.addresses.upperBound), "records": .number(tail.records),
       ])
-    case .notClosed:
-      .object(["kind": .text("not-closed"), "topic": .text(topic)])
+    case .notClosed(let writer):
+      .object([
+        "kind": .text("not-closed"), "topic": .text(topic), "writer": writer.json,
+      ])
     case .otherName(let path):
       .object(["kind": .text("ignored"), "path": .text(path)])
     case .misnamedSlab(let path, let stated):
@@ -128,7 +147,7 @@ struct VerifyCommand: ParsableCommand {
     }
   }
 
-  private func summary(_ verification: TopicVerification) -> JSONValue {
+  private func summary(_ verification: TopicVerification, _ topic: String) -> JSONValue {
     .object([
       "kind": .text("summary"),
       "topic": .text(topic),

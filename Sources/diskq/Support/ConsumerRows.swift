@@ -10,12 +10,13 @@ enum ConsumerRows {
     let width = max(8, consumers.map { $0.consumer.name.utf8.count }.max() ?? 0)
     var text =
       "\(padded("consumer", width)) \(aligned("position", 20)) \(aligned("ordinal", 12))"
-      + " \(aligned("records left", 13)) \(aligned("bytes left", 12))\n"
+      + " \(aligned("records left", 13)) \(aligned("bytes left", 12))"
+      + " \(aligned("holder", 8))\n"
     for info in consumers {
       var row =
         "\(padded(info.consumer.name, width)) \(aligned(info.consumer.position, 20))"
         + " \(aligned(info.consumer.ordinal, 12)) \(aligned(info.records, 13))"
-        + " \(aligned(info.bytes, 12))"
+        + " \(aligned(info.bytes, 12)) \(aligned(info.holder.word, 8))"
       if !info.consumer.state.remark.isEmpty { row += "  \(info.consumer.state.remark)" }
       text += row + "\n"
     }
@@ -39,6 +40,7 @@ enum ConsumerRows {
       "ordinal": .place(info.consumer.ordinal),
       "recordsLeft": .number(info.records),
       "bytesLeft": .number(info.bytes),
+      "holder": info.holder.json,
     ])
   }
 }

@@ -18,6 +18,7 @@ struct TopicLook: Sendable {
     /// Records and bytes between its position and the end of the log.
     var records: UInt64?
     var bytes: UInt64?
+    var holder = LockHolder(isAlive: nil)
   }
 
   /// The time of the look, on a clock that only goes forward.
@@ -25,6 +26,7 @@ struct TopicLook: Sendable {
   /// The time of the look in nanoseconds since 1970, like stamps.
   var wallTime: UInt64
   var ending: LogEnding
+  var writer = LockHolder(isAlive: nil)
   /// The bases of the slabs, ascending.
   var slabs: [UInt64]
   /// The size of all files.
@@ -51,7 +53,8 @@ extension TopicLook {
     let consumers = try ConsumerInfo.all(of: Topic(path))
     self.init(
       time: start.duration(to: .now), wallTime: System.nanosecondsSince1970(),
-      ending: info.ending, slabs: info.slabs.map(\.file.base.rawValue), bytes: info.bytes,
+      ending: info.ending, writer: info.writer, slabs: info.slabs.map(\.file.base.rawValue),
+      bytes: info.bytes,
       records: info.records, first: info.first, next: info.next, nextOrdinal: info.nextOrdinal,
       newestStamp: info.newestStamp, consumers: consumers.map(Consumer.init),
       room: try System.room(in: path))
@@ -63,6 +66,7 @@ extension TopicLook.Consumer {
     self.init(
       name: info.consumer.name, state: info.consumer.state.word,
       remark: info.consumer.state.remark, position: info.consumer.position,
-      ordinal: info.consumer.ordinal, records: info.records, bytes: info.bytes)
+      ordinal: info.consumer.ordinal, records: info.records, bytes: info.bytes,
+      holder: info.holder)
   }
 }

@@ -8,7 +8,8 @@ enum WatchLine {
   static func text(_ trend: TopicTrend) -> String {
     let look = trend.look
     var parts = [
-      "\(Timestamp.toTheSecond(look.wallTime)) \(look.ending.short)",
+      "\(Timestamp.toTheSecond(look.wallTime)) \(look.ending.short(writer: look.writer))",
+      "writer \(look.writer.word)",
       "\(look.records.map(String.init) ?? "?") records",
       "next \(look.next)",
       "\(RateText.count(trend.recordRates?.now)) records/s",
@@ -20,7 +21,7 @@ enum WatchLine {
     if let seconds = trend.diskIsFullIn { parts.append("full in \(HumanTime.text(seconds))") }
     for consumer in trend.consumers {
       parts.append(
-        "\(consumer.look.name): \(consumer.look.records.map(String.init) ?? "?") behind,"
+        "\(consumer.look.name): \(consumer.look.records.map(String.init) ?? "?") left,"
           + " \(RateText.count(consumer.rates?.now)) records/s, caught up \(consumer.outlook.short)"
       )
     }
@@ -33,6 +34,7 @@ enum WatchLine {
       "time": .text(Timestamp.text(look.wallTime)),
       "topic": .text(topic),
       "state": .text(look.ending.word),
+      "writer": look.writer.json,
       "records": .number(look.records),
       "bytes": .number(look.bytes),
       "first": .place(look.first),
@@ -59,6 +61,7 @@ enum WatchLine {
       "ordinal": .place(consumer.look.ordinal),
       "recordsLeft": .number(consumer.look.records),
       "bytesLeft": .number(consumer.look.bytes),
+      "holder": consumer.look.holder.json,
       "recordsPerSecond": .decimal(consumer.rates?.now),
       "recordsPerSecondSmooth": .decimal(consumer.rates?.smooth),
       "outlook": .text(consumer.outlook.word),

@@ -57,7 +57,8 @@ enum WatchScreen {
     var disk = "\(HumanSize.text(look.room)) left"
     if let seconds = trend.diskIsFullIn { disk += ", full in \(HumanTime.text(seconds))" }
     return [
-      Fact(label: "state", text: look.ending.sentence),
+      Fact(label: "state", text: look.ending.sentence(writer: look.writer)),
+      Fact(label: "writer", text: look.writer.sentence),
       Fact(label: "records", text: look.records.map(Figures.grouped) ?? unknown, isKept: true),
       Fact(label: "slabs", text: slabs, isKept: true),
       Fact(label: "first", text: look.first.map(\.description) ?? "none"),
@@ -84,12 +85,14 @@ enum WatchScreen {
     guard !consumers.isEmpty, rows >= 3 else { return [] }
     // The width that the other columns leave, but no less than the heading needs.
     let longest = consumers.map(\.look.name.count).max() ?? 0
-    let width = max(8, min(longest, columns - 42))
-    func row(_ name: String, _ behind: String, _ rate: String, _ outlook: String) -> String {
-      "\(Layout.left(String(name.prefix(width)), width)) \(Layout.right(behind, 12))"
-        + " \(Layout.right(rate, 10))  \(outlook)"
+    let width = max(8, min(longest, columns - 51))
+    func row(
+      _ name: String, _ left: String, _ rate: String, _ holder: String, _ outlook: String
+    ) -> String {
+      "\(Layout.left(String(name.prefix(width)), width)) \(Layout.right(left, 12))"
+        + " \(Layout.right(rate, 10)) \(Layout.right(holder, 8))  \(outlook)"
     }
-    var lines = ["", row("consumer", "behind", "records/s", "caught up")]
+    var lines = ["", row("consumer", "records left", "records/s", "holder", "caught up")]
     let fitting = lines.count + consumers.count <= rows ? consumers.count : rows - lines.count - 1
     for consumer in consumers.prefix(fitting) {
       let outlook =
@@ -97,7 +100,7 @@ enum WatchScreen {
       lines.append(
         row(
           consumer.look.name, consumer.look.records.map(Figures.grouped) ?? "?",
-          RateText.count(consumer.rates?.smooth), outlook))
+          RateText.count(consumer.rates?.smooth), consumer.look.holder.word, outlook))
     }
     if fitting < consumers.count {
       lines.append("and \(Count.text(UInt64(consumers.count - fitting), "more consumer"))")

@@ -17,23 +17,54 @@ extension LogEnding {
     }
   }
 
-  var sentence: String {
-    switch self {
-    case .empty: "empty"
-    case .closed: "closed"
-    case .open: "not closed: a writer has it open, or ended without closing it"
-    case .version1: "written in version 1, which does not mark the end"
+  /// - Parameter writer: the topic's writer at that time.
+  func sentence(writer: LockHolder) -> String {
+    switch (self, writer.isAlive) {
+    case (.empty, _): "empty"
+    case (.closed, _): "closed"
+    case (.open, true): "open: a writer has it open"
+    case (.open, false):
+      "not closed: the last writer ended without closing it, and the next one recovers it"
+    case (.open, nil): "not closed: a writer has it open, or ended without closing it"
+    case (.version1, _): "written in version 1, which does not mark the end"
     }
   }
 
   /// The sentence up to its colon or comma, for a part of a line.
-  var short: String {
-    switch self {
-    case .empty: "empty"
-    case .closed: "closed"
-    case .open: "not closed"
-    case .version1: "written in version 1"
+  func short(writer: LockHolder) -> String {
+    let sentence = sentence(writer: writer)
+    return String(sentence.prefix { $0 != ":" && $0 != "," })
+  }
+}
+
+extension LockHolder {
+  /// The holder of a topic's lock, in words.
+  var sentence: String {
+    switch isAlive {
+    case true?:
+      guard let process else { return "a process that the lock does not name" }
+      return processIsRunning
+        ? "process \(process)"
+        : "a process of another container, or a child of process \(process), which has ended"
+    case false?: return process.map { "none (the last one was process \($0))" } ?? "none"
+    case nil: return "unknown: the system does not report the lock to this user"
     }
+  }
+
+  /// The holder in a word, for a column.
+  var word: String {
+    switch isAlive {
+    case true?: process.map { processIsRunning ? "\($0)" : "other" } ?? "other"
+    case false?: "none"
+    case nil: "?"
+    }
+  }
+
+  var json: JSONValue {
+    .object([
+      "pid": .number(process.flatMap { UInt64(exactly: $0) }),
+      "alive": isAlive.map { .bool($0) } ?? .null,
+    ])
   }
 }
 

@@ -162,6 +162,8 @@ final class RunningDiskq {
 
   var isRunning: Bool { process.isRunning }
 
+  var processID: Int { Int(process.processIdentifier) }
+
   func closeInput() throws { try input.fileHandleForWriting.close() }
 
   func send(_ number: Int32) { kill(process.processIdentifier, number) }

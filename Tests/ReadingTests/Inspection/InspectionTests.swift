@@ -203,4 +203,35 @@ struct InspectionTests {
       }
     }
   }
+
+  @Test(
+    "the holder of a topic and of a consumer is known, and nothing is locked to find it",
+    arguments: [true, false])
+  func holders(inMemory: Bool) throws {
+    let directory = try TemporaryDirectory()
+    let topic = inMemory ? Topic.memory() : Topic(directory.path + "/topic")
+    let writer = try QueueWriter(topic: topic)
+    try writer.append("held")
+    try writer.flush()
+    let process = ProcessInfo.processInfo.processIdentifier
+    let consumer = try QueueConsumer(topic: topic, name: "reader")
+    for _ in 0..<2 {
+      let info = try TopicInfo(of: topic)
+      #expect(info.writer == LockHolder(isAlive: true, process: process, processIsRunning: true))
+      let described = try ConsumerInfo.all(of: topic)
+      #expect(described.map(\.holder) == [info.writer])
+    }
+    try consumer.close()
+    try writer.close()
+    #expect(try TopicInfo(of: topic).writer.isAlive == false)
+    #expect(try ConsumerInfo.all(of: topic).map(\.holder.isAlive) == [false])
+    try QueueWriter(topic: topic).close()
+  }
+
+  @Test("a topic without a lock has no writer")
+  func noLock() throws {
+    let directory = try TemporaryDirectory()
+    #expect(
+      try TopicInfo(of: Topic(directory.path)).writer == LockHolder(isAlive: false, process: nil))
+  }
 }

@@ -1,0 +1,14 @@
+// This source file is part of the DiskQueue project.
+// SPDX-License-Identifier: Apache-2.0
+
+import DiskQueue
+import DiskQueueInspection
+
+/// The paths of topics for verbs that also take a sharded topic.
+enum Shards {
+  /// The topics at a path: the topic itself, or the shards of a sharded topic that exist.
+  static func topics(at path: String) throws(QueueError) -> [String] {
+    guard let listing = try ShardListing(ofTopicAt: path) else { return [path] }
+    return listing.shards.map(\.topic.description)
+  }
+}
