@@ -26,11 +26,6 @@ public struct ValueConsumer<Codec: PayloadCodec>: Sendable {
   public let consumer: QueueConsumer
   fileprivate let codec: Codec
 
-  fileprivate init(consumer: QueueConsumer, codec: Codec) {
-    self.consumer = consumer
-    self.codec = codec
-  }
-
   /// Returns the batches from the consumer's position on, as an asynchronous sequence.
   ///
   /// It behaves like ``QueueConsumer/batches(upTo:lingering:following:)``.
