@@ -150,7 +150,8 @@ let package = Package(
   swiftLanguageModes: [.v6]
 )
 
-// For `swift package generate-documentation`. No target depends on it, so no trait can leave it out.
+// For `swift package generate-documentation`. No target depends on it, so no trait can leave it
+// out.
 if Context.environment["DISKQUEUE_DOCUMENTATION"] != nil {
   package.dependencies.append(
     .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"))

@@ -140,8 +140,8 @@ public final class DiskChannel: AsyncSequence, Sendable {
 
   /// Sends one message: a text, `[UInt8]`, a slice or a span.
   ///
-  /// ``PayloadBytes`` lists the types. Any other collection of bytes, such as `Data`, is accepted as
-  /// well. Suspends the task while the channel is full. Level reached: that of
+  /// ``PayloadBytes`` lists the types. Any other collection of bytes, such as `Data`, is accepted
+  /// as well. Suspends the task while the channel is full. Level reached: that of
   /// ``Options-swift.struct/ensuring``.
   ///
   /// - Throws: `closed` after ``finish()`` or ``close()``. Otherwise as

@@ -82,8 +82,8 @@ public final class QueueWriter: Sendable {
 
   /// Appends one record: a text, `[UInt8]`, a slice or a span. Level reached: `buffered`.
   ///
-  /// ``PayloadBytes`` lists the types. Any other collection of bytes, such as `Data`, is accepted as
-  /// well.
+  /// ``PayloadBytes`` lists the types. Any other collection of bytes, such as `Data`, is accepted
+  /// as well.
   ///
   /// - Returns: The record's permanent address, and its ordinal.
   /// - Throws: One of these codes:

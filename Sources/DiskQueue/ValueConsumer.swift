@@ -44,7 +44,8 @@ public struct ValueConsumer<Codec: PayloadCodec>: Sendable {
 
   /// Returns the next batch, or nil at the end of the log if `following` is false.
   ///
-  /// It behaves like ``QueueConsumer/nextBatch(upTo:lingering:following:)`` and decodes nothing yet.
+  /// It behaves like ``QueueConsumer/nextBatch(upTo:lingering:following:)`` and decodes nothing
+  /// yet.
   ///
   /// - Parameters:
   ///   - count: The largest number of records in a batch. At least 1.

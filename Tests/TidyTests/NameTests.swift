@@ -10,6 +10,8 @@ struct NameTests {
     "AsyncIterator": "a protocol asks for it",
     "Element": "a protocol asks for it",
     "Failure": "a protocol asks for it",
+    "Indices": "a protocol asks for it",
+    "SubSequence": "a protocol asks for it",
     "Cause": "public and nested: the cause of a loss, and the cause of a removal",
     "State": "private: the state that a lock guards",
     "Offset": "private: the field offsets of one format",

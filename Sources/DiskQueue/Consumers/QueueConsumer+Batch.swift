@@ -146,8 +146,8 @@ extension QueueConsumer {
     ///
     /// It acknowledges what `acknowledge()` acknowledges. That is durable within `delay`, or when
     /// ``QueueConsumer/settle()-19x24`` or ``QueueConsumer/close()-8nm2h`` returns. All
-    /// acknowledgements of this time share a write and its sync. After a crash before the write, the
-    /// records are delivered again.
+    /// acknowledgements of this time share a write and its sync. After a crash before the write,
+    /// the records are delivered again.
     ///
     /// - Parameter delay: The longest time until the write begins. If it is 0, the write begins at
     ///   once.

@@ -4,8 +4,8 @@
 extension QueueWriter {
   /// Appends one record and waits until it reaches a level. Level reached: `level`.
   ///
-  /// ``PayloadBytes`` lists the types of payloads. Any other collection of bytes, such as `Data`, is
-  /// accepted as well.
+  /// ``PayloadBytes`` lists the types of payloads. Any other collection of bytes, such as `Data`,
+  /// is accepted as well.
   ///
   /// Tasks that wait for ``Durability/synced`` at the same time share one sync, which runs on the
   /// writer's own thread while others append. For ``Durability/flushed`` this task writes to the
