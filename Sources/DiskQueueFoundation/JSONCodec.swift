@@ -9,7 +9,8 @@ public import DiskQueue
   public import Foundation
 #endif
 
-/// Encodes `Codable` values as JSON, for `DiskChannel.values(_:)`.
+/// Encodes `Codable` values as JSON, for `values(_:)` of a writer, a reader, a consumer or a
+/// channel.
 ///
 /// ```swift
 /// let readings = try DiskChannel(topic: "readings").values(JSONCodec<Reading>())
