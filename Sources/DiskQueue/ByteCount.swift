@@ -22,6 +22,15 @@ public struct ByteCount: Sendable, Hashable, Comparable, CustomStringConvertible
   /// `n` times 1,024⁴ bytes. A value out of range saturates and never traps.
   public static func tebibytes(_ n: Int64) -> ByteCount { ByteCount(n, 1 << 40) }
 
+  /// `n` times 1,000 bytes. A value out of range saturates and never traps.
+  public static func kilobytes(_ n: Int64) -> ByteCount { ByteCount(n, 1_000) }
+  /// `n` times 1,000² bytes. A value out of range saturates and never traps.
+  public static func megabytes(_ n: Int64) -> ByteCount { ByteCount(n, 1_000_000) }
+  /// `n` times 1,000³ bytes. A value out of range saturates and never traps.
+  public static func gigabytes(_ n: Int64) -> ByteCount { ByteCount(n, 1_000_000_000) }
+  /// `n` times 1,000⁴ bytes. A value out of range saturates and never traps.
+  public static func terabytes(_ n: Int64) -> ByteCount { ByteCount(n, 1_000_000_000_000) }
+
   /// Returns whether the left count is the smaller one.
   public static func < (left: ByteCount, right: ByteCount) -> Bool { left.bytes < right.bytes }
 

@@ -42,8 +42,9 @@ public final class DiskChannel: AsyncSequence, Sendable {
     ///
     /// - `maximumBytes` is 1 GiB, and `whenFull` is `wait`: at the cap, `send` waits until messages
     ///   are acknowledged.
-    /// - `slabSize` is 16 MiB, which is the amount that must be acknowledged before room comes
-    ///   back.
+    /// - `slabSize`, if it is nil, is at most 16 MiB rather than 64 MiB. That amount must be
+    ///   acknowledged before room comes back. Under a cap of less than 256 MiB it is a sixteenth of
+    ///   the cap.
     /// - `flushEvery` is `never`, because ``ensuring`` determines when messages are flushed.
     public var writer: QueueWriter.Options
 
@@ -58,7 +59,7 @@ public final class DiskChannel: AsyncSequence, Sendable {
     /// - ``Durability/flushed`` survives the end of the program.
     /// - ``Durability/synced`` survives a power cut as well. Senders at the same time share a sync.
     /// - ``Durability/buffered`` is for messages that may be lost with the program.
-    public var ensuring = Durability.flushed
+    public var ensuring: Durability
 
     /// The longest time until an acknowledgement is durable. 100 ms by default.
     ///
@@ -68,17 +69,35 @@ public final class DiskChannel: AsyncSequence, Sendable {
     ///
     /// An acknowledgement out of order stays in memory until all messages before it are
     /// acknowledged. The delay begins then.
-    public var acknowledgementDelay = Duration.milliseconds(100)
+    public var acknowledgementDelay: Duration
 
-    /// Makes options with the defaults.
-    public init() {
-      writer = QueueWriter.Options()
-      writer.maximumBytes = .gibibytes(1)
-      writer.whenFull = .wait
-      writer.slabSize = .mebibytes(16)
-      writer.flushEvery = .never
-      consumer = QueueConsumer.Options()
-      consumer.maximumBatchBytes = .kibibytes(256)
+    /// Makes options. Every parameter has its default.
+    ///
+    /// ``writer`` and ``consumer`` differ from the defaults of a writer and of a consumer. So change
+    /// their properties, rather than replace them:
+    ///
+    /// ```swift
+    /// var options = DiskChannel.Options(ensuring: .synced)
+    /// options.writer.maximumBytes = .mebibytes(10)
+    /// ```
+    ///
+    /// - Parameters:
+    ///   - writer: The options of the channel's writer. nil: those that ``writer`` lists.
+    ///   - consumer: The options of the channel's consumer. nil: those that ``consumer`` lists.
+    ///   - ensuring: The level that a message has reached when `send` returns.
+    ///   - acknowledgementDelay: The longest time until an acknowledgement is durable. 100 ms by
+    ///     default.
+    public init(
+      writer: QueueWriter.Options? = nil, consumer: QueueConsumer.Options? = nil,
+      ensuring: Durability = .flushed, acknowledgementDelay: Duration = .milliseconds(100)
+    ) {
+      self.writer =
+        writer
+        ?? QueueWriter.Options(
+          flushEvery: .never, maximumBytes: .gibibytes(1), whenFull: .wait)
+      self.consumer = consumer ?? QueueConsumer.Options(maximumBatchBytes: .kibibytes(256))
+      self.ensuring = ensuring
+      self.acknowledgementDelay = acknowledgementDelay
     }
 
     /// Checks that all values are within their bounds.

@@ -7,6 +7,24 @@ package enum Limits {
   /// header. At most 1 TiB, a whole epoch.
   static let slabSize: ClosedRange<Int64> = 1 << 12...1 << 40
 
+  /// 64 MiB: few files, and still an amount that a small device can free by cleaning.
+  package static let largestAutomaticSlab = ByteCount.mebibytes(64)
+
+  /// The largest part of a cap that one slab takes if the library chooses the size. At a cap, room
+  /// is made a slab at a time.
+  static func slabSize(inCap cap: ByteCount) -> ByteCount {
+    .bytes(max(slabSize.lowerBound, cap.bytes / 16))
+  }
+
+  /// The size of slabs for options that state none.
+  ///
+  /// - Parameter largest: the size without a cap, or with a cap that is large enough for it.
+  static func automaticSlabSize(
+    cap: ByteCount?, largest: ByteCount = largestAutomaticSlab
+  ) -> ByteCount {
+    cap.map { min(slabSize(inCap: $0), largest) } ?? largest
+  }
+
   /// The range that a frame's length word can express.
   static let maximumPayload: ClosedRange<Int64> = 0...Int64(SlabFormat.largestPayload)
 

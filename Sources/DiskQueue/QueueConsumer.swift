@@ -36,18 +36,18 @@ public final class QueueConsumer: Sendable {
     ///
     /// - ``QueueConsumer/deadLetterOversized(at:upTo:reason:)`` puts the record aside.
     /// - You open the consumer with a higher limit.
-    public var maximumPayload: ByteCount = .bytes(Int64(Limits.defaultMaximumPayload))
+    public var maximumPayload: ByteCount
 
     /// The number of bytes that the consumer reads at a time. 256 KiB by default, as the reader's.
     ///
     /// It must be 4 KiB to 1 GiB. The buffer grows to the largest record that was read.
-    public var bufferSize: ByteCount = .kibibytes(256)
+    public var bufferSize: ByteCount
 
     /// The largest size of a batch: its records, with 8 bytes each for their headers.
     ///
     /// 4 MiB by default. It must be 1 byte to 1 GiB. A larger record is a batch by itself. A batch
     /// of the default size is worth a request over a network, and needs little memory.
-    public var maximumBatchBytes: ByteCount = .mebibytes(4)
+    public var maximumBatchBytes: ByteCount
 
     /// The number of ranges that may be acknowledged out of order.
     ///
@@ -56,20 +56,17 @@ public final class QueueConsumer: Sendable {
     ///
     /// 4,096 by default, which takes 100 KiB of memory. It must be 1 to 1,048,576. At the limit no
     /// more batches are delivered until the cursor moves. An acknowledgement is never refused.
-    public var maximumOutOfOrderRanges = 4096
+    public var maximumOutOfOrderRanges: Int
 
-    /// The permission bits of the directory of a new topic for dead letters. 0700 by default.
+    /// The permissions of files and directories that the consumer creates.
     ///
-    /// A new dead-letter topic beside the topic gets the topic's permissions instead. The directory
-    /// of the consumers gets the permission bits of the topic's directory.
-    public var directoryPermissions: UInt16 = 0o700
-
-    /// The permission bits of a new cursor's file in a topic without slabs. 0600 by default.
+    /// ``TopicPermissions/ownerOnly`` by default: payloads are private. They apply to two things:
     ///
-    /// In a topic with slabs, the file gets the permission bits of the newest slab. The files of a
-    /// new topic for dead letters get these bits, too, with the same exception as for
-    /// ``directoryPermissions``.
-    public var filePermissions: UInt16 = 0o600
+    /// - The cursor's file in a topic without slabs. In a topic with slabs, it gets the permission
+    ///   bits of the newest slab, and the directory of the consumers those of the topic's directory.
+    /// - A new topic for dead letters, unless it is made beside this topic. It then gets this
+    ///   topic's permissions.
+    public var permissions: TopicPermissions
 
     /// The topic for dead letters.
     ///
@@ -77,8 +74,29 @@ public final class QueueConsumer: Sendable {
     /// consumer's own topic. Set it if the topic is in memory, or if its path ends in `.` or `..`.
     public var deadLetters: Topic?
 
-    /// Makes options with the defaults.
-    public init() {}
+    /// Makes options. Every parameter has its default.
+    ///
+    /// - Parameters:
+    ///   - maximumPayload: The largest payload that the consumer delivers. 16 MiB by default.
+    ///   - bufferSize: The number of bytes that the consumer reads at a time. 256 KiB by default.
+    ///   - maximumBatchBytes: The number of bytes of the payloads in a batch. 4 MiB by default.
+    ///   - maximumOutOfOrderRanges: The number of ranges that may be acknowledged out of order.
+    ///     4,096 by default.
+    ///   - permissions: The permissions of files and directories that the consumer creates.
+    ///   - deadLetters: The topic for dead letters. nil: a topic beside this one, with the suffix
+    ///     `.dead`.
+    public init(
+      maximumPayload: ByteCount = .mebibytes(16), bufferSize: ByteCount = .kibibytes(256),
+      maximumBatchBytes: ByteCount = .mebibytes(4), maximumOutOfOrderRanges: Int = 4096,
+      permissions: TopicPermissions = .ownerOnly, deadLetters: Topic? = nil
+    ) {
+      self.maximumPayload = maximumPayload
+      self.bufferSize = bufferSize
+      self.maximumBatchBytes = maximumBatchBytes
+      self.maximumOutOfOrderRanges = maximumOutOfOrderRanges
+      self.permissions = permissions
+      self.deadLetters = deadLetters
+    }
 
     /// Checks that all values are within their bounds.
     ///
@@ -92,13 +110,7 @@ public final class QueueConsumer: Sendable {
           "maximumOutOfOrderRanges is \(maximumOutOfOrderRanges), and must be from"
             + " \(Limits.outOfOrder.lowerBound) to \(Limits.outOfOrder.upperBound)")
       }
-      guard directoryPermissions <= 0o777, filePermissions <= 0o777 else {
-        throw .invalidOption("permissions are bits from 0 to 0o777")
-      }
-    }
-
-    var permissions: FilePermissions {
-      FilePermissions(directories: directoryPermissions, files: filePermissions)
+      try permissions.validate()
     }
   }
 

@@ -26,16 +26,25 @@ public struct QueueReader: ~Copyable {
     /// It bounds the buffer. 16 MiB by default, as the writer's. It must be 0 bytes to 4 GiB less
     /// 17 bytes. A record with a larger payload is verified, reported once with `payloadTooLarge`,
     /// and skipped.
-    public var maximumPayload: ByteCount = .bytes(Int64(Limits.defaultMaximumPayload))
+    public var maximumPayload: ByteCount
 
     /// The number of bytes that the reader reads at a time.
     ///
     /// 256 KiB by default. A larger buffer gains nothing when the page cache has the data. It must
     /// be 4 KiB to 1 GiB. The buffer grows to the largest record that was read.
-    public var bufferSize: ByteCount = .kibibytes(256)
+    public var bufferSize: ByteCount
 
-    /// Makes options with the defaults.
-    public init() {}
+    /// Makes options. Every parameter has its default.
+    ///
+    /// - Parameters:
+    ///   - maximumPayload: The largest payload that the reader returns. 16 MiB by default.
+    ///   - bufferSize: The number of bytes that the reader reads at a time. 256 KiB by default.
+    public init(
+      maximumPayload: ByteCount = .mebibytes(16), bufferSize: ByteCount = .kibibytes(256)
+    ) {
+      self.maximumPayload = maximumPayload
+      self.bufferSize = bufferSize
+    }
 
     /// Checks that all values are within their bounds.
     ///

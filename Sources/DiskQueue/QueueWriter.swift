@@ -68,8 +68,7 @@ public final class QueueWriter: Sendable {
     try options.validate()
     self.topic = topic
     let storage = try topic.openForWriting(
-      permissions: FilePermissions(
-        directories: options.directoryPermissions, files: options.filePermissions))
+      permissions: options.permissions)
     (core, recovery) = try WriterCore.open(
       storage, options: options, sharedEvents: events, environment: environment)
     if bounds != nil { core.attachToMemory() }

@@ -92,9 +92,7 @@ public struct Retention: Sendable, Hashable {
   /// - Throws: `invalidOption` for a negative age or number of bytes, and for a name that no
   ///   consumer can have.
   public func validate() throws(QueueError) {
-    if let age, age.duration < .zero {
-      throw .invalidOption("age is \(age.duration), and must not be negative")
-    }
+    try age?.validate("age")
     if let bytes, bytes.bytes < 0 {
       throw .invalidOption("bytes is \(bytes), and must not be negative")
     }

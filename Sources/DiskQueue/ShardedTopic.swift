@@ -249,7 +249,7 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
 
   /// Opens the shards for the one writer. Creates them if they do not exist. Returns their lock.
   func openForWriting(
-    permissions: FilePermissions
+    permissions: TopicPermissions
   ) throws(QueueError) -> (lock: ShardsLock, count: Int) {
     try checkWanted()
     switch shardStorage {

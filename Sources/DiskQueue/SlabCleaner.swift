@@ -125,7 +125,7 @@ extension SlabCleaner {
     /// The cause as a text for people.
     public var reason: String {
       switch cause {
-      case .age(let age): "older than \(age.duration)"
+      case .age(let age): "older than \(age)"
       case .bytes(let bytes): "before the newest \(bytes)"
       case .records(let records): "before the newest \(records) records"
       }

@@ -18,7 +18,7 @@ extension Topic {
     let time: UInt64
     switch position.kind {
     case .time(let given): time = given
-    case .ago(let age): time = now - min(age.clampedNanoseconds, now)
+    case .ago(let age): time = now - min(age.duration.clampedNanoseconds, now)
     case .earliest, .latest, .address, .ordinal: return Address(rawValue: walker.position)
     }
     while true {

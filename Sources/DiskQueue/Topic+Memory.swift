@@ -81,8 +81,6 @@ struct MemoryBounds: Sendable, Hashable {
     return overflow ? .max : Int(clamping: sum)
   }
 
-  /// The number of slabs of the topic at its cap.
-  private static let slabs: Int64 = 16
   /// A larger buffer gains nothing, because it is copied to memory.
   private static let bufferSize = ByteCount.kibibytes(64)
 
@@ -93,12 +91,12 @@ struct MemoryBounds: Sendable, Hashable {
     let bytes = min(options.maximumBytes ?? capacity, capacity)
     fitted.maximumBytes = bytes
     if let records { fitted.maximumRecords = min(options.maximumRecords ?? records, records) }
-    let slab = ByteCount.bytes(max(Limits.slabSize.lowerBound, bytes.bytes / Self.slabs))
-    fitted.slabSize = min(options.slabSize, slab)
+    let slab = Limits.slabSize(inCap: bytes)
+    fitted.slabSize = min(options.slabSize ?? Limits.automaticSlabSize(cap: bytes), slab)
     fitted.bufferSize = min(options.bufferSize, min(slab, Self.bufferSize))
     fitted.flushEvery = .never
     fitted.syncEvery = .never
-    if options.whenFull == nil { fitted.whenFull = .dropOldest }
+    if options.whenFull == .automatic { fitted.whenFull = .dropOldest }
     return fitted
   }
 

@@ -67,7 +67,7 @@ extension Topic {
     let partial = path + ".partial-" + String(random.next(), radix: 16)
     let target: PosixStorage
     do throws(SystemError) {
-      target = try PosixStorage(creating: partial, permissions: FilePermissions())
+      target = try PosixStorage(creating: partial, permissions: TopicPermissions())
     } catch {
       throw .system(error, doing: "making a snapshot", path: partial)
     }

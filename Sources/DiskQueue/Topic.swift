@@ -78,7 +78,7 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
   ///
   /// - Parameter permissions: The permissions of files that are created in the topic later.
   package func openForReading(
-    permissions: FilePermissions = .init()
+    permissions: TopicPermissions = .init()
   ) throws(QueueError) -> any TopicStorage {
     switch location {
     case .storage(let storage): return storage
@@ -93,7 +93,7 @@ public struct Topic: Sendable, Hashable, ExpressibleByStringInterpolation, Custo
   }
 
   /// Opens the topic's files for writing. Creates the directory, durably, if it does not exist.
-  func openForWriting(permissions: FilePermissions) throws(QueueError) -> any TopicStorage {
+  func openForWriting(permissions: TopicPermissions) throws(QueueError) -> any TopicStorage {
     switch location {
     case .storage(let storage): return storage
     case .memory(let storage, _): return storage
@@ -142,7 +142,7 @@ extension Topic {
       case address(UInt64)
       case ordinal(UInt64)
       case time(UInt64)
-      case ago(Duration)
+      case ago(Age)
     }
 
     let kind: Kind
@@ -179,8 +179,8 @@ extension Topic {
 
     /// All records of this age or younger, and some older ones, as for `time`.
     ///
-    /// The age is subtracted from the current time.
-    public static func ago(_ age: Age) -> Position { Position(kind: .ago(age.duration)) }
+    /// The age is subtracted from the current time. A negative age is refused with `invalidOption`.
+    public static func ago(_ age: Age) -> Position { Position(kind: .ago(age)) }
   }
 }
 

@@ -86,14 +86,14 @@ struct ArgumentTests {
 
   @Test("an interval is one of each kind; minutes are small, and megabytes capital")
   func intervals() throws {
-    let both = try #require(Every(argument: "10m,10M,5")?.interval)
+    let both = try #require(Threshold(argument: "10m,10M,5"))
     #expect(both.time == .seconds(600))
     #expect(both.bytes == .bytes(10_000_000))
     #expect(both.records == 5)
-    #expect(Every(argument: "1d12h")?.interval.time == .seconds(129_600))
-    #expect(Every(argument: "10m,10M,5")?.text == "5,10000000B,10m")
+    #expect(Threshold(argument: "1d12h")?.time == .seconds(129_600))
+    #expect(Threshold(argument: "10m,10M,5")?.text == "5,10000000B,10m")
     for text in ["", ",", "1,", "1,2", "1k,1M", "1s,2ms", "never,1", "often", "1,5h,2"] {
-      #expect(Every(argument: text) == nil, "\(text)")
+      #expect(Threshold(argument: text) == nil, "\(text)")
     }
   }
 

@@ -19,7 +19,7 @@ struct SlabAgeTests {
   ) throws -> QueueWriter {
     var options = QueueWriter.Options()
     options.flushEvery = .never
-    options.slabAge = age
+    options.slabAge = age.map { Age($0) }
     change(&options)
     return try QueueWriter(
       topic: topic, options: options, environment: fixedEnvironment(clock))

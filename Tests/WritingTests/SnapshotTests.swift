@@ -148,7 +148,7 @@ struct SnapshotTests {
     let directory = try TemporaryDirectory()
     func at(_ name: String) -> String { directory.path + "/" + name }
     func make(_ name: String) throws -> PosixStorage {
-      let storage = try PosixStorage(creating: at(name), permissions: FilePermissions())
+      let storage = try PosixStorage(creating: at(name), permissions: TopicPermissions())
       try writeFile(at(name + "/of-" + name), [])
       return storage
     }

@@ -57,6 +57,9 @@ final class ChannelCore: Sendable {
   /// At most this many messages are read at a time.
   private static let batchCount = 512
 
+  /// So much must be acknowledged before room comes back.
+  private static let largestAutomaticSlab = ByteCount.mebibytes(16)
+
   /// Which message of which batch it is.
   struct MessageInBatch: Sendable {
     var batch: QueueConsumer.Batch
@@ -67,7 +70,12 @@ final class ChannelCore: Sendable {
     topic: Topic, options: DiskChannel.Options, environment: Environment,
     onLoss: (@Sendable (Loss) -> Void)?
   ) throws(QueueError) {
-    writer = try QueueWriter(topic: topic, options: options.writer, environment: environment)
+    var writerOptions = options.writer
+    writerOptions.slabSize =
+      options.writer.slabSize
+      ?? Limits.automaticSlabSize(
+        cap: options.writer.maximumBytes, largest: Self.largestAutomaticSlab)
+    writer = try QueueWriter(topic: topic, options: writerOptions, environment: environment)
     do throws(QueueError) {
       consumer = try QueueConsumer(
         topic: topic, name: DiskChannel.consumerName, from: .earliest, options: options.consumer,

@@ -669,8 +669,7 @@ final class ConsumerCore: Sendable {
         max(
           Int64(largest + DeadLetter.mostExtraBytes), writerOptions.maximumPayload.bytes),
         Limits.maximumPayload.upperBound))
-    writerOptions.directoryPermissions = options.directoryPermissions
-    writerOptions.filePermissions = options.filePermissions
+    writerOptions.permissions = options.permissions
     let writer = try QueueWriter(topic: topic, options: writerOptions, environment: environment)
     var addresses: [Address] = []
     for letter in letters { addresses.append(try writer.append(letter.encoded).address) }

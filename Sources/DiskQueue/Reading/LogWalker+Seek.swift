@@ -20,8 +20,9 @@ extension LogWalker {
     case .ordinal(let ordinal): try seek(ordinal: ordinal)
     case .time(let time): try seek(time: time)
     case .ago(let age):
+      try age.validate("ago")
       let now = now()
-      let back = age.clampedNanoseconds
+      let back = age.duration.clampedNanoseconds
       try seek(time: back > now ? 0 : now - back)
     }
   }

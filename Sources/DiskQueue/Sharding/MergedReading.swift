@@ -109,9 +109,10 @@ final class MergedReading {
     case .earliest, .latest, .time: return start
     case .address(0): return .earliest
     case .ago(let age):
+      try age.validate("ago")
       // Once for all shards.
       let now = now()
-      return Topic.Position(kind: .time(now - min(now, age.clampedNanoseconds)))
+      return Topic.Position(kind: .time(now - min(now, age.duration.clampedNanoseconds)))
     case .address, .ordinal:
       throw .invalidOption(
         "addresses and ordinals are a shard's own, and shards are read together from the earliest"

@@ -89,7 +89,7 @@ struct ShardFiles: Sendable {
   ///   shards whose file is gone or damaged. `unsupportedFormat`, `noSpace`, `syncFailed`,
   ///   `system`.
   func openForWriting(
-    _ wanted: ShardsFile, permissions: FilePermissions
+    _ wanted: ShardsFile, permissions: TopicPermissions
   ) throws(QueueError) -> (lock: ShardsLock, file: ShardsFile) {
     let root = try root.openForWriting(permissions: permissions)
     // Check before the lock's file is made: a directory of other files stays as it is.

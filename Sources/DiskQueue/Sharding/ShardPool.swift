@@ -59,8 +59,7 @@ final class ShardPool: Sendable {
     self.options = shardOptions
     self.environment = environment
     (lock, count) = try topic.openForWriting(
-      permissions: FilePermissions(
-        directories: options.directoryPermissions, files: options.filePermissions))
+      permissions: options.permissions)
     isBounded = count > self.limit
     events = options.onEvent.map { [thread] handler in
       if case .memory = topic.shardStorage { return EventQueue(handler, thread: nil) }

@@ -8,7 +8,7 @@ internal import Synchronization
 /// A new file or directory in an existing topic gets its owner and permissions from the topic,
 /// whatever user and umask make it:
 ///
-/// - A file has the permission bits of the newest slab. A lock has those of `FilePermissions.lock`.
+/// - A file has the permission bits of the newest slab. A lock has those of `TopicPermissions.lock`.
 /// - A directory has the permission bits of the topic's directory.
 /// - If root makes it, it belongs to the owner and the group of the topic's directory.
 ///
@@ -27,7 +27,7 @@ internal import Synchronization
 final class FileMaker: Sendable {
   /// The topic's directory.
   private let directory: Descriptor
-  private let permissions: FilePermissions
+  private let permissions: TopicPermissions
   /// The model of a topic without slabs, as a path from the topic's directory. Nil: it has none.
   private let model: String?
   /// The name of the newest slab, as far as this writer made it or has looked.
@@ -36,7 +36,7 @@ final class FileMaker: Sendable {
   /// - Parameters:
   ///   - path: the topic's path. Only its last name counts.
   ///   - permissions: of new files and directories in a new topic.
-  init(_ path: String, _ directory: Descriptor, _ permissions: FilePermissions) {
+  init(_ path: String, _ directory: Descriptor, _ permissions: TopicPermissions) {
     self.directory = directory
     self.permissions = permissions
     model = Self.model(ofTopic: Self.lastName(of: path)).map { "../" + $0 }
@@ -71,7 +71,7 @@ final class FileMaker: Sendable {
   func makeFile(_ name: String, inDirectory place: Int32) throws(SystemError) -> Int32 {
     let inherited = try modelPermissions()
     let isLock = TopicLayout.isLock(name)
-    func fitted(_ bits: UInt16) -> UInt16 { isLock ? FilePermissions.lock(from: bits) : bits }
+    func fitted(_ bits: UInt16) -> UInt16 { isLock ? TopicPermissions.lock(from: bits) : bits }
     let attributes = Attributes(
       permissions: inherited.map(fitted), in: try Syscalls.ownership(of: directory.number))
     let bits = attributes.permissions ?? fitted(permissions.files)
@@ -179,7 +179,7 @@ final class FileMaker: Sendable {
   ///
   /// - Parameter parent: the path of the directory that it is made in.
   static func makeTopic(
-    _ path: String, in parent: String, _ permissions: FilePermissions
+    _ path: String, in parent: String, _ permissions: TopicPermissions
   ) throws(SystemError) {
     let name = lastName(of: path)
     if let model = model(ofTopic: name) {

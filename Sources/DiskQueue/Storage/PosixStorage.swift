@@ -36,7 +36,7 @@ final class PosixStorage: TopicStorage {
   ///   - watcher: reports changes in it.
   ///   - monotonic: the clock, in nanoseconds.
   convenience init(
-    path: String, permissions: FilePermissions = .init(), watcher: DirectoryWatcher = .shared,
+    path: String, permissions: TopicPermissions = .init(), watcher: DirectoryWatcher = .shared,
     monotonic: @escaping @Sendable () -> UInt64 = { Syscalls.monotonicClock() }
   ) throws(SystemError) {
     let directory = Descriptor(try Syscalls.openDirectory(path))
@@ -52,7 +52,7 @@ final class PosixStorage: TopicStorage {
   /// before anything is put into it. An existing directory may be one that a crash left between its
   /// making and its sync. So the directory that holds it is synced as well.
   convenience init(
-    creating path: String, permissions: FilePermissions,
+    creating path: String, permissions: TopicPermissions,
     monotonic: @escaping @Sendable () -> UInt64 = { Syscalls.monotonicClock() }
   ) throws(SystemError) {
     let directory: Descriptor
@@ -260,7 +260,7 @@ final class PosixStorage: TopicStorage {
   /// could hold it.
   private func narrow(_ lock: Descriptor) throws(SystemError) {
     let bits = try Syscalls.ownership(of: lock.number).permissions
-    let narrowed = bits & FilePermissions.lock(from: bits)
+    let narrowed = bits & TopicPermissions.lock(from: bits)
     guard narrowed != bits else { return }
     do throws(SystemError) {
       try Syscalls.setPermissions(lock.number, narrowed)

@@ -22,23 +22,3 @@ package enum TopicLayout {
     name == "lost+found" || name.utf8.first == UInt8(ascii: ".")
   }
 }
-
-/// Permission bits of new files and directories.
-package struct FilePermissions: Sendable {
-  package var directories: UInt16
-  package var files: UInt16
-
-  package init(directories: UInt16 = 0o700, files: UInt16 = 0o600) {
-    self.directories = directories
-    self.files = files
-  }
-
-  /// The bits of a lock's file, from those of the files that it guards. A class of users that may
-  /// not write gets none. Permission to read a file is enough to hold a read lock on it, which
-  /// blocks the write lock of its rightful holder.
-  package static func lock(from files: UInt16) -> UInt16 {
-    var bits: UInt16 = 0o600
-    for other: UInt16 in [0o060, 0o006] where files & other & 0o222 != 0 { bits |= other }
-    return bits
-  }
-}

@@ -23,8 +23,8 @@ struct LogTail: ~Copyable, Sendable {
     /// How many records a slab may hold: a sixteenth of all, so that each drop removes a small
     /// part.
     var slabRecords: UInt64 { maximumRecords == .max ? .max : max(1, maximumRecords / 16) }
-    var flushEvery = Threshold()
-    var syncEvery = Threshold()
+    var flushEvery = Trigger()
+    var syncEvery = Trigger()
     var topicID: UInt64
     var now: @Sendable () -> UInt64
     /// Nanoseconds on a clock that is never set.
@@ -39,7 +39,7 @@ struct LogTail: ~Copyable, Sendable {
   }
 
   /// How much may wait before the writer acts.
-  struct Threshold: Sendable {
+  struct Trigger: Sendable {
     var records: UInt64 = .max
     var bytes: UInt64 = .max
     /// Whether there is a time limit as well.

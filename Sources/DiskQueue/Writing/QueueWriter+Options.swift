@@ -9,10 +9,14 @@ extension QueueWriter {
   public struct Options: Sendable {
     /// The size at which the writer starts a new slab: before a record that would end beyond it.
     ///
-    /// A larger record gets its own slab. 64 MiB by default. It must be 4 KiB to 1 TiB, and at most
-    /// a quarter of ``maximumBytes``. The default results in few files, and is still an amount that
-    /// a small device can free by cleaning.
-    public var slabSize: ByteCount = .mebibytes(64)
+    /// nil by default: the writer chooses. Without a cap it takes 64 MiB, which results in few
+    /// files, and is still an amount that a small device can free by cleaning. With a cap it takes
+    /// a sixteenth of ``maximumBytes``, but at most 64 MiB and at least 4 KiB. Room is made one
+    /// slab at a time. So a topic at its cap loses, or waits for, at most a sixteenth of its bytes.
+    ///
+    /// A size that you set must be 4 KiB to 1 TiB, and at most a quarter of ``maximumBytes``. A
+    /// larger record gets its own slab.
+    public var slabSize: ByteCount?
 
     /// The age at which the writer starts a new slab, if the current one holds a record.
     ///
@@ -23,34 +27,34 @@ extension QueueWriter {
     ///
     /// The age must be above 0. It counts from the slab's first record. If opening found the slab,
     /// the age counts from the creation of the slab, by the wall clock.
-    public var slabAge: Duration?
+    public var slabAge: Age?
 
     /// The largest payload.
     ///
     /// A larger one is refused before anything is written. 16 MiB by default, as the reader's. It
     /// must be 0 bytes to 4 GiB less 17 bytes.
-    public var maximumPayload: ByteCount = .bytes(Int64(Limits.defaultMaximumPayload))
+    public var maximumPayload: ByteCount
 
     /// The size of the buffer that collects records for the operating system. 2 MiB by default.
     ///
     /// It must be 4 KiB to 1 GiB. A write of 2 MiB to ext4 takes a third less time per byte than
     /// one of 256 KiB. It takes about half a millisecond, and appending stops during that time.
     /// Choose a smaller buffer if that matters more.
-    public var bufferSize: ByteCount = .mebibytes(2)
+    public var bufferSize: ByteCount
 
-    /// The interval after which the writer flushes by itself.
+    /// How much may wait before the writer flushes by itself.
     ///
     /// It is a number of records, of bytes, or a time. Every 100 ms by default. With the default, a
     /// reader that follows the topic sees a record within a tenth of a second. The cost is at most
     /// ten writes a second. A full buffer is flushed regardless of this option.
-    public var flushEvery: Interval = .milliseconds(100)
+    public var flushEvery: Threshold
 
-    /// The interval after which the writer syncs by itself.
+    /// How much may wait before the writer syncs by itself.
     ///
     /// It is a number of records, of bytes, or a time. Never by default. A sync wears flash and
     /// takes time. So you request one with `sync`, with `append(_:ensuring:)` or with this option.
     /// A finished slab is synced in the background regardless of this option.
-    public var syncEvery: Interval = .never
+    public var syncEvery: Threshold
 
     /// The number of bytes that all slabs of the topic may hold together.
     ///
@@ -70,19 +74,16 @@ extension QueueWriter {
 
     /// What an append does at the cap, ``maximumBytes`` or ``maximumRecords``, and on a full disk.
     ///
-    /// The default, nil, depends on the topic:
-    ///
-    /// - In memory the writer drops the oldest slabs, because that is the purpose of a bounded log
-    ///   in memory.
-    /// - On a disk the append fails, because the caller knows best what to do.
-    public var whenFull: WhenFull?
+    /// ``WhenFull/automatic`` by default: a topic in memory drops its oldest slabs, and on a disk the
+    /// append fails.
+    public var whenFull: WhenFull
 
     /// The ordinal of the first record of a new topic.
     ///
     /// 0 by default. Use it to continue the count of another topic. It must be below 2^63. An
     /// existing topic continues its own count. If the option is not 0, a new topic begins at the
     /// first address of the second epoch, as if its first records had been cleaned.
-    public var firstOrdinal: UInt64 = 0
+    public var firstOrdinal: UInt64
 
     /// Receives the events of the writer, for logs and metrics. nil by default.
     ///
@@ -98,81 +99,60 @@ extension QueueWriter {
     /// its shard.
     public var onEvent: (@Sendable (Event) -> Void)?
 
-    /// The permission bits of a new topic's directory, less the umask.
+    /// The permission bits of a new topic's directory and files, less the umask.
     ///
-    /// 0700 by default: payloads are private. A directory that is created in an existing topic has
-    /// the permission bits of the topic's directory.
-    public var directoryPermissions: UInt16 = 0o700
-
-    /// The permission bits of a new topic's files, less the umask. 0600 by default.
-    ///
-    /// In an existing topic, a new file has the permission bits of the newest slab. The file `lock`
-    /// has no permissions for a class of users that must not write.
-    public var filePermissions: UInt16 = 0o600
+    /// ``TopicPermissions/ownerOnly`` by default: payloads are private. An existing topic keeps its
+    /// permissions.
+    public var permissions: TopicPermissions
 
     /// The distance between marks, in bytes: at most the format's 64 KiB. Tests set a smaller one,
     /// so that a small topic contains many marks.
     package var markSpacing = SlabFormat.markSpacing
 
-    /// Makes options with the defaults.
-    public init() {}
-
-    /// An interval after which the writer flushes or syncs by itself.
+    /// Makes options. Every parameter has its default.
     ///
-    /// It is a number of records, of bytes, or a time, whichever is reached first. If a number is
-    /// reached, the append that reaches it does the work before it returns. A time counts from the
-    /// first record that waits. When it has passed, the writer's own thread does the work, even if
-    /// nothing more is appended.
-    public struct Interval: Sendable, Hashable {
-      /// The number of appended records. At least 1. nil: no such bound.
-      public var records: UInt64?
-      /// The number of bytes of the log, which includes 8 bytes per record and the marks. At least
-      /// 1. nil: no such bound.
-      public var bytes: ByteCount?
-      /// The time since the first record that waits. At least a microsecond. nil: no such bound.
-      public var time: Duration?
-
-      /// Makes an interval.
-      ///
-      /// Each bound counts from the last time that the work was done. nil: no such bound.
-      ///
-      /// - Parameters:
-      ///   - records: The number of appended records. At least 1.
-      ///   - bytes: The number of bytes of the log, which includes 8 bytes per record and the
-      ///     marks. At least 1.
-      ///   - time: The time since the first record that waits. At least a microsecond.
-      public init(records: UInt64? = nil, bytes: ByteCount? = nil, time: Duration? = nil) {
-        self.records = records
-        self.bytes = bytes
-        self.time = time
-      }
-
-      /// Never: the writer does the work only when the caller requests it.
-      public static let never = Interval()
-      /// After `n` records. At least 1.
-      public static func records(_ n: UInt64) -> Interval { Interval(records: n) }
-      /// After `n` bytes of the log. At least 1.
-      public static func bytes(_ n: ByteCount) -> Interval { Interval(bytes: n) }
-      /// When this time has passed since the first record that waits. At least a microsecond.
-      public static func time(_ time: Duration) -> Interval { Interval(time: time) }
-      /// `n` seconds after the first record that waits. At least 1.
-      public static func seconds(_ n: Int64) -> Interval { Interval(time: .seconds(n)) }
-      /// `n` milliseconds after the first record that waits. At least 1.
-      public static func milliseconds(_ n: Int64) -> Interval { Interval(time: .milliseconds(n)) }
-
-      fileprivate func validate(_ name: String) throws(QueueError) {
-        guard records ?? 1 >= 1, bytes?.bytes ?? 1 >= 1, time ?? .seconds(1) >= .microseconds(1)
-        else {
-          throw .invalidOption(
-            "\(name) must be at least 1 record, 1 byte or 1 microsecond: use never to switch it"
-              + " off")
-        }
-      }
+    /// - Parameters:
+    ///   - slabSize: The size at which the writer starts a new slab. nil: the writer chooses.
+    ///   - slabAge: The age at which the writer starts a new slab. nil: only when one is full.
+    ///   - maximumPayload: The largest payload. 16 MiB by default.
+    ///   - bufferSize: The size of the buffer that collects records. 2 MiB by default.
+    ///   - flushEvery: How much may wait before the writer flushes by itself. 100 ms by default.
+    ///   - syncEvery: How much may wait before the writer syncs by itself. Never by default.
+    ///   - maximumBytes: The number of bytes that all slabs may hold together. nil: no cap.
+    ///   - maximumRecords: The number of records that the topic may hold. nil: no cap.
+    ///   - whenFull: What an append does at the cap, and on a full disk.
+    ///   - firstOrdinal: The ordinal of the first record of a new topic. 0 by default.
+    ///   - permissions: The permission bits of a new topic's directory and files.
+    ///   - onEvent: Receives the events of the writer, from its opening on.
+    public init(
+      slabSize: ByteCount? = nil, slabAge: Age? = nil,
+      maximumPayload: ByteCount = .mebibytes(16),
+      bufferSize: ByteCount = .mebibytes(2), flushEvery: Threshold = .milliseconds(100),
+      syncEvery: Threshold = .never, maximumBytes: ByteCount? = nil,
+      maximumRecords: UInt64? = nil, whenFull: WhenFull = .automatic, firstOrdinal: UInt64 = 0,
+      permissions: TopicPermissions = .ownerOnly, onEvent: (@Sendable (Event) -> Void)? = nil
+    ) {
+      self.slabSize = slabSize
+      self.slabAge = slabAge
+      self.maximumPayload = maximumPayload
+      self.bufferSize = bufferSize
+      self.flushEvery = flushEvery
+      self.syncEvery = syncEvery
+      self.maximumBytes = maximumBytes
+      self.maximumRecords = maximumRecords
+      self.whenFull = whenFull
+      self.firstOrdinal = firstOrdinal
+      self.permissions = permissions
+      self.onEvent = onEvent
     }
 
     /// What the writer does with an append for which there is no room.
     @nonexhaustive
-    public enum WhenFull: Sendable {
+    public enum WhenFull: Sendable, Hashable {
+      /// In memory like ``dropOldest``, because that is the purpose of a bounded log in memory.
+      ///
+      /// On a disk like ``fail``, because the caller knows best what to do.
+      case automatic
       /// The append fails with `noSpace`, and nothing of it is in the log.
       ///
       /// Appending works again when there is room.
@@ -192,6 +172,11 @@ extension QueueWriter {
       case dropOldestAcknowledged
     }
 
+    /// The size of slabs that a writer with these options uses.
+    package var effectiveSlabSize: ByteCount {
+      slabSize ?? Limits.automaticSlabSize(cap: maximumBytes)
+    }
+
     /// Whether there is a cap on the topic.
     var isBounded: Bool { maximumBytes != nil || maximumRecords != nil }
 
@@ -199,11 +184,11 @@ extension QueueWriter {
     ///
     /// - Throws: `invalidOption`, with the bounds.
     public func validate() throws(QueueError) {
-      try Limits.check(slabSize, Limits.slabSize, "slabSize")
-      guard slabAge ?? .seconds(1) > .zero else {
+      if let slabSize { try Limits.check(slabSize, Limits.slabSize, "slabSize") }
+      if let slabAge, slabAge.duration <= .zero {
         throw .invalidOption(
-          "slabAge is \(slabAge ?? .zero), and must be above 0: leave it out to start a new slab"
-            + " only when one is full")
+          "slabAge is \(slabAge), and must be above 0: leave it out to start a new slab only when"
+            + " one is full")
       }
       try Limits.check(maximumPayload, Limits.maximumPayload, "maximumPayload")
       try Limits.check(bufferSize, Limits.bufferSize, "bufferSize")
@@ -211,12 +196,13 @@ extension QueueWriter {
       try syncEvery.validate("syncEvery")
       if let maximumBytes {
         try Limits.check(maximumBytes, Limits.maximumBytes, "maximumBytes")
-        guard slabSize.bytes <= maximumBytes.bytes / 4 else {
+        if let slabSize, slabSize.bytes > maximumBytes.bytes / 4 {
           throw .invalidOption(
             "slabSize is \(slabSize), and must be at most a quarter of maximumBytes"
-              + " (\(maximumBytes)): the writer makes room one whole slab at a time")
+              + " (\(maximumBytes)), because the writer makes room one whole slab at a time: leave"
+              + " it out, and the writer chooses one that fits")
         }
-      } else if case .wait? = whenFull, maximumRecords == nil {
+      } else if whenFull == .wait, maximumRecords == nil {
         throw .invalidOption(
           "whenFull is wait, and needs maximumBytes or maximumRecords: the writer cannot wait for a"
             + " full disk")
@@ -229,9 +215,7 @@ extension QueueWriter {
       guard firstOrdinal <= Limits.firstOrdinal else {
         throw .invalidOption("firstOrdinal is \(firstOrdinal), and must be below 2^63")
       }
-      guard directoryPermissions <= 0o777, filePermissions <= 0o777 else {
-        throw .invalidOption("permissions are bits from 0 to 0o777")
-      }
+      try permissions.validate()
     }
   }
 }

@@ -26,7 +26,7 @@ extension QueueWriter.Options.WhenFull {
     of storage: any TopicStorage, _ front: SlabFront
   ) throws(QueueError) -> Droppable? {
     switch self {
-    case .fail, .wait: nil
+    case .automatic, .fail, .wait: nil
     case .dropOldest: .all
     case .dropOldestAcknowledged:
       .acknowledged(try ConsumerHolds(of: front, in: storage))

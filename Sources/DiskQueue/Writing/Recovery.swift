@@ -42,7 +42,7 @@ enum Recovery {
   ///   the slabs that may not be durable. Nothing was written then.
   static func open(
     _ storage: any TopicStorage, firstOrdinal: UInt64 = 0, maximumPayload: UInt32,
-    whenFull: QueueWriter.Options.WhenFull = .fail, environment: Environment
+    whenFull: QueueWriter.Options.WhenFull = .automatic, environment: Environment
   ) throws(QueueError) -> RecoveredTopic {
     var room = RoomForRecovery(storage, whenFull)
     var found = try find(storage)

@@ -38,7 +38,7 @@ extension WriterCore {
         try proveAll()
         throw error
       }
-    case .fail:
+    case .automatic, .fail:
       _ = try leaveOnlySlab(base, forPayload: payload)
       try proveAll()
       throw capReached

@@ -67,15 +67,15 @@ final class WriterCore: Sendable {
     init(_ options: QueueWriter.Options) {
       flushTime = options.flushEvery.time?.clampedNanoseconds ?? .max
       syncTime = options.syncEvery.time?.clampedNanoseconds ?? .max
-      slabAge = options.slabAge?.clampedNanoseconds ?? .max
-      whenFull = options.whenFull ?? .fail
+      slabAge = options.slabAge?.duration.clampedNanoseconds ?? .max
+      whenFull = options.whenFull
       boundsRecords = options.maximumRecords != nil
     }
 
     var dropsOldest: Bool {
       switch whenFull {
       case .dropOldest, .dropOldestAcknowledged: true
-      case .fail, .wait: false
+      case .automatic, .fail, .wait: false
       }
     }
   }
@@ -116,7 +116,7 @@ final class WriterCore: Sendable {
       let opened = try Recovery.open(
         storage, firstOrdinal: options.firstOrdinal,
         maximumPayload: UInt32(clamping: options.maximumPayload.bytes),
-        whenFull: options.whenFull ?? .fail, environment: environment)
+        whenFull: options.whenFull, environment: environment)
       let thread = BackgroundThread()
       let events =
         sharedEvents
@@ -518,20 +518,20 @@ extension LogTail.Settings {
     _ options: QueueWriter.Options, topicID: UInt64, now: @escaping @Sendable () -> UInt64
   ) {
     self.init(
-      slabSize: UInt64(options.slabSize.bytes),
+      slabSize: UInt64(options.effectiveSlabSize.bytes),
       maximumPayload: UInt32(clamping: options.maximumPayload.bytes),
       markSpacing: options.markSpacing, bufferSize: Int(options.bufferSize.bytes),
       maximumBytes: options.maximumBytes.map { UInt64($0.bytes) } ?? .max,
       maximumRecords: options.maximumRecords ?? .max,
-      flushEvery: LogTail.Threshold(options.flushEvery),
-      syncEvery: LogTail.Threshold(options.syncEvery), topicID: topicID, now: now)
+      flushEvery: LogTail.Trigger(options.flushEvery),
+      syncEvery: LogTail.Trigger(options.syncEvery), topicID: topicID, now: now)
   }
 }
 
-extension LogTail.Threshold {
-  fileprivate init(_ interval: QueueWriter.Options.Interval) {
+extension LogTail.Trigger {
+  fileprivate init(_ threshold: Threshold) {
     self.init(
-      records: interval.records ?? .max, bytes: interval.bytes.map { UInt64($0.bytes) } ?? .max,
-      hasTime: interval.time != nil)
+      records: threshold.records ?? .max, bytes: threshold.bytes.map { UInt64($0.bytes) } ?? .max,
+      hasTime: threshold.time != nil)
   }
 }

@@ -86,19 +86,19 @@ struct AppendCommand: ParsableCommand {
       Flush after so many records (1000), so many bytes (64KiB) or a time (200ms, 1s, 5m). Flushed \
       records are visible to readers, and survive this process. You may join several with commas: \
       the one that is reached first counts. Or write never. \
-      (default: \(Every(QueueWriter.Options().flushEvery).text))
+      (default: \(QueueWriter.Options().flushEvery.text))
       """, valueName: "interval"),
-    transform: Every.parsed)
-  var flushEvery = Every(QueueWriter.Options().flushEvery)
+    transform: Threshold.parsed)
+  var flushEvery = QueueWriter.Options().flushEvery
 
   @Option(
     help: ArgumentHelp(
       """
       Sync after so much, written as for --flush-every. Synced records survive a power cut. \
-      (default: \(Every(QueueWriter.Options().syncEvery).text))
+      (default: \(QueueWriter.Options().syncEvery.text))
       """, valueName: "interval"),
-    transform: Every.parsed)
-  var syncEvery = Every(QueueWriter.Options().syncEvery)
+    transform: Threshold.parsed)
+  var syncEvery = QueueWriter.Options().syncEvery
 
   @Option(
     help: ArgumentHelp(
@@ -125,7 +125,7 @@ struct AppendCommand: ParsableCommand {
     help: ArgumentHelp(
       """
       Begin a new slab after this size, at most a quarter of --maximum-bytes. \
-      (default: \(QueueWriter.Options().slabSize), or that quarter if it is less)
+      (default: \(Limits.largestAutomaticSlab), or a sixteenth of --maximum-bytes if that is less)
       """, valueName: "size"),
     transform: Size.parsed)
   var slabSize: Size?
@@ -149,16 +149,11 @@ struct AppendCommand: ParsableCommand {
     var options = QueueWriter.Options()
     options.maximumBytes = maximumBytes?.count
     options.maximumRecords = maximumRecords
-    if let slabSize {
-      options.slabSize = slabSize.count
-    } else if let maximumBytes {
-      options.slabSize = min(
-        options.slabSize, max(.kibibytes(4), .bytes(maximumBytes.count.bytes / 4)))
-    }
-    options.slabAge = slabAge?.duration
+    options.slabSize = slabSize?.count
+    options.slabAge = slabAge.map { Age($0.duration) }
     options.maximumPayload = maximumPayload.count
-    options.flushEvery = flushEvery.interval
-    options.syncEvery = syncEvery.interval
+    options.flushEvery = flushEvery
+    options.syncEvery = syncEvery
     options.whenFull = whenFull.policy
     return options
   }

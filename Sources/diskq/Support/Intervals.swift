@@ -64,18 +64,15 @@ struct TimeSpan: ArgumentValue, Sendable {
   }
 }
 
-/// How much may pass before the writer flushes or syncs by itself, as it is written on the command
+/// How much may wait before the writer flushes or syncs by itself, as it is written on the command
 /// line: a number of records, a size or a time, or several of them with commas between, or `never`.
-struct Every: ArgumentValue, Sendable {
+extension Threshold: ArgumentValue {
   static let legal =
     "it takes never, or a number of records (1000), a size (64KiB, 1M) or a time (200ms, 5m), or"
     + " several of these, one of each kind, with commas between"
 
-  private(set) var interval = QueueWriter.Options.Interval.never
-
-  init(_ interval: QueueWriter.Options.Interval) { self.interval = interval }
-
   init?(argument: String) {
+    self = .never
     guard argument != "never" else { return }
     for part in argument.split(separator: ",", omittingEmptySubsequences: false) {
       guard take(String(part)) else { return nil }
@@ -85,14 +82,14 @@ struct Every: ArgumentValue, Sendable {
   /// Takes one bound. Returns false if the text is no bound, or its kind was taken before.
   private mutating func take(_ text: String) -> Bool {
     if let records = UInt64(text), text.utf8.first != UInt8(ascii: "+") {
-      guard interval.records == nil else { return false }
-      interval.records = records
+      guard self.records == nil else { return false }
+      self.records = records
     } else if let time = TimeSpan(argument: text) {
-      guard interval.time == nil else { return false }
-      interval.time = time.duration
+      guard self.time == nil else { return false }
+      self.time = time.duration
     } else if let size = Size(argument: text) {
-      guard interval.bytes == nil else { return false }
-      interval.bytes = size.count
+      guard bytes == nil else { return false }
+      bytes = size.count
     } else {
       return false
     }
@@ -101,10 +98,8 @@ struct Every: ArgumentValue, Sendable {
 
   /// The text that `init(argument:)` reads back.
   var text: String {
-    let parts = [
-      interval.records.map { "\($0)" }, interval.bytes?.description,
-      interval.time.map(TimeSpan.text),
-    ].compactMap(\.self)
+    let parts = [records.map { "\($0)" }, bytes?.description, time.map(TimeSpan.text)]
+      .compactMap(\.self)
     return parts.isEmpty ? "never" : parts.joined(separator: ",")
   }
 }

@@ -276,7 +276,7 @@ struct QueueConsumerTests {
     let changes: [(inout QueueConsumer.Options) -> Void] = [
       { $0.maximumPayload = .bytes(-1) }, { $0.bufferSize = .bytes(1) },
       { $0.maximumBatchBytes = .bytes(0) }, { $0.maximumOutOfOrderRanges = 0 },
-      { $0.maximumOutOfOrderRanges = .max }, { $0.filePermissions = 0o1777 },
+      { $0.maximumOutOfOrderRanges = .max }, { $0.permissions.files = 0o1777 },
     ]
     for change in changes {
       var options = QueueConsumer.Options()

@@ -71,7 +71,7 @@ struct SlabCleanerTests {
       keeping: Retention(age: .minutes(90), minimumBytes: .bytes(0))
     ).removals
     #expect(removed.map(\.slab.rawValue) == Array(bases.prefix(5)))
-    #expect(removed.first?.reason == "older than 5400.0 seconds")
+    #expect(removed.first?.reason == "older than 90 minutes")
   }
 
   @Test("any one bound suffices; without one nothing goes")

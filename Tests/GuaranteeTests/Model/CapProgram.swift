@@ -96,7 +96,7 @@ final class CapProgram {
     if !condition, problem == nil { problem = Violation(promise, text()) }
   }
 
-  func interval() -> QueueWriter.Options.Interval {
+  func interval() -> Threshold {
     switch random.below(7) {
     case 0: .records(1)
     case 1: .records(UInt64(1 + random.below(6)))

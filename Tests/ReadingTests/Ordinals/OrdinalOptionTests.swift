@@ -65,7 +65,7 @@ struct OrdinalOptionTests {
     let options = QueueWriter.Options()
     #expect(options.maximumRecords == nil)
     #expect(options.firstOrdinal == 0)
-    #expect(options.whenFull == nil)
+    #expect(options.whenFull == .automatic)
     #expect(options.maximumPayload == .mebibytes(16))
     #expect(QueueReader.Options().maximumPayload == .mebibytes(16))
   }
@@ -109,7 +109,7 @@ struct OrdinalOptionTests {
     arguments: Place.allCases)
   func whenFull(place: Place) throws {
     let placed = try PlacedTopic(place, bound: 2)
-    let writer = try placed.writer { $0.whenFull = nil }
+    let writer = try placed.writer { $0.whenFull = .automatic }
     try PlacedTopic.append(0..<2, to: writer)
     let error = queueError { try PlacedTopic.append(2..<3, to: writer) }
     #expect(error?.code == (place == .memory ? nil : .noSpace))

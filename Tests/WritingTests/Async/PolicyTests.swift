@@ -216,10 +216,10 @@ struct PolicyTests {
   @Test(
     "values out of bounds are refused",
     arguments: [
-      QueueWriter.Options.Interval.records(0), .bytes(.bytes(0)), .bytes(.bytes(-1)),
+      Threshold.records(0), .bytes(.bytes(0)), .bytes(.bytes(-1)),
       .time(.zero), .time(.nanoseconds(999)), .seconds(-1),
     ])
-  func bounds(_ interval: QueueWriter.Options.Interval) {
+  func bounds(_ interval: Threshold) {
     var options = QueueWriter.Options()
     options.flushEvery = interval
     #expect(queueError { try options.validate() }?.code == .invalidOption)

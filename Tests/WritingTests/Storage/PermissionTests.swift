@@ -75,13 +75,12 @@ struct PermissionTests {
     let mask = umask(0)
     umask(mask)
     var options = QueueWriter.Options()
-    options.filePermissions = 0o664
-    options.directoryPermissions = 0o775
+    options.permissions = TopicPermissions(directories: 0o775, files: 0o664)
     try await use(path, options)
     #expect(try bits(path) == 0o775 & ~Int(mask))
     #expect(try bits(path + "/" + slabNames(path)[0]) == 0o664 & ~Int(mask))
     let files = 0o664 & ~UInt16(mask)
-    #expect(try bits(path + "/lock") == Int(FilePermissions.lock(from: files)))
+    #expect(try bits(path + "/lock") == Int(TopicPermissions.lock(from: files)))
   }
 
   @Test("shards take after the directory that holds them")

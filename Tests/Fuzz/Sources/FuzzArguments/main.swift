@@ -40,10 +40,10 @@ func parseValues(_ word: String) {
     let text = TimeSpan.text(time.duration)
     require(TimeSpan(argument: text)?.duration == time.duration, "\(word) is written as \(text)")
   }
-  if let every = Every(argument: word) {
+  if let threshold = Threshold(argument: word) {
     require(
-      Every(argument: every.text)?.interval == every.interval,
-      "\(word) is written as \(every.text)")
+      Threshold(argument: threshold.text) == threshold,
+      "\(word) is written as \(threshold.text)")
   }
   if let time = Timestamp.parse(word) {
     let (seconds, attoseconds) = time.components
