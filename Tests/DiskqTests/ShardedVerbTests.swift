@@ -14,8 +14,7 @@ struct ShardedVerbTests {
     let writer = try ShardedWriter(topic: topic)
     var counts: [Int: Int] = [:]
     for number in 0..<records {
-      let shard = try writer.shard(of: "key \(number % 5)")
-      try writer.append("record \(number)", key: "key \(number % 5)")
+      let shard = try writer.append("record \(number)", key: "key \(number % 5)").shard
       counts[shard, default: 0] += 1
     }
     try await writer.close()
