@@ -64,7 +64,7 @@ extension DeadLetter {
     onLoss: (@Sendable (Loss) -> Void)?
   ) async throws(QueueError) -> Int {
     guard count > 0 else {
-      throw .invalidOption("at least 1 dead letter is redriven, and \(count) were asked for")
+      throw .invalidOption("the limit is \(count) dead letters, and must be 1 or more")
     }
     guard !deadLetters.isSame(as: writer.topic) else {
       throw .invalidOption(

@@ -51,8 +51,8 @@ extension PayloadCodec {
     } catch {
       throw QueueError(
         .notCoded,
-        "the codec cannot decode the record (\(error)): skip it, put it aside, or leave it to a"
-          + " program that knows its format",
+        "the codec cannot decode the record (\(error)): skip it, make it a dead letter, or leave"
+          + " it to a program that knows its format",
         path: path, address: address.rawValue)
     }
   }

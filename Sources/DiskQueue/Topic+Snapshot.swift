@@ -113,7 +113,8 @@ extension Topic {
   /// - Complexity: O(bytes of the snapshot). Blocks the thread for the disk.
   public func restore(from snapshot: some StringProtocol) throws(QueueError) {
     guard let path = trimmedPath, !path.isEmpty else {
-      throw QueueError(.notATopic, "only a topic with a path is restored", path: description)
+      throw QueueError(
+        .notATopic, "a snapshot is restored to a directory: name its path", path: description)
     }
     try Topic(snapshot).snapshot(to: path, replacing: false) { _ in }
   }
