@@ -3,7 +3,7 @@
 
 /// Bytes that one call can append as a record, without a copy into an array first.
 ///
-/// These types conform, and a text is its UTF-8 bytes:
+/// These types conform. A text is appended as its UTF-8 bytes.
 ///
 /// - `RawSpan` and `Span<UInt8>`
 /// - `[UInt8]`, `ArraySlice<UInt8>` and `ContiguousArray<UInt8>`

@@ -114,28 +114,13 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
 
   /// Returns the shard of a key.
   ///
-  /// Each call opens the topic. ``ShardedWriter/shard(of:)-(RawSpan)`` does not.
+  /// Each call opens the topic. ``ShardedWriter/shard(of:)`` does not.
   ///
   /// - Throws: As ``shardCount()``. Also `invalidOption` if the sharder refuses the key, and the
   ///   errors of a custom sharder.
-  public func shard(of key: RawSpan) throws(QueueError) -> Int {
-    try sharder.shard(of: key, among: try shardCount())
-  }
-
-  /// Returns the shard of a key, from any collection of bytes.
-  ///
-  /// - Throws: As ``shard(of:)-(RawSpan)``.
-  @inlinable
-  public func shard(of key: some Collection<UInt8>) throws(QueueError) -> Int {
-    try withBytes(of: key) { key throws(QueueError) in try shard(of: key) }
-  }
-
-  /// Returns the shard of a key, from the UTF-8 bytes of a text.
-  ///
-  /// - Throws: As ``shard(of:)-(RawSpan)``.
-  @inlinable
-  public func shard(of key: some StringProtocol) throws(QueueError) -> Int {
-    try shard(of: key.utf8)
+  public func shard(of key: ShardKey) throws(QueueError) -> Int {
+    let count = try shardCount()
+    return try key.withBytes { key throws(QueueError) in try sharder.shard(of: key, among: count) }
   }
 
   /// Returns the topic of a shard, for a ``QueueReader``, a ``QueueConsumer`` or a ``SlabCleaner``.
@@ -172,38 +157,13 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
 
   /// Opens the shard of a key for reading. It may also contain records of other keys.
   ///
-  /// - Throws: As ``shard(of:)-(RawSpan)`` and ``reader(ofShard:from:options:onLoss:)``.
+  /// - Throws: As ``shard(of:)`` and ``reader(ofShard:from:options:onLoss:)``.
   public func reader(
-    ofKey key: RawSpan, from start: Topic.Position = .earliest,
+    ofKey key: ShardKey, from start: Topic.Position = .earliest,
     options: QueueReader.Options = .init(), onLoss: ((Loss) -> Void)? = nil
   ) throws(QueueError) -> QueueReader {
     try QueueReader(
       topic: topic(try shard(of: key)), from: start, options: options, onLoss: onLoss)
-  }
-
-  /// Opens the shard of a key, from any collection of bytes, for reading.
-  ///
-  /// It may also contain records of other keys.
-  ///
-  /// - Throws: As ``reader(ofKey:from:options:onLoss:)-(RawSpan,_,_,_)``.
-  public func reader(
-    ofKey key: some Collection<UInt8>, from start: Topic.Position = .earliest,
-    options: QueueReader.Options = .init(), onLoss: ((Loss) -> Void)? = nil
-  ) throws(QueueError) -> QueueReader {
-    try QueueReader(
-      topic: topic(try shard(of: key)), from: start, options: options, onLoss: onLoss)
-  }
-
-  /// Opens the shard of a key, from the UTF-8 bytes of a text, for reading.
-  ///
-  /// It may also contain records of other keys.
-  ///
-  /// - Throws: As ``reader(ofKey:from:options:onLoss:)-(RawSpan,_,_,_)``.
-  public func reader(
-    ofKey key: some StringProtocol, from start: Topic.Position = .earliest,
-    options: QueueReader.Options = .init(), onLoss: ((Loss) -> Void)? = nil
-  ) throws(QueueError) -> QueueReader {
-    try reader(ofKey: key.utf8, from: start, options: options, onLoss: onLoss)
   }
 
   // MARK: Opening

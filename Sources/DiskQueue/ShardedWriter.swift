@@ -9,6 +9,7 @@
 /// let writer = try ShardedWriter(topic: ShardedTopic("orders", shards: 100))
 /// try writer.append("3 chairs", key: "customer 17")
 /// try await writer.append("2 tables", key: "customer 4", ensuring: .synced)
+/// try writer.append(contentsOf: ["1 lamp", "1 sofa"], key: "customer 17")
 /// try await writer.close()
 /// ```
 ///
@@ -104,21 +105,26 @@ public final class ShardedWriter: Sendable {
   /// Returns the shard of a key.
   ///
   /// - Throws: `invalidOption` if the sharder refuses the key, and the errors of a custom sharder.
-  public func shard(of key: RawSpan) throws(QueueError) -> Int {
-    try topic.sharder.shard(of: key, among: pool.count)
+  public func shard(of key: ShardKey) throws(QueueError) -> Int {
+    try key.withBytes { key throws(QueueError) in
+      try topic.sharder.shard(of: key, among: pool.count)
+    }
   }
 
   // MARK: Appending
 
-  /// Appends one record to the shard of its key. Level reached: `buffered`.
+  /// Appends one record to the shard of its key: a text, `[UInt8]`, a slice or a span.
+  ///
+  /// ``PayloadBytes`` lists the types. `Data` and other collections of bytes are accepted as well.
+  /// Level reached: `buffered`.
   ///
   /// - Parameters:
   ///   - payload: The record's bytes.
-  ///   - key: Any bytes, or none. The key is not stored.
-  /// - Returns: The shard and the record's address in it.
+  ///   - key: Any text or bytes, or none. The key is not stored.
+  /// - Returns: The shard, and the record's address and ordinal in it.
   /// - Throws: One of these errors. Only with ``QueueError/appended`` 1 is the record in the log.
   ///   - As ``QueueWriter/append(_:)-(Payload)``.
-  ///   - As ``shard(of:)-(RawSpan)``, for the key.
+  ///   - As ``shard(of:)``, for the key.
   ///   - As `QueueWriter.init` if the call opens the shard, and as `QueueWriter.close` if it closes
   ///     another shard for that.
   ///   - `syncFailed` or `fileRemoved` if such a sync, or an earlier one of this shard, failed.
@@ -126,94 +132,38 @@ public final class ShardedWriter: Sendable {
   /// - Complexity: As a `QueueWriter`'s, and a hash of the key. If the shard is not open, also
   ///   syncs.
   @discardableResult
-  public func append(_ payload: RawSpan, key: RawSpan) throws(QueueError) -> ShardAddress {
-    let shard = try shard(of: key)
-    let address = try pool.withWriter(ofShard: shard) { writer throws(QueueError) in
-      try writer.append(payload).address
+  @inlinable
+  public func append<Payload: PayloadBytes & ~Copyable & ~Escapable>(
+    _ payload: borrowing Payload, key: ShardKey
+  ) throws(QueueError) -> AppendResult {
+    try payload.withPayloadBytes { bytes throws(QueueError) in
+      try append(bytes: bytes, key: key)
     }
-    return ShardAddress(shard: shard, address: address)
   }
 
-  /// Appends one record. Its key is the UTF-8 bytes of a text. Level reached: `buffered`.
-  ///
-  /// - Returns: The shard and the record's address in it.
-  /// - Throws: As ``append(_:key:)-(RawSpan,RawSpan)``.
-  @discardableResult
-  @inlinable
-  public func append(
-    _ payload: RawSpan, key: some StringProtocol
-  ) throws(QueueError) -> ShardAddress {
-    try append(payload, key: key.utf8)
-  }
-
-  /// Appends one record under a key given as a collection of bytes.
+  /// Appends one record from `Data` or another collection of bytes to the shard of its key.
   ///
   /// Level reached: `buffered`.
   ///
-  /// - Returns: The shard and the record's address in it.
-  /// - Throws: As ``append(_:key:)-(RawSpan,RawSpan)``.
+  /// - Returns: The shard, and the record's address and ordinal in it.
+  /// - Throws: As ``append(_:key:)-(Payload,_)``.
+  /// - Complexity: As ``append(_:key:)-(Payload,_)``. Bytes that are not contiguous need an array.
   @discardableResult
   @inlinable
+  @_disfavoredOverload
   public func append(
-    _ payload: RawSpan, key: some Collection<UInt8>
-  ) throws(QueueError) -> ShardAddress {
-    try withBytes(of: key) { key throws(QueueError) in try append(payload, key: key) }
+    _ payload: some Collection<UInt8>, key: ShardKey
+  ) throws(QueueError) -> AppendResult {
+    try withBytes(of: payload) { bytes throws(QueueError) in try append(bytes: bytes, key: key) }
   }
 
-  /// Appends one record, both it and its key given as collections of bytes.
-  ///
-  /// Level reached: `buffered`.
-  ///
-  /// - Returns: The shard and the record's address in it.
-  /// - Throws: As ``append(_:key:)-(RawSpan,RawSpan)``.
-  @discardableResult
-  @inlinable
-  public func append(
-    _ payload: some Collection<UInt8>, key: some Collection<UInt8>
-  ) throws(QueueError) -> ShardAddress {
-    try withBytes(of: payload) { payload throws(QueueError) in try append(payload, key: key) }
-  }
-
-  /// Appends a collection of bytes as one record. Its key is the UTF-8 bytes of a text.
-  ///
-  /// Level reached: `buffered`.
-  ///
-  /// - Returns: The shard and the record's address in it.
-  /// - Throws: As ``append(_:key:)-(RawSpan,RawSpan)``.
-  @discardableResult
-  @inlinable
-  public func append(
-    _ payload: some Collection<UInt8>, key: some StringProtocol
-  ) throws(QueueError) -> ShardAddress {
-    try append(payload, key: key.utf8)
-  }
-
-  /// Appends the UTF-8 bytes of a text as one record, under a key given as bytes.
-  ///
-  /// Level reached: `buffered`.
-  ///
-  /// - Returns: The shard and the record's address in it.
-  /// - Throws: As ``append(_:key:)-(RawSpan,RawSpan)``.
-  @discardableResult
-  @inlinable
-  public func append(
-    _ text: some StringProtocol, key: some Collection<UInt8>
-  ) throws(QueueError) -> ShardAddress {
-    try append(text.utf8, key: key)
-  }
-
-  /// Appends the UTF-8 bytes of a text as one record. Its key is the UTF-8 bytes of another text.
-  ///
-  /// Level reached: `buffered`.
-  ///
-  /// - Returns: The shard and the record's address in it.
-  /// - Throws: As ``append(_:key:)-(RawSpan,RawSpan)``.
-  @discardableResult
-  @inlinable
-  public func append(
-    _ text: some StringProtocol, key: some StringProtocol
-  ) throws(QueueError) -> ShardAddress {
-    try append(text.utf8, key: key.utf8)
+  @usableFromInline
+  func append(bytes: RawSpan, key: ShardKey) throws(QueueError) -> AppendResult {
+    let shard = try shard(of: key)
+    let result = try pool.withWriter(ofShard: shard) { writer throws(QueueError) in
+      try writer.append(bytes: bytes)
+    }
+    return AppendResult(shard: shard, result)
   }
 
   // MARK: Appending, and waiting for a level
@@ -224,84 +174,71 @@ public final class ShardedWriter: Sendable {
   /// that wait for ``Durability/synced`` in the same shard share a sync. If the shard must be
   /// opened, or another one closed for it, a thread of this writer does that.
   ///
-  /// - Returns: The shard and the record's address in it.
+  /// - Returns: The shard, and the record's address and ordinal in it.
   /// - Throws: ``QueueError/appended`` distinguishes two cases:
   ///   - 0: the record is not in the log. The codes are those of
-  ///     ``append(_:key:)-(RawSpan,RawSpan)``, and `cancelled`.
+  ///     ``append(_:key:)-(Payload,_)``, and `cancelled`.
   ///   - 1: the record is in the log, at ``QueueError/address`` of its shard, and only its level is
   ///     in doubt. `cancelled` is thrown immediately if the task is cancelled. The other codes are
   ///     `noSpace`, `system`, `syncFailed` and `fileRemoved`.
+  /// - Complexity: As ``append(_:key:)-(Payload,_)``, and the wait. The payload is copied into an
+  ///   array only if the task opens the shard or waits for room.
   @discardableResult
-  public func append(
-    _ payload: RawSpan, key: RawSpan, ensuring level: Durability
-  ) async throws(QueueError) -> ShardAddress {
+  @inlinable
+  public func append<Payload: PayloadBytes & ~Copyable & ~Escapable>(
+    _ payload: borrowing Payload, key: ShardKey, ensuring level: Durability
+  ) async throws(QueueError) -> AppendResult {
     let shard = try shard(of: key)
-    let address = try await pool.append(payload, toShard: shard, ensuring: level)
-    return ShardAddress(shard: shard, address: address)
+    let begun = try payload.withPayloadBytes { bytes throws(QueueError) in
+      try beginAppending(bytes, toShard: shard)
+    }
+    return try await finish(begun, inShard: shard, ensuring: level)
   }
 
-  /// Appends one record, both it and its key given as bytes, and waits until it reaches a level.
+  /// Appends one record from `Data` or another collection of bytes to the shard of its key, and
+  /// waits until it reaches a level.
   ///
   /// Level reached: `level`.
   ///
-  /// - Returns: The shard and the record's address in it.
-  /// - Throws: As ``append(_:key:ensuring:)-(RawSpan,_,_)``.
+  /// - Returns: The shard, and the record's address and ordinal in it.
+  /// - Throws: As ``append(_:key:ensuring:)-(Payload,_,_)``.
+  /// - Complexity: As ``append(_:key:ensuring:)-(Payload,_,_)``. Bytes that are not contiguous need
+  ///   an array.
   @discardableResult
   @inlinable
+  @_disfavoredOverload
   public func append(
-    _ payload: some Collection<UInt8>, key: some Collection<UInt8>, ensuring level: Durability
-  ) async throws(QueueError) -> ShardAddress {
-    try await append(bytes: Array(payload), key: Array(key), ensuring: level)
+    _ payload: some Collection<UInt8>, key: ShardKey, ensuring level: Durability
+  ) async throws(QueueError) -> AppendResult {
+    let shard = try shard(of: key)
+    let begun = try withBytes(of: payload) { bytes throws(QueueError) in
+      try beginAppending(bytes, toShard: shard)
+    }
+    return try await finish(begun, inShard: shard, ensuring: level)
   }
 
-  /// Appends one record, and waits until it reaches a level. Its key is a text's UTF-8 bytes.
-  ///
-  /// Level reached: `level`.
-  ///
-  /// - Returns: The shard and the record's address in it.
-  /// - Throws: As ``append(_:key:ensuring:)-(RawSpan,_,_)``.
-  @discardableResult
-  @inlinable
-  public func append(
-    _ payload: some Collection<UInt8>, key: some StringProtocol, ensuring level: Durability
-  ) async throws(QueueError) -> ShardAddress {
-    try await append(bytes: Array(payload), key: Array(key.utf8), ensuring: level)
-  }
-
-  /// Appends a text's UTF-8 bytes as one record, under a key given as bytes.
-  ///
-  /// It waits until the record reaches a level. Level reached: `level`.
-  ///
-  /// - Returns: The shard and the record's address in it.
-  /// - Throws: As ``append(_:key:ensuring:)-(RawSpan,_,_)``.
-  @discardableResult
-  @inlinable
-  public func append(
-    _ text: some StringProtocol, key: some Collection<UInt8>, ensuring level: Durability
-  ) async throws(QueueError) -> ShardAddress {
-    try await append(bytes: Array(text.utf8), key: Array(key), ensuring: level)
-  }
-
-  /// Appends a text's UTF-8 bytes as one record. Its key is the UTF-8 bytes of another text.
-  ///
-  /// It waits until the record reaches a level. Level reached: `level`.
-  ///
-  /// - Returns: The shard and the record's address in it.
-  /// - Throws: As ``append(_:key:ensuring:)-(RawSpan,_,_)``.
-  @discardableResult
-  @inlinable
-  public func append(
-    _ text: some StringProtocol, key: some StringProtocol, ensuring level: Durability
-  ) async throws(QueueError) -> ShardAddress {
-    try await append(bytes: Array(text.utf8), key: Array(key.utf8), ensuring: level)
+  /// An append that went as far as it can without suspending the task.
+  @usableFromInline
+  enum BegunShardAppend: Sendable {
+    /// The record is in the log of this writer.
+    case appended(QueueWriter.BegunAppend.PlacedRecord, QueueWriter)
+    /// The shard was not open, or had no room. A copy of the payload waits.
+    case waits([UInt8])
   }
 
   @usableFromInline
-  func append(
-    bytes payload: [UInt8], key: [UInt8], ensuring level: Durability
-  ) async throws(QueueError) -> ShardAddress {
-    // Safe: a span of bytes is its bytes, and the arrays outlive the call.
-    unsafe try await append(payload.span.bytes, key: key.span.bytes, ensuring: level)
+  func beginAppending(
+    _ payload: RawSpan, toShard shard: Int
+  ) throws(QueueError) -> BegunShardAppend {
+    try pool.beginAppending(payload, toShard: shard)
+  }
+
+  @usableFromInline
+  func finish(
+    _ begun: BegunShardAppend, inShard shard: Int, ensuring level: Durability
+  ) async throws(QueueError) -> AppendResult {
+    AppendResult(
+      shard: shard, try await pool.finish(begun, inShard: shard, ensuring: level))
   }
 
   // MARK: Durability

@@ -17,6 +17,8 @@ struct NameTests {
     "Offset": "private: the field offsets of one format",
     "Options": "each door has its options",
     "Batch": "each door has its batches",
+    "AppendResult": "a writer and a sharded writer return the names of a record",
+    "BatchAppendResult": "a writer and a sharded writer return the names of a batch's records",
     "Records": "each door has its sequence of records",
     "Batches": "a consumer of bytes and a consumer of values have a sequence of batches",
     "Message": "a channel of bytes and a channel of values send messages",

@@ -104,33 +104,67 @@ final class ShardPool: Sendable {
     return try body(writer)
   }
 
-  /// Appends a record, and waits for a level without being in the writer. If the writer is closed
-  /// meanwhile, everything in it reaches stable storage.
-  func append(
-    _ payload: RawSpan, toShard shard: Int, ensuring level: Durability
-  ) async throws(QueueError) -> Address {
+  /// Enters a shard's writer, opened on the thread if need be. The call ends with `leave`.
+  private func enter(_ shard: Int) async throws(QueueError) -> QueueWriter {
     let slot = slots[shard]
-    let writer: QueueWriter
-    if let open = try slot.enter(at: now()) {
-      writer = open
-    } else {
-      writer = try await onThread { () throws(QueueError) in try self.open(shard, slot) }
+    if let open = try slot.enter(at: now()) { return open }
+    return try await onThread { () throws(QueueError) in try self.open(shard, slot) }
+  }
+
+  /// Appends a record as far as that is possible without suspending the task.
+  func beginAppending(
+    _ payload: RawSpan, toShard shard: Int
+  ) throws(QueueError) -> ShardedWriter.BegunShardAppend {
+    let slot = slots[shard]
+    guard let writer = try slot.enter(at: now()) else { return .waits(Array(copying: payload)) }
+    defer { leave(slot) }
+    return switch try writer.beginAppending(payload) {
+    case .appended(let record): .appended(record, writer)
+    case .waits(let copy): .waits(copy)
     }
-    let address: Address
+  }
+
+  /// Appends a record that waits, and then waits for a level without being in the writer. If the
+  /// writer is closed meanwhile, everything in it reaches stable storage.
+  func finish(
+    _ begun: ShardedWriter.BegunShardAppend, inShard shard: Int, ensuring level: Durability
+  ) async throws(QueueError) -> QueueWriter.AppendResult {
+    let (record, writer) =
+      switch begun {
+      case .appended(let record, let writer): (record, writer)
+      case .waits(let payload): try await append(payload, toShard: shard)
+      }
     do throws(QueueError) {
-      address = try await writer.append(payload, ensuring: .buffered).address
+      try await reach(record.wantsSync ? .synced : level, at: record.end, of: writer)
     } catch {
-      leave(slot)
-      throw error
+      throw error.after(1, at: record.result.address)
     }
-    leave(slot)
-    let end = address.rawValue + UInt64(FrameHeader.byteCount + payload.byteCount)
-    do throws(QueueError) {
-      try await reach(level, at: end, of: writer)
-    } catch {
-      throw error.after(1, at: address)
+    return record.result
+  }
+
+  /// Appends a record. Suspends the task if the shard must be opened, or there is no room.
+  private func append(
+    _ payload: [UInt8], toShard shard: Int
+  ) async throws(QueueError) -> (QueueWriter.BegunAppend.PlacedRecord, QueueWriter) {
+    let writer = try await enter(shard)
+    defer { leave(slots[shard]) }
+    let begun = try payload.withPayloadBytes { bytes throws(QueueError) in
+      try writer.beginAppending(bytes)
     }
-    return address
+    return switch begun {
+    case .appended(let record): (record, writer)
+    case .waits(let copy): (try await writer.core.appendSuspending(copy), writer)
+    }
+  }
+
+  /// Appends a batch. Suspends the task if the shard must be opened, there is no room, or a sync is
+  /// due.
+  func append(
+    _ payloads: [[UInt8]], toShard shard: Int
+  ) async throws(QueueError) -> (QueueWriter, QueueWriter.BatchAppendResult) {
+    let writer = try await enter(shard)
+    defer { leave(slots[shard]) }
+    return (writer, try await writer.core.appendSuspending(payloads))
   }
 
   /// Brings everything below an address to a level, also if the shard was closed meanwhile.

@@ -21,7 +21,7 @@ extension QueueWriter {
 
   /// The names of the records of an appended batch.
   ///
-  /// If other threads append during the call, the ranges may include records of theirs.
+  /// If other threads append during the call, the ranges may include their records.
   public struct BatchAppendResult: Sendable, Hashable {
     /// The range from the first record's address to the end of the last record.
     ///

@@ -20,25 +20,25 @@ struct SharderTests {
       ("colleagues", 131, 1), ("a", 719, 9), ("", 138, 8),
     ])
   func golden(_ key: String, ofThousand: Int, ofTen: Int) throws {
-    #expect(try memory(1_000).shard(of: key) == ofThousand)
-    #expect(try memory(10).shard(of: key) == ofTen)
-    #expect(try memory(1).shard(of: key) == 0)
+    #expect(try memory(1_000).shard(of: ShardKey(key)) == ofThousand)
+    #expect(try memory(10).shard(of: ShardKey(key)) == ofTen)
+    #expect(try memory(1).shard(of: ShardKey(key)) == 0)
     // The same bytes lead to the same shard, whatever their type.
     let bytes = Array(key.utf8)
-    #expect(try memory(1_000).shard(of: bytes) == ofThousand)
-    #expect(try memory(1_000).shard(of: bytes.span.bytes) == ofThousand)
-    #expect(try memory(1_000).shard(of: AnyCollection(bytes)) == ofThousand)
-    #expect(try memory(1_000).shard(of: Substring(key)) == ofThousand)
+    #expect(try memory(1_000).shard(of: ShardKey(bytes)) == ofThousand)
+    #expect(try memory(1_000).shard(of: ShardKey(bytes.span)) == ofThousand)
+    #expect(try memory(1_000).shard(of: ShardKey(AnyCollection(bytes))) == ofThousand)
+    #expect(try memory(1_000).shard(of: ShardKey(Substring(key))) == ofThousand)
     let writer = try ShardedWriter(topic: memory(1_000))
-    #expect(try writer.shard(of: bytes.span.bytes) == ofThousand)
-    #expect(try writer.append("payload", key: key).shard == ofThousand)
+    #expect(try writer.shard(of: ShardKey(bytes.span)) == ofThousand)
+    #expect(try writer.append("payload", key: ShardKey(key)).shard == ofThousand)
   }
 
   @Test("with a list a key's place, and no other key has a shard")
   func list() throws {
     let keys = ["users", "groups", "", "é"]
     let topic = memory(10, by: .keys(keys))
-    for (place, key) in keys.enumerated() { #expect(try topic.shard(of: key) == place) }
+    for (place, key) in keys.enumerated() { #expect(try topic.shard(of: ShardKey(key)) == place) }
     // This key is equal as text, but has other bytes.
     let error = queueError { _ = try topic.shard(of: "e\u{301}") }
     #expect(error?.code == .invalidOption)
@@ -93,8 +93,8 @@ struct SharderTests {
     #expect(try topic.shard(of: "9") == 9)
     let writer = try ShardedWriter(topic: topic)
     for key in ["", ":", "/"] {
-      #expect(queueError { _ = try topic.shard(of: key) }?.code == .invalidOption)
-      #expect(queueError { try writer.append("x", key: key) }?.code == .invalidOption)
+      #expect(queueError { _ = try topic.shard(of: ShardKey(key)) }?.code == .invalidOption)
+      #expect(queueError { try writer.append("x", key: ShardKey(key)) }?.code == .invalidOption)
     }
     for result in [Int.min, Int.max, -1] {
       let topic = memory(10, by: .custom { _, _ in result })
@@ -109,7 +109,9 @@ struct SharderTests {
   @Test("a long key is quoted in part")
   func longKey() {
     let topic = memory(4, by: .keys(["a"]))
-    let error = queueError { _ = try topic.shard(of: String(repeating: "k", count: 10_000)) }
+    let error = queueError {
+      _ = try topic.shard(of: ShardKey(String(repeating: "k", count: 10_000)))
+    }
     #expect(error?.code == .invalidOption)
     #expect((error?.message.utf8.count ?? 10_000) < 250)
   }
