@@ -20,49 +20,49 @@
 public struct ShardKey: Sendable, Hashable, ExpressibleByStringInterpolation,
   ExpressibleByArrayLiteral
 {
-  private enum Content: Sendable {
+  private enum Form: Sendable {
     case text(String)
     case bytes([UInt8])
   }
 
-  private let content: Content
+  private let form: Form
 
   /// Makes a key from the UTF-8 bytes of a text.
   ///
   /// - Complexity: O(1) for a `String`, which is not copied. Otherwise O(text).
-  public init(_ text: some StringProtocol) { content = .text(String(text)) }
+  public init(_ text: some StringProtocol) { form = .text(String(text)) }
 
   /// Makes a key from bytes.
   ///
   /// - Complexity: O(1) for a `[UInt8]`, which is not copied. Otherwise O(bytes).
-  public init(_ bytes: some Collection<UInt8>) { content = .bytes(Array(bytes)) }
+  public init(_ bytes: some Collection<UInt8>) { form = .bytes(Array(bytes)) }
 
   /// Makes a key from bytes, which are copied.
   ///
   /// - Complexity: O(bytes).
   public init(_ bytes: Span<UInt8>) {
     // Safe: a span of bytes is its bytes.
-    content = .bytes(Array(copying: unsafe bytes.bytes))
+    form = .bytes(Array(copying: unsafe bytes.bytes))
   }
 
   /// Makes a key from the UTF-8 bytes of a literal.
-  public init(stringLiteral text: String) { content = .text(text) }
+  public init(stringLiteral text: String) { form = .text(text) }
 
   /// Makes a key from the bytes of a literal.
-  public init(arrayLiteral bytes: UInt8...) { content = .bytes(bytes) }
+  public init(arrayLiteral bytes: UInt8...) { form = .bytes(bytes) }
 
   /// Passes the bytes to a closure.
   func withBytes<R>(
     _ body: (RawSpan) throws(QueueError) -> R
   ) throws(QueueError) -> R {
-    switch content {
+    switch form {
     case .text(let text): try text.withPayloadBytes(body)
     case .bytes(let bytes): try bytes.withPayloadBytes(body)
     }
   }
 
   private var bytes: [UInt8] {
-    switch content {
+    switch form {
     case .text(let text): Array(text.utf8)
     case .bytes(let bytes): bytes
     }

@@ -33,6 +33,7 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
   }
 
   private(set) var shardStorage: ShardStorage
+  var isInMemory: Bool { if case .memory = shardStorage { true } else { false } }
   /// The number of shards that the caller requested. nil: the number that is stored.
   let wanted: Int?
   let sharder: Sharder

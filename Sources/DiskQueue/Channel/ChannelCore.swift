@@ -279,10 +279,22 @@ final class ChannelCore: Sendable {
       failure = channelError(error)
     }
     try await writer.close()
+    endWaiting()
+    if let failure { throw failure }
+  }
+
+  /// Releases the topic after `close` failed and will not be retried, though the channel may live
+  /// on.
+  func giveUp() {
+    consumer.core.abandon()
+    writer.core.giveUp()
+    endWaiting()
+  }
+
+  private func endWaiting() {
     let closed = QueueError.closed("channel", path: writer.topic.description)
     sent.end(closed)
     fetches.end(closed)
-    if let failure { throw failure }
   }
 }
 

@@ -88,7 +88,7 @@ final class ShardPool: Sendable {
     return statistics
   }
 
-  private var isInMemory: Bool { if case .memory = topic.shardStorage { true } else { false } }
+  private var isInMemory: Bool { topic.isInMemory }
 
   // MARK: One shard
 
@@ -368,6 +368,20 @@ final class ShardPool: Sendable {
 
   /// Ends the thread. A later job starts another one.
   func stopThread() { thread.stop() }
+
+  /// Releases the shards after `close` failed and will not be retried. The sharded writer may live
+  /// on.
+  func giveUp() {
+    let writers = turnover.withLock { turnover in
+      turnover.isClosed = true
+      defer { turnover.open = [] }
+      return turnover.open.compactMap { slots[$0].take(ifIdle: false) }
+    }
+    for writer in writers { writer.core.giveUp() }
+    lock.release()
+    events?.end()
+    thread.close()
+  }
 
   /// Ends the pool after the sharded writer was dropped. Each of its writers is dropped as well,
   /// and flushes.

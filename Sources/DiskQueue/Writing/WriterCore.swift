@@ -469,6 +469,14 @@ final class WriterCore: Sendable {
     if wasOpen { leave() }
   }
 
+  /// Releases the topic after `close` failed and will not be retried. The writer may live on. Calls
+  /// that wait, and all later ones, find it closed.
+  func giveUp() {
+    abandon()
+    synced.end(.closed(path: storage.path))
+    wakeWaitersForRoom()
+  }
+
   /// Like the death of the process: the records in the buffer are lost.
   func die() {
     updateTail { $0.stopTaking() }
