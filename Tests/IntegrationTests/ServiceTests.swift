@@ -177,6 +177,38 @@ struct ServiceTests {
     withExtendedLifetime(writer) {}
   }
 
+  @Test("a consumer's batches are filled if its service lingers, and the shutdown ends the wait")
+  func lingering() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = try await topic(of: 1, in: directory)
+    let consumer = try QueueConsumer(topic: topic, name: "uploader")
+    let taken = Taken()
+    let (sizes, continuation) = AsyncStream<Int>.makeStream()
+    let group = group([
+      ConsumerService(consumer, batchesUpTo: 3, lingering: .seconds(3600)) { batch in
+        try await batch.acknowledge()
+        continuation.yield(batch.count)
+        taken.add(batch)
+      }
+    ])
+    let run = Task { try await group.run() }
+    let writer = try QueueWriter(topic: topic)
+    for number in 1..<4 {
+      try writer.append("record \(number)")
+      try await writer.flush()
+    }
+    await taken.wait(for: 3)
+    await group.triggerGracefulShutdown()
+    try await run.value
+    continuation.finish()
+    #expect(await sizes.reduce(into: []) { $0.append($1) } == [3])
+    try await writer.close()
+    // The fourth record was not delivered, so the next holder gets it.
+    let next = try QueueConsumer(topic: topic, name: "uploader")
+    #expect(try await next.nextBatch(upTo: 3)?.first?.text == "record 3")
+    try await next.close()
+  }
+
   @Test("two services of one writer are both told of its failure")
   func twoServices() async throws {
     let storage = SimulatedStorage()
