@@ -13,10 +13,10 @@ struct RedriveTests {
   private let target = SimulatedStorage()
 
   /// Puts records of a topic aside.
-  private func putAside(_ range: Range<Int>) async throws {
+  private func putAside(_ range: Range<Int>, in dead: SimulatedStorage? = nil) async throws {
     let topic = try ConsumerTopic.memory(range.upperBound)
     var options = ConsumerTopic.options
-    options.deadLetters = Topic(storage: dead)
+    options.deadLetters = Topic(storage: dead ?? self.dead)
     let consumer = try ConsumerTopic.consumer(topic, options: options)
     let batch = try #require(try await consumer.nextBatch(upTo: range.upperBound))
     try await batch.deadLetter(range) { "number \($0)" }
@@ -111,6 +111,33 @@ struct RedriveTests {
     }
     // The last crash came after everything. Some came between the two topics.
     #expect(repeated < all.count)
+  }
+
+  @Test("an error of any call loses none of them, and keeps their order", arguments: [false, true])
+  func errors(_ isInTarget: Bool) async throws {
+    var number = 0
+    var hits = 1
+    while hits > 0 {
+      number += 1
+      let (dead, target) = (SimulatedStorage(), SimulatedStorage())
+      try await putAside(0..<4, in: dead)
+      let faulty = isInTarget ? target : dead
+      let first = try ConsumerTopic.open(Topic(storage: target))
+      faulty.setFault(SimulatedStorage.Fault(.fail(Errno.io), at: number))
+      let error = await queueError { _ = try await redrive(from: dead, to: first) }
+      hits = faulty.hits
+      faulty.setFault(nil)
+      #expect(error == nil || hits > 0)
+      // If a sync failed, closing fails as well.
+      _ = await queueError { try await first.close() }
+      let second = try ConsumerTopic.open(Topic(storage: target))
+      _ = try await redrive(from: dead, to: second)
+      try await second.close()
+      var order: [String] = []
+      for text in try texts(target) where !order.contains(text) { order.append(text) }
+      #expect(order == ConsumerTopic.texts(0..<4))
+    }
+    #expect(number > 2)
   }
 
   @Test("a record that is no dead letter stops it, after all records before it")

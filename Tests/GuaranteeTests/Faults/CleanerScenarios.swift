@@ -188,7 +188,8 @@ extension FaultScenario {
   static let channels: [FaultScenario] = [
     FaultScenario(
       name: "a channel, opened, filled, emptied, closed, and opened again",
-      covers: [.openChannel, .send, .receive, .acknowledgeMessage, .closeChannel], removes: true
+      covers: [.openChannel, .send, .receive, .acknowledgeMessage, .settleChannel, .closeChannel],
+      removes: true
     ) { stage in
       var channel = try open(stage)
       try await send(channel, stage, times: 20)
@@ -199,6 +200,8 @@ extension FaultScenario {
       try await send(channel, stage, times: 5)
       channel.finish()
       try await receive(channel, stage)
+      try await stage.awaiting("settle") { try await channel.settle() }
+      stage.stands(channelName, at: stage.consumers[channelName]?.upperBound ?? 0)
       try await close(channel, stage)
     },
     FaultScenario(

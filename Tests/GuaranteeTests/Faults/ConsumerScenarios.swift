@@ -76,6 +76,27 @@ extension FaultScenario {
       try await stage.awaiting("close") { try await consumer.close() }
     },
     FaultScenario(
+      name: "acknowledging without waiting, and settling",
+      covers: [.acknowledgeWithin, .settleConsumer], prepare: standing(7)
+    ) { stage in
+      let consumer = try stage.consumer()
+      let batch = try await stage.nextWhole(consumer, count: 15, standing: 7)
+      try await stage.acknowledge(consumer, to: 12, "the first five") {
+        try batch[..<3].acknowledge(within: .seconds(3600))
+        try batch[..<5].acknowledge(within: .seconds(3600))
+        try await consumer.settle()
+      }
+      try await stage.acknowledge(consumer, to: 12, "later ones") {
+        try batch.acknowledge(only: 8..<15, within: .seconds(3600))
+        try await consumer.settle()
+      }
+      try await stage.acknowledge(consumer, to: 22, "the ones in between") {
+        try batch.acknowledge(only: 5..<8, within: .seconds(3600))
+        try await consumer.settle()
+      }
+      try await stage.awaiting("close") { try await consumer.close() }
+    },
+    FaultScenario(
       name: "resetting a consumer that is open", covers: [.resetConsumer], prepare: standing(7)
     ) { stage in
       let consumer = try stage.consumer()

@@ -10,8 +10,10 @@ enum PublicOperation: String, CaseIterable {
   case readEarliest, readLatest, readFromAddress, readFromOrdinal, readFromTime, readAgo
   case readRecordAt, readOverDamage, readVersion1, readThroughSequence, waitForMore
   case openConsumer, nextBatch, acknowledge, acknowledgeThrough, acknowledgeOnly, deadLetter
+  case acknowledgeWithin, settleConsumer
   case resetConsumer, resetByName, deleteConsumer, listConsumers, closeConsumer
-  case openChannel, send, receive, acknowledgeMessage, putMessageAside, closeChannel
+  case openChannel, send, receive, acknowledgeMessage, settleChannel, putMessageAside
+  case closeChannel
   case clean, planCleaning, runCleaner
   case info, verify, describeSlabs, describeConsumers, dumpTo
 }
