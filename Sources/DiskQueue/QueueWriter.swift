@@ -33,6 +33,9 @@ public final class QueueWriter: Sendable {
   /// The state in which opening found the topic, and what recovery did.
   public let recovery: RecoveryReport
 
+  /// The id of the topic, which a new topic gets from its first writer.
+  public let topicID: TopicID
+
   let core: WriterCore
 
   /// Opens a topic for writing.
@@ -60,7 +63,7 @@ public final class QueueWriter: Sendable {
   /// - Parameter events: The queue that collects the events for another object to report. nil: the
   ///   writer reports them itself.
   init(
-    topic: Topic, options: Options, environment: Environment, events: EventQueue?
+    topic: Topic, options: Options, environment: Environment, events: ShardEvents?
   ) throws(QueueError) {
     let bounds = topic.memoryBounds
     let options = bounds?.fitted(options) ?? options
@@ -71,8 +74,9 @@ public final class QueueWriter: Sendable {
       permissions: options.permissions)
     (core, recovery) = try WriterCore.open(
       storage, options: options, sharedEvents: events, environment: environment)
+    topicID = TopicID(rawValue: core.updateTail { $0.settings.topicID })
     if bounds != nil { core.attachToMemory() }
-    core.events?.deliver()
+    core.events.deliver()
   }
 
   deinit { core.abandon() }

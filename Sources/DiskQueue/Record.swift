@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A record that owns its bytes.
-public struct QueueRecord: Sendable, Hashable {
+public struct QueueRecord: Sendable, Hashable, CustomStringConvertible {
   /// The record's permanent address.
   public var address: Address
 
@@ -28,6 +28,23 @@ public struct QueueRecord: Sendable, Hashable {
 
   /// The payload as text, or nil if it is not valid UTF-8. O(payload).
   public var text: String? { String(validating: payload, as: UTF8.self) }
+
+  /// The ordinal, the address and the payload on one line: `record 12 at address 345: "21.5"`.
+  ///
+  /// The payload is a text if it has at most 200 bytes, and they are valid UTF-8 without control
+  /// characters. Otherwise its size is printed.
+  public var description: String {
+    "record \(ordinal) at address \(address): \(Words.payload(payload))"
+  }
+}
+
+extension RecordBatch: CustomStringConvertible {
+  /// The number of records, and the first one's ordinal and address, on one line.
+  public var description: String {
+    guard count > 0 else { return "no record" }
+    let first = self[indices.lowerBound]
+    return Words.batch(count, ordinal: first.ordinal, address: first.address)
+  }
 }
 
 /// A record in the reader's buffer.

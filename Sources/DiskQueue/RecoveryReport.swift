@@ -55,3 +55,28 @@ public struct RecoveryReport: Sendable, Hashable {
   /// Whether the last writer had closed the topic, or there was no topic.
   public var wasClean: Bool { state == .clean || state == .created }
 }
+
+extension RecoveryReport: CustomStringConvertible {
+  /// The report as a sentence, without a full stop.
+  public var description: String {
+    let found =
+      switch state {
+      case .created: "there was no topic, and the writer created it"
+      case .clean: "the last writer had closed the topic"
+      case .recovered: "the last writer had not closed the topic"
+      case .migrated: "queuefka wrote the topic"
+      }
+    var parts = [found]
+    if !wasClean {
+      parts.append(
+        "\(Words.count(unprovenRecords, "record")) after the last proof of durability"
+          + " \(unprovenRecords == 1 ? "is" : "are") durable now")
+    }
+    if discardedBytes > 0 {
+      parts.append("\(Words.count(discardedBytes, "byte")) of a torn tail are no part of it")
+    }
+    if !losses.isEmpty { parts.append(Words.count(UInt64(losses.count), "damaged range")) }
+    if state != .created { parts.append("it goes on at address \(end)") }
+    return parts.joined(separator: ", ")
+  }
+}

@@ -123,3 +123,26 @@ extension Retention.Consumers {
     }
   }
 }
+
+extension Retention: CustomStringConvertible {
+  /// The bounds and what is protected, on one line.
+  public var description: String {
+    let bounds = [
+      age.map { "records of at most \($0)" }, bytes.map { "the newest \($0)" },
+      records.map { "the newest \(Words.count($0, "record"))" },
+    ].compactMap(\.self)
+    guard !bounds.isEmpty else { return "keep everything" }
+    let kept =
+      switch consumers {
+      case .protected: ", and records that a consumer has not acknowledged"
+      case .ignored: ""
+      case .only(let names):
+        ", and records that one of these consumers has not acknowledged: "
+          + names.sorted().joined(separator: ", ")
+      case .except(let names):
+        ", and records that a consumer has not acknowledged, except "
+          + names.sorted().joined(separator: ", ")
+      }
+    return "keep " + bounds.joined(separator: ", within ") + ", at least \(minimumBytes)" + kept
+  }
+}

@@ -215,7 +215,7 @@ public nonisolated(nonsending) func withDiskChannel<R>(
 @discardableResult
 @_disfavoredOverload
 public func withShardedWriter<R>(
-  topic: ShardedTopic, options: QueueWriter.Options = ShardedWriter.defaultOptions,
+  topic: ShardedTopic, options: ShardedWriter.Options = .init(),
   _ body: (ShardedWriter) throws -> R
 ) throws -> R {
   let writer = try ShardedWriter(topic: topic, options: options)
@@ -247,7 +247,7 @@ public func withShardedWriter<R>(
 /// - Throws: As the synchronous function.
 @discardableResult
 public nonisolated(nonsending) func withShardedWriter<R>(
-  topic: ShardedTopic, options: QueueWriter.Options = ShardedWriter.defaultOptions,
+  topic: ShardedTopic, options: ShardedWriter.Options = .init(),
   _ body: nonisolated(nonsending) (ShardedWriter) async throws -> R
 ) async throws -> R {
   let writer = try await opening(topic.description, inMemory: topic.isInMemory) {

@@ -17,12 +17,12 @@
 /// without appends costs nothing, and threads that append to different shards do not block each
 /// other. The levels of ``Durability`` are those of a `QueueWriter`.
 ///
-/// On disk, at most 64 shards are open at once. To open one more, the writer closes the least
-/// recently used shard that no call is using. That syncs the closed shard. Opening it again later
-/// reads its end and syncs it, too. Each takes some milliseconds. So if you cycle through more than
-/// 64 shards, a record each, throughput drops to the disk's sync rate. If calls use more than 64
-/// shards at once, for example while they wait for room, all these shards stay open. In memory
-/// there is no such limit, and nothing waits.
+/// On disk, at most ``Options-swift.struct/maximumOpenShards`` shards are open at once, 64 by default.
+/// To open one more, the writer closes the least recently used shard that no call is using. That
+/// syncs the closed shard. Opening it again later reads its end and syncs it, too. Each takes some
+/// milliseconds. So if you cycle through more shards than that, a record each, throughput drops to
+/// the disk's sync rate. If calls use more shards at once, for example while they wait for room, all
+/// these shards stay open. In memory there is no such limit, and nothing waits.
 ///
 /// An error that ends a shard's writer, such as a failed sync, ends that shard only. The other
 /// shards continue, and every later append to the shard throws the error. To recover the shard,
@@ -33,19 +33,6 @@ public final class ShardedWriter: Sendable {
 
   let pool: ShardPool
 
-  /// The default options of each shard's writer.
-  ///
-  /// They are those of a ``QueueWriter``, but with a
-  /// ``QueueWriter/Options-swift.struct/bufferSize`` of 64 KiB.
-  ///
-  /// Up to 64 shards are open at once, each with its own buffer. So all buffers together take 4 MiB
-  /// rather than 128 MiB.
-  public static let defaultOptions: QueueWriter.Options = {
-    var options = QueueWriter.Options()
-    options.bufferSize = .kibibytes(64)
-    return options
-  }()
-
   /// Opens the shards for writing.
   ///
   /// Creates the directory and the file with the number of shards, if they do not exist. No shard
@@ -53,9 +40,8 @@ public final class ShardedWriter: Sendable {
   ///
   /// - Parameters:
   ///   - topic: The shards, in a directory or in memory.
-  ///   - options: The options of each shard's writer. They include its cap: `maximumBytes` applies
-  ///     to each shard. In memory they are limited as ``Topic/memory(capacity:records:)`` says, and
-  ///     no shard has its own thread.
+  ///   - options: The options of each shard's writer, and how many are open at once. In memory they
+  ///     are limited as ``Topic/memory(capacity:records:)`` says, and no shard has its own thread.
   /// - Throws: One of these codes. After an error nothing is open or locked.
   ///   - `locked` while another writer has the shards open, in this process or another.
   ///   - `notATopic` if the directory holds other files, an ordinary topic, or shards whose file
@@ -66,19 +52,16 @@ public final class ShardedWriter: Sendable {
   /// - Complexity: Independent of the content of the shards. A listing of the directory, and 8
   ///   bytes per shard.
   public convenience init(
-    topic: ShardedTopic, options: QueueWriter.Options = ShardedWriter.defaultOptions
+    topic: ShardedTopic, options: Options = .init()
   ) throws(QueueError) {
     try self.init(topic: topic, options: options, environment: .system)
   }
 
-  /// - Parameter limit: The number of shards that are open at once. nil: the default for the
-  ///   storage.
   package init(
-    topic: ShardedTopic, options: QueueWriter.Options = ShardedWriter.defaultOptions,
-    environment: Environment, limit: Int? = nil
+    topic: ShardedTopic, options: Options = .init(), environment: Environment
   ) throws(QueueError) {
     self.topic = topic
-    pool = try ShardPool(topic, options: options, environment: environment, limit: limit)
+    pool = try ShardPool(topic, options: options, environment: environment)
   }
 
   /// Each open shard flushes, like a `QueueWriter` that is dropped. The next writer recovers the
@@ -98,6 +81,18 @@ public final class ShardedWriter: Sendable {
   ///
   /// - Complexity: O(open shards). It waits while a shard is being opened or closed.
   public var statistics: QueueWriter.Statistics { pool.statistics }
+
+  /// Adds a handler for the events of all shards' writers, with the number of the shard.
+  ///
+  /// It behaves like ``QueueWriter/onEvent(_:)``. For the events of shards that were opened before,
+  /// use ``Options-swift.struct/onEvent``.
+  ///
+  /// - Parameter handler: Called with each event. It should hold this writer weakly.
+  public func onEvent(
+    _ handler: @escaping @Sendable (_ shard: Int, _ event: QueueWriter.Event) -> Void
+  ) {
+    pool.events.add(handler)
+  }
 
   /// The number of open shards.
   package var openShardCount: Int { pool.openCount }

@@ -98,7 +98,7 @@ public struct SlabCleaner: Sendable {
 
 extension SlabCleaner {
   /// A slab that was removed, or would be removed.
-  public struct Removal: Sendable, Hashable {
+  public struct Removal: Sendable, Hashable, CustomStringConvertible {
     /// The bound that the whole slab was outside of.
     @nonexhaustive
     public enum Cause: Sendable, Hashable {
@@ -122,6 +122,11 @@ extension SlabCleaner {
     /// The bound that the slab was outside of.
     public var cause: Cause
 
+    /// The slab, its records, its size and the cause, on one line.
+    public var description: String {
+      "slab \(slab): \(Words.records(records)), \(bytes), \(reason)"
+    }
+
     /// The cause as a text for people.
     public var reason: String {
       switch cause {
@@ -133,7 +138,7 @@ extension SlabCleaner {
   }
 
   /// The result of one cleaning, or of one plan.
-  public struct Report: Sendable, Hashable {
+  public struct Report: Sendable, Hashable, CustomStringConvertible {
     /// The slabs that were removed, or would be removed, oldest first.
     public var removals: [Removal]
     /// The reason why no more slabs were removed.
@@ -147,6 +152,13 @@ extension SlabCleaner {
     public init(removals: [Removal], stopReason: StopReason) {
       self.removals = removals
       self.stopReason = stopReason
+    }
+
+    /// The numbers of slabs, records and bytes, and why no more slabs were removed, on one line.
+    public var description: String {
+      guard !removals.isEmpty else { return "no slab: \(stopReason)" }
+      return "\(Words.count(UInt64(removals.count), "slab")):"
+        + " \(Words.records(removedRecords)), \(removedBytes). Then: \(stopReason)"
     }
 
     /// The number of bytes in the files of the removed slabs.

@@ -75,3 +75,11 @@ public struct ConsumerInfo: Sendable {
     return ordinal - before
   }
 }
+
+extension ConsumerInfo: CustomStringConvertible {
+  /// The consumer, and how many records and bytes are left for it, on one line.
+  public var description: String {
+    let left = bytes.map { ", \(Words.count($0, "byte"))" } ?? ""
+    return "\(consumer), \(Words.records(records))\(left) left"
+  }
+}

@@ -36,3 +36,15 @@ public enum LogEnding: Sendable, Hashable {
     self = .closed
   }
 }
+
+extension LogEnding: CustomStringConvertible {
+  /// The ending in words.
+  public var description: String {
+    switch self {
+    case .empty: "empty"
+    case .closed: "closed"
+    case .open: "not closed"
+    case .version1: "written by queuefka"
+    }
+  }
+}

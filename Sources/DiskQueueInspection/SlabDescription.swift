@@ -111,3 +111,20 @@ public struct SlabDescription: Sendable, Hashable {
     }
   }
 }
+
+extension SlabDescription: CustomStringConvertible {
+  /// The file's base, size, version and condition, on one line.
+  public var description: String {
+    let state =
+      switch condition {
+      case .sound: "sound"
+      case .headerDamaged: "its header is damaged"
+      case .unreadable: "unreadable"
+      case .misnamed(let stated): "its header was written for address \(stated)"
+      case .foreign: "of another topic"
+      case .unsupported(let version, _): "of version \(version), which is not supported"
+      }
+    let format = version.map { "version \($0), " } ?? ""
+    return "slab \(base): \(format)\(Words.count(bytes, "byte")), \(state) [\(path)]"
+  }
+}

@@ -74,7 +74,7 @@ public struct SlabDump: ~Copyable {
   public let slab: SlabDescription
   /// The id of the topic, as this slab states it. Nil for version 1, and if no header or mark is
   /// sound.
-  public let topicID: UInt64?
+  public let topicID: TopicID?
   private var scan: SlabScan
   private var ordinal: UInt64?
 
@@ -107,7 +107,7 @@ public struct SlabDump: ~Copyable {
     scan = try SlabScan(
       file, from: base, to: try file.end(), topicID: topicID, version1: version1,
       storage: storage)
-    self.topicID = topicID
+    self.topicID = topicID.map(TopicID.init(rawValue:))
     self.slab = slab
     // Version 1 slabs state no ordinals. The slab at address 0 begins at the first record.
     ordinal = slab.ordinal ?? (base == 0 ? 0 : nil)

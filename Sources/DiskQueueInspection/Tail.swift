@@ -79,3 +79,16 @@ extension Tail {
     return count
   }
 }
+
+extension Tail: CustomStringConvertible {
+  /// The addresses, the number of bytes, and why they are not part of the log, on one line.
+  public var description: String {
+    let reason =
+      switch cause {
+      case .discarded: "discarded by a recovery"
+      case .afterEnd: "past the end of the log"
+      }
+    return "\(addresses.lowerBound) up to \(addresses.upperBound): \(Words.count(bytes, "byte")),"
+      + " \(Words.records(records)), \(reason) [\(path)]"
+  }
+}

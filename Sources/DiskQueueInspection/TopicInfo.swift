@@ -176,3 +176,16 @@ private struct Version1Count {
     }
   }
 }
+
+extension TopicInfo: CustomStringConvertible {
+  /// The numbers of slabs, records and bytes, and the end of the log, on one line.
+  public var description: String {
+    "\(Words.count(UInt64(slabs.count), "slab")), \(Words.records(records)),"
+      + " \(Words.count(bytes, "byte")), \(ending), next address \(next)"
+  }
+}
+
+extension TopicInfo.Slab: CustomStringConvertible {
+  /// The file and its number of records, on one line.
+  public var description: String { "\(Words.records(records)) in \(file)" }
+}

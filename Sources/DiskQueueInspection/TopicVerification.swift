@@ -148,3 +148,33 @@ public struct TopicVerification: Sendable {
     if overflow || loss.records == nil { damageIsUncounted = true }
   }
 }
+
+extension TopicVerification: CustomStringConvertible {
+  /// The result on one line: the numbers of slabs, records and bytes, and the damage.
+  public var description: String {
+    var text =
+      "\(Words.count(UInt64(slabs), "slab")), \(Words.count(records, "sound record")),"
+      + " \(Words.count(bytes, "byte")), \(ending)"
+    if damagedRanges > 0 {
+      text +=
+        ", \(Words.count(damagedRanges, "damaged range")) with"
+        + " \(damageIsUncounted ? "at least " : "")\(Words.count(damagedRecords, "lost record"))"
+    }
+    if misnamedSlabs > 0 { text += ", \(Words.count(misnamedSlabs, "misnamed slab"))" }
+    return isDamaged ? text : text + ", no damage"
+  }
+}
+
+extension TopicVerification.Finding: CustomStringConvertible {
+  /// The finding and its file, on one line.
+  public var description: String {
+    switch self {
+    case .otherName(let path): "a name that is no slab's [\(path)]"
+    case .misnamedSlab(let path, let stated):
+      "a slab whose header was written for address \(stated) [\(path)]"
+    case .loss(let loss, let path): "\(loss) [\(path)]"
+    case .tail(let tail): "\(tail)"
+    case .notClosed: "the topic is not closed"
+    }
+  }
+}

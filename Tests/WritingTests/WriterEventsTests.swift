@@ -333,8 +333,10 @@ struct WriterEventsTests {
     let box = Mutex<ShardedWriter?>(nil)
     let listener = Listener { _ in _ = box.withLock { $0 }?.statistics }
     let writer = try ShardedWriter(
-      topic: place.topic(shards: 4), options: options(listener),
-      environment: fixedEnvironment(), limit: 2)
+      topic: place.topic(shards: 4),
+      options: .init(
+        writer: SmallTopic.options, maximumOpenShards: 2, onEvent: { listener.hear($1) }),
+      environment: fixedEnvironment())
     box.withLock { $0 = writer }
     for number in 0..<40 { try writer.append(payload(number), key: "key \(number)") }
     try writer.close()
@@ -352,8 +354,10 @@ struct WriterEventsTests {
       _ = try? writer.append("more", key: "another \(writer.statistics.records)")
     }
     let writer = try ShardedWriter(
-      topic: SimulatedShards().topic(shards: 7), options: options(listener),
-      environment: fixedEnvironment(), limit: limit)
+      topic: SimulatedShards().topic(shards: 7),
+      options: .init(
+        writer: SmallTopic.options, maximumOpenShards: limit, onEvent: { listener.hear($1) }),
+      environment: fixedEnvironment())
     box.withLock { $0 = writer }
     for number in 0..<40 { try writer.append(payload(number), key: "key \(number)") }
     box.withLock { $0 = nil }
@@ -398,8 +402,10 @@ struct WriterEventsTests {
     }
     #expect(!failed)
     let shards = try remains { options in
+      let onEvent = options.onEvent
       let writer = try ShardedWriter(
-        topic: SimulatedShards().topic(shards: 3), options: options,
+        topic: SimulatedShards().topic(shards: 3),
+        options: .init(writer: SmallTopic.options, onEvent: { onEvent?($1) }),
         environment: fixedEnvironment())
       try writer.append("one", key: "a")
       try writer.close()
@@ -422,21 +428,100 @@ struct WriterEventsTests {
       /// Makes another event for each one that it hears.
       func hear(_ event: QueueWriter.Event) {
         if caller.withLock({ $0 }) == Thread.current { byCaller.withLock { $0 += 1 } }
-        if reported.value < 999 { queue.withLock { $0 }?.note(.closed) }
+        if reported.value < 999 { queue.withLock { $0 }?.note(.closed, ofShard: 0) }
         reported.advance()
       }
     }
     let maker = Maker()
     let thread = BackgroundThread()
-    let queue = EventQueue({ maker.hear($0) }, thread: hasThread ? thread : nil)
+    let queue = EventQueue(thread: hasThread ? thread : nil)
+    queue.add { maker.hear($1) }
     maker.queue.withLock { $0 = queue }
     maker.caller.withLock { $0 = Thread.current }
-    queue.note(.closed)
+    queue.note(.closed, ofShard: 0)
     queue.deliver()
     try maker.reported.waitBlocking(for: 1_000)
     #expect(maker.byCaller.withLock { $0 } == (hasThread ? 16 : 1_000))
     maker.queue.withLock { $0 = nil }
     thread.stop()
+  }
+
+  @Test("a handler that is added later receives every event from then on, after the earlier one")
+  func addedLater() throws {
+    let first = Listener()
+    let order = Mutex<[String]>([])
+    let writer = try QueueWriter(
+      topic: Topic(storage: SimulatedStorage()), options: options(first),
+      environment: fixedEnvironment())
+    try writer.append("one")
+    try writer.sync()
+    let later = Listener { [weak writer] event in
+      if case .synced = event {
+        order.withLock { $0.append("\(writer?.statistics.unsyncedRecords ?? 9) unsynced") }
+      }
+    }
+    writer.onEvent { later.hear($0) }
+    writer.onEvent { _ in order.withLock { $0.append("second") } }
+    #expect(later.events.isEmpty)
+    try writer.append("two")
+    try writer.sync()
+    #expect(order.withLock { $0 } == ["0 unsynced", "second"])
+    try writer.close()
+    #expect(first.openings.count == 1 && first.syncs.count == 2 + later.syncs.count - 1)
+    #expect(later.openings.isEmpty)
+    #expect(later.closings == 1 && first.closings == 1)
+  }
+
+  @Test("a handler may be added to a writer that was made without one, and is let go with it")
+  func addedAlone() throws {
+    final class Token: Sendable {}
+    let listener = Listener()
+    let writer = try QueueWriter(
+      topic: Topic(storage: SimulatedStorage()), options: SmallTopic.options,
+      environment: fixedEnvironment())
+    weak var token: Token?
+    do {
+      let strong = Token()
+      token = strong
+      writer.onEvent {
+        withExtendedLifetime(strong) {}
+        listener.hear($0)
+      }
+    }
+    for number in 0..<100 { try writer.append(payload(number)) }
+    #expect(!listener.bases.isEmpty)
+    #expect(token != nil)
+    try writer.close()
+    #expect(listener.closings == 1)
+    #expect(token == nil)
+    // After the end there is nothing to receive, and nothing is held.
+    writer.onEvent { listener.hear($0) }
+    #expect(listener.closings == 1)
+  }
+
+  @Test("the events of shards name their shard, to both kinds of handlers")
+  func shardNumbers() throws {
+    let told = Mutex<[Int: [UInt64]]>([:])
+    let later = Mutex<Set<Int>>([])
+    let writer = try ShardedWriter(
+      topic: SimulatedShards().topic(shards: 3),
+      options: .init(writer: SmallTopic.options) { shard, event in
+        if case .synced(let through, _) = event {
+          told.withLock { $0[shard, default: []].append(through.rawValue) }
+        }
+      }, environment: fixedEnvironment())
+    writer.onEvent { shard, event in
+      if case .closed = event { later.withLock { _ = $0.insert(shard) } }
+    }
+    var ends: [Int: UInt64] = [:]
+    for number in 0..<30 {
+      let result = try writer.append(payload(number), key: "key \(number)")
+      ends[result.shard] = max(ends[result.shard] ?? 0, result.address.rawValue)
+    }
+    try writer.close()
+    #expect(ends.count == 3)
+    for (shard, end) in ends { #expect(told.withLock { $0[shard]?.last ?? 0 } > end) }
+    #expect(later.withLock { $0 } == [0, 1, 2])
   }
 
   @Test("in memory as on a disk")

@@ -149,8 +149,8 @@ struct WriterStatisticsTests {
   func shards() throws {
     let place = SimulatedShards()
     let writer = try ShardedWriter(
-      topic: place.topic(shards: 7), options: SmallTopic.options, environment: .simulated(),
-      limit: 2)
+      topic: place.topic(shards: 7),
+      options: .init(writer: SmallTopic.options, maximumOpenShards: 2), environment: .simulated())
     var payloads: UInt64 = 0
     for number in UInt64(0)..<60 {
       let payload = SmallTopic.payload(number, length: Int(number) + 1)

@@ -118,7 +118,7 @@ final class ChannelCore: Sendable {
       let watch = try directory.watch { [weak writer] in writer?.wakeWaitersForRoom() }
       if let refusal = watch.refusal {
         writer.notePolling(.polling(refusal, path: path))
-        writer.events?.deliver()
+        writer.events.deliver()
       }
       return watch
     } catch {
@@ -252,7 +252,7 @@ final class ChannelCore: Sendable {
     switch error.code {
     case .syncFailed:
       writer.core.end(error)
-      writer.core.events?.deliver()
+      writer.core.events.deliver()
       return error
     case .closed:
       return .closed("channel", path: writer.topic.description)
@@ -327,7 +327,7 @@ final class ChannelCleaner: Sendable {
     } catch {
       if error.isFinal {
         writer.end(error)
-        writer.events?.deliver()
+        writer.events.deliver()
       }
       throw error
     }

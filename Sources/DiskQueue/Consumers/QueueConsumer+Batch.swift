@@ -22,7 +22,7 @@ extension QueueConsumer {
   ///
   /// Tasks may share a batch. A batch keeps its consumer open. A part of a batch keeps the memory
   /// of the whole batch.
-  public struct Batch: RandomAccessCollection, Sendable {
+  public struct Batch: RandomAccessCollection, Sendable, CustomStringConvertible {
     /// A part of a batch is a batch.
     public typealias SubSequence = Batch
     /// The indices are numbers without gaps.
@@ -74,6 +74,13 @@ extension QueueConsumer {
     public func borrowed(at index: Int) -> BorrowedRecord {
       check(index..<index + 1)
       return delivery.records.borrowed(delivery.range.lowerBound + index)
+    }
+
+    /// The number of records, and the first one's ordinal and address, on one line.
+    public var description: String {
+      guard !isEmpty else { return "no record" }
+      let first = borrowed(at: startIndex)
+      return Words.batch(count, ordinal: first.ordinal, address: first.address)
     }
 
     private func check(_ indices: Range<Int>) {

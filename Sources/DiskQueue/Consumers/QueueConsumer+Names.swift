@@ -5,7 +5,7 @@
 
 extension QueueConsumer {
   /// A consumer of a topic, as its cursor's file describes it.
-  public struct Description: Sendable, Hashable {
+  public struct Description: Sendable, Hashable, CustomStringConvertible {
     /// The state of a cursor's file.
     @nonexhaustive
     public enum State: Sendable, Hashable {
@@ -33,6 +33,20 @@ extension QueueConsumer {
     public var position: Address?
     /// The number of records that the topic took before ``position``. nil if it is not known.
     public var ordinal: UInt64?
+
+    /// The name, and the position or the state, on one line.
+    public var description: String {
+      switch state {
+      case .sound:
+        let place = [
+          ordinal.map { "record \($0)" }, position.map { "address \($0)" },
+        ].compactMap(\.self).joined(separator: " at ")
+        return "\(name): everything before \(place) is acknowledged"
+      case .neverWritten: return "\(name): new, without a position"
+      case .damaged: return "\(name): its position is damaged, reset it or delete it"
+      case .unsupported: return "\(name): a newer version wrote its position"
+      }
+    }
   }
 
   /// Returns a topic's consumers, sorted by name. It needs no lock and no write permission.

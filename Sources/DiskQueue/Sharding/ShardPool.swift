@@ -22,7 +22,7 @@ final class ShardPool: Sendable {
   private let moment = Atomic<UInt64>(0)
   private let thread = BackgroundThread()
   /// The events of all shards, reported in turn.
-  private let events: EventQueue?
+  let events: EventQueue
   private let number = WriterNumber.next()
 
   private struct Turnover {
@@ -40,31 +40,20 @@ final class ShardPool: Sendable {
   /// Held by a call that opens or closes writers, for as long as that takes.
   private let turnover = Mutex(Turnover())
 
-  /// Each open writer on disk holds a directory, a lock and a slab open, and a buffer. 64 of them
-  /// stay below the 1,024 files that a process may open by default.
-  static let ordinaryLimit = 64
-
-  /// - Parameter limit: how many writers may be open at once. Nil for the default: `ordinaryLimit`
-  ///   on disk, and no limit in memory.
   init(
-    _ topic: ShardedTopic, options: QueueWriter.Options, environment: Environment, limit: Int?
+    _ topic: ShardedTopic, options: ShardedWriter.Options, environment: Environment
   ) throws(QueueError) {
     try options.validate()
     // Anchored, because shards are opened later.
     self.topic = topic.anchored()
-    self.limit = if case .memory = topic.shardStorage { .max } else { limit ?? Self.ordinaryLimit }
-    var shardOptions = options
-    // The pool reports them.
-    shardOptions.onEvent = nil
-    self.options = shardOptions
+    let isInMemory = if case .memory = topic.shardStorage { true } else { false }
+    limit = isInMemory ? .max : options.maximumOpenShards
+    self.options = options.writer
     self.environment = environment
-    (lock, count) = try topic.openForWriting(
-      permissions: options.permissions)
-    isBounded = count > self.limit
-    events = options.onEvent.map { [thread] handler in
-      if case .memory = topic.shardStorage { return EventQueue(handler, thread: nil) }
-      return EventQueue(handler, thread: environment.hasThread ? thread : nil)
-    }
+    (lock, count) = try topic.openForWriting(permissions: options.writer.permissions)
+    isBounded = count > limit
+    events = EventQueue(thread: environment.hasThread && !isInMemory ? thread : nil)
+    if let onEvent = options.onEvent { events.add(onEvent) }
     slots = ShardSlots(count: count)
   }
 
@@ -199,15 +188,16 @@ final class ShardPool: Sendable {
 
   /// Opens a shard's writer, and enters it.
   private func open(_ shard: Int, _ slot: ShardSlot) throws(QueueError) -> QueueWriter {
-    events?.hold()
-    defer { events?.release() }
+    events.hold()
+    defer { events.release() }
     return try turnover.withLock { turnover throws(QueueError) in
       // Another call may have been faster.
       if let writer = try slot.enter(at: now()) { return writer }
       guard !turnover.isClosed else { throw .closed(path: topic.description) }
       try makeRoom(&turnover)
       let writer = try QueueWriter(
-        topic: topic.topic(shard), options: options, environment: environment, events: events)
+        topic: topic.topic(shard), options: options, environment: environment,
+        events: ShardEvents(queue: events, shard: shard))
       if !writer.recovery.wasClean { turnover.reports[shard] = writer.recovery }
       turnover.open.insert(shard)
       slot.put(writer, enteredAt: now())
@@ -333,8 +323,8 @@ final class ShardPool: Sendable {
   /// Closes all writers, and releases the lock. If a writer could not be closed for want of room,
   /// the pool stays open.
   func close() throws(QueueError) {
-    events?.hold()
-    defer { events?.release() }
+    events.hold()
+    defer { events.release() }
     let failure = try turnover.withLock { turnover throws(QueueError) -> QueueError? in
       if !turnover.isClosed {
         // From now on no writer is opened.
@@ -354,7 +344,7 @@ final class ShardPool: Sendable {
         }
         do throws(QueueError) { try lock.check() } catch { turnover.lockFailure = error }
         lock.release()
-        events?.end()
+        events.end()
       }
       return turnover.failures.min { $0.key < $1.key }?.value ?? turnover.lockFailure
     }
@@ -379,7 +369,7 @@ final class ShardPool: Sendable {
     }
     for writer in writers { writer.core.giveUp() }
     lock.release()
-    events?.end()
+    events.end()
     thread.close()
   }
 

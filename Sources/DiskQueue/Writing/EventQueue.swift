@@ -3,19 +3,32 @@
 
 internal import Synchronization
 
-/// Events on their way to the handler. They are noted at any point, also under locks. They are
+/// Events on their way to the handlers. They are noted at any point, also under locks. They are
 /// delivered when no lock is held, in order and one at a time.
 final class EventQueue: Sendable {
+  /// - Parameter shard: the shard whose writer the event is about. 0 if there are no shards.
+  typealias Handler = @Sendable (_ shard: Int, _ event: QueueWriter.Event) -> Void
+
+  /// An event, and the handlers that were there when it was noted.
+  private struct Noted {
+    var event: QueueWriter.Event
+    var shard: Int
+    var handlers: Int
+  }
+
   private struct State {
-    var waiting: [QueueWriter.Event] = []
+    var waiting: [Noted] = []
     var isDelivering = false
-    /// How many callers hold a lock that the handler may want.
+    /// How many callers hold a lock that a handler may want.
     var holds = 0
     var hasEnded = false
-    /// Nil: released, after the last event.
-    var handler: (@Sendable (QueueWriter.Event) -> Void)?
+    /// In the order in which they were added. Empty: there is none, or they were released after the
+    /// last event.
+    var handlers: [Handler] = []
   }
-  private let state: Mutex<State>
+  private let state = Mutex(State())
+  /// Whether a handler was ever added. Without one, no lock is acquired.
+  private let hasHandlers = Atomic(false)
   /// Delivers the events that other threads make during a delivery. Nil: there is no such thread.
   private let thread: BackgroundThread?
 
@@ -23,24 +36,39 @@ final class EventQueue: Sendable {
   /// as other threads make events.
   private static let mostRounds = 16
 
-  init(
-    _ handler: @escaping @Sendable (QueueWriter.Event) -> Void, thread: BackgroundThread?
-  ) {
-    state = Mutex(State(handler: handler))
-    self.thread = thread
+  init(thread: BackgroundThread?) { self.thread = thread }
+
+  /// Adds a handler, which receives every event that is noted from now on.
+  func add(_ handler: @escaping Handler) {
+    state.withLock { state in
+      guard !state.hasEnded else { return }
+      state.handlers.append(handler)
+      hasHandlers.store(true, ordering: .releasing)
+    }
   }
 
-  func note(_ event: QueueWriter.Event) { state.withLock { $0.waiting.append(event) } }
+  /// Whether an event that is noted now has a handler.
+  var isHeard: Bool { hasHandlers.load(ordering: .acquiring) }
+
+  func note(_ event: QueueWriter.Event, ofShard shard: Int) {
+    guard isHeard else { return }
+    state.withLock { state in
+      state.waiting.append(Noted(event: event, shard: shard, handlers: state.handlers.count))
+    }
+  }
 
   /// Delivers the waiting events. If another thread is delivering, or if the handler itself calls
   /// this, that delivery goes on with the new events.
   func deliver() {
+    guard isHeard else { return }
     var rounds = 0
-    while let (events, handler) = takeAll() {
-      for event in events { handler(event) }
+    while let (events, handlers) = takeAll() {
+      for noted in events {
+        for handler in handlers.prefix(noted.handlers) { handler(noted.shard, noted.event) }
+      }
       let isMore = state.withLock { state in
         state.isDelivering = false
-        if state.hasEnded, state.waiting.isEmpty { state.handler = nil }
+        if state.hasEnded, state.waiting.isEmpty { state.handlers = [] }
         return !state.waiting.isEmpty
       }
       rounds += 1
@@ -56,12 +84,12 @@ final class EventQueue: Sendable {
     deliver()
   }
 
-  /// No more events come. The handler, and all that it holds, even the writer, is released after
+  /// No more events come. The handlers, and all that they hold, even the writer, are released after
   /// the last event is delivered.
   func end() {
     state.withLock { state in
       state.hasEnded = true
-      if state.waiting.isEmpty, !state.isDelivering { state.handler = nil }
+      if state.waiting.isEmpty, !state.isDelivering { state.handlers = [] }
     }
   }
 
@@ -75,14 +103,27 @@ final class EventQueue: Sendable {
     }
   }
 
-  private func takeAll() -> ([QueueWriter.Event], @Sendable (QueueWriter.Event) -> Void)? {
+  private func takeAll() -> ([Noted], [Handler])? {
     state.withLock { state in
-      guard let handler = state.handler, !state.isDelivering, state.holds == 0,
+      guard !state.handlers.isEmpty, !state.isDelivering, state.holds == 0,
         !state.waiting.isEmpty
       else { return nil }
       state.isDelivering = true
       defer { state.waiting = [] }
-      return (state.waiting, handler)
+      return (state.waiting, state.handlers)
     }
   }
+}
+
+/// The events of one writer, in a queue that the writers of other shards may share.
+struct ShardEvents: Sendable {
+  let queue: EventQueue
+  let shard: Int
+
+  /// Whether an event that is noted now has a handler.
+  var isHeard: Bool { queue.isHeard }
+
+  func note(_ event: QueueWriter.Event) { queue.note(event, ofShard: shard) }
+  func deliver() { queue.deliver() }
+  func end() { queue.end() }
 }

@@ -2,6 +2,27 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension QueueWriter {
+  /// Adds a handler for the events of this writer, which may use the writer.
+  ///
+  /// The handler receives every event from now on, until the writer is closed. ``recovery`` has the
+  /// report of the opening. For that and everything since, use
+  /// ``Options-swift.struct/onEvent`` instead. Several handlers are called in the order in which
+  /// they were added.
+  ///
+  /// ```swift
+  /// writer.onEvent { [weak writer] event in
+  ///   if case .synced = event { print(writer?.statistics.unsyncedRecords ?? 0) }
+  /// }
+  /// ```
+  ///
+  /// The rules are those of ``Options-swift.struct/onEvent``. Threads and tasks may call this.
+  ///
+  /// - Parameter handler: Called with each event. It should hold the writer weakly, because the
+  ///   writer holds the handler until it is closed.
+  public func onEvent(_ handler: @escaping @Sendable (Event) -> Void) {
+    core.events.queue.add { handler($1) }
+  }
+
   /// An event of a writer, as ``Options-swift.struct/onEvent`` receives it.
   ///
   /// There are no events for single records. ``QueueWriter/statistics`` counts them.

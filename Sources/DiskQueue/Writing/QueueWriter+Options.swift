@@ -95,8 +95,9 @@ extension QueueWriter {
     ///   not cause a new event for every event.
     /// - It should hold the writer weakly, because the writer holds the closure until it is closed.
     ///
-    /// A ``ShardedWriter`` reports the events of all shards to one closure. An event does not name
-    /// its shard.
+    /// It receives the events from the opening on. For a handler that uses the writer, there is
+    /// ``QueueWriter/onEvent(_:)``, which you call after opening. For a ``ShardedWriter``, set
+    /// ``ShardedWriter/Options-swift.struct/onEvent``, which names the shard.
     public var onEvent: (@Sendable (Event) -> Void)?
 
     /// The permission bits of a new topic's directory and files, less the umask.

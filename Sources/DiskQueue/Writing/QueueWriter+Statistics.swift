@@ -10,7 +10,7 @@ extension QueueWriter {
   /// divided by ``payloadBytes`` is the cost of a byte to the disk. It includes 8 bytes of frame
   /// per record, 48 bytes per mark, and the zeros that are written ahead of syncs. It does not
   /// include what the file system writes itself.
-  public struct Statistics: Sendable, Hashable {
+  public struct Statistics: Sendable, Hashable, CustomStringConvertible {
     /// The number of appended records.
     public var records: UInt64 = 0
     /// The number of bytes of their payloads.
@@ -49,6 +49,14 @@ extension QueueWriter {
 
     /// Makes statistics of a writer that has done nothing.
     public init() {}
+
+    /// All counts on one line, those that may fall at the end.
+    public var description: String {
+      "records: \(records), payload bytes: \(payloadBytes), written bytes: \(writtenBytes),"
+        + " flushes: \(flushes), syncs: \(syncs), finished slabs: \(slabs),"
+        + " dropped slabs: \(droppedSlabs), dropped bytes: \(droppedBytes),"
+        + " buffered bytes: \(bufferedBytes), unsynced records: \(unsyncedRecords)"
+    }
 
     /// Adds the counts of another writer. The writer's number stays.
     static func += (sum: inout Statistics, other: Statistics) {

@@ -23,7 +23,7 @@ extension WriterCore {
   ///
   /// - Throws: `noSpace`, if the policy is not to wait and nothing may be removed.
   func findRoom(forPayload payload: Int) throws(QueueError) -> RoomWait? {
-    defer { events?.deliver() }
+    defer { events.deliver() }
     // A cleaner may have removed slabs since the last count.
     guard try recount(forPayload: payload) > 0 else { return nil }
     let base = updateTail { $0.slab.base }
@@ -228,7 +228,7 @@ extension WriterCore {
       guard let slab = front.slabs.first, slab.base < current, droppable.allow(slab) else {
         throw nothingToDrop(droppable)
       }
-      let records = events == nil ? nil : front.recordsOfFirst(in: storage)
+      let records = !events.isHeard ? nil : front.recordsOfFirst(in: storage)
       let outcome: SlabRemoval.Outcome
       do throws(QueueError) {
         outcome = try front.removeFirst(of: storage, synced: updateTail { $0.synced })
@@ -257,7 +257,7 @@ extension WriterCore {
       tail.tally.droppedSlabs &+= 1
       tail.tally.droppedBytes &+= slab.bytes
     }
-    events?.note(
+    events.note(
       .dropped(
         slab: Address(rawValue: slab.base), records: slab.records,
         bytes: .bytes(Int64(clamping: slab.bytes))))
@@ -318,7 +318,7 @@ extension WriterCore {
   /// Notes, once, that the system does not report changes.
   func notePolling(_ reason: QueueError) {
     guard !hasNotedPolling.exchange(true, ordering: .relaxed) else { return }
-    events?.note(.polling(reason))
+    events.note(.polling(reason))
   }
 
   /// Wakes all that wait for room, to look again or to find out that the writer has ended.

@@ -11,7 +11,7 @@ extension WriterCore {
   private static let mostLeftSlabs = 16
 
   func flush() throws(QueueError) {
-    defer { events?.deliver() }
+    defer { events.deliver() }
     _ = try flushed(forSync: false)
   }
 
@@ -27,7 +27,7 @@ extension WriterCore {
   }
 
   func sync() throws(QueueError) {
-    defer { events?.deliver() }
+    defer { events.deliver() }
     try sync(upTo: try flushed(forSync: true))
   }
 
@@ -61,10 +61,10 @@ extension WriterCore {
   /// Call this with `syncing` held: one sync at a time, oldest slab first. A failure ends the
   /// writer.
   private func carryOut(_ work: LogTail.SyncWork) throws(QueueError) {
-    let start = events == nil ? 0 : environment.monotonic()
+    let start = !events.isHeard ? 0 : environment.monotonic()
     try orEnd { () throws(QueueError) in try work.run() }
     updateTail { $0.didSync(work) }
-    events?.note(
+    events.note(
       .synced(
         through: Address(rawValue: work.end),
         took: .nanoseconds(Int64(clamping: environment.monotonic() - start))))
@@ -87,7 +87,7 @@ extension WriterCore {
     let handlers = ending.withLock { ending -> [@Sendable (QueueError) -> Void] in
       guard ending.failure == nil else { return [] }
       ending.failure = error
-      events?.note(.failed(error))
+      events.note(.failed(error))
       defer { ending.handlers = [] }
       return ending.handlers
     }
@@ -124,7 +124,7 @@ extension WriterCore {
   }
 
   private func syncAndLatch() {
-    defer { events?.deliver() }
+    defer { events.deliver() }
     do throws(QueueError) {
       try syncLeftSlabs()
     } catch {
@@ -136,7 +136,7 @@ extension WriterCore {
 
   /// Like `sync`, but suspends the task. If nothing is left to sync, the names are checked at once.
   func syncAll() async throws(QueueError) {
-    defer { events?.deliver() }
+    defer { events.deliver() }
     let target = try openEnd().address.rawValue
     guard synced.value >= target else { return try await reach(.synced, at: target) }
     let held = updateTail { $0.syncWork(includingCurrent: true) }
@@ -273,7 +273,7 @@ extension WriterCore {
 
   /// Leaves the slab if it is old enough.
   private func leaveOldSlab() throws(QueueError) {
-    defer { events?.deliver() }
+    defer { events.deliver() }
     let leftSlabs = try withRoomOnDisk { () throws(QueueError) in
       try withTail { (tail: inout LogTail) throws(QueueError) -> Int in
         try tail.leaveOldSlab() ? tail.leftSlabs.count : 0

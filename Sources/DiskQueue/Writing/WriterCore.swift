@@ -25,8 +25,7 @@ final class WriterCore: Sendable {
   let roomMaker = Mutex<(@Sendable () throws(QueueError) -> Void)?>(nil)
   private let storageLock: any StorageLock
   let environment: Environment
-  /// The events. Nil if there is no handler for them.
-  let events: EventQueue?
+  let events: ShardEvents
   /// Whether only this writer adds to the events.
   private let ownsEvents: Bool
   let ending = Mutex(FailureState())
@@ -82,7 +81,7 @@ final class WriterCore: Sendable {
 
   private init(
     tail: consuming LogTail, _ listed: SlabFront?, _ storage: any TopicStorage,
-    storageLock: any StorageLock, policies: Policies, events: EventQueue?, ownsEvents: Bool,
+    storageLock: any StorageLock, policies: Policies, events: ShardEvents, ownsEvents: Bool,
     thread: BackgroundThread,
     environment: Environment
   ) {
@@ -101,7 +100,7 @@ final class WriterCore: Sendable {
   ///
   /// - Parameter sharedEvents: the queue to note events in, instead of one of its own.
   static func open(
-    _ storage: any TopicStorage, options: QueueWriter.Options, sharedEvents: EventQueue?,
+    _ storage: any TopicStorage, options: QueueWriter.Options, sharedEvents: ShardEvents?,
     environment: Environment
   ) throws(QueueError) -> (WriterCore, RecoveryReport) {
     // Before the lock's file is made: a directory of other files must stay as it is.
@@ -120,9 +119,10 @@ final class WriterCore: Sendable {
       let thread = BackgroundThread()
       let events =
         sharedEvents
-        ?? options.onEvent.map {
-          EventQueue($0, thread: environment.hasThread && storage.mayBlock ? thread : nil)
-        }
+        ?? ShardEvents(
+          queue: EventQueue(thread: environment.hasThread && storage.mayBlock ? thread : nil),
+          shard: 0)
+      if let onEvent = options.onEvent { events.queue.add { onEvent($1) } }
       let lockName = try Self.heldName(of: lock, in: storage)
       // Recovery has made the records durable that it reports. They are in the topic only if these
       // names lead to its files.
@@ -133,13 +133,13 @@ final class WriterCore: Sendable {
         opened.takeBack(in: storage)
         throw error
       }
-      events?.note(.opened(opened.report))
+      events.note(.opened(opened.report))
       var settings = LogTail.Settings(
         options, topicID: opened.topicID, now: environment.now)
       settings.slabAge = Policies(options).slabAge
       settings.monotonic = environment.monotonic
       settings.notesRolls = options.isBounded || Policies(options).dropsOldest
-      if let events { settings.didRoll = { events.note(.rolled(to: Address(rawValue: $0))) } }
+      settings.didRoll = { events.note(.rolled(to: Address(rawValue: $0))) }
       var tail = LogTail(opened.start, storage: storage, settings: settings)
       tail.lock = lockName
       var listed: SlabFront?
@@ -262,7 +262,7 @@ final class WriterCore: Sendable {
 
   /// Tries to append a record that needs a second look.
   func attempt(_ payload: RawSpan) throws(QueueError) -> Attempt {
-    defer { events?.deliver() }
+    defer { events.deliver() }
     do throws(QueueError) {
       return try withRoomOnDisk(payload.byteCount) { () throws(QueueError) in
         try withTail { (tail: inout LogTail) throws(QueueError) -> Attempt in
@@ -280,7 +280,7 @@ final class WriterCore: Sendable {
   /// the caller must sync.
   func followUp(_ appended: LogTail.Appended) -> Bool {
     if appended.leftSlabs > 0 { startSyncing(appended.leftSlabs) }
-    events?.deliver()
+    events.deliver()
     if appended.startsFlushTime { start(.flush) }
     if appended.startsSyncTime { start(.sync) }
     if appended.startsLeavingTime { start(.leaveOldSlab) }
@@ -388,7 +388,7 @@ final class WriterCore: Sendable {
 
   /// One call at a time: a second one gets the result of the first.
   func close() throws(QueueError) {
-    defer { events?.deliver() }
+    defer { events.deliver() }
     try closing.withLock { _ throws(QueueError) in try closeAlone() }
   }
 
@@ -426,14 +426,14 @@ final class WriterCore: Sendable {
       }
       throw error
     }
-    events?.note(.closed)
+    events.note(.closed)
     leave()
   }
 
   /// Releases the topic to the next writer.
   private func leave() {
     (storage as? MemoryStorage)?.detach(self)
-    if ownsEvents { events?.end() }
+    if ownsEvents { events.end() }
     storageLock.release()
   }
 

@@ -66,11 +66,11 @@ struct DumpCommand: ParsableCommand {
     }
   }
 
-  private func heading(_ file: SlabDescription, topicID: UInt64?) -> String {
+  private func heading(_ file: SlabDescription, topicID: TopicID?) -> String {
     let version = file.version.map { "version \($0)" } ?? "unknown version"
     var text = "slab \(SlabName.string(file.base.rawValue)): \(version)"
     text += ", \(Count.text(file.bytes, "byte"))"
-    if let topicID { text += ", topic \(String(topicID, radix: 16))" }
+    if let topicID { text += ", topic \(topicID)" }
     if !file.remark.isEmpty, file.version != 1 { text += "; \(file.remark)" }
     return text + "\n"
   }

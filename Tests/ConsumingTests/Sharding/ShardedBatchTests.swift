@@ -108,8 +108,8 @@ struct ShardedBatchTests {
   func failing() async throws {
     for isAwaited in [false, true] {
       let topic = ShardedTopic.memory(shards: 4, by: Self.byDigit)
-      var options = QueueWriter.Options()
-      options.maximumPayload = .bytes(10)
+      var options = ShardedWriter.Options()
+      options.writer.maximumPayload = .bytes(10)
       let writer = try ShardedWriter(topic: topic, options: options)
       // The second record for shard 1 is too large.
       let lines = ["2: a", "1: b", "0: c", "1: much too large", "1: d", "0: e"]

@@ -116,8 +116,7 @@ struct ShardedRecordsTests {
     let clock = ManualClock()
     let environment = Environment(
       now: { clock.now }, randomID: { 7 }, background: .inline)
-    var options = ShardedWriter.defaultOptions
-    options.bufferSize = .kibibytes(4)
+    let options = ShardedWriter.Options(writer: .init(bufferSize: .kibibytes(4)))
     let writer = try ShardedWriter(topic: topic, options: options, environment: environment)
     for shard in [0, 5] { try append(0..<5, toShard: shard, writer) }
     try await writer.sync()

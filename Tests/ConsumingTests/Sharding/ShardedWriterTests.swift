@@ -162,12 +162,18 @@ struct ShardedWriterTests {
   @Test("bad options are refused, and nothing is made")
   func options() throws {
     let directory = try TemporaryDirectory()
-    var options = ShardedWriter.defaultOptions
-    #expect(options.bufferSize == .kibibytes(64))
-    options.slabSize = .bytes(1)
     let topic = ShardedTopic(directory.path + "/topic")
-    #expect(
-      queueError { _ = try ShardedWriter(topic: topic, options: options) }?.code == .invalidOption)
+    #expect(ShardedWriter.Options().writer.bufferSize == .kibibytes(64))
+    #expect(ShardedWriter.Options().maximumOpenShards == 64)
+    let refused: [(ShardedWriter.Options, String)] = [
+      (.init(writer: .init(slabSize: .bytes(1))), "slabSize"),
+      (.init(writer: .init(onEvent: { _ in })), "writer.onEvent"),
+      (.init(maximumOpenShards: 0), "maximumOpenShards is 0"),
+    ]
+    for (options, name) in refused {
+      let error = queueError { _ = try ShardedWriter(topic: topic, options: options) }
+      #expect(error?.code == .invalidOption && error?.message.contains(name) == true)
+    }
     #expect(try snapshot(directory.path).isEmpty)
   }
 
@@ -191,7 +197,8 @@ struct ShardedWriterTests {
   func leastRecentlyUsed() throws {
     let shards = SimulatedShards()
     let writer = try ShardedWriter(
-      topic: shards.topic(shards: 5), environment: .simulated(), limit: 3)
+      topic: shards.topic(shards: 5), options: .init(maximumOpenShards: 3),
+      environment: .simulated())
     let keys = try keys(writer)
     func isOpen(_ shard: Int) -> Bool { writer.pool.isOpen(shard) }
     for shard in [0, 1, 2, 0] { try writer.append("a", key: keys[shard]) }
@@ -217,7 +224,8 @@ struct ShardedWriterTests {
   func inUse() throws {
     let shards = SimulatedShards()
     let writer = try ShardedWriter(
-      topic: shards.topic(shards: 4), environment: .simulated(), limit: 2)
+      topic: shards.topic(shards: 4), options: .init(maximumOpenShards: 2),
+      environment: .simulated())
     let keys = try keys(writer)
     try writer.append("a", key: keys[0])
     try writer.append("a", key: keys[1])
@@ -293,7 +301,9 @@ struct ShardedWriterTests {
   func ensuring() async throws {
     let directory = try TemporaryDirectory()
     let topic = ShardedTopic(directory.path + "/topic", shards: 12)
-    let writer = try ShardedWriter(topic: topic, environment: .system, limit: 2)
+    let writer = try ShardedWriter(
+      topic: topic, options: .init(maximumOpenShards: 2),
+      environment: .system)
     try await withThrowingTaskGroup(of: Void.self) { group in
       for task in 0..<12 {
         group.addTask {
@@ -323,7 +333,8 @@ struct ShardedWriterTests {
   func closedUnderOne() async throws {
     let shards = SimulatedShards()
     let writer = try ShardedWriter(
-      topic: shards.topic(shards: 3), environment: .simulated(), limit: 1)
+      topic: shards.topic(shards: 3), options: .init(maximumOpenShards: 1),
+      environment: .simulated())
     let keys = try keys(writer)
     var held: QueueWriter?
     let address = try writer.pool.withWriter(ofShard: 0) { zero throws(QueueError) in
@@ -353,7 +364,9 @@ struct ShardedWriterTests {
   func failedSync() async throws {
     let shards = SimulatedShards()
     let topic = shards.topic(shards: 4)
-    let writer = try ShardedWriter(topic: topic, environment: .simulated(), limit: 3)
+    let writer = try ShardedWriter(
+      topic: topic, options: .init(maximumOpenShards: 3),
+      environment: .simulated())
     let keys = try keys(writer)
     for shard in 0..<3 { try writer.append("before", key: keys[shard]) }
     shards[1].setFault(SimulatedStorage.Fault(.fail(Errno.io), at: 1) { $0.isSync })
@@ -395,7 +408,8 @@ struct ShardedWriterTests {
   func failedSyncAtEviction() throws {
     let shards = SimulatedShards()
     let writer = try ShardedWriter(
-      topic: shards.topic(shards: 3), environment: .simulated(), limit: 1)
+      topic: shards.topic(shards: 3), options: .init(maximumOpenShards: 1),
+      environment: .simulated())
     let keys = try keys(writer)
     try writer.append("lost, perhaps", key: keys[0])
     shards[0].setFault(SimulatedStorage.Fault(.fail(Errno.io), at: 1) { $0.isSync })
@@ -409,7 +423,8 @@ struct ShardedWriterTests {
   func noRoomToClose() throws {
     let shards = SimulatedShards()
     let writer = try ShardedWriter(
-      topic: shards.topic(shards: 3), environment: .simulated(), limit: 1)
+      topic: shards.topic(shards: 3), options: .init(maximumOpenShards: 1),
+      environment: .simulated())
     let keys = try keys(writer)
     try writer.append("first", key: keys[0])
     shards[0].setCapacity(shards[0].used)
