@@ -19,6 +19,9 @@ struct AppendCommand: ParsableCommand {
       If there is no topic, append makes one. If the topic was not closed, append recovers it. An \
       empty line is an empty record. A last line without a newline is a record too.
 
+      append takes no sharded topic, because a key decides the shard of each record: a program \
+      appends to it with the library.
+
       The times of --flush-every and --sync-every count from the first record that waits. They \
       need no further input.
 
