@@ -77,6 +77,46 @@ struct ShardedVerbTests {
     #expect(topics == counts.keys.sorted().map { "\(topic)/000\($0)" })
   }
 
+  @Test("read prints all shards, each in its order, and JSON has the shard")
+  func read() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    let counts = try await make(topic)
+    let lines = try Diskq.run("read", topic)
+    #expect(lines.status == 0)
+    #expect(lines.lines.sorted() == recordLines(0..<40).sorted())
+    let records = try Diskq.run("read", topic, "--format", "json").lines.map { try object($0) }
+    for (shard, count) in counts {
+      let own = records.filter { $0["shard"] as? Int == shard }
+      #expect(own.compactMap { $0["ordinal"] as? Int } == Array(0..<count))
+    }
+    #expect(try Diskq.run("read", topic, "--limit", "3").lines.count == 3)
+    for options in [["--to", "latest"], ["--dead-letters"], ["--from", "128"]] {
+      let refused = try Diskq.run(["read", topic] + options)
+      #expect(refused.status == 2)
+      #expect(refused.errorLines.count == 1 && refused.output.isEmpty)
+    }
+  }
+
+  @Test("read --follow of a sharded topic waits for records of any shard, and of new ones")
+  func follow() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    let writer = try ShardedWriter(topic: ShardedTopic(topic, shards: 8))
+    try writer.append("first", key: "a")
+    try await writer.flush()
+    let reader = try RunningDiskq("read", topic, "--follow")
+    #expect(try reader.readLine() == "first")
+    for key in ["b", "c", "d"] {
+      try writer.append("of \(key)", key: "\(key)")
+      try await writer.flush()
+      #expect(try reader.readLine() == "of \(key)")
+    }
+    reader.send(SIGTERM)
+    #expect(try reader.outcome().status == 0)
+    try await writer.close()
+  }
+
   @Test(
     "a verb for one topic names a shard to take",
     arguments: [["consumers"], ["repair", "NEW"], ["snapshot", "NEW"], ["dead-letters"]])

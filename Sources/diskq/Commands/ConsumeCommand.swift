@@ -160,7 +160,7 @@ struct ConsumeCommand: ParsableCommand {
   }
 
   private var target: Consuming.Target {
-    guard let exec else { return .output(format ?? .lines, batch: batch ?? 500) }
+    guard let exec else { return .output(format, batch: batch ?? 500) }
     let command = RecordCommand(
       line: exec, format: execBatch == nil ? .raw : format ?? .lines, batch: execBatch ?? 1,
       retries: retries ?? 5, firstDelay: retryDelay?.duration ?? .seconds(1),

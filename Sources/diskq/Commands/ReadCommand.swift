@@ -14,6 +14,9 @@ struct ReadCommand: ParsableCommand {
     commandName: "read",
     abstract: "Prints records.",
     discussion: """
+      Of a sharded topic, read prints the records of all shards, a few of each shard in turn. They \
+      are in order within a shard. json also has the shard.
+
       read reports every loss on standard error, and the exit status is then 1. If a writer has \
       the topic open, read prints the records that were flushed.
 
@@ -67,9 +70,10 @@ struct ReadCommand: ParsableCommand {
     help: """
       lines, json (one object a line: address, ordinal, length, and text or, if it is not UTF-8, \
       payload in base64), hex, raw (nothing between records) or length-prefixed (u32, \
-      little-endian).
+      little-endian). Without --format, a terminal shows control characters, and bytes that are \
+      not UTF-8, as \\xHH. (default: lines)
       """)
-  var format: RecordFormat = .lines
+  var format: RecordFormat?
 
   @OptionGroup var jsonOptions: JSONOptions
 
@@ -106,6 +110,7 @@ struct ReadCommand: ParsableCommand {
   }
 
   func run() throws {
+    if let shards = try StoredShards(ifAt: topic) { return try read(shards) }
     // Order: before any thread is started.
     let stop = follow ? try StopSignals.caught(orClosedOutput: true) : nil
     let topic = Topic(topic)
@@ -126,7 +131,8 @@ struct ReadCommand: ParsableCommand {
       stop.onStop(try reader.makeWaitEnder())
       if let reason = reader.pollingReason() { Messages.say(reason) }
     }
-    var output = Output(placesAreText: jsonOptions.jsonStrings)
+    var output = Output(
+      placesAreText: jsonOptions.jsonStrings, escapesLines: RecordFormat.escapesLines(format))
     defer { progress.clear() }
     do throws(QueueError) {
       try print(&reader, to: &output, upTo: end, losses, until: stop) { address in
@@ -141,6 +147,20 @@ struct ReadCommand: ParsableCommand {
     try output.finish()
     progress.clear()
     if !losses.isEmpty { throw leaveDamaged() }
+  }
+
+  private func read(_ shards: StoredShards) throws {
+    guard to == nil, !deadLetters else {
+      throw Failure(
+        "of a sharded topic, read prints all shards together, without --to and --dead-letters:"
+          + " leave them out, or name a shard, such as \(ShardName.string(0))", path: topic)
+    }
+    let reading = ShardedReading(
+      topic: shards.topic, start: from?.position ?? .earliest, follows: follow,
+      limit: limit ?? .max, format: format ?? .lines,
+      escapesLines: RecordFormat.escapesLines(format), jsonStrings: jsonOptions.jsonStrings,
+      skipsDamage: damage == .skip, options: options)
+    if try reading.run() { throw leaveDamaged() }
   }
 
   /// The first record that is not printed.
@@ -190,7 +210,7 @@ struct ReadCommand: ParsableCommand {
     _ losses: Losses, until stop: StopSignals?, onProgress: (Address) -> Void
   ) throws(QueueError) {
     // Read these once: the parser's property wrappers take longer than reading a record.
-    let (format, deadLetters) = (format, deadLetters)
+    let (format, deadLetters) = (format ?? .lines, deadLetters)
     let progressStep = 1 << 20
     var sinceProgress = 0
     while left > 0, output.isOpen, stop?.isStopped != true {

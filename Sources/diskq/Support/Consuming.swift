@@ -8,7 +8,7 @@ struct Consuming: Sendable {
   /// The destination of the records.
   enum Target: Sendable {
     /// Prints records, and acknowledges up to `batch` of them at a time.
-    case output(RecordFormat, batch: Int)
+    case output(RecordFormat?, batch: Int)
     /// Hands records to runs of a command.
     case command(RecordCommand, jobs: Int)
   }
@@ -49,8 +49,10 @@ struct Consuming: Sendable {
   // MARK: Printing
 
   /// Returns whether a stop came before the end, or the limit.
-  private func print(as format: RecordFormat, _ batchCount: Int) async throws -> Bool {
-    var output = Output(placesAreText: jsonStrings)
+  private func print(as chosen: RecordFormat?, _ batchCount: Int) async throws -> Bool {
+    let format = chosen ?? .lines
+    var output = Output(
+      placesAreText: jsonStrings, escapesLines: RecordFormat.escapesLines(chosen))
     var left = limit
     // A pipe's reader that wants only a few lines, like head, goes away soon. Few records are
     // acknowledged at first, so that few others come to it.

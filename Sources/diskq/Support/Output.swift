@@ -16,14 +16,17 @@ struct Output: ~Copyable {
   private let name: String
   /// Whether JSON has addresses and ordinals as strings.
   let placesAreText: Bool
+  /// Whether records as lines have their control characters escaped.
+  let escapesLines: Bool
 
   init(
     to descriptor: Int32 = System.standardOutput, name: String = "standard output",
-    placesAreText: Bool = false
+    placesAreText: Bool = false, escapesLines: Bool = false
   ) {
     self.descriptor = descriptor
     self.name = name
     self.placesAreText = placesAreText
+    self.escapesLines = escapesLines
   }
 
   deinit { memory.deallocate() }

@@ -8,6 +8,11 @@ import DiskQueue
 enum RecordFormat: String, CaseIterable, ExpressibleByArgument {
   case lines, json, hex, raw
   case lengthPrefixed = "length-prefixed"
+
+  /// Whether control characters are escaped: on a terminal, unless the user chose a format.
+  static func escapesLines(_ chosen: RecordFormat?) -> Bool {
+    chosen == nil && System.isTerminal(System.standardOutput)
+  }
 }
 
 extension Output {
@@ -22,7 +27,7 @@ extension Output {
   ) {
     switch format {
     case .lines:
-      put(payload)
+      if escapesLines { putVisible(payload) } else { put(payload) }
       put(UInt8(ascii: "\n"))
     case .raw:
       put(payload)
@@ -37,6 +42,19 @@ extension Output {
     case .json:
       putJSON(address: address, ordinal: ordinal, payload)
     }
+  }
+
+  /// Puts a record of a sharded topic. JSON also has its shard.
+  mutating func put(_ found: ShardedRecord, as format: RecordFormat) {
+    let record = found.record
+    guard format == .json else {
+      return put(
+        record.payload.span, at: record.address, ordinal: record.ordinal, as: format)
+    }
+    put("{\"shard\":")
+    put(decimal: UInt64(found.shard))
+    put(",")
+    putJSONMembers(address: record.address, ordinal: record.ordinal, record.payload.span)
   }
 
   mutating func putHex(_ bytes: UnsafeRawBufferPointer) {
@@ -74,7 +92,14 @@ extension Output {
   /// Puts one object with the keys address, ordinal and length, in this order. Then comes text if
   /// the payload is UTF-8, or else payload in base64.
   private mutating func putJSON(address: Address, ordinal: UInt64, _ payload: Span<UInt8>) {
-    put("{\"address\":")
+    put("{")
+    putJSONMembers(address: address, ordinal: ordinal, payload)
+  }
+
+  private mutating func putJSONMembers(
+    address: Address, ordinal: UInt64, _ payload: Span<UInt8>
+  ) {
+    put("\"address\":")
     put(place: address.rawValue)
     put(",\"ordinal\":")
     put(place: ordinal)

@@ -4,6 +4,14 @@
 import DiskQueue
 import DiskQueueInspection
 
+extension StoredShards {
+  /// Finds shards like `init(at:)`. Nil also if there is nothing at the path, or no directory.
+  init?(ifAt path: String) throws(QueueError) {
+    guard System.kind(path) == .directory else { return nil }
+    try self.init(at: path)
+  }
+}
+
 /// The paths of topics for verbs that also take a sharded topic.
 enum Shards {
   /// The topics at a path: the topic itself, or the shards of a sharded topic that exist.
