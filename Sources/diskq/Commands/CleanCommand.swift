@@ -178,9 +178,9 @@ struct CleanCommand: ParsableCommand {
     if json {
       output.putLine(summary(report, topic))
     } else if !report.removals.isEmpty || dryRun {
-      output.put(Messages.onOneLine("\(topic): \(report.stopReason)") + "\n")
+      output.put(Messages.onOneLine("\(topic): \(sentence(report.stopReason))") + "\n")
     } else if System.isTerminal(System.standardError) {
-      Messages.say("nothing was removed: \(report.stopReason) [\(topic)]")
+      Messages.say("nothing was removed: \(sentence(report.stopReason)) [\(topic)]")
     }
     return report.stopReason
   }
@@ -190,6 +190,12 @@ struct CleanCommand: ParsableCommand {
   }
 
   // MARK: Text
+
+  /// The reason why no more was removed.
+  private func sentence(_ reason: SlabCleaner.StopReason) -> String {
+    guard case .minimum = reason else { return reason.description }
+    return "the newest \(minimumKeepBytes.count) always stay, and --minimum-keep-bytes sets how much"
+  }
 
   private func line(_ removal: SlabCleaner.Removal, _ topic: String) -> String {
     let records =
