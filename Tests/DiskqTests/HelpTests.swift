@@ -19,14 +19,4 @@ struct HelpTests {
     let long = try Diskq.run("help")
     #expect(long.text.contains("The exit status is 0") && !short.text.contains("The exit status"))
   }
-
-  @Test("the help of every command has three to five examples")
-  func examples() throws {
-    for command in diskq.Diskq.configuration.subcommands {
-      let help = try Diskq.run("help", command._commandName)
-      #expect(help.status == 0)
-      let examples = help.lines.drop { $0 != Examples.heading }.prefix { !$0.hasPrefix("USAGE") }
-      #expect((3...5).contains(examples.count { $0.hasPrefix("  # ") }), "\(command._commandName)")
-    }
-  }
 }

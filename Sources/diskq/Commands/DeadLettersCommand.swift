@@ -45,7 +45,9 @@ struct DeadLettersCommand: ParsableCommand {
     completion: .directory)
   var to: String?
 
-  @Option(help: "List or redrive at most so many. (default: no limit)")
+  @Option(
+    help: ArgumentHelp("List or redrive at most so many. (default: no limit)", valueName: "count"),
+    transform: Whole.parsed)
   var limit: UInt64?
 
   @Flag(help: "Print one JSON object a line, as read --dead-letters --format json does.")
