@@ -98,7 +98,7 @@ struct DumpTests {
     let directory = try TemporaryDirectory()
     let named = try Diskq.run("dump", Fixture.temperatures)
     #expect(named.status == 2)
-    #expect(named.errors.contains("this is not the name of a slab"))
+    #expect(named.errors.contains("a slab's name is 20 decimal digits and .slab"))
     let missing = directory.at("00000000000000000000.slab")
     let dumped = try Diskq.run("dump", missing)
     #expect(dumped.status == 2)

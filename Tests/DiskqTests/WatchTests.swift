@@ -272,7 +272,8 @@ struct WatchScreenTests {
     #expect(
       WatchLine.text(Self.busy)
         == "2023-11-14T22:13:20Z not closed; writer ?; 32300 records; next 10485760;"
-        + " 1,230 records/s; 1.0 MiB/s; 2 slabs, 10.0 MiB; 2 removed; 90.0 GiB left; full in 1m 30s;"
+        + " 1,230 records/s; 1.0 MiB/s; 2 slabs, 10.0 MiB; 2 removed; 90.0 GiB left;"
+        + " full in 1m 30s;"
         + " archiver: 0 left, 1,230 records/s, caught up yes;"
         + " lost: ? left, ? records/s, caught up ?;"
         + " reader: 10000 left, 2,230 records/s, caught up in 10s")
@@ -319,7 +320,7 @@ struct WatchTests {
     try makeTopic(topic, records: 3)
     let running = try RunningDiskq("info", topic, "--watch", "--interval", "1d")
     let line = try #require(try running.readLine())
-    #expect(line.contains("Z closed; 3 records; next "))
+    #expect(line.contains("Z closed; writer none; 3 records; next "))
     running.send(SIGTERM)
     let outcome = try running.outcome()
     #expect(outcome.status == 0)

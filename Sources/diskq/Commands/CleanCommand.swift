@@ -194,7 +194,8 @@ struct CleanCommand: ParsableCommand {
   /// The reason why no more was removed.
   private func sentence(_ reason: SlabCleaner.StopReason) -> String {
     guard case .minimum = reason else { return reason.description }
-    return "the newest \(minimumKeepBytes.count) always stay, and --minimum-keep-bytes sets how much"
+    return
+      "the newest \(minimumKeepBytes.count) always stay, and --minimum-keep-bytes sets how much"
   }
 
   private func line(_ removal: SlabCleaner.Removal, _ topic: String) -> String {

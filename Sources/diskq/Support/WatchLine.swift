@@ -10,7 +10,7 @@ enum WatchLine {
     var parts = [
       "\(Timestamp.toTheSecond(look.wallTime)) \(look.ending.short(writer: look.writer))",
       "writer \(look.writer.word)",
-      "\(look.records.map(String.init) ?? "?") records",
+      look.records.map { Count.text($0, "record") } ?? "? records",
       "next \(look.next)",
       "\(RateText.count(trend.recordRates?.now)) records/s",
       RateText.bytes(trend.byteRates?.now),
