@@ -79,8 +79,8 @@ struct ExampleTests {
   @Test(
     "a misspelled command names the one that it resembles",
     arguments: [
-      ("apend", "append"), ("raed", "read"), ("consmue", "consume"), ("consumer", "consume"),
-      ("verfiy", "verify"), ("snap", nil), ("hlep", "help"), ("xyz", nil), ("cons", "consume"),
+      ("apend", "append"), ("raed", "read"), ("consmue", "consume"), ("consumer", "consumers"),
+      ("verfiy", "verify"), ("frob", nil), ("hlep", "help"), ("xyz", nil), ("cons", "consume"),
     ] as [(String, String?)])
   func misspelled(word: String, command: String?) throws {
     let outcome = try Diskq.run(word, "topic")

@@ -88,7 +88,8 @@ struct UsageTests {
     let slab = try Diskq.run("append", topic, "--maximum-bytes", "64KiB", "--slab-size", "1MiB")
     #expect(
       slab.errorLines.first == "Error: --slab-size is 1MiB, and must be at most a quarter of"
-        + " --maximum-bytes (64KiB): the writer makes room one whole slab at a time")
+        + " --maximum-bytes (64KiB), because the writer makes room one whole slab at a time:"
+        + " leave it out, and the writer chooses one that fits")
     try makeTopic(topic, records: 1)
     let read = try Diskq.run("read", topic, "--maximum-payload", "3")
     #expect(read.errors.contains("raise --maximum-payload to read it"))

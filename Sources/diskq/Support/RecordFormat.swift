@@ -68,7 +68,7 @@ extension Output {
     value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + (value - 10)
   }
 
-  /// Puts a record that was put aside, as it was. JSON also has the reason and its old position.
+  /// Puts the record of a dead letter, as it was. JSON also has the reason and its old position.
   mutating func put(
     _ letter: DeadLetter, at address: Address, ordinal: UInt64, as format: RecordFormat
   ) {

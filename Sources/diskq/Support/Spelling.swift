@@ -35,10 +35,12 @@ enum Spelling {
   /// Refuses a first word that is no command, and names the command that it resembles.
   static func checkCommand(_ arguments: [String], _ commands: [String]) throws {
     guard let word = arguments.first, !word.hasPrefix("-"), !commands.contains(word) else { return }
-    let likely = commands.min { distance(word, $0) < distance(word, $1) }
-    // As many changes as a slip of the finger makes, or the beginning of the word.
-    let isLikely = likely.map { distance(word, $0) <= 2 || $0.hasPrefix(word) } ?? false
-    let suggestion = isLikely ? likely.map { ". Did you mean '\($0)'?" } : nil
+    // The beginning of a command, or one with as many changes as a slip of the finger makes.
+    let nearest = commands.min { distance(word, $0) < distance(word, $1) }
+    let likely =
+      commands.first { !word.isEmpty && $0.hasPrefix(word) }
+      ?? nearest.flatMap { distance(word, $0) <= 2 ? $0 : nil }
+    let suggestion = likely.map { ". Did you mean '\($0)'?" }
     throw ValidationError("There is no command '\(word)'\(suggestion ?? "")")
   }
 

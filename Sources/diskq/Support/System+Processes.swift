@@ -120,9 +120,7 @@ extension System {
     var all = variables
     var inherited = environ
     while let variable = inherited.pointee {
-      if !environment.contains(where: { hasSameName($0, String(cString: variable)) }) {
-        all.append(variable)
-      }
+      if !variables.contains(where: { hasSameName($0, variable) }) { all.append(variable) }
       inherited += 1
     }
     all.append(nil)
@@ -135,7 +133,11 @@ extension System {
   }
 
   /// Whether two texts `NAME=value` have the same name.
-  private static func hasSameName(_ left: String, _ right: String) -> Bool {
-    left.prefix { $0 != "=" } == right.prefix { $0 != "=" }
+  private static func hasSameName(
+    _ left: UnsafePointer<CChar>?, _ right: UnsafePointer<CChar>
+  ) -> Bool {
+    // Not by Swift's characters, which take longer than the start of the process.
+    guard let left, let end = strchr(left, Int32(UInt8(ascii: "="))) else { return false }
+    return strncmp(left, right, UnsafePointer(end) - left + 1) == 0
   }
 }
