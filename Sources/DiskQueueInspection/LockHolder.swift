@@ -16,8 +16,8 @@ public struct LockHolder: Sendable, Hashable {
   public var process: Int32?
   /// Whether a process of that number is running on this system.
   ///
-  /// It is false although there is a holder in two cases: a child of the noted process inherited
-  /// the lock, or the holder is in another container.
+  /// If it is false although there is a holder, a child of the noted process inherited the lock, or
+  /// the holder is in another container.
   public var processIsRunning: Bool
 
   /// Makes a holder from its parts.
