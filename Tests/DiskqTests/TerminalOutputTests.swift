@@ -7,8 +7,13 @@ import Testing
 
 @Suite("Records on a terminal")
 struct TerminalOutputTests {
-  /// The program that runs a command on a terminal of its own.
-  private static let script = "/usr/bin/script"
+  /// The program that runs a command on a terminal of its own. Other systems have one with other
+  /// arguments.
+  #if os(Linux)
+    private static let script = "/usr/bin/script"
+  #else
+    private static let script = ""
+  #endif
 
   /// Runs a line of shell on a terminal. `$0` is the program, and `$1` is the topic.
   private func onTerminal(_ line: String, _ topic: String) throws -> [UInt8] {
