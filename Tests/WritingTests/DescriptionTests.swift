@@ -50,7 +50,7 @@ struct DescriptionTests {
       try ConsumerInfo.all(of: topic).map { "\($0)" } == [
         "\(described[0]), 0 records, 0 bytes left"
       ])
-    try writer.close()
+    try await writer.close()
   }
 
   @Test("the report of an opening is a sentence")

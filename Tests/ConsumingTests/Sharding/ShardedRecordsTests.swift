@@ -226,7 +226,7 @@ struct ShardedRecordsTests {
     let shards = SimulatedShards()
     let topic = shards.topic(shards: 4, by: Self.byFirstByte)
     let writer = try ShardedWriter(
-      topic: topic, options: SmallTopic.options, environment: .simulated())
+      topic: topic, options: .init(writer: SmallTopic.options), environment: .simulated())
     var appended: [Int: UInt64] = [:]
     func append(_ count: Int) throws {
       for _ in 0..<count {
@@ -297,7 +297,7 @@ struct ShardedRecordsTests {
     let shards = SimulatedShards()
     let topic = shards.topic(shards: 4, by: Self.byFirstByte)
     let writer = try ShardedWriter(
-      topic: topic, options: SmallTopic.options, environment: .simulated())
+      topic: topic, options: .init(writer: SmallTopic.options), environment: .simulated())
     var random = SeededGenerator(seed: seed)
     for number in 0..<300 {
       for shard in 0..<4 {
