@@ -73,8 +73,8 @@ public final class DiskChannel: AsyncSequence, Sendable {
 
     /// Makes options. Every parameter has its default.
     ///
-    /// ``writer`` and ``consumer`` differ from the defaults of a writer and of a consumer. So change
-    /// their properties, rather than replace them:
+    /// ``writer`` and ``consumer`` differ from the defaults of a writer and of a consumer. So
+    /// change their properties, rather than replace them:
     ///
     /// ```swift
     /// var options = DiskChannel.Options(ensuring: .synced)

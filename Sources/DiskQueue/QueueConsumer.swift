@@ -63,7 +63,8 @@ public final class QueueConsumer: Sendable {
     /// ``TopicPermissions/ownerOnly`` by default: payloads are private. They apply to two things:
     ///
     /// - The cursor's file in a topic without slabs. In a topic with slabs, it gets the permission
-    ///   bits of the newest slab, and the directory of the consumers those of the topic's directory.
+    ///   bits of the newest slab. The directory of the consumers gets those of the topic's
+    ///   directory.
     /// - A new topic for dead letters, unless it is made beside this topic. It then gets this
     ///   topic's permissions.
     public var permissions: TopicPermissions

@@ -17,12 +17,13 @@
 /// without appends costs nothing, and threads that append to different shards do not block each
 /// other. The levels of ``Durability`` are those of a `QueueWriter`.
 ///
-/// On disk, at most ``Options-swift.struct/maximumOpenShards`` shards are open at once, 64 by default.
-/// To open one more, the writer closes the least recently used shard that no call is using. That
-/// syncs the closed shard. Opening it again later reads its end and syncs it, too. Each takes some
-/// milliseconds. So if you cycle through more shards than that, a record each, throughput drops to
-/// the disk's sync rate. If calls use more shards at once, for example while they wait for room, all
-/// these shards stay open. In memory there is no such limit, and nothing waits.
+/// On disk, at most ``Options-swift.struct/maximumOpenShards`` shards are open at once, 64 by
+/// default. To open one more, the writer closes the least recently used shard that no call is
+/// using. That syncs the closed shard. Opening it again later reads its end and syncs it, too. Each
+/// takes some milliseconds. So if you cycle through more shards than that, a record each,
+/// throughput drops to the disk's sync rate. If calls use more shards at once, for example while
+/// they wait for room, all these shards stay open. In memory there is no such limit, and nothing
+/// waits.
 ///
 /// An error that ends a shard's writer, such as a failed sync, ends that shard only. The other
 /// shards continue, and every later append to the shard throws the error. To recover the shard,

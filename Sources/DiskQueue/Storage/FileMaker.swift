@@ -8,7 +8,8 @@ internal import Synchronization
 /// A new file or directory in an existing topic gets its owner and permissions from the topic,
 /// whatever user and umask make it:
 ///
-/// - A file has the permission bits of the newest slab. A lock has those of `TopicPermissions.lock`.
+/// - A file has the permission bits of the newest slab. A lock has those of
+///   `TopicPermissions.lock`.
 /// - A directory has the permission bits of the topic's directory.
 /// - If root makes it, it belongs to the owner and the group of the topic's directory.
 ///

@@ -74,8 +74,8 @@ extension QueueWriter {
 
     /// What an append does at the cap, ``maximumBytes`` or ``maximumRecords``, and on a full disk.
     ///
-    /// ``WhenFull/automatic`` by default: a topic in memory drops its oldest slabs, and on a disk the
-    /// append fails.
+    /// ``WhenFull/automatic`` by default: a topic in memory drops its oldest slabs, and on a disk
+    /// the append fails.
     public var whenFull: WhenFull
 
     /// The ordinal of the first record of a new topic.
