@@ -125,7 +125,7 @@ extension Retention.Consumers {
 }
 
 extension Retention: CustomStringConvertible {
-  /// The bounds and what is protected, on one line.
+  /// The bounds and the protected consumers, on one line.
   public var description: String {
     let bounds = [
       age.map { "records of at most \($0)" }, bytes.map { "the newest \($0)" },
