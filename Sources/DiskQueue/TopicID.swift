@@ -4,8 +4,8 @@
 /// Identifies a topic, independent of its path.
 ///
 /// The first writer chooses the id at random, and every slab and mark bears it. A copy of a topic,
-/// such as a snapshot, has the id of the original. So two paths hold records of one topic if their
-/// ids are equal. A topic that was removed and created again has another id.
+/// such as a snapshot, has the id of the original. So if two paths have the same id, they hold
+/// records of one topic. A topic that was removed and created again has another id.
 public struct TopicID: RawRepresentable, Sendable, Hashable, Codable, LosslessStringConvertible {
   /// The id as a 64-bit number, for storage outside DiskQueue.
   public var rawValue: UInt64

@@ -17,7 +17,7 @@ struct DescriptionTests {
     #expect(text(Array("21.5 °C".utf8)) == "record 12 at address 345: \"21.5 °C\"")
     #expect(text([]) == "record 12 at address 345: \"\"")
     #expect(text([0xFF]) == "record 12 at address 345: 1 byte")
-    for hidden in ["\n", "a\u{1B}[2J", "a\u{7F}", "a\u{85}", "a\u{202E}b", "a\u{2028}b"] {
+    for hidden in ["a\n", "a\u{1B}[2J", "a\u{7F}", "a\u{85}", "a\u{202E}b", "a\u{2028}b"] {
       #expect(text(Array(hidden.utf8)) == "record 12 at address 345: \(hidden.utf8.count) bytes")
     }
     #expect(text(Array(repeating: 0x61, count: 200)).hasSuffix("aaa\""))
@@ -59,7 +59,10 @@ struct DescriptionTests {
       _ state: RecoveryReport.State, _ unproven: UInt64 = 0, losses: [Loss] = [],
       discarded: UInt64 = 0
     ) -> String {
-      "\(RecoveryReport(state: state, unprovenRecords: unproven, losses: losses, end: Address(rawValue: 99), discardedBytes: discarded))"
+      let report = RecoveryReport(
+        state: state, unprovenRecords: unproven, losses: losses, end: Address(rawValue: 99),
+        discardedBytes: discarded)
+      return "\(report)"
     }
     #expect(text(.created) == "there was no topic, and the writer created it")
     #expect(text(.clean) == "the last writer had closed the topic, it goes on at address 99")
@@ -67,8 +70,8 @@ struct DescriptionTests {
     #expect(
       text(
         .recovered, 1, losses: [Loss(cause: .damaged, addresses: range, records: 1)], discarded: 7)
-        == "the last writer had not closed the topic, 1 record after the last proof of durability is"
-        + " durable now, 7 bytes of a torn tail are no part of it, 1 damaged range, it goes on at"
+        == "the last writer had not closed the topic, 1 record after the last proof of durability"
+        + " is durable now, 7 bytes of a torn tail are no part of it, 1 damaged range, it goes on at"
         + " address 99")
     #expect(text(.migrated, 2).hasPrefix("queuefka wrote the topic, 2 records after"))
   }

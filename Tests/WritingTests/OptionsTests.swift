@@ -83,7 +83,7 @@ struct OptionsTests {
     ]
     #expect(errors.map { $0?.code } == Array(repeating: .invalidOption, count: 4))
     let messages = errors.map { $0?.message ?? "" }
-    #expect(messages[0].hasPrefix("ago is -1 seconds"))
+    #expect(messages[0].hasPrefix("ago is -1 second,"))
     #expect(messages[1].hasPrefix("age is -1 day"))
     #expect(messages[2].hasPrefix("slabAge is -1 hour"))
     #expect(messages[3].hasPrefix("slabAge is 0 seconds"))
