@@ -33,6 +33,8 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    // For tests alone. swift-service-lifecycle depends on it, too.
+    .package(url: "https://github.com/apple/swift-async-algorithms", from: "1.1.0"),
   ],
   targets: [
     .systemLibrary(
@@ -129,6 +131,9 @@ let package = Package(
       dependencies: [
         "DiskQueue", "DiskQueueFoundation", "DiskQueueLifecycle", "DiskQueueLogging",
         "DiskQueueMetrics", "DiskQueueTestSupport",
+        .product(
+          name: "AsyncAlgorithms", package: "swift-async-algorithms",
+          condition: .when(traits: ["Lifecycle"])),
         .product(
           name: "InMemoryLogging", package: "swift-log", condition: .when(traits: ["Logging"])),
         .product(

@@ -14,8 +14,13 @@
 ///   topic, it may see records that recovery will discard. It then reports them as a loss.
 /// - Memory does not grow with the topic. A reader holds one slab open and one buffer.
 ///   ``record(at:)`` holds up to 16 more slabs open, a second buffer, and 128 KiB.
-/// - A reader has one owner, and its scope closes it. Threads must not share it.
-public struct QueueReader: ~Copyable {
+/// - A reader has one owner, and its scope closes it. The owner may pass it to another task.
+///   ``records(following:)`` and ``batches(upTo:following:)`` make sequences of it that tasks can
+///   share.
+// Sendable: the index, the buffer, the damage and the follower are changed without a lock. Each of
+// them belongs to this reader alone, and every method that changes one has exclusive access to the
+// reader.
+public struct QueueReader: ~Copyable, @unchecked Sendable {
   /// The bounds of a reader's memory.
   ///
   /// ``QueueReader/init(topic:from:options:onLoss:)`` refuses a value that is out of its bounds
@@ -58,7 +63,7 @@ public struct QueueReader: ~Copyable {
   /// The topic that this reader reads.
   public let topic: Topic
   @usableFromInline var walker: LogWalker
-  var onLoss: ((Loss) -> Void)?
+  var onLoss: (@Sendable (Loss) -> Void)?
   private let options: Options
   private let environment: Environment
   /// The lookup of `record(at:)`, which does not move the reader's position.
@@ -81,7 +86,7 @@ public struct QueueReader: ~Copyable {
   ///   a search of O(log slabs) reads, and a walk from the last mark before the position.
   public init(
     topic: Topic, from start: Topic.Position = .earliest, options: Options = .init(),
-    onLoss: ((Loss) -> Void)? = nil
+    onLoss: (@Sendable (Loss) -> Void)? = nil
   ) throws(QueueError) {
     try self.init(
       topic: topic, from: start, options: options, environment: .system, onLoss: onLoss)
@@ -89,7 +94,7 @@ public struct QueueReader: ~Copyable {
 
   package init(
     topic: Topic, from start: Topic.Position, options: Options, environment: Environment,
-    onLoss: ((Loss) -> Void)?
+    onLoss: (@Sendable (Loss) -> Void)?
   ) throws(QueueError) {
     try options.validate()
     var walker = LogWalker(
@@ -111,6 +116,19 @@ public struct QueueReader: ~Copyable {
   /// Returns the next record, in the reader's buffer, or nil at the end of the log.
   ///
   /// After nil, call it again later, or wait with ``waitForMore()``.
+  ///
+  /// The reader lends the record until its next call. To keep it, use ``nextCopy()``, or
+  /// ``BorrowedRecord/copy()``. To keep many, use ``nextBatch(upTo:)``. Without a copy, the compiler
+  /// reports one of these errors:
+  ///
+  /// - *does not conform to protocol 'Escapable'*: an array or another generic type would store the
+  ///   record. Store `record.copy()`.
+  /// - *requires that 'BorrowedRecord' conform to 'Escapable'*: a method of `Optional` is called.
+  ///   Use `if let`, `while let` or `nextCopy()`.
+  /// - *overlapping accesses to 'reader'*: the record is used after another call of the reader. Get
+  ///   it with `nextCopy()`.
+  /// - *lifetime-dependent variable escapes its scope*: a function returns the record, or a closure
+  ///   or a task captures it. Use `let kept = record.copy()` there.
   ///
   /// - Throws: One of these codes:
   ///   - A loss, once, if there is no closure for losses. The next call continues after it.
@@ -157,9 +175,6 @@ public struct QueueReader: ~Copyable {
   /// - Throws: As ``next()``.
   /// - Complexity: O(payload), with one allocation.
   public mutating func nextCopy() throws(QueueError) -> QueueRecord? { try next()?.copy() }
-
-  /// Returns the next record if the buffer holds it. nil does not mean the end of the log.
-  mutating func nextBufferedCopy() -> QueueRecord? { walker.nextBuffered()?.copy() }
 
   /// Fills the buffer with the bytes after the position that are available without waiting for a
   /// disk. Returns false if the storage cannot report which bytes are available.

@@ -49,7 +49,8 @@ extension RecordBatch: CustomStringConvertible {
 
 /// A record in the reader's buffer.
 ///
-/// It is valid until the next call of the reader, which the compiler enforces.
+/// It is valid until the next call of the reader, which the compiler enforces. To keep the record,
+/// call ``copy()``. ``QueueReader/next()`` lists the compiler's errors, and what to do about each.
 public struct BorrowedRecord: ~Escapable {
   /// The record's permanent address.
   public let address: Address

@@ -4,47 +4,87 @@
 /// Consecutive records with their own bytes. You can keep them or pass them to another task.
 ///
 /// All records of a batch share two allocations. With a ``QueueRecord`` each, every record would
-/// need its own. So records from a batch cost little more than borrowed ones.
+/// need its own. So ``borrowed(at:)`` costs little more than a record that the reader lends. The
+/// subscript copies: each element that you take is one allocation.
 ///
 /// ```swift
 /// while let batch = try reader.nextBatch(upTo: 500) {
-///   for index in batch.indices { send(batch[index].payload) }
+///   for index in batch.indices { send(batch.borrowed(at: index).payload) }
 /// }
 /// ```
-public struct RecordBatch: Sendable {
-  /// The frames of the records, one after the other.
-  private let frames: [UInt8]
-  /// The start of each frame in `frames`, followed by the end of the last one.
-  private let starts: [Int]
-  private let first: (address: UInt64, ordinal: UInt64)
-
-  /// - Precondition: `starts` begins with 0, rises by at least a frame's header each time, and ends
-  ///   with the count of `frames`.
-  init(frames: [UInt8], starts: [Int], address: UInt64, ordinal: UInt64) {
-    self.frames = frames
-    self.starts = starts
-    first = (address, ordinal)
+///
+/// A part of a batch is a batch: `batch[10..<20]` shares the bytes, and its indices are 10 to 19.
+/// It keeps all bytes of the batch in memory.
+public struct RecordBatch: Sendable, RandomAccessCollection {
+  /// The place of a record in `frames`. A batch is at most as large as the largest record.
+  struct Place {
+    /// The start of its frame.
+    var start: UInt32
+    var payloadBytes: UInt32
   }
 
-  /// The number of records: at least one.
-  public var count: Int { starts.count - 1 }
+  /// The frames of the records, one after the other, with the marks between them.
+  private let frames: [UInt8]
+  private let places: [Place]
+  /// The address of the first byte of `frames`, and the ordinal of the first record in it.
+  private let first: (address: UInt64, ordinal: UInt64)
 
-  /// The indices of the records, from 0.
-  public var indices: Range<Int> { 0..<count }
+  /// The index of the first record: 0, unless this is a part of a batch.
+  public private(set) var startIndex: Int
+  /// The index after the last record.
+  public let endIndex: Int
+
+  /// - Precondition: `frames` holds the frame at each of `places`.
+  init(frames: [UInt8], places: [Place], address: UInt64, ordinal: UInt64) {
+    self.frames = frames
+    self.places = places
+    first = (address, ordinal)
+    startIndex = 0
+    endIndex = places.count
+  }
+
+  private init(_ batch: RecordBatch, _ bounds: Range<Int>) {
+    frames = batch.frames
+    places = batch.places
+    first = batch.first
+    startIndex = bounds.lowerBound
+    endIndex = bounds.upperBound
+  }
 
   /// Returns a record in the batch's memory. It is valid as long as the batch exists. O(1).
   ///
   /// - Precondition: `index` is one of `indices`.
-  public subscript(index: Int) -> BorrowedRecord {
-    @_lifetime(borrow self)
-    get {
-      let start = starts[index]
-      let payload = frames.span.extracting(
-        start + FrameHeader.byteCount..<starts[index + 1])
-      return BorrowedRecord(
-        address: Address(rawValue: first.address &+ UInt64(start)),
-        ordinal: first.ordinal &+ UInt64(index), payload: payload)
-    }
+  @_lifetime(borrow self)
+  public func borrowed(at index: Int) -> BorrowedRecord {
+    precondition(index >= startIndex && index < endIndex, "there is no record at this index")
+    let place = places[index]
+    let start = Int(place.start) + FrameHeader.byteCount
+    return BorrowedRecord(
+      address: Address(rawValue: first.address &+ UInt64(place.start)),
+      ordinal: first.ordinal &+ UInt64(index),
+      payload: frames.span.extracting(start..<start + Int(place.payloadBytes)))
+  }
+
+  /// Returns a copy of a record. O(payload), with one allocation.
+  ///
+  /// - Precondition: `index` is one of `indices`.
+  public subscript(index: Int) -> QueueRecord { borrowed(at: index).copy() }
+
+  /// Returns a part of the batch, which shares its bytes. O(1).
+  ///
+  /// - Precondition: `bounds` is within the batch.
+  public subscript(bounds: Range<Int>) -> RecordBatch {
+    precondition(
+      bounds.lowerBound >= startIndex && bounds.upperBound <= endIndex,
+      "the batch has no such part")
+    return RecordBatch(self, bounds)
+  }
+
+  /// Removes the first record and returns a copy of it. Nil if the batch is empty.
+  mutating func takeFirst() -> QueueRecord? {
+    guard startIndex < endIndex else { return nil }
+    defer { startIndex += 1 }
+    return self[startIndex]
   }
 }
 
@@ -68,6 +108,18 @@ extension QueueReader {
     return walker.batch(of: count, from: address, ordinal, length)
   }
 
+  /// Like `nextBatch`, but only for records that the buffer holds already. Nil does not mean the
+  /// end of the log.
+  mutating func nextBufferedBatch(upTo count: Int) -> RecordBatch? {
+    repeat {
+      let (address, ordinal) = (walker.position, walker.ordinal)
+      if let length = walker.nextBuffered()?.payload.count {
+        return walker.batch(of: count, from: address, ordinal, length)
+      }
+    } while walker.passBufferedMark()
+    return nil
+  }
+
   /// Returns the address, ordinal and payload size of the next record.
   private mutating func nextPlace() throws(QueueError) -> (UInt64, UInt64, Int)? {
     guard let record = try next() else { return nil }
@@ -80,17 +132,23 @@ extension LogWalker {
   fileprivate mutating func batch(
     of count: Int, from address: UInt64, _ ordinal: UInt64, _ length: Int
   ) -> RecordBatch {
+    var places = [RecordBatch.Place(start: 0, payloadBytes: UInt32(length))]
     var end = FrameHeader.byteCount + length
-    var starts = [0, end]
     // Assumes that all records are as long as the first one.
-    starts.reserveCapacity(min(count, window.count / end) + 1)
-    while starts.count <= count, let record = nextBuffered() {
-      end += FrameHeader.byteCount + record.payload.count
-      starts.append(end)
+    places.reserveCapacity(min(count, window.count / end + 1))
+    while places.count < count {
+      let start = position &- address
+      if let payloadBytes = nextBuffered()?.payload.count {
+        places.append(
+          RecordBatch.Place(start: UInt32(start), payloadBytes: UInt32(payloadBytes)))
+        end = Int(position &- address)
+      } else if !passBufferedMark() {
+        break
+      }
     }
     // Safe: copies exactly the span's bytes.
     let frames = unsafe window.bytes(end, at: Int(address &- window.start))
       .withUnsafeBytes { unsafe Array($0) }
-    return RecordBatch(frames: frames, starts: starts, address: address, ordinal: ordinal)
+    return RecordBatch(frames: frames, places: places, address: address, ordinal: ordinal)
   }
 }

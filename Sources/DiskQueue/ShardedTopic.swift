@@ -150,7 +150,7 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
   ///   was appended to the shard yet.
   public func reader(
     ofShard shard: Int, from start: Topic.Position = .earliest,
-    options: QueueReader.Options = .init(), onLoss: ((Loss) -> Void)? = nil
+    options: QueueReader.Options = .init(), onLoss: (@Sendable (Loss) -> Void)? = nil
   ) throws(QueueError) -> QueueReader {
     try QueueReader(
       topic: try topic(ofShard: shard), from: start, options: options, onLoss: onLoss)
@@ -161,7 +161,7 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
   /// - Throws: As ``shard(of:)`` and ``reader(ofShard:from:options:onLoss:)``.
   public func reader(
     ofKey key: ShardKey, from start: Topic.Position = .earliest,
-    options: QueueReader.Options = .init(), onLoss: ((Loss) -> Void)? = nil
+    options: QueueReader.Options = .init(), onLoss: (@Sendable (Loss) -> Void)? = nil
   ) throws(QueueError) -> QueueReader {
     try QueueReader(
       topic: topic(try shard(of: key)), from: start, options: options, onLoss: onLoss)

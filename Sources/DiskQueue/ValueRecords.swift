@@ -15,7 +15,7 @@
 ///
 /// A record is decoded when you ask for its value. If the codec refuses it, the sequence continues
 /// with the next record. Otherwise it behaves like ``QueueReader/Records``.
-public struct ValueRecords<Codec: PayloadCodec>: AsyncSequence {
+public struct ValueRecords<Codec: PayloadCodec>: AsyncSequence, Sendable {
   /// The sequence consists of records whose payload decodes to a value.
   public typealias Element = ValueRecord<Codec>
   /// Every error of the sequence is a ``QueueError``.
@@ -38,7 +38,7 @@ public struct ValueRecords<Codec: PayloadCodec>: AsyncSequence {
   }
 
   /// Iterates over ``ValueRecords``.
-  public struct AsyncIterator: AsyncIteratorProtocol {
+  public struct AsyncIterator: AsyncIteratorProtocol, Sendable {
     fileprivate var base: QueueReader.Records.AsyncIterator
     fileprivate let codec: Codec
     fileprivate let path: String?

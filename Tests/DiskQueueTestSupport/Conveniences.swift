@@ -42,10 +42,10 @@ public func readAll(
   options: QueueReader.Options = .init()
 ) throws -> ReadResult {
   var result = ReadResult()
-  var losses: [Loss] = []
-  var reader = try QueueReader(topic: topic, from: start, options: options) { losses.append($0) }
+  let reported = Reported()
+  var reader = try QueueReader(topic: topic, from: start, options: options) { reported.take($0) }
   while let record = try reader.nextCopy() { result.records.append(record) }
-  result.losses = losses
+  result.losses = reported.losses
   result.end = reader.position
   return result
 }

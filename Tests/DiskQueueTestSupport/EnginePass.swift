@@ -23,29 +23,29 @@ package struct EnginePass {
   package init(
     _ topic: Topic, from start: Topic.Position = .earliest, options: QueueReader.Options = .init()
   ) {
-    var losses: [Loss] = []
+    let reported = Reported()
     do throws(QueueError) {
       var reader = try QueueReader(topic: topic, from: start, options: options) {
-        losses.append($0)
+        reported.take($0)
       }
       while let record = try reader.nextCopy() {
-        takeLosses(&losses)
+        takeLosses(reported)
         events.append(
           .record(
             NaiveRecord(
               address: record.address.rawValue, ordinal: record.ordinal, payload: record.payload)))
       }
-      takeLosses(&losses)
+      takeLosses(reported)
       end = reader.position.rawValue
     } catch {
-      takeLosses(&losses)
+      takeLosses(reported)
       self.error = error
     }
   }
 
-  private mutating func takeLosses(_ losses: inout [Loss]) {
-    for loss in losses { events.append(.loss(NaiveLoss(loss))) }
-    losses = []
+  private mutating func takeLosses(_ reported: Reported) {
+    for loss in reported.losses { events.append(.loss(NaiveLoss(loss))) }
+    reported.forget()
   }
 
   /// Describes how this pass differs from the naive reader's over the same bytes. Nil if they

@@ -28,6 +28,11 @@ package final class HookedStorage: TopicStorage {
     }
   }
 
+  /// Calls `body` at each moment of this kind.
+  package func atEach(_ moment: Moment, _ body: @escaping @Sendable () -> Void) {
+    hook.withLock { $0 = { if $0 == moment { body() } } }
+  }
+
   private func pass(_ moment: Moment) { hook.withLock { $0 }?(moment) }
 
   package var path: String { base.path }

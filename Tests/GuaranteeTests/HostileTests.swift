@@ -79,8 +79,9 @@ struct HostileTests {
   /// Reads up to the end, an error, or the bound.
   private func read(_ topic: Topic, from start: Topic.Position) -> Int {
     var steps = 0
+    let reported = Reported()
     do throws(QueueError) {
-      var reader = try QueueReader(topic: topic, from: start) { _ in steps += 1 }
+      var reader = try QueueReader(topic: topic, from: start) { reported.take($0) }
       while steps < 10_000 {
         guard try reader.next() != nil else { break }
         steps += 1
@@ -89,7 +90,7 @@ struct HostileTests {
     } catch {
       // Any `QueueError` is a correct answer.
     }
-    return steps
+    return steps + reported.losses.count
   }
 
   @Test("G14: sound structures with any fields: no crash, no hang, for readers and writers")

@@ -194,16 +194,16 @@ struct ReaderTests {
   func overtaken() throws {
     let sample = try Sample()
     let bases = try TopicIndex.slabs(in: sample.storage)
-    var losses: [Loss] = []
-    var reader = try QueueReader(topic: sample.topic) { losses.append($0) }
+    let reported = Reported()
+    var reader = try QueueReader(topic: sample.topic) { reported.take($0) }
     var read: [QueueRecord] = []
     for _ in 0..<10 { read.append(try #require(try reader.nextCopy())) }
     for base in bases[..<2] { try sample.storage.remove(SlabName.string(base)) }
     while let record = try reader.nextCopy() { read.append(record) }
     // The slab that was open stays readable. The records of the second slab are lost.
     let missed = sample.records.filter { (bases[1]..<bases[2]).contains($0.address.rawValue) }
-    #expect(losses.map(\.records) == [UInt64(missed.count)])
-    #expect(losses.map(\.cause) == [.cleaned])
+    #expect(reported.losses.map(\.records) == [UInt64(missed.count)])
+    #expect(reported.losses.map(\.cause) == [.cleaned])
     #expect(read == sample.records.filter { !missed.contains($0) })
   }
 
@@ -317,8 +317,8 @@ struct ReaderTests {
     let lost = try writer.append("lost").address
     try writer.append("lost as well")
     try writer.flush()
-    var losses: [Loss] = []
-    var reader = try QueueReader(topic: topic) { losses.append($0) }
+    let reported = Reported()
+    var reader = try QueueReader(topic: topic) { reported.take($0) }
     for text in ["kept", "lost", "lost as well"] {
       #expect(try reader.nextCopy()?.text == text)
     }
@@ -333,9 +333,9 @@ struct ReaderTests {
     try next.append("next")
     try next.close()
     #expect(try reader.nextCopy()?.text == "next")
-    #expect(losses.map(\.cause) == [.discarded])
-    #expect(losses.map(\.records) == [2])
-    #expect(losses.first?.addresses.lowerBound == lost)
+    #expect(reported.losses.map(\.cause) == [.discarded])
+    #expect(reported.losses.map(\.records) == [2])
+    #expect(reported.losses.first?.addresses.lowerBound == lost)
     #expect(try readAll(topic).texts == ["kept", "next"])
   }
 

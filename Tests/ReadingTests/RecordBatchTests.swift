@@ -36,10 +36,6 @@ struct RecordBatchTests {
     try reader.nextCopy().map { [$0] }
   }
 
-  private static func copies(_ batch: RecordBatch) -> [QueueRecord] {
-    batch.indices.map { batch[$0].copy() }
-  }
-
   @Test("batches of any size give what the records one by one do", arguments: [1, 2, 7, .max])
   func anySize(count: Int) throws {
     let sample = try ReaderTests.Sample()
@@ -47,7 +43,7 @@ struct RecordBatchTests {
     let batched = try events(sample.topic) { (reader) throws(QueueError) in
       guard let batch = try reader.nextBatch(upTo: count) else { return nil }
       sizes.append(batch.count)
-      return Self.copies(batch)
+      return Array(batch)
     }
     #expect(batched == sample.records.map { .record($0) })
     #expect(sizes.allSatisfy { (1...count).contains($0) })
@@ -65,7 +61,7 @@ struct RecordBatchTests {
       while let batch = try reader.nextBatch() { batches.append(batch) }
       return batches
     }
-    #expect(try batches().flatMap(Self.copies) == sample.records)
+    #expect(try batches().flatMap(Array.init) == sample.records)
   }
 
   @Test("with any byte flipped, losses come between the same records as one by one")
@@ -78,7 +74,7 @@ struct RecordBatchTests {
         let single = try events(topic.topic, one)
         for count in [3, .max] {
           let batched = try events(topic.topic) { (reader) throws(QueueError) in
-            try reader.nextBatch(upTo: count).map(Self.copies)
+            try reader.nextBatch(upTo: count).map(Array.init)
           }
           #expect(batched == single, "slab \(base), bit \(bit), batches of \(count)")
         }
@@ -88,6 +84,48 @@ struct RecordBatchTests {
         topic.storage.flip(bit: bit, ofSlab: base)
       }
     }
+  }
+
+  @Test("a batch is a collection of copies, lends its records, and gives parts of itself")
+  func collection() throws {
+    let sample = try ReaderTests.Sample()
+    var reader = try QueueReader(topic: sample.topic)
+    let batch = try #require(try reader.nextBatch(upTo: 100))
+    let records = Array(sample.records.prefix(100))
+    #expect(batch.count == 100 && batch.first == records.first && batch.last == records.last)
+    #expect(batch.map(\.payload) == records.map(\.payload))
+    for index in batch.indices { #expect(batch.borrowed(at: index).copy() == records[index]) }
+    #expect(batch.reversed() == records.reversed())
+    let part = batch[10..<20]
+    #expect(part.indices == 10..<20 && Array(part) == Array(records[10..<20]))
+    #expect(part.borrowed(at: 12).ordinal == records[12].ordinal && part[12] == records[12])
+    #expect(Array(part.dropFirst(3).prefix(4)) == Array(records[13..<17]))
+    #expect(part[20..<20].isEmpty && part[15...].count == 5)
+  }
+
+  @Test("marks in the buffer do not end a batch")
+  func acrossMarks() throws {
+    let topic = Topic(storage: SimulatedStorage())
+    let writer = try QueueWriter(topic: topic)
+    // Each sync writes a mark.
+    for number in 0..<100 {
+      try writer.append("record \(number)")
+      try writer.sync()
+    }
+    let all = try readAll(topic).records
+    #expect(all.last?.address.rawValue ?? 0 > UInt64(100 * (8 + 8 + 48)))
+    var reader = try QueueReader(topic: topic)
+    let batch = try #require(try reader.nextBatch())
+    #expect(Array(batch) == all)
+    let end = try reader.nextBatch() == nil
+    #expect(end)
+    var parts = try QueueReader(topic: topic)
+    var read: [QueueRecord] = []
+    while let batch = try parts.nextBatch(upTo: 7) {
+      #expect(batch.count == min(7, 100 - read.count))
+      read += batch
+    }
+    #expect(read == all)
   }
 
   @Test("a record longer than the buffer is a batch, and so is an empty one")
@@ -102,7 +140,7 @@ struct RecordBatchTests {
     var options = QueueReader.Options()
     options.bufferSize = .kibibytes(4)
     let read = try events(topic, options: options) { (reader) throws(QueueError) in
-      try reader.nextBatch().map(Self.copies)
+      try reader.nextBatch().map(Array.init)
     }
     let bytes = read.map { event in
       guard case .record(let record) = event else { return [9] as [UInt8] }
@@ -120,11 +158,11 @@ struct RecordBatchTests {
     var options = QueueReader.Options()
     options.maximumPayload = .bytes(10)
     var reader = try QueueReader(topic: topic, options: options)
-    let first = try reader.nextBatch().map(Self.copies)
+    let first = try reader.nextBatch().map(Array.init)
     #expect(first?.map(\.text) == ["before"])
     let error = queueError { _ = try reader.nextBatch() }
     #expect(error?.code == .payloadTooLarge)
-    let second = try reader.nextBatch().map(Self.copies)
+    let second = try reader.nextBatch().map(Array.init)
     #expect(second?.map(\.text) == ["behind", "last"])
     let end = try reader.nextBatch() == nil
     #expect(end)

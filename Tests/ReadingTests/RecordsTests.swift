@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DiskQueueTestSupport
+import Synchronization
 import Testing
 
 @testable import DiskQueue
@@ -191,29 +192,25 @@ struct RecordsTests {
   @Test("with a closure losses go to it, where the reader would hand them to it")
   func losses() async throws {
     let (topic, _, _) = try damaged()
-    var expected: [String] = []
-    var reader = try QueueReader(topic: topic) { expected.append("\($0)") }
-    while let record = try reader.nextCopy() { expected.append(words(record)) }
-    #expect(expected.count == 100)
+    let expected = Mutex<[String]>([])
+    var reader = try QueueReader(topic: topic) { loss in
+      expected.withLock { $0.append("\(loss)") }
+    }
+    while let record = try reader.nextCopy() { expected.withLock { $0.append(words(record)) } }
+    #expect(expected.withLock { $0.count } == 100)
 
-    var seen: [String] = []
-    let records = try QueueReader(topic: topic, onLoss: { seen.append("\($0)") }).records()
-    for try await record in records { seen.append(words(record)) }
-    #expect(seen == expected)
-  }
-
-  /// An iterator that one task hands on to the next.
-  private struct Carried: @unchecked Sendable {
-    let iterator: QueueReader.Records.AsyncIterator
-
-    init(_ records: QueueReader.Records) { iterator = records.makeAsyncIterator() }
+    let seen = Mutex<[String]>([])
+    let records = try QueueReader(topic: topic) { loss in seen.withLock { $0.append("\(loss)") } }
+      .records()
+    for try await record in records { seen.withLock { $0.append(words(record)) } }
+    #expect(seen.withLock { $0 } == expected.withLock { $0 })
   }
 
   /// Reads some records, cancels the task, and asks for one more.
   private static func readThenCancel(
-    _ records: Carried, _ count: Int
+    _ records: QueueReader.Records, _ count: Int
   ) async throws(QueueError) -> (QueueError.Code?, [String?]) {
-    var iterator = records.iterator
+    var iterator = records.makeAsyncIterator()
     var read: [String?] = []
     while read.count < count { read.append(try await iterator.next()?.text) }
     withUnsafeCurrentTask { $0?.cancel() }
@@ -231,10 +228,10 @@ struct RecordsTests {
     let (topic, writer) = (sample.topic, sample.writer)
     // The task is cancelled between two records, at the end of a batch, and while it waits.
     for count in [0, 1, 300, 511, 512, 513, 699, following ? 700 : 698] {
-      let records = Carried(try QueueReader(topic: topic).records(following: following))
+      let records = try QueueReader(topic: topic).records(following: following)
       // Uses a task of its own, because a cancelled task stays cancelled.
       var (code, read) = try await Task { try await Self.readThenCancel(records, count) }.value
-      var iterator = records.iterator
+      var iterator = records.makeAsyncIterator()
       while read.count < 700 { read.append(try await iterator.next()?.text) }
       #expect(code == .cancelled, "behind \(count)")
       #expect(read == Self.texts(0..<700), "behind \(count)")
@@ -274,9 +271,9 @@ struct RecordsTests {
     let topic = sample.topic
     var first: [String?] = []
     for count in 0..<300 {
-      let records = Carried(try QueueReader(topic: topic).records(following: true))
+      let records = try QueueReader(topic: topic).records(following: true)
       let task = Task {
-        var iterator = records.iterator
+        var iterator = records.makeAsyncIterator()
         for _ in 0..<count % 3 { _ = try await iterator.next() }
         return try await iterator.next()
       }
@@ -303,6 +300,8 @@ struct RecordsTests {
         }
       }
       try await reached.wait(for: 3)
+      // The thread makes the watch when it finds the end, while the task has its records.
+      try await made.wait(for: UInt64(round + 1))
       // Half of the sequences are woken once more, and read while they are dropped.
       if round % 2 == 0 { try append(3..<4, to: writer) }
       task.cancel()
@@ -400,9 +399,9 @@ struct RecordsTests {
     let writer = try QueueWriter(topic: topic, options: SmallTopic.options)
     try append(0..<5_000, to: writer)
     var ordinals: [UInt64] = []
-    var lost: [Loss] = []
+    let reported = Reported()
     let records = try QueueReader(topic: topic, options: SmallTopic.readerOptions) {
-      lost.append($0)
+      reported.take($0)
     }.records(following: true)
     var iterator = records.makeAsyncIterator()
     for _ in 0..<10 { ordinals.append(try #require(try await iterator.next()).ordinal) }
@@ -414,9 +413,9 @@ struct RecordsTests {
       ordinals.append(try #require(try await iterator.next()).ordinal)
     }
     #expect(zip(ordinals, ordinals.dropFirst()).allSatisfy { $0 < $1 })
-    #expect(lost.allSatisfy { $0.cause == .cleaned })
-    let reported = lost.reduce(0) { $0 + ($1.records ?? 0) }
-    #expect(reported > 0 && reported + UInt64(ordinals.count) == 5_200)
+    #expect(reported.losses.allSatisfy { $0.cause == .cleaned })
+    let lost = reported.losses.reduce(0) { $0 + ($1.records ?? 0) }
+    #expect(lost > 0 && lost + UInt64(ordinals.count) == 5_200)
   }
 
   /// The paths of a directory's slabs, in order.

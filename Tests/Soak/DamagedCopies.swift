@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DiskQueue
+import Synchronization
 
 /// A topic in memory, and the records that its reader still delivers when it is damaged.
 struct DamagedCopies {
@@ -80,14 +81,14 @@ struct DamagedCopies {
     _ topic: Topic
   ) throws -> (records: [QueueRecord], lost: UInt64, isCounted: Bool, end: Address) {
     var records: [QueueRecord] = []
-    var lost: UInt64 = 0
-    var isCounted = true
-    var reader = try QueueReader(topic: topic) { loss in
-      lost += loss.records ?? 0
-      if loss.records == nil { isCounted = false }
-    }
+    let losses = Mutex<[Loss]>([])
+    var reader = try QueueReader(topic: topic) { loss in losses.withLock { $0.append(loss) } }
     while let record = try reader.nextCopy() { records.append(record) }
-    return (records, lost, isCounted, reader.position)
+    let found = losses.withLock { $0 }
+    return (
+      records, found.reduce(0) { $0 + ($1.records ?? 0) },
+      found.allSatisfy { $0.records != nil }, reader.position
+    )
   }
 
   // MARK: Damage

@@ -125,8 +125,8 @@ struct CapTests {
   func overtakesReader() throws {
     let storage = SimulatedStorage()
     let writer = try open(storage, .dropOldest)
-    var losses: [Loss] = []
-    var reader = try QueueReader(topic: writer.topic) { losses.append($0) }
+    let reported = Reported()
+    var reader = try QueueReader(topic: writer.topic) { reported.take($0) }
     var given = 0
     for number in 0..<2000 {
       try writer.append(payload(number))
@@ -137,8 +137,8 @@ struct CapTests {
     }
     try writer.flush()
     while try reader.nextCopy() != nil { given += 1 }
-    let missed = losses.reduce(0) { $0 + ($1.records ?? 0) }
-    #expect(losses.allSatisfy { $0.cause == .cleaned })
+    let missed = reported.losses.reduce(0) { $0 + ($1.records ?? 0) }
+    #expect(reported.losses.allSatisfy { $0.cause == .cleaned })
     #expect(UInt64(given) + missed == 2000)
     #expect(missed > 1000)
   }

@@ -45,8 +45,8 @@ struct MemoryTopicTests {
   func dropsTheOldest() throws {
     let topic = Topic.memory(capacity: .kibibytes(64))
     let writer = try QueueWriter(topic: topic)
-    var losses: [Loss] = []
-    var slow = try QueueReader(topic: topic) { losses.append($0) }
+    let reported = Reported()
+    var slow = try QueueReader(topic: topic) { reported.take($0) }
     for number in 0..<10_000 {
       try writer.append(payload(number))
       if number == 10 { #expect(try slow.nextCopy()?.payload == payload(0)) }
@@ -60,8 +60,8 @@ struct MemoryTopicTests {
     // The reader still reads the slab that it has open. Then come the records that are left.
     let hole = try #require(zip(numbers, numbers.dropFirst()).first { $1 != $0 + 1 })
     #expect(numbers == Array(1...hole.0) + Array(hole.1..<10_000))
-    #expect(losses.map(\.cause) == [.cleaned])
-    #expect(losses.first?.records == UInt64(hole.1 - hole.0 - 1))
+    #expect(reported.losses.map(\.cause) == [.cleaned])
+    #expect(reported.losses.first?.records == UInt64(hole.1 - hole.0 - 1))
     // More than seven eighths of the capacity are in use.
     let held = try TopicInfo(of: topic).bytes
     #expect(held <= 64 << 10)

@@ -88,7 +88,7 @@ package enum Library {
   package static func readBatches(_ reader: inout QueueReader) throws -> Int {
     var bytes = 0
     while let batch = try reader.nextBatch() {
-      for index in batch.indices { bytes += batch[index].payload.count }
+      for index in batch.indices { bytes += batch.borrowed(at: index).payload.count }
     }
     return bytes
   }

@@ -5,6 +5,7 @@ import DiskQueue
 import Foundation
 import Harness
 import Report
+import Synchronization
 
 /// Reading over an overwritten stretch of a slab.
 enum Damage {
@@ -132,10 +133,12 @@ enum Damage {
 
   @inline(never)
   private static func read(_ topic: Topic) throws -> (read: Int, lost: Int) {
-    var lost = 0
+    let lost = Atomic(0)
     var read = 0
-    var reader = try QueueReader(topic: topic) { lost += Int($0.records ?? 0) }
+    var reader = try QueueReader(topic: topic) { loss in
+      lost.add(Int(loss.records ?? 0), ordering: .relaxed)
+    }
     while try reader.next() != nil { read += 1 }
-    return (read, lost)
+    return (read, lost.load(ordering: .relaxed))
   }
 }

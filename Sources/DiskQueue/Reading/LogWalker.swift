@@ -209,6 +209,14 @@ package struct LogWalker: ~Copyable {
     }
   }
 
+  /// Passes a mark that states the ordinal that was counted.
+  mutating func passAgreeing(_ mark: MarkAt) {
+    lastMark = mark
+    highestStamp = max(highestStamp, mark.mark.stamp)
+    index.note(synced: mark.mark.synced)
+    position = mark.end
+  }
+
   private mutating func settleBufferedPayloadLimit() {
     bufferedPayloadLimit = owedLoss == nil ? min(maximumPayload, Int(payloadLimit)) : -1
     // Frames may be unsound here: hash longer payloads only within the slab's allowance.

@@ -25,7 +25,7 @@ extension QueueReader {
   ///   - `cancelled`, immediately, if the task is cancelled. The reader is unchanged.
   ///   - `noSuchTopic` if the topic was removed.
   ///   - `system` if the operating system refuses a watch. The message names the limit to raise.
-  public nonisolated(nonsending) borrowing func waitForMore() async throws(QueueError) {
+  public nonisolated(nonsending) mutating func waitForMore() async throws(QueueError) {
     guard !Task.isCancelled else { throw .cancelled() }
     let position = walker.position
     try await follower.wait(at: position)?.change()
@@ -36,7 +36,7 @@ extension QueueReader {
   package borrowing func pollingReason() -> QueueError? { follower.pollingReason }
 
   /// Waits like `waitForMore`, and blocks the thread.
-  package borrowing func waitForMoreBlocking() throws(QueueError) {
+  package mutating func waitForMoreBlocking() throws(QueueError) {
     let position = walker.position
     try follower.wait(at: position)?.changeBlocking()
     follower.didReturn(at: position)
@@ -44,7 +44,7 @@ extension QueueReader {
 
   /// Returns a closure that ends every wait of this reader, now and later, with `cancelled`. Any
   /// thread may call it.
-  package borrowing func makeWaitEnder() throws(QueueError) -> @Sendable () -> Void {
+  package mutating func makeWaitEnder() throws(QueueError) -> @Sendable () -> Void {
     let watch = try follower.existingOrNewWatch()
     return { watch.end(.cancelled()) }
   }

@@ -10,14 +10,14 @@
 /// One owner, and one call at a time. It blocks on the disk.
 final class MergedReading {
   /// The result of one turn of a shard.
-  struct Batch {
+  struct Batch: Sendable {
     var shard = 0
     var records: [QueueRecord] = []
     var ending: TurnEnding?
   }
 
   /// The event after the records. Nil if the turn was over.
-  enum TurnEnding {
+  enum TurnEnding: Sendable {
     case loss(Loss, path: String)
     case error(QueueError)
     /// All shards were at their ends.

@@ -47,11 +47,12 @@ extension ShardedTopic {
   ///   opened once.
   public func records(
     from start: Topic.Position = .earliest, following: Bool = false,
-    options: QueueReader.Options = .init(), onLoss: ((_ shard: Int, _ loss: Loss) -> Void)? = nil
+    options: QueueReader.Options = .init(),
+    onLoss: (@Sendable (_ shard: Int, _ loss: Loss) -> Void)? = nil
   ) throws(QueueError) -> Records {
     let reading = try MergedReading(
       self, from: start, options: options, isFollowing: following, environment: .system)
-    return Records(MergedFeed(reading, path: description), onLoss)
+    return Records(feed: MergedFeed(reading, path: description, onLoss: onLoss))
   }
 
   /// The records of all shards as an asynchronous sequence.
@@ -60,7 +61,8 @@ extension ShardedTopic {
   ///   turn. The sequence's own thread reads one turn ahead. It ends with the sequence and its
   ///   iterators.
   /// - The sequence is single-pass. A second loop continues after the first one, also after an
-  ///   error. After the end it begins another round. Run one loop at a time.
+  ///   error. After the end it begins another round. You can share the sequence among tasks: each
+  ///   record and each loss goes to one of them.
   /// - In a cancelled task the next call throws `cancelled`, before the next record, and
   ///   immediately during a wait. It does not return nil, which would mean the end. No record is
   ///   lost: the next loop continues after the last record that was returned.
@@ -70,24 +72,23 @@ extension ShardedTopic {
   ///   count, whether or not the shard was open.
   /// - An error that is not a loss, of a shard that cannot be read, is thrown at each turn of that
   ///   shard. The records of the other shards come in between.
-  public struct Records: AsyncSequence {
+  public struct Records: AsyncSequence, Sendable {
     /// The sequence consists of records with their shards.
     public typealias Element = ShardedRecord
     /// Every error of the sequence is a ``QueueError``.
     public typealias Failure = QueueError
 
-    private let source: ShardedRecordSource
-
-    fileprivate init(_ feed: MergedFeed, _ onLoss: ((Int, Loss) -> Void)?) {
-      source = ShardedRecordSource(feed, onLoss)
-    }
+    fileprivate let feed: MergedFeed
 
     /// Makes an iterator. It continues after the record that was returned last.
-    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(source: source) }
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(feed: feed) }
+
+    /// Ends the loops over this sequence, now and later, before the next record.
+    package func finish() { feed.finish() }
 
     /// Iterates over the records of all shards.
-    public struct AsyncIterator: AsyncIteratorProtocol {
-      fileprivate let source: ShardedRecordSource
+    public struct AsyncIterator: AsyncIteratorProtocol, Sendable {
+      fileprivate let feed: MergedFeed
 
       /// Returns the next record, or nil at the end of all shards if the sequence does not follow
       /// them.
@@ -103,43 +104,10 @@ extension ShardedTopic {
         isolation actor: isolated (any Actor)? = #isolation
       ) async throws(QueueError) -> ShardedRecord? {
         guard !Task.isCancelled else { throw .cancelled() }
-        if let record = source.takeRecord() { return record }
-        return try await source.nextBatch(isolation: actor)
-      }
-    }
-
-    /// The state that all iterators share.
-    fileprivate final class ShardedRecordSource {
-      private var batch = MergedFeed.Batch()
-      private let feed: MergedFeed
-      private let onLoss: ((Int, Loss) -> Void)?
-
-      init(_ feed: MergedFeed, _ onLoss: ((Int, Loss) -> Void)?) {
-        self.feed = feed
-        self.onLoss = onLoss
-      }
-
-      func takeRecord() -> ShardedRecord? {
-        let shard = batch.shard
-        return batch.records.popLast().map { ShardedRecord(shard: shard, record: $0) }
-      }
-
-      /// Returns the first record of the next batch that has one.
-      func nextBatch(
-        isolation actor: isolated (any Actor)?
-      ) async throws(QueueError) -> ShardedRecord? {
-        while true {
-          switch batch.ending.take() {
-          case .error(let error): throw error
-          case .loss(let loss, let path):
-            guard let onLoss else { throw .loss(loss, path: path) }
-            onLoss(batch.shard, loss)
-          case .end: return nil
-          case nil: break
-          }
-          batch = try await feed.next()
-          if let record = takeRecord() { return record }
-        }
+        repeat {
+          if let record = feed.takeRecord() { return record }
+        } while try await feed.more()
+        return nil
       }
     }
   }

@@ -122,9 +122,10 @@ struct ReadCommand: ParsableCommand {
     let extent = isShown ? try TopicExtent(of: topic) : nil
     let progress = ProgressBar(total: extent?.bytes ?? 0)
     let losses = Losses(of: self.topic, progress)
+    let report: @Sendable (Loss) -> Void = { losses.report($0) }
     var reader = try QueueReader(
       topic: topic, from: from?.position(in: arrival) ?? .earliest, options: options,
-      onLoss: damage == .skip ? { losses.report($0) } : nil)
+      onLoss: damage == .skip ? report : nil)
     from?.reportLaterStart(at: reader.position, path: self.topic)
     let end = try to.map { try End($0, of: topic) } ?? End()
     if let stop {

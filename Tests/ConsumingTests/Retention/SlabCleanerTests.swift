@@ -305,9 +305,9 @@ struct SlabCleanerTests {
       }
       try writer.close()
       let all = try readAll(topic).records
-      var losses: [Loss] = []
+      let reported = Reported()
       var reader = try QueueReader(topic: topic, options: SmallTopic.readerOptions) {
-        losses.append($0)
+        reported.take($0)
       }
       let first = try reader.nextCopy()
       #expect(first == all.first)
@@ -315,8 +315,8 @@ struct SlabCleanerTests {
       #expect(removed.count > 3)
       var count = 1
       while try reader.nextCopy() != nil { count += 1 }
-      #expect(losses.map(\.cause) == [.cleaned])
-      #expect(count + Int(losses.first?.records ?? 0) == all.count)
+      #expect(reported.losses.map(\.cause) == [.cleaned])
+      #expect(count + Int(reported.losses.first?.records ?? 0) == all.count)
       #expect(
         try readAll(topic).records
           == Array(all.dropFirst(Int(removed.reduce(0) { $0 + ($1.records ?? 0) }))))

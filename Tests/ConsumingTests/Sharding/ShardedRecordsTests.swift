@@ -376,11 +376,12 @@ struct ShardedRecordsTests {
   @Test("losses go to the closure with their shard, in order; or they are thrown, once each")
   func losses() async throws {
     let topic = try damaged()
-    var reported: [String] = []
+    let log = Log()
     let handed = try topic.records { shard, loss in
-      reported.append("lost in \(shard): \(loss.records.map(String.init) ?? "unknown")")
+      log.add("lost in \(shard): \(loss.records.map(String.init) ?? "unknown")")
     }
-    for try await found in handed { reported.append(found.record.text ?? "") }
+    for try await found in handed { log.add(found.record.text ?? "") }
+    let reported = log.texts
     #expect(reported.count == 60)
     let place = try #require(reported.firstIndex(of: "lost in 0: 1"))
     #expect(reported[place - 1] == "0: 19" || reported[place - 1] == "0: 12")
@@ -522,11 +523,11 @@ struct ShardedRecordsTests {
     let writer = try ShardedWriter(topic: topic)
     try append(0..<1, toShard: 4, writer)
     for number in 0..<20 {
-      let records = Box(try topic.records(following: true))
+      let records = try topic.records(following: true)
       let task = Task { () -> QueueError.Code? in
         do throws(QueueError) {
           var count = 0
-          for try await _ in records.value {
+          for try await _ in records {
             count += 1
             if count > number + 1 { return nil }
           }
@@ -541,7 +542,7 @@ struct ShardedRecordsTests {
       // The sequence continues after the last record that it gave, so the new record comes.
       try append(1 + number..<2 + number, toShard: 4, writer)
       var last: String?
-      for try await found in records.value {
+      for try await found in records {
         last = found.record.text
         if last == "4: \(1 + number)" { break }
       }
@@ -549,12 +550,6 @@ struct ShardedRecordsTests {
     }
     try await writer.close()
     withExtendedLifetime(directory) {}
-  }
-
-  /// Holds a sequence that two tasks use one after the other.
-  private final class Box: @unchecked Sendable {
-    let value: ShardedTopic.Records
-    init(_ value: ShardedTopic.Records) { self.value = value }
   }
 
   /// The texts that several tasks have read.
@@ -568,12 +563,12 @@ struct ShardedRecordsTests {
   func cancelledInBetween(_ place: ShardedPlace) async throws {
     let (topic, directory) = try make(place)
     let writer = try ShardedWriter(topic: topic)
-    let records = Box(try topic.records(following: true))
+    let records = try topic.records(following: true)
     let read = Log()
     for number in 0..<50 {
       let task = Task {
         do {
-          for try await found in records.value {
+          for try await found in records {
             read.add(found.record.text ?? "")
           }
         } catch {
@@ -585,7 +580,7 @@ struct ShardedRecordsTests {
       task.cancel()
       await task.value
     }
-    var iterator = records.value.makeAsyncIterator()
+    var iterator = records.makeAsyncIterator()
     while read.texts.count < 50 {
       let found = try #require(try await iterator.next())
       read.add(found.record.text ?? "")

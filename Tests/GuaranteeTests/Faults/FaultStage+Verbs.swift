@@ -145,18 +145,18 @@ extension FaultStage {
   func read(
     from start: Topic.Position = .earliest, options: QueueReader.Options = SmallTopic.readerOptions
   ) throws {
-    var losses: [Loss] = []
+    let reported = Reported()
     var reader = try trying("opening a reader") {
       try QueueReader(
         topic: topic, from: start, options: options, environment: environment
-      ) { losses.append($0) }
+      ) { reported.take($0) }
     }
     while let record = try trying("next", { try reader.nextCopy() }) {
-      for loss in losses { note("\(loss)") }
-      losses = []
+      for loss in reported.losses { note("\(loss)") }
+      reported.forget()
       note("\(record.ordinal) \(record.payload.count) \(xxh3(record.payload))")
     }
-    for loss in losses { note("\(loss)") }
+    for loss in reported.losses { note("\(loss)") }
     note("end")
   }
 

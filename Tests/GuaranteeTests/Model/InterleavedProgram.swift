@@ -183,7 +183,7 @@ final class InterleavedProgram {
     /// Nil: not known before the first record.
     var known: Int?
     var next: Int { known ?? 0 }
-    let losses: Losses
+    let reported: Reported
     /// Whether a loss of cleaned records was reported to it.
     var isOvertaken = false
     /// The lowest ordinal that its first record may have.
@@ -191,11 +191,9 @@ final class InterleavedProgram {
     /// The highest ordinal that its first record may have. Nil: that of the first record left.
     let most: Int?
 
-    final class Losses { var list: [Loss] = [] }
-
-    init(_ reader: consuming QueueReader, _ losses: Losses, least: Int, most: Int?) {
+    init(_ reader: consuming QueueReader, _ reported: Reported, least: Int, most: Int?) {
       self.reader = reader
-      self.losses = losses
+      self.reported = reported
       self.least = least
       self.most = most
     }
@@ -204,16 +202,16 @@ final class InterleavedProgram {
   private func begin() throws {
     let isLatest = random.chance(30)
     let before = (flushed: flushed, cleaned: cleaned)
-    let losses = SteppedReader.Losses()
+    let reported = Reported()
     var readerOptions = QueueReader.Options()
     readerOptions.bufferSize = .kibibytes(4)
     let reader = try QueueReader(
       topic: Topic(storage: storage), from: isLatest ? .latest : .earliest, options: readerOptions
-    ) { losses.list.append($0) }
+    ) { reported.take($0) }
     // The reader begins with the first record that exists, or with the one after the flushed ones.
     readers.append(
       SteppedReader(
-        reader, losses, least: isLatest ? before.flushed : before.cleaned,
+        reader, reported, least: isLatest ? before.flushed : before.cleaned,
         most: isLatest ? log.count : nil))
     tally.count("readers")
   }
@@ -269,7 +267,7 @@ final class InterleavedProgram {
 
   /// Only the cleaner may cause a loss here, and each such loss must be reported.
   private func settle(_ reader: SteppedReader) throws {
-    for loss in reader.losses.list {
+    for loss in reader.reported.losses {
       try hold(
         .g5, loss.cause == .cleaned && loss.records.map { Int($0) <= log.count } ?? true,
         "a reader was told of \(loss)")
@@ -277,6 +275,6 @@ final class InterleavedProgram {
       if let known = reader.known { reader.known = known + Int(loss.records ?? 0) }
       tally.count("losses by cleaning")
     }
-    reader.losses.list = []
+    reader.reported.forget()
   }
 }

@@ -7,21 +7,19 @@ import DiskQueueTestSupport
 /// A reader that stays open while the topic is written, killed, damaged and cleaned.
 final class LiveReader {
   private var reader: QueueReader
-  private let losses: Losses
+  private let reported = Reported()
   /// The address of the last record that it got.
   private var last: UInt64?
   /// The next ordinal, as the delivered records and the reported losses give it.
   private var count: UInt64
   private var isCountKnown = true
 
-  private final class Losses { var list: [Loss] = [] }
-
   init(_ program: Program) throws {
     var options = QueueReader.Options()
     options.bufferSize = program.random.chance(50) ? .kibibytes(4) : .kibibytes(256)
-    let losses = Losses()
-    self.losses = losses
-    reader = try QueueReader(topic: program.topic, options: options) { losses.list.append($0) }
+    reader = try QueueReader(topic: program.topic, options: options) { [reported] in
+      reported.take($0)
+    }
     let first = program.storage.slabs.keys.min() ?? 0
     count = program.log.first { $0.address >= first }?.ordinal ?? program.nextOrdinal
   }
@@ -75,13 +73,13 @@ final class LiveReader {
   }
 
   private func takeLosses() {
-    for loss in losses.list {
+    for loss in reported.losses {
       guard let records = loss.records else {
         isCountKnown = false
         continue
       }
       if loss.cause == .discarded { count -= min(count, records) } else { count += records }
     }
-    losses.list = []
+    reported.forget()
   }
 }

@@ -244,10 +244,10 @@ struct OrdinalFillTests {
     var reader = try copy.reader()
     #expect(answers(&reader, size: size) == expected)
     // A reader with a closure for losses gets the same records, and fills on across the loss.
-    var losses: [Loss] = []
-    var reported = try QueueReader(topic: copy.topic) { losses.append($0) }
-    #expect(answers(&reported, size: size) == records)
-    #expect(losses.map(\.records) == [1] && losses.map(\.cause) == [.damaged])
+    let report = Reported()
+    var reporting = try QueueReader(topic: copy.topic) { report.take($0) }
+    #expect(answers(&reporting, size: size) == records)
+    #expect(report.losses.map(\.records) == [1] && report.losses.map(\.cause) == [.damaged])
   }
 
   @Test("the arrays that the elements have are used again", arguments: Place.allCases)

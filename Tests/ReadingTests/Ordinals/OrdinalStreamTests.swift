@@ -165,9 +165,10 @@ struct OrdinalStreamTests {
   func overtakenOften(place: Place) async throws {
     let placed = try PlacedTopic(place, bound: 16)
     let writer = try placed.writer()
-    var missed: UInt64 = 0
+    let reported = Reported()
+    var missed: UInt64 { reported.losses.reduce(0) { $0 + ($1.records ?? .max / 4) } }
     var seen: UInt64 = 0
-    let reader = try QueueReader(topic: placed.topic) { missed += $0.records ?? .max / 4 }
+    let reader = try QueueReader(topic: placed.topic) { reported.take($0) }
     var iterator = reader.records(following: true).makeAsyncIterator()
     var next: UInt64 = 0
     for round in 1...20 as ClosedRange<UInt64> {

@@ -17,17 +17,17 @@ struct DamageThenCleanedTests {
     let second = try #require(addresses.firstIndex { $0.rawValue > bases[1] })
     let damaged = addresses[second + 2].rawValue
     storage.flip(bit: (Int(damaged - bases[1]) + 10) * 8, ofSlab: bases[1])
-    var losses: [Loss] = []
+    let reported = Reported()
     var reader = try QueueReader(topic: topic, options: SmallTopic.readerOptions) {
-      losses.append($0)
+      reported.take($0)
     }
     var given = 0
     while given < second + 5, try reader.next() != nil { given += 1 }
-    #expect(losses.isEmpty)
+    #expect(reported.losses.isEmpty)
     for base in bases[..<4] { storage.replace(slab: base, with: nil) }
     while try reader.next() != nil { given += 1 }
-    #expect(losses.map(\.cause) == [.cleaned])
-    #expect(losses.map(\.records) == [UInt64(400 - given)])
-    #expect(losses.first?.addresses == Address(rawValue: damaged)..<Address(rawValue: bases[4]))
+    #expect(reported.losses.map(\.cause) == [.cleaned])
+    #expect(reported.losses.map(\.records) == [UInt64(400 - given)])
+    #expect(reported.losses.first?.addresses == Address(rawValue: damaged)..<Address(rawValue: bases[4]))
   }
 }

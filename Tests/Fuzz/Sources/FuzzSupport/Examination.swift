@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Foundation
+internal import Synchronization
 
 @testable internal import DiskQueue
 @testable internal import DiskQueueInspection
@@ -43,7 +44,7 @@ public struct Examination {
 
   private struct Pass {
     var records: [(address: UInt64, ordinal: UInt64, payload: [UInt8])] = []
-    var losses: [Loss] = []
+    let reported = Reported()
     var passed = 0
     /// Whether `records` holds every record: none was too large, and there was no error.
     var isWhole: Bool { passed == 0 && error == nil }
@@ -51,22 +52,29 @@ public struct Examination {
     var end: UInt64 = 0
   }
 
+  /// The losses that a reader reported.
+  private final class Reported: Sendable {
+    private let state = Mutex<[Loss]>([])
+    var losses: [Loss] { state.withLock { $0 } }
+    func take(_ loss: Loss) { state.withLock { $0.append(loss) } }
+  }
+
   private func pass(from start: Topic.Position) -> Pass {
     let index = TopicIndex(place.storage)
     var pass = Pass()
-    var losses: [Loss] = []
+    let reported = Reported()
     // Each step passes a frame, or ends a stretch of bytes or of slabs.
     let most = slabs.values.reduce(64) { $0 + $1.count / 8 + 16 }
     var steps = 0
     do throws(QueueError) {
       var reader = try QueueReader(
         topic: place.topic, from: start, options: options, environment: .fuzzing
-      ) { losses.append($0) }
+      ) { reported.take($0) }
       try index.refresh()
       var isAtEnd = false
       while !isAtEnd {
         steps += 1
-        require(steps + losses.count <= most, "a pass does not end")
+        require(steps + reported.losses.count <= most, "a pass does not end")
         do throws(QueueError) {
           if let record = try reader.nextCopy() {
             check(record, after: pass.records.last, index)
@@ -86,8 +94,8 @@ public struct Examination {
       check(error)
       pass.error = error
     }
-    for loss in losses { _ = loss.description }
-    pass.losses = losses
+    pass.losses = reported.losses
+    for loss in pass.losses { _ = loss.description }
     if Self.explains { explain(pass, start) }
     return pass
   }
