@@ -16,6 +16,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.1"),
     .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
   ],
   targets: [
@@ -38,6 +39,15 @@ let package = Package(
         .product(name: "DiskQueueFoundation", package: "diskqueue"),
       ]),
     .executableTarget(name: "cleaner", dependencies: ["Support", arguments, diskQueue]),
+    .executableTarget(
+      name: "service",
+      dependencies: [
+        "Support", arguments, diskQueue,
+        .product(name: "DiskQueueLifecycle", package: "diskqueue"),
+        .product(name: "FlyingFox", package: "FlyingFox"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]),
     // Shared by several examples.
     .target(
       name: "Support",
