@@ -213,7 +213,7 @@ struct ReaderServiceTests {
           var iterator = records.makeAsyncIterator()
           let first = try await iterator.next()?.text
           waits.continuation.yield()
-          do {
+          do throws(QueueError) {
             _ = try await iterator.next()
             return "a record that was not appended"
           } catch {
