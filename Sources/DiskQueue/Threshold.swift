@@ -8,6 +8,7 @@
 /// the writer's own thread does the work, even if nothing more is appended.
 ///
 /// ```swift
+/// var options = QueueWriter.Options()
 /// options.syncEvery = .seconds(0.5)
 /// options.flushEvery = Threshold(records: 1_000, time: .milliseconds(20))
 /// ```

@@ -4,6 +4,7 @@
 /// The permission bits of a new topic's directory and files, less the umask.
 ///
 /// ```swift
+/// var options = QueueWriter.Options()
 /// options.permissions = .groupReadable
 /// ```
 ///

@@ -7,6 +7,8 @@ public import ServiceLifecycle
 /// Passes the records of a reader to a closure, one after the other, until the program ends.
 ///
 /// ```swift
+/// import DiskQueueLifecycle
+///
 /// let records = try QueueReader(topic: "sensors", from: .latest).records(following: true)
 /// let service = ReaderService(records) { print($0.text ?? "binary") }
 /// ```
