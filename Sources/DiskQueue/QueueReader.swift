@@ -118,8 +118,8 @@ public struct QueueReader: ~Copyable, @unchecked Sendable {
   /// After nil, call it again later, or wait with ``waitForMore()``.
   ///
   /// The reader lends the record until its next call. To keep it, use ``nextCopy()``, or
-  /// ``BorrowedRecord/copy()``. To keep many, use ``nextBatch(upTo:)``. Without a copy, the compiler
-  /// reports one of these errors:
+  /// ``BorrowedRecord/copy()``. To keep many, use ``nextBatch(upTo:)``. Without a copy, the
+  /// compiler reports one of these errors:
   ///
   /// - *does not conform to protocol 'Escapable'*: an array or another generic type would store the
   ///   record. Store `record.copy()`.

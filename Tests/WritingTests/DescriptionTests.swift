@@ -71,8 +71,8 @@ struct DescriptionTests {
       text(
         .recovered, 1, losses: [Loss(cause: .damaged, addresses: range, records: 1)], discarded: 7)
         == "the last writer had not closed the topic, 1 record after the last proof of durability"
-        + " is durable now, 7 bytes of a torn tail are no part of it, 1 damaged range, it goes on at"
-        + " address 99")
+        + " is durable now, 7 bytes of a torn tail are no part of it, 1 damaged range, it goes on"
+        + " at address 99")
     #expect(text(.migrated, 2).hasPrefix("queuefka wrote the topic, 2 records after"))
   }
 

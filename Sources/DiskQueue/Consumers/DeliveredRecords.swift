@@ -3,7 +3,7 @@
 
 /// Records that a consumer holds in memory, in order. All of them share two allocations.
 struct DeliveredRecords: Sendable {
-  private struct Place {
+  private struct RecordExtent {
     var address: UInt64
     var ordinal: UInt64
     /// The end of the payload in `bytes`.
@@ -12,14 +12,14 @@ struct DeliveredRecords: Sendable {
 
   /// The payloads, one after the other.
   private var bytes: [UInt8] = []
-  private var places: [Place] = []
+  private var places: [RecordExtent] = []
 
   var count: Int { places.count }
 
   mutating func append(_ payload: RawSpan, address: UInt64, ordinal: UInt64) {
     // Safe: reads exactly the span's bytes.
     unsafe payload.withUnsafeBytes { unsafe bytes.append(contentsOf: $0) }
-    places.append(Place(address: address, ordinal: ordinal, end: bytes.count))
+    places.append(RecordExtent(address: address, ordinal: ordinal, end: bytes.count))
   }
 
   /// Drops the first records, and keeps the bytes of the others alone.
@@ -28,7 +28,7 @@ struct DeliveredRecords: Sendable {
     let dropped = places[count - 1].end
     bytes = Array(bytes[dropped...])
     places = places[count...].map {
-      Place(address: $0.address, ordinal: $0.ordinal, end: $0.end - dropped)
+      RecordExtent(address: $0.address, ordinal: $0.ordinal, end: $0.end - dropped)
     }
   }
 

@@ -72,7 +72,7 @@ final class RecordFeed: @unchecked Sendable {
     }
 
     /// What a task does that found no record.
-    enum Step {
+    enum FeedStep {
       /// There are records. The caller starts the thread if the next batch is to be read ahead.
       case take(readingAhead: Bool)
       case end
@@ -83,7 +83,7 @@ final class RecordFeed: @unchecked Sendable {
       case wait(request: UInt64)
     }
 
-    mutating func next(mayReadAhead: Bool) -> Step {
+    mutating func next(mayReadAhead: Bool) -> FeedStep {
       guard !isFinished else { return .end }
       while true {
         if current.records?.isEmpty == false { return .take(readingAhead: false) }

@@ -40,7 +40,7 @@ final class MergedFeed: @unchecked Sendable {
     }
 
     /// What a task does that found no record.
-    enum Step {
+    enum MergeStep {
       /// There are records. The caller starts the thread if the next batch is to be read ahead.
       case take(readingAhead: Bool)
       case end
@@ -52,7 +52,7 @@ final class MergedFeed: @unchecked Sendable {
       case wait(request: UInt64)
     }
 
-    mutating func next() -> Step {
+    mutating func next() -> MergeStep {
       guard !isFinished else { return .end }
       while true {
         if !current.records.isEmpty { return .take(readingAhead: false) }

@@ -10,14 +10,14 @@ final class EventQueue: Sendable {
   typealias Handler = @Sendable (_ shard: Int, _ event: QueueWriter.Event) -> Void
 
   /// An event, and the handlers that were there when it was noted.
-  private struct Noted {
+  private struct PendingEvent {
     var event: QueueWriter.Event
     var shard: Int
     var handlers: Int
   }
 
   private struct State {
-    var waiting: [Noted] = []
+    var waiting: [PendingEvent] = []
     var isDelivering = false
     /// How many callers hold a lock that a handler may want.
     var holds = 0
@@ -53,7 +53,7 @@ final class EventQueue: Sendable {
   func note(_ event: QueueWriter.Event, ofShard shard: Int) {
     guard isHeard else { return }
     state.withLock { state in
-      state.waiting.append(Noted(event: event, shard: shard, handlers: state.handlers.count))
+      state.waiting.append(PendingEvent(event: event, shard: shard, handlers: state.handlers.count))
     }
   }
 
@@ -103,7 +103,7 @@ final class EventQueue: Sendable {
     }
   }
 
-  private func takeAll() -> ([Noted], [Handler])? {
+  private func takeAll() -> ([PendingEvent], [Handler])? {
     state.withLock { state in
       guard !state.handlers.isEmpty, !state.isDelivering, state.holds == 0,
         !state.waiting.isEmpty

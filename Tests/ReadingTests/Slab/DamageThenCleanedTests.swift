@@ -28,6 +28,7 @@ struct DamageThenCleanedTests {
     while try reader.next() != nil { given += 1 }
     #expect(reported.losses.map(\.cause) == [.cleaned])
     #expect(reported.losses.map(\.records) == [UInt64(400 - given)])
-    #expect(reported.losses.first?.addresses == Address(rawValue: damaged)..<Address(rawValue: bases[4]))
+    let lost = Address(rawValue: damaged)..<Address(rawValue: bases[4])
+    #expect(reported.losses.first?.addresses == lost)
   }
 }
