@@ -136,11 +136,9 @@ extension LogWalker {
     var end = FrameHeader.byteCount + length
     // Assumes that all records are as long as the first one.
     places.reserveCapacity(min(count, window.count / end + 1))
-    while places.count < count {
-      let start = position &- address
+    while places.count < count, let start = UInt32(exactly: position &- address) {
       if let payloadBytes = nextBuffered()?.payload.count {
-        places.append(
-          RecordBatch.Place(start: UInt32(start), payloadBytes: UInt32(payloadBytes)))
+        places.append(RecordBatch.Place(start: start, payloadBytes: UInt32(payloadBytes)))
         end = Int(position &- address)
       } else if !passBufferedMark() {
         break
