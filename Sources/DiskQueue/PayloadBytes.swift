@@ -1,15 +1,16 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Bytes that one call can append as a record, without a copy into an array first.
+/// Bytes that one call can append as a record, or use as a key, without a copy into an array first.
 ///
-/// These types conform. A text is appended as its UTF-8 bytes.
+/// These types conform. A text is its UTF-8 bytes.
 ///
 /// - `RawSpan` and `Span<UInt8>`
 /// - `[UInt8]`, `ArraySlice<UInt8>` and `ContiguousArray<UInt8>`
 /// - `String`, `Substring`, `StaticString`, and the `utf8` of the first two
 ///
-/// Every function that accepts them also accepts any other collection of `UInt8`, such as `Data`.
+/// Every function that appends them also accepts any other collection of `UInt8`, such as `Data`. A
+/// key must conform. `Data` does, and so can be a key, if you import `DiskQueueFoundation`.
 ///
 /// Your own type can conform if its bytes are contiguous in memory:
 ///

@@ -113,15 +113,21 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
   /// - Complexity: On disk, a listing of the directory and a read.
   public func shardCount() throws(QueueError) -> Int { try opened().count }
 
-  /// Returns the shard of a key.
+  /// Returns the shard of a key: a text, `[UInt8]`, a slice or a span.
   ///
   /// Each call opens the topic. ``ShardedWriter/shard(of:)`` does not.
   ///
+  /// - Parameter key: Any bytes, or none, of a type that conforms to ``PayloadBytes``. Two keys are
+  ///   equal if their bytes are.
   /// - Throws: As ``shardCount()``. Also `invalidOption` if the sharder refuses the key, and the
   ///   errors of a custom sharder.
-  public func shard(of key: ShardKey) throws(QueueError) -> Int {
+  public func shard<Key: PayloadBytes & ~Copyable & ~Escapable>(
+    of key: borrowing Key
+  ) throws(QueueError) -> Int {
     let count = try shardCount()
-    return try key.withBytes { key throws(QueueError) in try sharder.shard(of: key, among: count) }
+    return try key.withPayloadBytes { key throws(QueueError) in
+      try sharder.shard(of: key, among: count)
+    }
   }
 
   /// Returns the topic of a shard, for a ``QueueReader``, a ``QueueConsumer`` or a ``SlabCleaner``.
@@ -158,9 +164,14 @@ public struct ShardedTopic: Sendable, CustomStringConvertible {
 
   /// Opens the shard of a key for reading. It may also contain records of other keys.
   ///
+  /// - Parameters:
+  ///   - key: A text, `[UInt8]`, a slice or a span, as in ``shard(of:)``.
+  ///   - start: The position of the first record.
+  ///   - options: The reader's options.
+  ///   - onLoss: Called with each loss, as in `QueueReader.init`.
   /// - Throws: As ``shard(of:)`` and ``reader(ofShard:from:options:onLoss:)``.
-  public func reader(
-    ofKey key: ShardKey, from start: Topic.Position = .earliest,
+  public func reader<Key: PayloadBytes & ~Copyable & ~Escapable>(
+    ofKey key: borrowing Key, from start: Topic.Position = .earliest,
     options: QueueReader.Options = .init(), onLoss: (@Sendable (Loss) -> Void)? = nil
   ) throws(QueueError) -> QueueReader {
     try QueueReader(

@@ -98,25 +98,37 @@ public final class ShardedWriter: Sendable {
   /// The number of open shards.
   package var openShardCount: Int { pool.openCount }
 
-  /// Returns the shard of a key.
+  /// Returns the shard of a key: a text, `[UInt8]`, a slice or a span.
   ///
+  /// Two keys are equal if their bytes are. So a text and an array can be the same key, and two
+  /// spellings of `é` are two keys.
+  ///
+  /// - Parameter key: Any bytes, or none, of a type that conforms to ``PayloadBytes``. They are not
+  ///   copied.
   /// - Throws: `invalidOption` if the sharder refuses the key, and the errors of a custom sharder.
-  public func shard(of key: ShardKey) throws(QueueError) -> Int {
-    try key.withBytes { key throws(QueueError) in
-      try topic.sharder.shard(of: key, among: pool.count)
-    }
+  /// - Complexity: O(key) for ``ShardedTopic/Sharder/hash``.
+  @inlinable
+  public func shard<Key: PayloadBytes & ~Copyable & ~Escapable>(
+    of key: borrowing Key
+  ) throws(QueueError) -> Int {
+    try key.withPayloadBytes { bytes throws(QueueError) in try shard(ofBytes: bytes) }
+  }
+
+  @usableFromInline
+  func shard(ofBytes key: RawSpan) throws(QueueError) -> Int {
+    try topic.sharder.shard(of: key, among: pool.count)
   }
 
   // MARK: Appending
 
   /// Appends one record to the shard of its key: a text, `[UInt8]`, a slice or a span.
   ///
-  /// ``PayloadBytes`` lists the types. `Data` and other collections of bytes are accepted as well.
-  /// Level reached: `buffered`.
+  /// ``PayloadBytes`` lists the types of payloads and keys. A payload can also be `Data` or another
+  /// collection of bytes. Level reached: `buffered`.
   ///
   /// - Parameters:
   ///   - payload: The record's bytes.
-  ///   - key: Any text or bytes, or none. The key is not stored.
+  ///   - key: Any text or bytes, or none, as in ``shard(of:)``. The key is not stored.
   /// - Returns: The shard, and the record's address and ordinal in it.
   /// - Throws: One of these errors. Only with ``QueueError/appended`` 1 is the record in the log.
   ///   - As ``QueueWriter/append(_:)-(Payload)``.
@@ -129,11 +141,14 @@ public final class ShardedWriter: Sendable {
   ///   syncs.
   @discardableResult
   @inlinable
-  public func append<Payload: PayloadBytes & ~Copyable & ~Escapable>(
-    _ payload: borrowing Payload, key: ShardKey
+  public func append<
+    Payload: PayloadBytes & ~Copyable & ~Escapable, Key: PayloadBytes & ~Copyable & ~Escapable
+  >(
+    _ payload: borrowing Payload, key: borrowing Key
   ) throws(QueueError) -> AppendResult {
-    try payload.withPayloadBytes { bytes throws(QueueError) in
-      try append(bytes: bytes, key: key)
+    let shard = try shard(of: key)
+    return try payload.withPayloadBytes { bytes throws(QueueError) in
+      try append(bytes: bytes, toShard: shard)
     }
   }
 
@@ -147,15 +162,17 @@ public final class ShardedWriter: Sendable {
   @discardableResult
   @inlinable
   @_disfavoredOverload
-  public func append(
-    _ payload: some Collection<UInt8>, key: ShardKey
+  public func append<Key: PayloadBytes & ~Copyable & ~Escapable>(
+    _ payload: some Collection<UInt8>, key: borrowing Key
   ) throws(QueueError) -> AppendResult {
-    try withBytes(of: payload) { bytes throws(QueueError) in try append(bytes: bytes, key: key) }
+    let shard = try shard(of: key)
+    return try withBytes(of: payload) { bytes throws(QueueError) in
+      try append(bytes: bytes, toShard: shard)
+    }
   }
 
   @usableFromInline
-  func append(bytes: RawSpan, key: ShardKey) throws(QueueError) -> AppendResult {
-    let shard = try shard(of: key)
+  func append(bytes: RawSpan, toShard shard: Int) throws(QueueError) -> AppendResult {
     let result = try pool.withWriter(ofShard: shard) { writer throws(QueueError) in
       try writer.append(bytes: bytes)
     }
@@ -181,8 +198,10 @@ public final class ShardedWriter: Sendable {
   ///   array only if the task opens the shard or waits for room.
   @discardableResult
   @inlinable
-  public func append<Payload: PayloadBytes & ~Copyable & ~Escapable>(
-    _ payload: borrowing Payload, key: ShardKey, ensuring level: Durability
+  public func append<
+    Payload: PayloadBytes & ~Copyable & ~Escapable, Key: PayloadBytes & ~Copyable & ~Escapable
+  >(
+    _ payload: borrowing Payload, key: borrowing Key, ensuring level: Durability
   ) async throws(QueueError) -> AppendResult {
     let shard = try shard(of: key)
     let begun = try payload.withPayloadBytes { bytes throws(QueueError) in
@@ -203,8 +222,8 @@ public final class ShardedWriter: Sendable {
   @discardableResult
   @inlinable
   @_disfavoredOverload
-  public func append(
-    _ payload: some Collection<UInt8>, key: ShardKey, ensuring level: Durability
+  public func append<Key: PayloadBytes & ~Copyable & ~Escapable>(
+    _ payload: some Collection<UInt8>, key: borrowing Key, ensuring level: Durability
   ) async throws(QueueError) -> AppendResult {
     let shard = try shard(of: key)
     let begun = try withBytes(of: payload) { bytes throws(QueueError) in

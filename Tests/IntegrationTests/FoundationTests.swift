@@ -22,6 +22,36 @@ struct FoundationTests {
     try writer.close()
   }
 
+  @Test("Data is a payload and a key, also a slice and one that a closure returns")
+  func dataAsKey() async throws {
+    let text = "customer 17"
+    let key = Data(text.utf8)
+    // The list has a shard for exactly these bytes.
+    let topic = ShardedTopic.memory(shards: 10, by: .keys(["", text]))
+    let writer = try ShardedWriter(topic: topic)
+    try writer.append("0", key: key)
+    try writer.append(Data("1".utf8), key: ([0] + key).dropFirst())
+    try await writer.append(Data("2".utf8), key: key, ensuring: .synced)
+    try writer.append(contentsOf: [Data("3".utf8)], key: key)
+    try writer.append(contentsOf: [Data("4".utf8), Data()], keyedBy: { $0.isEmpty ? $0 : key })
+    try await writer.append(contentsOf: ["5"], keyedBy: { _ in key }, ensuring: .synced)
+    #expect(try writer.shard(of: key) == 1 && topic.shard(of: Data()) == 0)
+    var reader = try topic.reader(ofKey: key)
+    for number in 0..<6 { #expect(try reader.nextCopy()?.text == "\(number)") }
+    #expect(try reader.nextCopy() == nil)
+    try await writer.close()
+  }
+
+  @Test("Data is appended as its bytes, one or a batch, also an empty one")
+  func dataAsPayload() throws {
+    let topic = Topic.memory()
+    let writer = try QueueWriter(topic: topic)
+    try writer.append(Data([0, 255]))
+    try writer.append(contentsOf: [Data([7]), Data(), Data([1, 2, 3]).dropFirst()])
+    try writer.close()
+    #expect(try readAll(topic).records.map(\.payload) == [[0, 255], [7], [], [2, 3]])
+  }
+
   @Test("a file URL names the topic at its path, with or without a slash at the end")
   func fileURL() throws {
     let directory = try TemporaryDirectory()

@@ -14,10 +14,13 @@ extension ShardedWriter {
   ///   once. It holds a copy of the payloads, unless the batch is a `[[UInt8]]`.
   @discardableResult
   @inlinable
-  public func append<Payloads: Sequence>(
-    contentsOf payloads: Payloads, key: ShardKey
+  public func append<
+    Payloads: Sequence, Key: PayloadBytes & ~Copyable & ~Escapable
+  >(
+    contentsOf payloads: Payloads, key: borrowing Key
   ) throws(QueueError) -> BatchAppendResult where Payloads.Element: PayloadBytes {
-    try append(batch: try payloads.copied(), key: key)
+    let shard = try shard(of: key)
+    return try append(batch: try payloads.copied(), toShard: shard)
   }
 
   /// Appends several records from `Data` or other collections of bytes to the shard of one key.
@@ -29,10 +32,13 @@ extension ShardedWriter {
   @discardableResult
   @inlinable
   @_disfavoredOverload
-  public func append<Collections: Sequence>(
-    contentsOf payloads: Collections, key: ShardKey
+  public func append<
+    Collections: Sequence, Key: PayloadBytes & ~Copyable & ~Escapable
+  >(
+    contentsOf payloads: Collections, key: borrowing Key
   ) throws(QueueError) -> BatchAppendResult where Collections.Element: Collection<UInt8> {
-    try append(batch: payloads.map { Array($0) }, key: key)
+    let shard = try shard(of: key)
+    return try append(batch: payloads.map { Array($0) }, toShard: shard)
   }
 
   /// Appends several records to the shard of one key, in order, and waits until they reach a level.
@@ -44,10 +50,13 @@ extension ShardedWriter {
   ///   of records of the batch that are in the log: the first ones. Their level is in doubt.
   @discardableResult
   @inlinable
-  public func append<Payloads: Sequence>(
-    contentsOf payloads: Payloads, key: ShardKey, ensuring level: Durability
+  public func append<
+    Payloads: Sequence, Key: PayloadBytes & ~Copyable & ~Escapable
+  >(
+    contentsOf payloads: Payloads, key: borrowing Key, ensuring level: Durability
   ) async throws(QueueError) -> BatchAppendResult where Payloads.Element: PayloadBytes {
-    try await append(batch: try payloads.copied(), key: key, ensuring: level)
+    let shard = try shard(of: key)
+    return try await append(batch: try payloads.copied(), toShard: shard, ensuring: level)
   }
 
   /// Appends several records from `Data` or other collections of bytes to the shard of one key, and
@@ -60,10 +69,13 @@ extension ShardedWriter {
   @discardableResult
   @inlinable
   @_disfavoredOverload
-  public func append<Collections: Sequence>(
-    contentsOf payloads: Collections, key: ShardKey, ensuring level: Durability
+  public func append<
+    Collections: Sequence, Key: PayloadBytes & ~Copyable & ~Escapable
+  >(
+    contentsOf payloads: Collections, key: borrowing Key, ensuring level: Durability
   ) async throws(QueueError) -> BatchAppendResult where Collections.Element: Collection<UInt8> {
-    try await append(batch: payloads.map { Array($0) }, key: key, ensuring: level)
+    let shard = try shard(of: key)
+    return try await append(batch: payloads.map { Array($0) }, toShard: shard, ensuring: level)
   }
 
   // MARK: Each record to the shard of its own key
@@ -75,13 +87,14 @@ extension ShardedWriter {
   /// ```swift
   /// let writer = try ShardedWriter(topic: ShardedTopic("orders"))
   /// let lines = ["17: 3 chairs", "4: 2 tables", "17: 1 lamp"]
-  /// try writer.append(contentsOf: lines) { line in ShardKey(line.prefix { $0 != ":" }) }
+  /// try writer.append(contentsOf: lines) { line in line.prefix { $0 != ":" } }
   /// ```
   ///
   /// - Parameters:
   ///   - payloads: The records.
-  ///   - key: Returns the key of a record. It is called once for each record, in order, before any
-  ///     record is appended.
+  ///   - key: Returns the key of a record: a text, `[UInt8]`, or another type that conforms to
+  ///     ``PayloadBytes``. It is called once for each record, in order, before any record is
+  ///     appended. No key is stored.
   /// - Returns: One result for each shard that got a record, in the order of the shards' numbers.
   /// - Throws: As ``append(_:key:)-(Payload,_)``, and the error of `key`. If a key is refused,
   ///   nothing was appended.
@@ -94,8 +107,8 @@ extension ShardedWriter {
   ///   once. It holds a copy of the payloads that are no arrays.
   @discardableResult
   @inlinable
-  public func append<Payloads: Sequence>(
-    contentsOf payloads: Payloads, keyedBy key: (Payloads.Element) throws(QueueError) -> ShardKey
+  public func append<Payloads: Sequence, Key: PayloadBytes>(
+    contentsOf payloads: Payloads, keyedBy key: (Payloads.Element) throws(QueueError) -> Key
   ) throws(QueueError) -> [BatchAppendResult] where Payloads.Element: PayloadBytes {
     try append(try keyed(payloads, by: key))
   }
@@ -110,9 +123,9 @@ extension ShardedWriter {
   @discardableResult
   @inlinable
   @_disfavoredOverload
-  public func append<Collections: Sequence>(
+  public func append<Collections: Sequence, Key: PayloadBytes>(
     contentsOf payloads: Collections,
-    keyedBy key: (Collections.Element) throws(QueueError) -> ShardKey
+    keyedBy key: (Collections.Element) throws(QueueError) -> Key
   ) throws(QueueError) -> [BatchAppendResult] where Collections.Element: Collection<UInt8> {
     try append(try keyed(collections: payloads, by: key))
   }
@@ -133,9 +146,9 @@ extension ShardedWriter {
   ///     and no shard was flushed or synced for this call.
   @discardableResult
   @inlinable
-  public nonisolated(nonsending) func append<Payloads: Sequence>(
+  public nonisolated(nonsending) func append<Payloads: Sequence, Key: PayloadBytes>(
     contentsOf payloads: Payloads,
-    keyedBy key: (Payloads.Element) throws(QueueError) -> ShardKey, ensuring level: Durability
+    keyedBy key: (Payloads.Element) throws(QueueError) -> Key, ensuring level: Durability
   ) async throws(QueueError) -> [BatchAppendResult] where Payloads.Element: PayloadBytes {
     try await append(try keyed(payloads, by: key), ensuring: level)
   }
@@ -150,9 +163,9 @@ extension ShardedWriter {
   @discardableResult
   @inlinable
   @_disfavoredOverload
-  public nonisolated(nonsending) func append<Collections: Sequence>(
+  public nonisolated(nonsending) func append<Collections: Sequence, Key: PayloadBytes>(
     contentsOf payloads: Collections,
-    keyedBy key: (Collections.Element) throws(QueueError) -> ShardKey, ensuring level: Durability
+    keyedBy key: (Collections.Element) throws(QueueError) -> Key, ensuring level: Durability
   ) async throws(QueueError) -> [BatchAppendResult]
   where Collections.Element: Collection<UInt8> {
     try await append(try keyed(collections: payloads, by: key), ensuring: level)
@@ -174,8 +187,8 @@ extension ShardedWriter {
   }
 
   @inlinable
-  func keyed<Payloads: Sequence>(
-    _ payloads: Payloads, by key: (Payloads.Element) throws(QueueError) -> ShardKey
+  func keyed<Payloads: Sequence, Key: PayloadBytes>(
+    _ payloads: Payloads, by key: (Payloads.Element) throws(QueueError) -> Key
   ) throws(QueueError) -> KeyedBatch where Payloads.Element: PayloadBytes {
     var batch = KeyedBatch()
     for payload in payloads {
@@ -190,9 +203,9 @@ extension ShardedWriter {
   }
 
   @inlinable
-  func keyed<Collections: Sequence>(
+  func keyed<Collections: Sequence, Key: PayloadBytes>(
     collections payloads: Collections,
-    by key: (Collections.Element) throws(QueueError) -> ShardKey
+    by key: (Collections.Element) throws(QueueError) -> Key
   ) throws(QueueError) -> KeyedBatch where Collections.Element: Collection<UInt8> {
     var batch = KeyedBatch()
     for payload in payloads {
@@ -202,17 +215,15 @@ extension ShardedWriter {
   }
 
   @usableFromInline
-  func append(batch: [[UInt8]], key: ShardKey) throws(QueueError) -> BatchAppendResult {
-    let shard = try shard(of: key)
-    return try append(KeyedBatch(batch, shard)).first ?? .nothing(in: shard)
+  func append(batch: [[UInt8]], toShard shard: Int) throws(QueueError) -> BatchAppendResult {
+    try append(KeyedBatch(batch, shard)).first ?? .nothing(in: shard)
   }
 
   @usableFromInline
   func append(
-    batch: [[UInt8]], key: ShardKey, ensuring level: Durability
+    batch: [[UInt8]], toShard shard: Int, ensuring level: Durability
   ) async throws(QueueError) -> BatchAppendResult {
-    let shard = try shard(of: key)
-    return try await append(KeyedBatch(batch, shard), ensuring: level).first ?? .nothing(in: shard)
+    try await append(KeyedBatch(batch, shard), ensuring: level).first ?? .nothing(in: shard)
   }
 
   @usableFromInline

@@ -14,7 +14,7 @@ struct ShardedBatchTests {
     key.isEmpty ? -1 : Int(key[0]) - 0x30
   }
 
-  private static func key(of line: String) -> ShardKey { ShardKey(line.prefix { $0 != ":" }) }
+  private static func key(of line: String) -> Substring { line.prefix { $0 != ":" } }
 
   private static let lines = ["2: a", "0: b", "2: c", "1: d", "0: e", "0: f", "1: g"]
   private static let sorted = [
@@ -50,17 +50,17 @@ struct ShardedBatchTests {
     #expect(results.map(\.shard) == [0, 1, 2])
     #expect(results.map(\.ordinals) == [0..<3, 0..<2, 0..<2])
     #expect(results.map(\.addresses.lowerBound.rawValue) == [128, 128, 128])
-    try writer.append(contentsOf: Self.lines.map { Data($0.utf8) }) { ShardKey($0.prefix(1)) }
+    try writer.append(contentsOf: Self.lines.map { Data($0.utf8) }) { [$0[0]] }
     for level in Durability.allCases {
       try await writer.append(contentsOf: Self.lines, keyedBy: Self.key, ensuring: level)
     }
     let awaited = try await writer.append(
-      contentsOf: Self.lines.map { Array($0.utf8) }, keyedBy: { ShardKey($0.prefix(1)) },
+      contentsOf: Self.lines.map { Array($0.utf8) }, keyedBy: { $0.prefix(1) },
       ensuring: .synced)
     #expect(awaited.map(\.shard) == [0, 1, 2])
     #expect(awaited.map(\.ordinals) == [15..<18, 10..<12, 10..<12])
     try await writer.append(
-      contentsOf: Self.lines.map { Data($0.utf8) }, keyedBy: { ShardKey($0.prefix(1)) },
+      contentsOf: Self.lines.map { Data($0.utf8) }, keyedBy: { Array($0.prefix(1)) },
       ensuring: .flushed)
     try await writer.close()
     let expected = Self.sorted.mapValues { lines in
@@ -206,30 +206,5 @@ struct ShardedBatchTests {
     for storage in shards.storages { storage.gate.open() }
     try await writer.close()
     #expect(try readShards(shards.topic) == Self.sorted.mapValues { ["first"] + $0 })
-  }
-}
-
-@Suite("A key of a shard")
-struct ShardKeyTests {
-  @Test("is its bytes, however it was written")
-  func equality() {
-    let number = 17
-    let text = "customer 17"
-    let keys: [ShardKey] = [
-      "customer 17", "customer \(number)", ShardKey(text), ShardKey(("x" + text).dropFirst()),
-      ShardKey(Array(text.utf8)), ShardKey(text.utf8), ShardKey(Data(text.utf8)),
-      ShardKey(Array(text.utf8).span),
-      [99, 117, 115, 116, 111, 109, 101, 114, 32, 49, 55],
-    ]
-    #expect(Set(keys).count == 1)
-    let empty: ShardKey = []
-    #expect(empty == "")
-    #expect(ShardKey("customer 1") != ShardKey(text))
-  }
-
-  @Test("differs from another spelling of the same text")
-  func spelling() {
-    #expect("é" as ShardKey != "e\u{301}")
-    #expect(Set(["é", "e\u{301}"] as [ShardKey]).count == 2)
   }
 }

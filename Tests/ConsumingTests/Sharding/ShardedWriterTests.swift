@@ -10,11 +10,11 @@ import Testing
 @Suite("Appending to shards")
 struct ShardedWriterTests {
   /// A key for each shard.
-  private func keys(_ writer: ShardedWriter) throws -> [ShardKey] {
-    var keys = [ShardKey?](repeating: nil, count: writer.shardCount)
+  private func keys(_ writer: ShardedWriter) throws -> [String] {
+    var keys = [String?](repeating: nil, count: writer.shardCount)
     var number = 0
     while keys.contains(nil) {
-      let key: ShardKey = "key \(number)"
+      let key = "key \(number)"
       let shard = try writer.shard(of: key)
       if keys[shard] == nil { keys[shard] = key }
       number += 1
@@ -32,7 +32,7 @@ struct ShardedWriterTests {
     for number in 0..<500 {
       let key = "key \(number % 37)"
       let text = "\(key): \(number)"
-      let found = try writer.append(text, key: ShardKey(key))
+      let found = try writer.append(text, key: key)
       #expect(found.shard == Int(xxh3(Array(key.utf8)) % 10))
       expected[found.shard, default: []].append(text)
     }
@@ -41,7 +41,7 @@ struct ShardedWriterTests {
     // There are more keys than shards. The records of a key are in order, among those of other
     // keys.
     for key in (0..<37).map({ "key \($0)" }) {
-      var reader = try topic.reader(ofKey: ShardKey(key))
+      var reader = try topic.reader(ofKey: key)
       var texts: [String] = []
       while let record = try reader.nextCopy() { texts.append(record.text ?? "") }
       #expect(
@@ -60,22 +60,22 @@ struct ShardedWriterTests {
     let key = Array("k".utf8)
     var found: [ShardedWriter.AppendResult] = []
     found.append(try writer.append("0", key: "k"))
-    found.append(try writer.append("1"[...], key: ShardKey(key)))
+    found.append(try writer.append("1"[...], key: key))
     found.append(try writer.append([0x32], key: "k"))
-    found.append(try writer.append(AnyCollection([0x33]), key: ShardKey(AnyCollection(key))))
-    found.append(try writer.append(Array("4".utf8).span.bytes, key: ShardKey(key.span)))
+    found.append(try writer.append(AnyCollection([0x33]), key: key.span.bytes))
+    found.append(try writer.append(Array("4".utf8).span.bytes, key: key.span))
     found.append(try writer.append(Array("5".utf8).span.bytes, key: "k"))
-    found.append(try writer.append(Array("6".utf8).span.bytes, key: ShardKey(key[...])))
+    found.append(try writer.append(Array("6".utf8).span.bytes, key: key[...]))
     found.append(try await writer.append("7", key: "k", ensuring: .buffered))
-    found.append(try await writer.append("8", key: ShardKey(key), ensuring: .flushed))
+    found.append(try await writer.append("8", key: key, ensuring: .flushed))
     found.append(try await writer.append([0x39], key: "k", ensuring: .synced))
-    found.append(try await writer.append(Array("a".utf8), key: ShardKey(key), ensuring: .synced))
+    found.append(try await writer.append(Array("a".utf8), key: key, ensuring: .synced))
     found.append(
       try await writer.append(
-        Array("b".utf8).span.bytes, key: ShardKey(key.span), ensuring: .flushed))
+        Array("b".utf8).span.bytes, key: key.span, ensuring: .flushed))
     #expect(Set(found.map(\.shard)).count == 1)
     #expect(found.map(\.address) == found.map(\.address).sorted())
-    var reader = try topic.reader(ofKey: ShardKey(key))
+    var reader = try topic.reader(ofKey: key)
     for (place, text) in "0123456789ab".enumerated() {
       let record = try reader.nextCopy()
       #expect(record?.text == String(text) && record?.address == found[place].address)
@@ -138,9 +138,9 @@ struct ShardedWriterTests {
       if isAsynchronous { try await writer.close() } else { try closeBlocking(writer) }
       #expect(writer.openShardCount == 0)
       for key in ["a", "b"] {
-        #expect(queueError { try writer.append("y", key: ShardKey(key)) }?.code == .closed)
+        #expect(queueError { try writer.append("y", key: key) }?.code == .closed)
         do {
-          try await writer.append("y", key: ShardKey(key), ensuring: .synced)
+          try await writer.append("y", key: key, ensuring: .synced)
           Issue.record("it was appended")
         } catch {
           #expect(error.code == .closed)

@@ -20,25 +20,25 @@ struct SharderTests {
       ("colleagues", 131, 1), ("a", 719, 9), ("", 138, 8),
     ])
   func golden(_ key: String, ofThousand: Int, ofTen: Int) throws {
-    #expect(try memory(1_000).shard(of: ShardKey(key)) == ofThousand)
-    #expect(try memory(10).shard(of: ShardKey(key)) == ofTen)
-    #expect(try memory(1).shard(of: ShardKey(key)) == 0)
+    #expect(try memory(1_000).shard(of: key) == ofThousand)
+    #expect(try memory(10).shard(of: key) == ofTen)
+    #expect(try memory(1).shard(of: key) == 0)
     // The same bytes lead to the same shard, whatever their type.
     let bytes = Array(key.utf8)
-    #expect(try memory(1_000).shard(of: ShardKey(bytes)) == ofThousand)
-    #expect(try memory(1_000).shard(of: ShardKey(bytes.span)) == ofThousand)
-    #expect(try memory(1_000).shard(of: ShardKey(AnyCollection(bytes))) == ofThousand)
-    #expect(try memory(1_000).shard(of: ShardKey(Substring(key))) == ofThousand)
+    #expect(try memory(1_000).shard(of: bytes) == ofThousand)
+    #expect(try memory(1_000).shard(of: bytes.span) == ofThousand)
+    #expect(try memory(1_000).shard(of: ContiguousArray(bytes)) == ofThousand)
+    #expect(try memory(1_000).shard(of: Substring(key)) == ofThousand)
     let writer = try ShardedWriter(topic: memory(1_000))
-    #expect(try writer.shard(of: ShardKey(bytes.span)) == ofThousand)
-    #expect(try writer.append("payload", key: ShardKey(key)).shard == ofThousand)
+    #expect(try writer.shard(of: bytes.span) == ofThousand)
+    #expect(try writer.append("payload", key: key).shard == ofThousand)
   }
 
   @Test("with a list a key's place, and no other key has a shard")
   func list() throws {
     let keys = ["users", "groups", "", "é"]
     let topic = memory(10, by: .keys(keys))
-    for (place, key) in keys.enumerated() { #expect(try topic.shard(of: ShardKey(key)) == place) }
+    for (place, key) in keys.enumerated() { #expect(try topic.shard(of: key) == place) }
     // This key is equal as text, but has other bytes.
     let error = queueError { _ = try topic.shard(of: "e\u{301}") }
     #expect(error?.code == .invalidOption)
@@ -49,6 +49,59 @@ struct SharderTests {
       queueError { try writer.append("2", key: "friends") }?.message.contains("\"friends\"") == true
     )
     #expect(try writer.append("3", key: "users").address == Address(rawValue: 128))
+  }
+
+  /// A key of the program's own type.
+  private struct Customer: PayloadBytes {
+    let number: Int
+
+    func withPayloadBytes<R>(
+      _ body: (RawSpan) throws(QueueError) -> R
+    ) throws(QueueError) -> R {
+      try "customer \(number)".withPayloadBytes(body)
+    }
+  }
+
+  @Test("a key is its bytes, however it is written")
+  func sameBytes() async throws {
+    let number = 17
+    let text = "customer 17"
+    let bytes = Array(text.utf8)
+    // The list has a shard for exactly these bytes. It is the only shard that gets records.
+    let topic = memory(10, by: .keys(["", "customer 1", text, "customer 170"]))
+    let writer = try ShardedWriter(topic: topic)
+    try writer.append("0", key: "customer 17")
+    try writer.append("1", key: "customer \(number)")
+    try writer.append("2", key: text)
+    try writer.append("3", key: ("x" + text).dropFirst())
+    try writer.append("4", key: bytes)
+    try writer.append("5", key: text.utf8)
+    try writer.append("6", key: bytes.span)
+    try writer.append("7", key: bytes.span.bytes)
+    try writer.append("8", key: ([0] + bytes)[1...])
+    try writer.append("9", key: [99, 117, 115, 116, 111, 109, 101, 114, 32, 49, 55])
+    try writer.append("10", key: "customer 17" as StaticString)
+    try writer.append("11", key: Customer(number: number))
+    try await writer.append("12", key: text, ensuring: .flushed)
+    try await writer.append(AnyCollection("13".utf8), key: bytes[...], ensuring: .flushed)
+    try writer.append(contentsOf: ["14"], key: Customer(number: number))
+    try writer.append(contentsOf: ["15"]) { "customer \($0 == "15" ? 17 : 1)" }
+    try writer.append(contentsOf: ["16"]) { _ in Customer(number: number) }
+    try await writer.append(contentsOf: ["17"], keyedBy: { _ in bytes }, ensuring: .flushed)
+    #expect(try readShards(topic) == [2: (0..<18).map { "\($0)" }])
+    var reader = try topic.reader(ofKey: text)
+    #expect(try reader.nextCopy()?.text == "0")
+    #expect(try topic.shard(of: Customer(number: 1)) == 1)
+    #expect(try topic.shard(of: []) == 0)
+    #expect(try writer.shard(of: "") == 0)
+    try await writer.close()
+  }
+
+  @Test("two spellings of a text are two keys")
+  func spelling() throws {
+    let topic = memory(2, by: .keys(["é", "e\u{301}"]))
+    #expect(try topic.shard(of: "é") == 0)
+    #expect(try topic.shard(of: "e\u{301}") == 1)
   }
 
   @Test("a list that names a key twice, or too many, is refused by whatever needs it")
@@ -93,8 +146,8 @@ struct SharderTests {
     #expect(try topic.shard(of: "9") == 9)
     let writer = try ShardedWriter(topic: topic)
     for key in ["", ":", "/"] {
-      #expect(queueError { _ = try topic.shard(of: ShardKey(key)) }?.code == .invalidOption)
-      #expect(queueError { try writer.append("x", key: ShardKey(key)) }?.code == .invalidOption)
+      #expect(queueError { _ = try topic.shard(of: key) }?.code == .invalidOption)
+      #expect(queueError { try writer.append("x", key: key) }?.code == .invalidOption)
     }
     for result in [Int.min, Int.max, -1] {
       let topic = memory(10, by: .custom { _, _ in result })
@@ -110,7 +163,7 @@ struct SharderTests {
   func longKey() {
     let topic = memory(4, by: .keys(["a"]))
     let error = queueError {
-      _ = try topic.shard(of: ShardKey(String(repeating: "k", count: 10_000)))
+      _ = try topic.shard(of: String(repeating: "k", count: 10_000))
     }
     #expect(error?.code == .invalidOption)
     #expect((error?.message.utf8.count ?? 10_000) < 250)
