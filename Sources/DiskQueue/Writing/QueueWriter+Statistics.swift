@@ -17,7 +17,9 @@ extension QueueWriter {
     public var payloadBytes: UInt64 = 0
     /// The number of bytes handed to the operating system.
     ///
-    /// They include frames, marks, headers, and zeros ahead of syncs.
+    /// They include frames, marks, headers, and zeros that are written ahead of syncs and later
+    /// overwritten. So this is not the size of the topic. For that, use `TopicExtent(of:)` of
+    /// `DiskQueueInspection`.
     public var writtenBytes: UInt64 = 0
     /// The number of flushes of the buffer to the operating system.
     ///
