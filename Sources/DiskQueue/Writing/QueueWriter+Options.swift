@@ -54,6 +54,10 @@ extension QueueWriter {
     /// It is a number of records, of bytes, or a time. Never by default. A sync wears flash and
     /// takes time. So you request one with `sync`, with `append(_:ensuring:)` or with this option.
     /// A finished slab is synced in the background regardless of this option.
+    ///
+    /// A time counts from the first record that waits, and not from the last sync. With
+    /// `.seconds(1)` and 10 records a second, a sync begins every 1.00 to 1.10 s. The time of the
+    /// sync itself comes on top. If your bound is strict, choose a lower time.
     public var syncEvery: Threshold
 
     /// The number of bytes that all slabs of the topic may hold together.
@@ -63,6 +67,23 @@ extension QueueWriter {
     ///
     /// - Each opening and each closing writes about 100 bytes, if necessary beyond it.
     /// - After a power cut, the slab that was removed last may be back.
+    ///
+    /// The cap counts the sizes of the slabs' files, and not blocks of the disk. On the disk the
+    /// slabs take at most this many bytes:
+    ///
+    /// ```text
+    /// maximumBytes + (1 + slabs left by kills) × ahead + slabs × 4 KiB
+    /// ahead = the slab size, but at most 8 MiB + bufferSize
+    /// ```
+    ///
+    /// - While appends fill whole buffers, the writer preallocates blocks after the end, within the
+    ///   slab. A writer that flushes earlier preallocates none.
+    /// - A writer gives these blocks back when it leaves or closes the slab. If the process dies,
+    ///   they stay until the slab is removed, and the next writer starts a new slab.
+    /// - A file takes whole blocks, mostly of 4 KiB.
+    ///
+    /// If a reader has a removed slab open, the file system frees its blocks after the reader moves
+    /// on. The lock and each consumer take a few blocks more.
     public var maximumBytes: ByteCount?
 
     /// The number of records that the topic may hold. nil by default: no cap.
