@@ -134,7 +134,7 @@ public final class QueueConsumer: Sendable {
   /// Its cursor is durable before this returns. Blocks the thread for the necessary syncs.
   ///
   /// - Parameters:
-  ///   - topic: The topic to consume. It must exist.
+  ///   - topic: The topic to consume. It must exist: see ``Topic/waitUntilCreated()``.
   ///   - name: 1 to 64 of `A-Z a-z 0-9 _ - .`, not beginning with a dot.
   ///   - start: The position at which a new consumer begins. The earliest record by default. An
   ///     existing consumer continues at its cursor.

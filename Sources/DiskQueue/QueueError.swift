@@ -14,7 +14,7 @@ public struct QueueError: Error, Sendable {
     case locked
     /// The path is not a topic, but a file, a link, or a directory of other files.
     case notATopic
-    /// There is nothing at the path.
+    /// There is nothing at the path. ``Topic/waitUntilCreated()`` waits for a topic there.
     case noSuchTopic
     /// A newer version wrote the slab or the cursor, or it belongs to another topic.
     case unsupportedFormat

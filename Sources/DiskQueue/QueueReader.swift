@@ -74,7 +74,7 @@ public struct QueueReader: ~Copyable, @unchecked Sendable {
   /// Opens a topic for reading.
   ///
   /// - Parameters:
-  ///   - topic: The topic to read. It must exist.
+  ///   - topic: The topic to read. It must exist: see ``Topic/waitUntilCreated()``.
   ///   - start: The position at which reading begins. The earliest record by default.
   ///   - options: The bounds of memory.
   ///   - onLoss: Receives every loss, and reading continues. Without it, each loss is thrown once

@@ -1,10 +1,11 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-import DiskQueue
 import DiskQueueTestSupport
 import Foundation
 import Testing
+
+@testable import DiskQueue
 
 @Suite("The wait for a topic that does not exist yet", .timeLimit(.minutes(5)))
 struct TopicArrivalTests {
@@ -53,6 +54,63 @@ struct TopicArrivalTests {
       #expect(ended == nil)
       #expect(FileManager.default.fileExists(atPath: path))
     }
+  }
+
+  /// Returns when something watches the directory.
+  private func watchBegins(on path: String) async throws {
+    let identity = try PosixStorage(path: path).identity
+    while DirectoryWatcher.shared.watchCount(of: identity) == 0 { await Task.yield() }
+  }
+
+  @Test("a task learns of a new topic, and reads it from its first record on")
+  func task() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = Topic(directory.path + "/a/topic")
+    async let isNew = topic.waitUntilCreated()
+    try await watchBegins(on: directory.path)
+    try make(directory.path + "/a")
+    try await watchBegins(on: directory.path + "/a")
+    let writer = try QueueWriter(topic: topic)
+    #expect(try await isNew)
+    var reader = try QueueReader(topic: topic, from: .earliest)
+    try writer.append("the first")
+    try await writer.close()
+    #expect(try reader.nextCopy()?.text == "the first")
+    #expect(try await topic.waitUntilCreated() == false)
+  }
+
+  @Test("there is no wait for memory, nor for a directory without files, which is an empty topic")
+  func present() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = Topic(directory.path)
+    #expect(try await topic.waitUntilCreated() == false)
+    #expect(try await Topic.memory().waitUntilCreated() == false)
+    var reader = try QueueReader(topic: topic)
+    #expect(try reader.nextCopy() == nil)
+  }
+
+  @Test("a task that is cancelled stops waiting, whenever that happens")
+  func cancelled() async throws {
+    for round in 0..<50 {
+      let directory = try TemporaryDirectory()
+      let topic = Topic(directory.path + "/topic")
+      let task = Task { try await topic.waitUntilCreated() }
+      if round.isMultiple(of: 2) { try await watchBegins(on: directory.path) }
+      task.cancel()
+      let error = await #expect(throws: QueueError.self) { try await task.value }
+      #expect(error?.code == .cancelled)
+    }
+  }
+
+  @Test("the wait of a task ends with an error if a file is made in the place of the topic")
+  func fileForTask() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = Topic(directory.path + "/topic")
+    let task = Task { try await topic.waitUntilCreated() }
+    try await watchBegins(on: directory.path)
+    try writeFile(directory.path + "/topic", [1])
+    let error = await #expect(throws: QueueError.self) { try await task.value }
+    #expect(error?.code == .notATopic)
   }
 
   @Test("a symbolic link may be on the way")

@@ -9,8 +9,8 @@ internal import Synchronization
 /// A call gets a new thread, unless `limit` threads are at work. Then it waits for its turn in the
 /// order of the calls. A thread that finds no call to make ends.
 final class SharedThreads: Sendable {
-  /// For the reading of pages. 16 reads at once keep a disk busy. A thousand requests at once must
-  /// not start a thousand threads.
+  /// For the reading of pages, and for looks at a topic that does not exist yet. 16 reads at once
+  /// keep a disk busy. A thousand requests at once must not start a thousand threads.
   static let pages = SharedThreads(limit: 16)
 
   private struct State {

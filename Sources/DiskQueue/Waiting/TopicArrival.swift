@@ -21,26 +21,65 @@ package final class TopicArrival: Sendable {
   ///   opened. `notATopic` if the path leads to something else than a directory.
   package func waitBlocking(onPolling: (QueueError) -> Void) throws(QueueError) {
     var isPollingReported = false
+    while let parent = try nextWatch() {
+      if let polling = parent.polling, !isPollingReported {
+        isPollingReported = true
+        onPolling(polling)
+      }
+      try withExtendedLifetime(parent.watch) { () throws(QueueError) in
+        try changes.waitBlocking(for: parent.target)
+      }
+    }
+  }
+
+  /// Suspends the task until there is a topic, or something else, at the path. Each look at the
+  /// disk runs on a thread of the library. The wait itself takes no thread.
+  ///
+  /// - Returns: whether the topic was made during the wait.
+  /// - Throws: `cancelled`, at once, if the task is cancelled. Otherwise like `waitBlocking`.
+  func wait() async throws(QueueError) -> Bool {
+    guard !(try await look({ () throws(QueueError) in try self.isThere() })) else { return false }
+    while let parent = try await look({ () throws(QueueError) in try self.nextWatch() }) {
+      defer { withExtendedLifetime(parent.watch) {} }
+      try await changes.wait(for: parent.target)
+    }
+    return true
+  }
+
+  /// Ends every wait, now and later, with `cancelled`. Any thread may call it.
+  package func end() { changes.end(.cancelled()) }
+
+  /// A watch on a directory above the topic, until its next change.
+  private struct ParentWatch: Sendable {
+    let watch: any StorageWatch
+    /// The number of changes that ends the wait.
+    let target: UInt64
+    /// Why the watch polls. Nil if the system reports the changes.
+    let polling: QueueError?
+  }
+
+  /// Looks for the topic. Nil if it is there. Otherwise a watch until the next look.
+  private func nextWatch() throws(QueueError) -> ParentWatch? {
     while !(try isThere()) {
       // Order: read the number of changes, begin to watch, and then look. A change after the look
       // then ends the wait.
       let seen = changes.value
       let directory = nearestDirectory()
       guard let watch = try watch(directory) else { continue }
-      if let refusal = watch.refusal, !isPollingReported {
-        isPollingReported = true
-        onPolling(.polling(refusal, path: directory))
-      }
       guard try !isThere(), nearestDirectory() == directory else { continue }
       watch.expectChange()
-      try withExtendedLifetime(watch) { () throws(QueueError) in
-        try changes.waitBlocking(for: seen + 1)
-      }
+      return ParentWatch(
+        watch: watch, target: seen + 1,
+        polling: watch.refusal.map { .polling($0, path: directory) })
     }
+    return nil
   }
 
-  /// Ends every wait, now and later, with `cancelled`. Any thread may call it.
-  package func end() { changes.end(.cancelled()) }
+  private func look<R: Sendable>(
+    _ body: @escaping @Sendable () throws(QueueError) -> R
+  ) async throws(QueueError) -> R {
+    try await SharedThreads.pages.run(path: path, body)
+  }
 
   private func isThere() throws(QueueError) -> Bool {
     do throws(SystemError) {
