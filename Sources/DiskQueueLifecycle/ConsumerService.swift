@@ -4,12 +4,36 @@
 public import DiskQueue
 public import ServiceLifecycle
 
-/// Passes a consumer's batches to a closure, one after the other, until the program ends.
+/// Passes a consumer's batches to a closure until the program ends, by one worker or several.
+///
+/// One consumer has one service. Two services of one consumer end each other, because the first one
+/// that ends closes the consumer. To process several batches at a time, pass a number of `workers`:
+///
+/// ```swift
+/// import DiskQueueLifecycle
+///
+/// let service = ConsumerService(consumer, batchesUpTo: 500, workers: 4) { batch in
+///   try await upload(batch)
+///   try await batch.acknowledge(only: batch.indices)
+/// }
+/// ```
+///
+/// With more than one worker, acknowledge with `acknowledge(only: batch.indices)`. A plain
+/// `acknowledge()` also acknowledges records that the other workers are still processing.
+///
+/// A graceful shutdown does not cancel tasks. So a closure that waits before it tries again must
+/// end its wait itself:
+///
+/// ```swift
+/// import ServiceLifecycle
+///
+/// try await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(30)) }
+/// ```
 public struct ConsumerService: Service {
   private let consumer: QueueConsumer
-  private let count: Int
-  private let lingering: Duration
-  private let handle: @Sendable (QueueConsumer.Batch) async throws -> Void
+  private let workers: Int
+  /// Returns the work for the next batch, or nil if there is none.
+  private let next: @Sendable () async throws -> (@Sendable () async throws -> Void)?
 
   /// Makes the service of an open consumer.
   ///
@@ -18,34 +42,46 @@ public struct ConsumerService: Service {
   ///   - count: The largest number of records in a batch. At least 1.
   ///   - lingering: How long a batch waits to be filled, as in
   ///     `QueueConsumer.nextBatch(upTo:lingering:following:)`. Not at all by default.
-  ///   - handle: Processes a batch and acknowledges it with `QueueConsumer.Batch.acknowledge()`.
-  ///     The next run receives the unacknowledged records again. An error that the closure throws
-  ///     ends the service and its group. Retry inside the closure if you want to retry.
+  ///   - workers: The number of tasks that take batches and process them at the same time. At least
+  ///     1, which is the default: the batches come one after the other, in the order of the log.
+  ///   - handle: Processes a batch and acknowledges it, with `QueueConsumer.Batch.acknowledge()`
+  ///     or, with several workers, with `acknowledge(only: batch.indices)`. The next run receives
+  ///     the unacknowledged records again. An error that the closure throws ends the service and its
+  ///     group. Retry inside the closure if you want to retry. While the group shuts down,
+  ///     `CancellationError` and `QueueError` with the code `cancelled` are no errors: the batch
+  ///     stays unacknowledged, and the service ends.
   public init(
     _ consumer: QueueConsumer, batchesUpTo count: Int, lingering: Duration = .zero,
-    handle: @escaping @Sendable (QueueConsumer.Batch) async throws -> Void
+    workers: Int = 1, handle: @escaping @Sendable (QueueConsumer.Batch) async throws -> Void
   ) {
     self.consumer = consumer
-    self.count = count
-    self.lingering = lingering
-    self.handle = handle
+    self.workers = workers
+    next = {
+      let batch = try await consumer.nextBatch(upTo: count, lingering: lingering, following: true)
+      guard let batch else { return nil }
+      return { try await handle(batch) }
+    }
   }
 
   /// Passes each batch to the closure. Between batches it waits until the next one wakes it.
   ///
-  /// At the shutdown it finishes the current batch and begins no other one. When this returns, all
-  /// acknowledgements are on stable storage.
+  /// At the shutdown each worker finishes its current batch and begins no other one. An error of
+  /// one worker cancels the other workers. After all of them have ended, the consumer is closed.
+  /// When this returns, the position up to the first unacknowledged record is on stable storage.
   ///
-  /// - Throws: The errors of the closure and of `QueueConsumer.nextBatch`. They
-  ///   include losses, unless the consumer was made with a closure for them. The consumer is closed
-  ///   in every case.
+  /// - Throws: The errors of the closure and of `QueueConsumer.nextBatch`, the first one if several
+  ///   workers fail. They include losses, unless the consumer was made with a closure for them.
+  ///   `invalidOption` if `workers` is below 1. The consumer is closed in every case.
   public func run() async throws {
     var failure: (any Error)?
     do {
-      while let batch = try await nextUnlessShutDown({ [consumer, count, lingering] in
-        try await consumer.nextBatch(upTo: count, lingering: lingering, following: true)
-      }) {
-        try await handle(batch)
+      guard workers > 0 else {
+        throw QueueError(.invalidOption, "workers is \(workers), and must be 1 or more")
+      }
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        for _ in 0..<workers { group.addTask { [next] in try await doWork(of: next) } }
+        // Throws the first error, which cancels the others.
+        for try await _ in group {}
       }
     } catch {
       failure = error

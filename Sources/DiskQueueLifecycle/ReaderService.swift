@@ -64,7 +64,9 @@ public struct ReaderService: Service {
   /// waiting. The sequence has ended for all loops then.
   ///
   /// - Throws: The errors of the closure and of `QueueReader.Records.AsyncIterator.next()`. They
-  ///   include losses, unless the reader was made with a closure for them.
+  ///   include losses, unless the reader was made with a closure for them. While the group shuts
+  ///   down, `CancellationError` and `QueueError` with the code `cancelled` are no errors: the
+  ///   closure may throw them to end early.
   public func run() async throws { try await body() }
 }
 
@@ -82,5 +84,7 @@ private func passOn<Elements: AsyncSequence & Sendable>(
   } catch let error as QueueError {
     // The sequence reports that the task is cancelled.
     guard error.code == .cancelled, isEnding else { throw error }
+  } catch  where isEndOfWork(error) {
+    // The closure has stopped early.
   }
 }

@@ -7,6 +7,15 @@ public import ServiceLifecycle
 /// Passes a channel's messages to a closure, one after the other.
 ///
 /// It ends when the program ends or the channel is finished. Several services share the messages.
+///
+/// A graceful shutdown does not cancel tasks. So a closure that waits before it tries again must
+/// end its wait itself:
+///
+/// ```swift
+/// import ServiceLifecycle
+///
+/// try await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(30)) }
+/// ```
 public struct ReceiverService: Service {
   /// Returns the work for the next message, or nil after the last one.
   private let next: @Sendable () async throws -> (@Sendable () async throws -> Void)?
@@ -16,7 +25,9 @@ public struct ReceiverService: Service {
   /// - Parameters:
   ///   - channel: An open channel. A ``ChannelService`` closes it.
   ///   - handle: Processes a message and acknowledges it. The next run receives an unacknowledged
-  ///     message again. An error that the closure throws ends the service and its group.
+  ///     message again. An error that the closure throws ends the service and its group. While the
+  ///     group shuts down, `CancellationError` and `QueueError` with the code `cancelled` are no
+  ///     errors: the message stays unacknowledged, and the service ends.
   public init(
     _ channel: DiskChannel,
     handle: @escaping @Sendable (DiskChannel.Message) async throws -> Void
@@ -33,7 +44,9 @@ public struct ReceiverService: Service {
   /// - Parameters:
   ///   - values: The values of an open channel. A ``ChannelService`` closes the channel.
   ///   - handle: Processes a message and acknowledges it. The next run receives an unacknowledged
-  ///     message again. An error that the closure throws ends the service and its group.
+  ///     message again. An error that the closure throws ends the service and its group. While the
+  ///     group shuts down, `CancellationError` and `QueueError` with the code `cancelled` are no
+  ///     errors: the message stays unacknowledged, and the service ends.
   public init<Codec: PayloadCodec>(
     _ values: ValueChannel<Codec>,
     handle: @escaping @Sendable (ValueChannel<Codec>.Message) async throws -> Void
@@ -52,8 +65,6 @@ public struct ReceiverService: Service {
   /// - Throws: The errors of the closure and of `DiskChannel.AsyncIterator.next()`. They include
   ///   losses, unless the channel was made with a closure for them.
   public func run() async throws {
-    try await withCancellationError {
-      while let work = try await nextUnlessShutDown(next) { try await work() }
-    }
+    try await withCancellationError { try await doWork(of: next) }
   }
 }

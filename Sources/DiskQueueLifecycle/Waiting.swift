@@ -53,5 +53,25 @@ func nextUnlessShutDown<Element: Sendable>(
   return isEnding ? nil : element
 }
 
+/// Does the work that a closure returns, until there is none, the group shuts down, or the task is
+/// cancelled.
+func doWork(
+  of next: @escaping @Sendable () async throws -> (@Sendable () async throws -> Void)?
+) async throws {
+  while let work = try await nextUnlessShutDown(next) {
+    do {
+      try await work()
+    } catch  where isEndOfWork(error) {
+      return
+    }
+  }
+}
+
+/// Whether an error says only that work has stopped early because the group shuts down.
+func isEndOfWork(_ error: any Error) -> Bool {
+  Task.isShuttingDownGracefully
+    && (error is CancellationError || (error as? QueueError)?.code == .cancelled)
+}
+
 /// Whether the group shuts down, or the task is cancelled.
 var isEnding: Bool { Task.isShuttingDownGracefully || Task.isCancelled }

@@ -153,6 +153,120 @@ struct ServiceTests {
     try await again.close()
   }
 
+  @Test("several workers of one service process batches at the same time")
+  func workers() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = try await topic(of: 2, in: directory)
+    let consumer = try QueueConsumer(topic: topic, name: "uploader")
+    let (second, begin) = AsyncStream<Void>.makeStream()
+    let taken = Taken()
+    let group = group([
+      ConsumerService(consumer, batchesUpTo: 1, workers: 2) { batch in
+        // The first record is done only after the second one was.
+        if batch[0].ordinal == 0 { for await _ in second { break } }
+        try await batch.acknowledge(only: batch.indices)
+        taken.add(batch)
+        begin.yield()
+      }
+    ])
+    let run = Task { try await group.run() }
+    await taken.wait(for: 2)
+    await group.triggerGracefulShutdown()
+    try await run.value
+    #expect(taken.all == ["record 1", "record 0"])
+    let again = try QueueConsumer(topic: topic, name: "uploader")
+    #expect(again.ordinal == 2)
+    try await again.close()
+  }
+
+  @Test("an error of one worker ends the others, and then the consumer is closed")
+  func workerFails() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = try await topic(of: 2, in: directory)
+    let consumer = try QueueConsumer(topic: topic, name: "uploader")
+    let (waiting, begin) = AsyncStream<Void>.makeStream()
+    await #expect(throws: Stop.self) {
+      try await ConsumerService(consumer, batchesUpTo: 1, workers: 2) { batch in
+        if batch[0].ordinal == 0 {
+          begin.yield()
+          try await Task.sleep(for: .seconds(86_400))
+        }
+        for await _ in waiting { break }
+        throw Stop()
+      }.run()
+    }
+    let again = try QueueConsumer(topic: topic, name: "uploader")
+    #expect(again.ordinal == 0)
+    try await again.close()
+  }
+
+  @Test("a service without workers is refused, and its consumer is closed")
+  func noWorkers() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = try await topic(of: 1, in: directory)
+    let consumer = try QueueConsumer(topic: topic, name: "uploader")
+    let error = await #expect(throws: QueueError.self) {
+      try await ConsumerService(consumer, batchesUpTo: 1, workers: 0) { _ in }.run()
+    }
+    #expect(error?.code == .invalidOption)
+    try await QueueConsumer(topic: topic, name: "uploader").close()
+  }
+
+  @Test("a back-off that the shutdown cancels is a clean end, and its batch comes again")
+  func backOff() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = try await topic(of: 2, in: directory)
+    let consumer = try QueueConsumer(topic: topic, name: "uploader")
+    try await testGracefulShutdown { trigger in
+      try await ConsumerService(consumer, batchesUpTo: 1, workers: 2) { batch in
+        trigger.triggerGracefulShutdown()
+        try await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(86_400)) }
+        try await batch.acknowledge(only: batch.indices)
+      }.run()
+    }
+    let again = try QueueConsumer(topic: topic, name: "uploader")
+    try await testGracefulShutdown { trigger in
+      try await ConsumerService(again, batchesUpTo: 1) { _ in
+        trigger.triggerGracefulShutdown()
+        throw QueueError(.cancelled, "the task was cancelled")
+      }.run()
+    }
+    let last = try QueueConsumer(topic: topic, name: "uploader")
+    #expect(try await last.nextBatch(upTo: 10)?.map(\.text) == ["record 0", "record 1"])
+    try await last.close()
+  }
+
+  @Test("a receiver's and a reader's back-off that the shutdown cancels is a clean end, too")
+  func otherBackOffs() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = try await topic(of: 1, in: directory)
+    let records = try QueueReader(topic: topic).records(following: true)
+    let channel = try DiskChannel(topic: Topic(directory.path + "/channel"))
+    try await channel.send("a message")
+    let begun = Count()
+    try await testGracefulShutdown { trigger in
+      try await ReaderService(records) { _ in
+        begun.add()
+        trigger.triggerGracefulShutdown()
+        try await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(86_400)) }
+      }.run()
+    }
+    try await testGracefulShutdown { trigger in
+      try await ReceiverService(channel) { message in
+        begun.add()
+        trigger.triggerGracefulShutdown()
+        try await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(86_400)) }
+        try message.acknowledge()
+      }.run()
+    }
+    #expect(begun.value == 2)
+    try await channel.close()
+    let again = try DiskChannel(topic: Topic(directory.path + "/channel"))
+    var messages = again.makeAsyncIterator()
+    #expect(try await messages.next()?.text == "a message")
+    try await again.close()
+  }
+
   @Test("a writer that fails for good ends its service with the reason, also where nobody calls it")
   func failingWriter() async throws {
     let storage = SimulatedStorage()
