@@ -35,11 +35,12 @@ extension DeadLetter {
   ///     writer stays open. Its ``QueueWriter/Options-swift.struct/maximumPayload`` must admit the
   ///     largest record.
   ///   - count: The largest number of dead letters to redrive. All by default.
-  ///   - onLoss: Receives every loss of dead letters, and redriving continues. Without it, a loss
-  ///     is thrown once, as ``QueueError/loss``.
+  ///   - onLoss: Receives every loss of dead letters, and redriving continues after it. Without it,
+  ///     a loss is thrown as ``QueueError/loss``, and no dead letter after it is redriven. The next
+  ///     call then throws it again, until you give a closure.
   /// - Returns: The number of records that were appended.
   /// - Throws: One of these codes. ``QueueError/appended`` is the number of records that were
-  ///   appended before. Call it again to continue.
+  ///   appended before. After the cause is repaired, call it again to continue.
   ///   - `unsupportedFormat`, with the record's address, if a record is not a dead letter. All
   ///     before it were redriven. To skip it, reset the consumer to the next address.
   ///   - `locked` while another call redrives the same dead letters.

@@ -73,8 +73,10 @@ struct DeadLettersVerbTests {
     }
     try makeTopic(topic, records: 1)
     for options in [[], ["--json"]] {
-      let list = try Diskq.run(["dead-letters", topic] + options)
-      #expect(list.status == 0 && list.output.isEmpty && list.errors.isEmpty)
+      for path in [topic, topic + ".dead", topic + ".dead/"] {
+        let list = try Diskq.run(["dead-letters", path] + options)
+        #expect(list.status == 0 && list.output.isEmpty && list.errors.isEmpty)
+      }
     }
     #expect(try Diskq.run("dead-letters", topic, "--redrive").status == 0)
     #expect(try Diskq.run("read", topic).lines == recordLines(0..<1))
@@ -99,5 +101,29 @@ struct DeadLettersVerbTests {
     let plain = try Diskq.run("dead-letters", directory.at("plain"))
     #expect(plain.status == 2)
     #expect(plain.errors.contains("plain.dead"))
+    let read = try Diskq.run("read", directory.at("plain.dead"), "--dead-letters")
+    #expect(read.status == 2)
+    #expect(read.errors.contains("[\(directory.at("plain.dead"))] [address "))
+  }
+
+  @Test("a damaged dead letter is reported once, and the later ones are redriven")
+  func damaged() throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    _ = try makeLetters(topic)
+    let first = try #require(
+      try object(Diskq.run("dead-letters", topic, "--json").lines[0])["address"] as? Int)
+    try flipBit(try slabPaths(topic + ".dead")[0], byte: first + 20)
+    let list = try Diskq.run("dead-letters", topic)
+    #expect(list.status == 1 && list.lines.count == 2)
+    let redriven = try Diskq.run("dead-letters", topic, "--redrive")
+    #expect(redriven.status == 1)
+    #expect(redriven.errorLines.count == 2)
+    #expect(redriven.errorLines.first?.contains("damaged, 1 record lost") == true)
+    #expect(redriven.errorLines.last == "diskq: 1 record appended again [\(topic)]")
+    #expect(try Diskq.run("read", topic).lines == recordLines(0..<5) + ["record 3"])
+    let again = try Diskq.run("dead-letters", topic, "--redrive")
+    #expect(again.status == 0)
+    #expect(again.errorLines == ["diskq: 0 records appended again [\(topic)]"])
   }
 }

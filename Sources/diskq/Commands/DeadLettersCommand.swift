@@ -83,7 +83,7 @@ struct DeadLettersCommand: ParsableCommand {
   /// - Throws: if there is no topic either, because the path is wrong then.
   private func exist() throws(QueueError) -> Bool {
     guard System.kind(paths.letters) == .nothing else { return true }
-    _ = try TopicExtent(of: Topic(topic))
+    _ = try TopicExtent(of: Topic(paths.topic))
     return false
   }
 
@@ -132,7 +132,7 @@ struct DeadLettersCommand: ParsableCommand {
     return consumer?.position.map { .address($0) } ?? .earliest
   }
 
-  private static func letter(
+  static func letter(
     _ record: QueueRecord, path: String
   ) throws(QueueError) -> DeadLetter {
     do throws(QueueError) {
@@ -193,18 +193,13 @@ struct DeadLettersCommand: ParsableCommand {
     _ stop: StopSignals
   ) throws {
     let limit = Int(clamping: limit ?? .max)
-    while redriven < limit {
-      let left = limit - redriven
-      do {
-        redriven += try runTask(cancelledBy: stop) {
-          try await DeadLetter.redrive(from: letters, to: writer, upTo: left)
-        }
-        return
-      } catch let error as QueueError {
-        redriven += error.appended
-        guard let loss = error.loss else { throw error }
-        losses.report(loss)
+    do {
+      redriven = try runTask(cancelledBy: stop) {
+        try await DeadLetter.redrive(from: letters, to: writer, upTo: limit) { losses.report($0) }
       }
+    } catch let error as QueueError {
+      redriven = error.appended
+      throw error
     }
   }
 

@@ -154,7 +154,8 @@ struct ReadCommand: ParsableCommand {
     guard to == nil, !deadLetters else {
       throw Failure(
         "of a sharded topic, read prints all shards together, without --to and --dead-letters:"
-          + " leave them out, or name a shard, such as \(ShardName.string(0))", path: topic)
+          + " leave them out, or name a shard, such as"
+          + " \(TopicPath.trimmed(topic))/\(ShardName.string(0))", path: topic)
     }
     let reading = ShardedReading(
       topic: shards.topic, start: from?.position ?? .earliest, follows: follow,
@@ -227,7 +228,7 @@ struct ReadCommand: ParsableCommand {
         }
         if record.ordinal &+ 1 == end.ordinal { left = 1 }
         if deadLetters {
-          let letter = try DeadLetter(record.copy().payload)
+          let letter = try DeadLettersCommand.letter(record.copy(), path: topic)
           output.put(letter, at: record.address, ordinal: record.ordinal, as: format)
         } else {
           output.put(record, as: format)
