@@ -48,11 +48,21 @@ extension Topic {
     try snapshot(to: path) { _ in }
   }
 
+  /// Writes a snapshot until a stop is asked for.
+  package func snapshot(
+    to path: some StringProtocol, isStopped: () -> Bool
+  ) throws(QueueError) {
+    try snapshot(to: path, isStopped: isStopped) { _ in }
+  }
+
   /// Writes a snapshot, as the public `snapshot(to:)`.
   ///
-  /// - Parameter onStep: Called after each step, for tests.
+  /// - Parameters:
+  ///   - isStopped: Asked again and again while the files are copied. If it returns true, the copy is
+  ///     removed, and `cancelled` is thrown.
+  ///   - onStep: Called after each step, for tests.
   func snapshot(
-    to path: some StringProtocol, replacing: Bool = true,
+    to path: some StringProtocol, replacing: Bool = true, isStopped: () -> Bool = { false },
     onStep: (SnapshotPath.SnapshotStep) -> Void
   ) throws(QueueError) {
     let source = try openForReading()
@@ -72,7 +82,7 @@ extension Topic {
       throw .system(error, doing: "making a snapshot", path: partial)
     }
     do throws(QueueError) {
-      try TopicCopy.copy(source, to: target)
+      try TopicCopy.copy(source, to: target, isStopped: isStopped)
       onStep(.copied)
     } catch {
       target.removeAll()
@@ -112,10 +122,17 @@ extension Topic {
   ///   - `system` or `noSpace` if the disk reports an error.
   /// - Complexity: O(bytes of the snapshot). Blocks the thread for the disk.
   public func restore(from snapshot: some StringProtocol) throws(QueueError) {
+    try restore(from: snapshot) { false }
+  }
+
+  /// Copies a snapshot to this topic until a stop is asked for, as the public `restore(from:)`.
+  package func restore(
+    from snapshot: some StringProtocol, isStopped: () -> Bool
+  ) throws(QueueError) {
     guard let path = trimmedPath, !path.isEmpty else {
       throw QueueError(
         .notATopic, "a snapshot is restored to a directory: name its path", path: description)
     }
-    try Topic(snapshot).snapshot(to: path, replacing: false) { _ in }
+    try Topic(snapshot).snapshot(to: path, replacing: false, isStopped: isStopped) { _ in }
   }
 }

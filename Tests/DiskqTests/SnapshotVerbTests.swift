@@ -61,6 +61,32 @@ struct SnapshotVerbTests {
     #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path).count == 2)
   }
 
+  @Test(
+    "a copy that is stopped or fails leaves nothing, and an error of its disk names the copy",
+    arguments: ["snapshot", "restore"])
+  func unfinished(verb: String) throws {
+    let directory = try TemporaryDirectory()
+    let (topic, copy) = (directory.at("topic"), directory.at("copy"))
+    try makeTopic(topic, records: 3)
+    // A hole: copying it takes long enough for a signal to come first.
+    let slab = try FileHandle(forWritingTo: URL(fileURLWithPath: try slabPaths(topic)[0]))
+    try slab.truncate(atOffset: 4 << 30)
+    try slab.close()
+    let running = try RunningDiskq(verb, topic, copy)
+    while try FileManager.default.contentsOfDirectory(atPath: directory.path).count == 1 {}
+    running.send(SIGTERM)
+    let stopped = try running.outcome()
+    #expect(stopped.status == 128 + SIGTERM)
+    #expect(stopped.errorLines.count == 1)
+    #expect(stopped.errors.contains("the unfinished copy was removed [\(copy)]"))
+    #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path) == ["topic"])
+    let full = try Diskq.shell(
+      "ulimit -f 64; export TMPDIR=/dev/null; exec \"$0\" \"$1\" \"$2\" \"$3\"", verb, topic, copy)
+    #expect(full.status == 2)
+    #expect(full.errors.contains("[\(copy).partial-"))
+    #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path) == ["topic"])
+  }
+
   @Test("restore overwrites neither a topic, not even an older copy, nor a file")
   func restoreRefused() throws {
     let directory = try TemporaryDirectory()

@@ -143,6 +143,35 @@ struct SnapshotTests {
     try await otherWriter.close()
   }
 
+  @Test("a stop at any moment of the copy leaves the older snapshot, and nothing else")
+  func stopped() throws {
+    let directory = try TemporaryDirectory()
+    let (source, writer) = try topic("one")
+    let path = directory.path + "/latest"
+    try source.snapshot(to: path)
+    try writer.append("two")
+    var questions = 0
+    while true {
+      var left = questions
+      let error = queueError {
+        try source.snapshot(
+          to: path,
+          isStopped: {
+            left -= 1
+            return left < 0
+          })
+      }
+      #expect(try names(directory.path) == ["latest"])
+      guard let error else { break }
+      #expect(error.code == .cancelled)
+      #expect(try texts(path) == ["one"])
+      questions += 1
+    }
+    #expect(questions > 0)
+    #expect(try texts(path) == ["one", "two"])
+    try writer.close()
+  }
+
   @Test("without an exchange in one step, two steps do it, and a failed second one is undone")
   func twoSteps() throws {
     let directory = try TemporaryDirectory()

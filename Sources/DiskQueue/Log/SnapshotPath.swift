@@ -80,7 +80,7 @@ struct SnapshotPath {
       throw QueueError(
         .locked,
         "a writer has opened the topic at this path, which may hold records of its own and is not"
-          + " replaced: choose another path, or remove it", path: path)
+          + " replaced: choose another path, or move it away", path: path)
     }
     let index = TopicIndex(storage)
     try index.refresh()
@@ -95,7 +95,7 @@ struct SnapshotPath {
       throw QueueError(
         .unsupportedFormat,
         "the snapshot at this path is not known to be of the same topic, and is not replaced:"
-          + " choose another path, or remove it", path: path)
+          + " choose another path, or move it away", path: path)
     }
     return true
   }

@@ -19,8 +19,8 @@ struct RestoreCommand: ParsableCommand {
       program has seen such records and remembers addresses, use repair instead, which gives every \
       record a new address.
 
-      The topic is durable when the command ends. If it is killed, a directory TOPIC.partial-… is \
-      left: remove it.
+      The topic is durable when the command ends. Ctrl-C, SIGTERM and SIGHUP stop it, and it then \
+      removes the unfinished copy. If it is killed, a directory TOPIC.partial-… is left: remove it.
       """
         + Examples.section([
           "Restore a topic whose disk was replaced.":
@@ -39,7 +39,8 @@ struct RestoreCommand: ParsableCommand {
   var topic: String
 
   func run() throws {
-    try Topic(topic).restore(from: snapshot)
-    Messages.say(try CopyReport.sentence("restored", topic))
+    try CopyReport.run("restored", topic) { isStopped throws(QueueError) in
+      try Topic(topic).restore(from: snapshot, isStopped: isStopped)
+    }
   }
 }

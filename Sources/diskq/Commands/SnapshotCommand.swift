@@ -15,8 +15,9 @@ struct SnapshotCommand: ParsableCommand {
       replaced in one step, so cron may run snapshot again and again. Anything else at the path is \
       refused, and stays unchanged.
 
-      The snapshot is durable when the command ends. If it is killed, a directory PATH.partial-… \
-      is left: remove it. The path then leads to the older snapshot.
+      The snapshot is durable when the command ends. Ctrl-C, SIGTERM and SIGHUP stop it, and it \
+      then removes the unfinished copy. If it is killed, a directory PATH.partial-… is left: \
+      remove it. In either case the path leads to the older snapshot.
 
       Read a snapshot, or restore it. Never append to the topic and to its snapshot: that gives \
       one address to two records.
@@ -39,14 +40,32 @@ struct SnapshotCommand: ParsableCommand {
   var path: String
 
   func run() throws {
-    try Topic(topic).snapshot(to: path)
-    Messages.say(try CopyReport.sentence("copied", path))
+    try CopyReport.run("copied", path) { isStopped throws(QueueError) in
+      try Topic(topic).snapshot(to: path, isStopped: isStopped)
+    }
   }
 }
 
-/// The report on a copy that is complete.
+/// A copy and the report on it.
 enum CopyReport {
-  static func sentence(_ verb: String, _ path: String) throws(QueueError) -> String {
+  /// Makes a copy, and reports its size. A signal stops it, and the copy is then removed.
+  static func run(
+    _ verb: String, _ path: String,
+    _ copy: (_ isStopped: () -> Bool) throws(QueueError) -> Void
+  ) throws {
+    // Order: before any thread is started.
+    let stop = try StopSignals.caught()
+    do throws(QueueError) {
+      try copy { stop.isStopped }
+    } catch {
+      guard error.code == .cancelled else { throw error }
+      Messages.say("stopped: nothing was \(verb), and the unfinished copy was removed [\(path)]")
+      throw stop.interruption
+    }
+    Messages.say(try sentence(verb, path))
+  }
+
+  private static func sentence(_ verb: String, _ path: String) throws(QueueError) -> String {
     let info = try TopicInfo(of: Topic(path))
     let records =
       info.records.map { Count.text($0, "record") } ?? "an unknown number of records"
