@@ -256,7 +256,8 @@ struct MessageTests {
     try ShardedWriter(topic: shards).close()
     let outcome = try Diskq.run("consumers", directory.at("shards"))
     #expect(outcome.status == 2)
-    #expect(outcome.errors.contains("name one of them, such as 0000"))
+    #expect(
+      outcome.errors.contains("name one of them, such as \(directory.at("shards"))/0000"))
     #expect(!outcome.errors.contains("ShardedTopic"))
   }
 

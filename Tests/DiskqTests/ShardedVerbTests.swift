@@ -62,6 +62,22 @@ struct ShardedVerbTests {
     #expect(found.compactMap { $0["topic"] as? String } == [path])
   }
 
+  @Test("read names the shard that has lost records, and prints all others")
+  func readDamaged() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = directory.at("topic")
+    let shard = try #require(try await make(topic).keys.min())
+    let path = "\(topic)/000\(shard)"
+    try flipBit(try slabPaths(path)[0], byte: 130)
+    for options in [[], ["--damage", "stop"]] {
+      let read = try Diskq.run(["read", topic] + options)
+      #expect(read.status == 1)
+      #expect(read.errorLines.count == 1)
+      #expect(read.errorLines[0].contains("damaged, 1 record lost [\(path)/"))
+    }
+    #expect(try Diskq.run("read", topic).lines.count == 39)
+  }
+
   @Test("dump prints the slabs of every shard, and clean looks at every shard")
   func dumpAndClean() async throws {
     let directory = try TemporaryDirectory()

@@ -92,8 +92,8 @@ package final class TopicIndex {
     if listed.isEmpty, hasShards {
       throw QueueError(
         .notATopic,
-        "the directory holds the shards of a topic: name one of them, such as 0000, or open all of"
-          + " them together",
+        "the directory holds the shards of a topic: name one of them, such as"
+          + " \(storage.path)/\(ShardName.string(0)), or open all of them together, as a sharded topic",
         path: storage.path)
     }
     if listed.isEmpty, hasOthers, !hasLock {

@@ -39,7 +39,7 @@ extension ShardedTopic {
   ///   - following: Whether to wait for more records. false by default.
   ///   - options: The bounds of memory. At most 64 KiB of `bufferSize` is used per shard.
   ///   - onLoss: Receives every loss with its shard, and reading continues. Without it, each loss
-  ///     is thrown once as ``QueueError/loss``, with the shard's directory in ``QueueError/path``.
+  ///     is thrown once as ``QueueError/loss``, with a path of the shard in ``QueueError/path``.
   ///     The next call continues after it.
   /// - Throws: As ``shardCount()``. For another start than the earliest record also as
   ///   `QueueReader.init`. With `following` also `system` if the operating system refuses a watch.

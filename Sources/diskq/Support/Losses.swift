@@ -19,8 +19,11 @@ final class Losses: Sendable {
 
   var isEmpty: Bool { count.ranges == 0 }
 
-  func report(_ loss: Loss) {
-    progress.say("\(loss) [\(path)]")
+  /// Reports a loss.
+  ///
+  /// - Parameter shard: the path of the shard that has lost records, if the topic is sharded.
+  func report(_ loss: Loss, in shard: String? = nil) {
+    progress.say("\(loss) [\(shard ?? path)]")
     counted.withLock { $0.add(loss.records) }
   }
 

@@ -45,7 +45,7 @@ struct ShardedReading: Sendable {
         if follows { output.drain() }
       } catch {
         if let loss = error.loss {
-          losses.report(loss)
+          losses.report(loss, in: error.path)
           if skipsDamage { continue }
           break
         }
