@@ -103,6 +103,12 @@ struct DumpTests {
     let dumped = try Diskq.run("dump", missing)
     #expect(dumped.status == 2)
     #expect(dumped.errorLines == ["diskq: there is no slab at this path: check it [\(missing)]"])
+    let nothing = try Diskq.run("dump", directory.at("topic"))
+    #expect(nothing.status == 2)
+    #expect(
+      nothing.errorLines == [
+        "diskq: there is no topic and no slab at this path: check it [\(directory.at("topic"))]"
+      ])
   }
 
   @Test("of a topic, all slabs are printed in order")

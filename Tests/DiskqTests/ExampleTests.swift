@@ -81,6 +81,7 @@ struct ExampleTests {
     arguments: [
       ("apend", "append"), ("raed", "read"), ("consmue", "consume"), ("consumer", "consumers"),
       ("verfiy", "verify"), ("frob", nil), ("hlep", "help"), ("xyz", nil), ("cons", "consume"),
+      ("READ", "read"),
     ] as [(String, String?)])
   func misspelled(word: String, command: String?) throws {
     let outcome = try Diskq.run(word, "topic")
@@ -88,6 +89,9 @@ struct ExampleTests {
     let suggestion = command.map { ". Did you mean '\($0)'?" } ?? ""
     #expect(outcome.errorLines.first == "Error: There is no command '\(word)'\(suggestion)")
     #expect(outcome.errors.contains("Usage: diskq"))
+    let help = try Diskq.run("help", word)
+    #expect(help.status == 64)
+    #expect(help.errorLines.first == outcome.errorLines.first)
   }
 
   @Test("a misspelled option names the one that it resembles")

@@ -92,7 +92,7 @@ struct ExecTests {
     #expect(try ordinal(directory) == 1)
     let killed = try exec("kill -9 $$", directory, "--retries", "0")
     #expect(killed.status == 2)
-    #expect(killed.errors.contains("failed 1 time, at last with ended by signal 9"))
+    #expect(killed.errors.contains("failed 1 time, at last with signal 9"))
     #expect(try ordinal(directory) == 1)
   }
 

@@ -33,6 +33,7 @@ struct UsageTests {
       ["append", "TOPIC", "--maximum-bytes", "64KiB", "--slab-size", "32KiB"],
       ["consume", "TOPIC"], ["consume", "TOPIC", "--consumer", "../up"],
       ["consume", "TOPIC", "--consumer", "a", "--exec", ""],
+      ["consume", "TOPIC", "--consumer", "a", "--exec", " \n"],
       ["consume", "TOPIC", "--consumer", "a", "--exec", "cat", "--format", "raw"],
       ["consume", "TOPIC", "--consumer", "a", "--retries", "3"],
       ["consume", "TOPIC", "--consumer", "a", "--jobs", "3"],
@@ -90,6 +91,13 @@ struct UsageTests {
       slab.errorLines.first == "Error: --slab-size is 1MiB, and must be at most a quarter of"
         + " --maximum-bytes (64KiB), because the writer makes room one whole slab at a time:"
         + " leave it out, and the writer chooses one that fits")
+    for arguments in [
+      ["clean", topic, "--keep-records", "1e6"], ["append", topic, "--maximum-records", "-5"],
+    ] {
+      #expect(try Diskq.run(arguments).errors.contains(": it takes a whole number"))
+    }
+    let jobs = try Diskq.run("consume", topic, "--consumer", "a", "--exec", "cat", "--jobs", "0")
+    #expect(jobs.errors.contains(": it takes a whole number from 1 to 1000\n"))
     try makeTopic(topic, records: 1)
     let read = try Diskq.run("read", topic, "--maximum-payload", "3")
     #expect(read.errors.contains("raise --maximum-payload to read it"))

@@ -113,7 +113,8 @@ struct AppendCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "How many records the topic may hold, 2 or more. (default: no bound)",
-      valueName: "count"))
+      valueName: "count"),
+    transform: Whole.parsed)
   var maximumRecords: UInt64?
 
   @Option(

@@ -56,7 +56,8 @@ struct CleanCommand: ParsableCommand {
   var keepBytes: Size?
 
   @Option(
-    help: ArgumentHelp("Remove slabs before the newest so many records.", valueName: "count"))
+    help: ArgumentHelp("Remove slabs before the newest so many records.", valueName: "count"),
+    transform: Whole.parsed)
   var keepRecords: UInt64?
 
   @Option(

@@ -122,7 +122,7 @@ struct ConsumeCommand: ParsableCommand {
       Run so many commands at once, from 1 to 1000, each with its own records. They may end in \
       any order. (default: 1)
       """, valueName: "count"),
-    transform: Whole.parsedCount)
+    transform: Whole.parsedJobs)
   var jobs: Int?
 
   @Option(
@@ -172,7 +172,10 @@ struct ConsumeCommand: ParsableCommand {
     try checkConsumer(consumer)
     try jsonOptions.check(isJSON: format == .json, "--format json")
     if let exec {
-      guard !exec.isEmpty else { throw ValidationError("--exec needs a command") }
+      // The shell runs a blank command without an error, and every record would be acknowledged.
+      guard exec.contains(where: { !$0.isWhitespace }) else {
+        throw ValidationError("--exec needs a command")
+      }
       guard format == nil || execBatch != nil else {
         throw ValidationError("--format and --exec exclude each other without --exec-batch")
       }
@@ -188,7 +191,6 @@ struct ConsumeCommand: ParsableCommand {
       throw ValidationError("--dead-letter needs --exec or --maximum-payload")
     }
     guard linger == nil || follow else { throw ValidationError("--linger needs --follow") }
-    if let jobs, jobs > 1000 { throw ValidationError("--jobs must be from 1 to 1000") }
     if let delay = retryDelay?.duration {
       guard delay >= .milliseconds(1), delay <= .seconds(60) else {
         throw ValidationError("--retry-delay must be from 1ms to 60s")

@@ -35,9 +35,18 @@ struct DumpCommand: ParsableCommand {
     try output.finish()
   }
 
+  private var isNamedAsSlab: Bool {
+    path.split(separator: "/").last.map { SlabName.parse(String($0)) != nil } ?? false
+  }
+
   /// The paths of the slabs. Of a topic, a slab that is removed meanwhile is left out.
-  private func slabs() throws(QueueError) -> [String] {
-    guard System.kind(path) == .directory else { return [path] }
+  private func slabs() throws -> [String] {
+    switch System.kind(path) {
+    case .nothing where !isNamedAsSlab:
+      throw Failure("there is no topic and no slab at this path: check it", path: path)
+    case .nothing, .other: return [path]
+    case .directory: break
+    }
     var slabs: [String] = []
     for topic in try Shards.topics(at: path) {
       slabs += try SlabDescription.all(of: Topic(topic)).map {

@@ -55,13 +55,18 @@ enum Whole {
 
   /// For an option's `transform`. Accepts numbers of records that fit in a batch.
   static func parsedCount(_ argument: String) throws -> Int {
+    try parsed(argument, upTo: 1_000_000)
+  }
+
+  /// For an option's `transform`. Accepts numbers of commands that may run at once.
+  static func parsedJobs(_ argument: String) throws -> Int { try parsed(argument, upTo: 1000) }
+
+  private static func parsed(_ argument: String, upTo most: Int) throws -> Int {
     guard let number = Int(argument), (1...most).contains(number) else {
       throw ValidationError("it takes a whole number from 1 to \(most)")
     }
     return number
   }
-
-  private static let most = 1_000_000
 }
 
 /// A level of durability, as it is written on the command line.

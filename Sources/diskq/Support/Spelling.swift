@@ -34,12 +34,17 @@ enum Spelling {
 
   /// Refuses a first word that is no command, and names the command that it resembles.
   static func checkCommand(_ arguments: [String], _ commands: [String]) throws {
-    guard let word = arguments.first, !word.hasPrefix("-"), !commands.contains(word) else { return }
+    // The parser would print the help of diskq for a word after help that is no command.
+    let isHelp = arguments.first == "help"
+    guard let word = isHelp ? arguments.dropFirst().first : arguments.first,
+      !word.hasPrefix("-"), !commands.contains(word)
+    else { return }
     // The beginning of a command, or one with as many changes as a slip of the finger makes.
-    let nearest = commands.min { distance(word, $0) < distance(word, $1) }
+    let typed = word.lowercased()
+    let nearest = commands.min { distance(typed, $0) < distance(typed, $1) }
     let likely =
-      commands.first { !word.isEmpty && $0.hasPrefix(word) }
-      ?? nearest.flatMap { distance(word, $0) <= 2 ? $0 : nil }
+      commands.first { !typed.isEmpty && $0.hasPrefix(typed) }
+      ?? nearest.flatMap { distance(typed, $0) <= 2 ? $0 : nil }
     let suggestion = likely.map { ". Did you mean '\($0)'?" }
     throw ValidationError("There is no command '\(word)'\(suggestion ?? "")")
   }

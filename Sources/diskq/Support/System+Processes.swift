@@ -23,7 +23,7 @@ extension System {
     var description: String {
       switch self {
       case .exited(let status): "exit status \(status)"
-      case .killed(let signal): "ended by signal \(signal)"
+      case .killed(let signal): "signal \(signal)"
       }
     }
   }
