@@ -63,6 +63,33 @@ public struct ConsumerService: Service {
     }
   }
 
+  /// Makes the service of an open consumer's values. Otherwise it behaves like the service for
+  /// batches of records.
+  ///
+  /// - Parameters:
+  ///   - values: The values of an open consumer. From now on this service closes the consumer.
+  ///   - count: The largest number of records in a batch. At least 1.
+  ///   - lingering: How long a batch waits to be filled. Not at all by default.
+  ///   - workers: The number of tasks that take batches and process them at the same time. At least
+  ///     1, which is the default.
+  ///   - handle: Processes a batch and acknowledges it, with `ValueConsumer.Batch.acknowledge()`
+  ///     or, with several workers, with `acknowledge(only: batch.indices)`. An error that the
+  ///     closure throws ends the service and its group, also the error of a record that does not
+  ///     decode. So put such a record aside in the closure.
+  public init<Codec: PayloadCodec>(
+    _ values: ValueConsumer<Codec>, batchesUpTo count: Int, lingering: Duration = .zero,
+    workers: Int = 1,
+    handle: @escaping @Sendable (ValueConsumer<Codec>.Batch) async throws -> Void
+  ) {
+    consumer = values.consumer
+    self.workers = workers
+    next = {
+      let batch = try await values.nextBatch(upTo: count, lingering: lingering, following: true)
+      guard let batch else { return nil }
+      return { try await handle(batch) }
+    }
+  }
+
   /// Passes each batch to the closure. Between batches it waits until the next one wakes it.
   ///
   /// At the shutdown each worker finishes its current batch and begins no other one. An error of

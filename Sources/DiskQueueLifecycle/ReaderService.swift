@@ -44,6 +44,20 @@ public struct ReaderService: Service {
     body = { try await passOn(batches, finish: batches.finish, handle) }
   }
 
+  /// Makes the service of a reader's values.
+  ///
+  /// - Parameters:
+  ///   - values: The values. The service ends at the end of the log if they do not follow it.
+  ///   - handle: Processes a record, which is decoded when the closure asks for its value. An error
+  ///     that the closure throws ends the service and its group. That includes the error of a
+  ///     record that does not decode, unless the closure catches it.
+  public init<Codec: PayloadCodec>(
+    _ values: ValueRecords<Codec>,
+    handle: @escaping @Sendable (ValueRecord<Codec>) async throws -> Void
+  ) {
+    body = { try await passOn(values, finish: values.records.finish, handle) }
+  }
+
   /// Makes the service of the records of all shards.
   ///
   /// - Parameters:

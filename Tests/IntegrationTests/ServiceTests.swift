@@ -14,6 +14,12 @@ import Testing
 struct ServiceTests {
   private struct Stop: Error {}
 
+  /// A payload as a text.
+  private struct Text: PayloadCodec {
+    func encode(_ value: String) -> [UInt8] { Array(value.utf8) }
+    func decode(_ payload: [UInt8]) -> String { String(decoding: payload, as: UTF8.self) }
+  }
+
   private func group(_ services: [any Service]) -> ServiceGroup {
     ServiceGroup(
       services: services, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
@@ -323,6 +329,37 @@ struct ServiceTests {
     try await next.close()
   }
 
+  @Test("a service takes a consumer's values in filled batches, and closes the consumer")
+  func values() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = try await topic(of: 1, in: directory)
+    let values = try QueueConsumer(topic: topic, name: "uploader").values(Text())
+    let (batches, continuation) = AsyncStream<[String]>.makeStream()
+    let group = group([
+      ConsumerService(values, batchesUpTo: 3, lingering: .seconds(3600)) { batch in
+        let texts = try batch.map { try $0.value() }
+        try await batch.acknowledge()
+        continuation.yield(texts)
+      }
+    ])
+    let run = Task { try await group.run() }
+    let writer = try QueueWriter(topic: topic)
+    for number in 1..<4 {
+      try writer.append("record \(number)")
+      try await writer.flush()
+    }
+    var iterator = batches.makeAsyncIterator()
+    #expect(await iterator.next() == (0..<3).map { "record \($0)" })
+    await group.triggerGracefulShutdown()
+    try await run.value
+    try await writer.close()
+    // The service has closed the consumer, so the name is free. The fourth record was not
+    // delivered.
+    let next = try QueueConsumer(topic: topic, name: "uploader")
+    #expect(try await next.nextBatch(upTo: 3)?.first?.text == "record 3")
+    try await next.close()
+  }
+
   @Test("two services of one writer are both told of its failure")
   func twoServices() async throws {
     let storage = SimulatedStorage()
@@ -387,10 +424,6 @@ struct ServiceTests {
 
   @Test("a receiver of values ends when the channel is finished")
   func valueReceiver() async throws {
-    struct Text: PayloadCodec {
-      func encode(_ value: String) -> [UInt8] { Array(value.utf8) }
-      func decode(_ payload: [UInt8]) -> String { String(decoding: payload, as: UTF8.self) }
-    }
     let directory = try TemporaryDirectory()
     let channel = try DiskChannel(topic: Topic(directory.path + "/topic"))
     let values = channel.values(Text())
