@@ -25,9 +25,12 @@ public import Logging
 /// - `warning`: records that were cleaned or discarded before they were read, slabs that were
 ///   dropped, and polling instead of a watch.
 /// - `notice`: a topic that was recovered.
-/// - `info`: a topic that was opened, and slabs that a cleaner removed.
+/// - `info`: a topic that was created or opened, and slabs that a cleaner removed.
 /// - `debug`: a new slab, and a topic that was closed.
 /// - `trace`: each sync, and a cleaning that removed nothing.
+///
+/// Each message has its figures as metadata. All keys begin with `diskqueue.`. DiskQueue's article
+/// *Logs, metrics and services* lists the keys of each message.
 ///
 /// A library would normally log less by itself. Here you have requested it. Nothing is logged about
 /// single records.
@@ -43,6 +46,9 @@ public struct QueueLog: Sendable {
     static let end = "diskqueue.end"
     static let records = "diskqueue.records"
     static let bytes = "diskqueue.bytes"
+    static let unprovenRecords = "diskqueue.unproven_records"
+    static let discardedBytes = "diskqueue.discarded_bytes"
+    static let reason = "diskqueue.reason"
     static let cause = "diskqueue.cause"
     static let state = "diskqueue.state"
     static let milliseconds = "diskqueue.milliseconds"
@@ -84,7 +90,7 @@ public struct QueueLog: Sendable {
       record(error)
     case .polling(let reason):
       logger.warning(
-        "polling for changes four times a second", metadata: ["reason": "\(reason)"])
+        "polling for changes four times a second", metadata: [Key.reason: "\(reason)"])
     case .closed:
       logger.debug("the topic is closed: all of it is on stable storage")
     @unknown default:
@@ -97,13 +103,21 @@ public struct QueueLog: Sendable {
     var metadata: Logger.Metadata = [
       Key.state: "\(report.state)", Key.end: "\(report.end)",
     ]
-    guard !report.wasClean else {
-      return logger.info("the topic is open", metadata: metadata)
+    switch report.state {
+    case .created: return logger.info("a new topic was created", metadata: metadata)
+    case .clean: return logger.info("the topic is open", metadata: metadata)
+    default: break
     }
-    metadata[Key.records] = "\(report.unprovenRecords)"
-    metadata[Key.bytes] = "\(report.discardedBytes)"
+    let (records, bytes) = (report.unprovenRecords, report.discardedBytes)
+    metadata[Key.unprovenRecords] = "\(records)"
+    metadata[Key.discardedBytes] = "\(bytes)"
+    let cause = report.state == .migrated ? "queuefka wrote the topic" : "the topic was not closed"
     logger.notice(
-      "the topic had not been closed and was recovered: its sound records remain",
+      """
+      \(cause): \(Words.count(records, "record")) \(records == 1 ? "was" : "were") not known to be \
+      on stable storage, \(Words.count(bytes, "byte")) of a torn tail \
+      \(bytes == 1 ? "was" : "were") discarded
+      """,
       metadata: metadata)
     for loss in report.losses { record(loss) }
   }
