@@ -46,8 +46,8 @@ public struct ConsumerService: Service {
   ///     1, which is the default: the batches come one after the other, in the order of the log.
   ///   - handle: Processes a batch and acknowledges it, with `QueueConsumer.Batch.acknowledge()`
   ///     or, with several workers, with `acknowledge(only: batch.indices)`. The next run receives
-  ///     the unacknowledged records again. An error that the closure throws ends the service and its
-  ///     group. Retry inside the closure if you want to retry. While the group shuts down,
+  ///     the unacknowledged records again. An error that the closure throws ends the service and
+  ///     its group. Retry inside the closure if you want to retry. While the group shuts down,
   ///     `CancellationError` and `QueueError` with the code `cancelled` are no errors: the batch
   ///     stays unacknowledged, and the service ends.
   public init(
