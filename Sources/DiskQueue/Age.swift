@@ -46,8 +46,9 @@ public struct Age: Sendable, Hashable, Comparable, CustomStringConvertible {
 extension Duration {
   /// The duration in the largest unit, up to days, that divides it. In seconds, to the nanosecond,
   /// if it is no whole number of seconds.
-  var words: String {
-    guard self >= .zero else { return "-" + (.zero - self).words }
+  package var words: String {
+    // The shortest one has no counterpart.
+    guard self >= .zero else { return "-" + (.zero - max(self, .seconds(-Int64.max))).words }
     // The components of a longer duration exceed their type.
     let (seconds, attoseconds) = min(self, .seconds(Int64.max)).components
     guard attoseconds < 1_000_000_000 else {

@@ -108,7 +108,8 @@ public final class DiskChannel: AsyncSequence, Sendable {
       try consumer.validate()
       guard acknowledgementDelay >= .microseconds(1) else {
         throw .invalidOption(
-          "acknowledgementDelay is \(acknowledgementDelay), and must be a microsecond or more")
+          "acknowledgementDelay is \(acknowledgementDelay.words), and must be a microsecond or more"
+        )
       }
     }
   }

@@ -114,7 +114,8 @@ extension Topic {
       throw .invalidOption("a page has at least 1 record, and upTo is \(count)")
     }
     if Task.isCancelled { throw .cancelled() }
-    let deadline = time > .zero ? ContinuousClock.now.advanced(by: time) : nil
+    let deadline =
+      time > .zero ? ContinuousClock.now.advanced(by: min(time, Self.longestWait)) : nil
     // The working directory may change while the task waits.
     let topic = anchored()
     var page = try await topic.read(from: start, upTo: count, options)
@@ -130,6 +131,9 @@ extension Topic {
       try await watch.change(since: seen, until: deadline)
     }
   }
+
+  /// A hundred years. The clock cannot count much longer times.
+  private static let longestWait = Duration.seconds(100 * 366 * 86_400)
 
   /// Runs work that may wait for the topic's disk.
   private func onThread<R: Sendable>(

@@ -35,7 +35,7 @@ public struct PeriodicService<C: Clock<Duration>>: Service {
   /// - Throws: `invalidOption` for the interval. The errors of the closure.
   public func run() async throws {
     guard interval > .zero else {
-      throw QueueError(.invalidOption, "the interval is \(interval), and must be above 0")
+      throw QueueError(.invalidOption, "the interval is \(interval.words), and must be above 0")
     }
     try await withCancellationError {
       while await waits() { try await body() }

@@ -183,6 +183,26 @@ struct PageTests {
     try await writer.close()
   }
 
+  @Test("a page may wait for the longest time that there is")
+  func waitsForever() async {
+    await #expect(processExitsWith: .success) {
+      for time in [Duration.seconds(Int64.max), Duration(attoseconds: .max)] {
+        let storage = HookedStorage(SimulatedStorage())
+        let topic = Topic(storage: storage)
+        let writer = try QueueWriter(topic: topic)
+        let listings = Progress()
+        storage.atEach(.listed) { listings.advance() }
+        let page = Task { try await topic.page(upTo: 1, waiting: time) }
+        // After the second look, the page waits.
+        try await listings.wait(for: 2)
+        try writer.append("a record")
+        try await writer.flush()
+        #expect(try await page.value.records.map(\.text) == ["a record"])
+        try await writer.close()
+      }
+    }
+  }
+
   @Test("a thousand pages of a disk that hangs block no thread of the pool")
   func poolStaysFree() async throws {
     let storage = HookedStorage(SimulatedStorage())

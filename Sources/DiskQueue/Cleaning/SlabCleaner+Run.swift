@@ -26,7 +26,7 @@ extension SlabCleaner {
   ) async throws(QueueError) {
     try retention.validate()
     guard interval > .zero else {
-      throw .invalidOption("the interval is \(interval), and must be above 0")
+      throw .invalidOption("the interval is \(interval.words), and must be above 0")
     }
     let thread = BackgroundThread()
     defer { thread.stop() }
