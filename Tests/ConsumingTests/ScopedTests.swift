@@ -224,6 +224,7 @@ struct ScopedTests {
         let writer = try #require(held)
         #expect(queueError { try writer.append("late") }?.code == .closed)
         #expect(await queueError { try await writer.sync() }?.code == .closed)
+        try await writer.close()
       }
     }
   }
@@ -254,6 +255,9 @@ struct ScopedTests {
       #expect(try readShards(topic)[1]?.contains("lost") == false)
       let writer = try #require(held)
       #expect(queueError { try writer.append("late", key: "0") }?.code == .closed)
+      #expect(await queueError { try await writer.flush() }?.code == .closed)
+      #expect(await queueError { try await writer.sync() }?.code == .closed)
+      try await writer.close()
     }
   }
 
@@ -302,6 +306,7 @@ struct ScopedTests {
     #expect(again == "job")
     let channel = try #require(held)
     #expect(await queueError { try await channel.send("late") }?.code == .closed)
+    try await channel.close()
   }
 
   // MARK: Cancellation

@@ -137,6 +137,59 @@ struct WriterEventsTests {
     try writer.close()
   }
 
+  @Test("a handler that is added during a sync receives the time that this sync took")
+  func durationForLateHandler() throws {
+    let clock = ManualClock()
+    let listener = Listener()
+    var environment = fixedEnvironment(clock)
+    // 7 ms pass between two readings of this clock.
+    environment.monotonic = {
+      clock.advance(by: 7_000_000)
+      return clock.now
+    }
+    let storage = SimulatedStorage()
+    let writer = try QueueWriter(
+      topic: Topic(storage: storage), options: SmallTopic.options, environment: environment)
+    try writer.append(payload(1))
+    storage.setHook { [weak writer] call in
+      if call.isSync { writer?.onEvent { listener.hear($0) } }
+    }
+    try writer.sync()
+    storage.setHook(nil)
+    #expect(listener.syncs.first?.took == .milliseconds(7))
+    try writer.close()
+  }
+
+  @Test("an object that only a handler holds may use the writer at its end")
+  func lastReference() async {
+    await #expect(processExitsWith: .success) {
+      final class Owner: Sendable {
+        private let writer: QueueWriter
+
+        init(_ writer: QueueWriter) {
+          self.writer = writer
+          writer.onEvent { _ in withExtendedLifetime(self) {} }
+        }
+
+        deinit { try? writer.close() }
+      }
+      // A function of its own: in an asynchronous closure, the asynchronous form would be chosen.
+      func close(_ writer: QueueWriter) throws { try writer.close() }
+      for isGivenUp in [false, true] {
+        let writer = try QueueWriter(topic: Topic(storage: SimulatedStorage()))
+        weak var owner: Owner?
+        do {
+          let strong = Owner(writer)
+          owner = strong
+        }
+        try writer.append("one")
+        if isGivenUp { writer.core.giveUp() } else { try close(writer) }
+        #expect(owner == nil)
+        #expect(writer.statistics.records == 1)
+      }
+    }
+  }
+
   @Test("slabs that are dropped for want of room are told, with the records that are gone")
   func drops() throws {
     let storage = SimulatedStorage()

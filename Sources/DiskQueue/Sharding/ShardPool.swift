@@ -370,7 +370,8 @@ final class ShardPool: Sendable {
     for writer in writers { writer.core.giveUp() }
     lock.release()
     events.end()
-    thread.close()
+    events.deliver()
+    thread.stop()
   }
 
   /// Ends the pool after the sharded writer was dropped. Each of its writers is dropped as well,

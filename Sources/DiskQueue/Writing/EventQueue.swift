@@ -68,12 +68,25 @@ final class EventQueue: Sendable {
       }
       let isMore = state.withLock { state in
         state.isDelivering = false
-        if state.hasEnded, state.waiting.isEmpty { state.handlers = [] }
         return !state.waiting.isEmpty
       }
       rounds += 1
       if isMore, rounds >= Self.mostRounds, leavesToThread() { return }
     }
+    releaseHandlers()
+  }
+
+  /// Releases the handlers after the last event, without a lock held. An object that only a handler
+  /// holds may use the writer at its end.
+  private func releaseHandlers() {
+    let released = state.withLock { state -> [Handler] in
+      guard state.hasEnded, state.waiting.isEmpty, !state.isDelivering, state.holds == 0 else {
+        return []
+      }
+      defer { state.handlers = [] }
+      return state.handlers
+    }
+    withExtendedLifetime(released) {}
   }
 
   /// Call `hold` before, and `release` after, opening or closing a writer with a lock held. Nothing
@@ -84,14 +97,9 @@ final class EventQueue: Sendable {
     deliver()
   }
 
-  /// No more events come. The handlers, and all that they hold, even the writer, are released after
-  /// the last event is delivered.
-  func end() {
-    state.withLock { state in
-      state.hasEnded = true
-      if state.waiting.isEmpty, !state.isDelivering { state.handlers = [] }
-    }
-  }
+  /// No more events come. The `deliver` of the last event, or the next one, releases the handlers
+  /// and all that they hold, even the writer.
+  func end() { state.withLock { $0.hasEnded = true } }
 
   private func leavesToThread() -> Bool {
     guard let thread else { return false }

@@ -61,7 +61,7 @@ extension WriterCore {
   /// Call this with `syncing` held: one sync at a time, oldest slab first. A failure ends the
   /// writer.
   private func carryOut(_ work: LogTail.SyncWork) throws(QueueError) {
-    let start = !events.isHeard ? 0 : environment.monotonic()
+    let start = environment.monotonic()
     try orEnd { () throws(QueueError) in try work.run() }
     updateTail { $0.didSync(work) }
     events.note(

@@ -458,21 +458,25 @@ final class WriterCore: Sendable {
   }
 
   /// The writer was dropped: flushes if it was not closed. No caller can receive an error now.
-  func abandon() {
+  func abandon() { leaveUnclosed { thread.close() } }
+
+  private func leaveUnclosed(_ endThread: () -> Void) {
     let wasOpen = updateTail { tail in
       defer { tail.stopTaking() }
       guard !tail.isClosed else { return false }
       if tail.failure == nil, (try? tail.flush()) != nil { tail.releasePreallocated() }
       return true
     }
-    thread.close()
+    endThread()
     if wasOpen { leave() }
+    events.deliver()
   }
 
   /// Releases the topic after `close` failed and will not be retried. The writer may live on. Calls
   /// that wait, and all later ones, find it closed.
   func giveUp() {
-    abandon()
+    // A later `close` runs on the thread again, and finds the writer closed.
+    leaveUnclosed { thread.stop() }
     synced.end(.closed(path: storage.path))
     wakeWaitersForRoom()
   }
