@@ -13,8 +13,11 @@
 /// }
 /// ```
 ///
-/// - An acknowledged record is not delivered again, once the acknowledging call has returned.
-/// - An unacknowledged record is delivered again to the next holder of the name.
+/// - The records up to the first unacknowledged one are not delivered again, once the acknowledging
+///   call has returned.
+/// - The next holder of the name begins at the first unacknowledged record. It also receives the
+///   records after it that were acknowledged out of order.
+///   ``Options-swift.struct/maximumUnacknowledgedRecords`` bounds their number.
 /// - The cursor never runs ahead of durable records: the records before it are synced first.
 /// - If records were cleaned or discarded before the consumer reached them, it reports a loss with
 ///   their number and continues.
@@ -58,6 +61,18 @@ public final class QueueConsumer: Sendable {
     /// more batches are delivered until the cursor moves. An acknowledgement is never refused.
     public var maximumOutOfOrderRanges: Int
 
+    /// The number of delivered records from the first unacknowledged one on.
+    ///
+    /// This is the largest number of records that a stop repeats: with several workers, everything
+    /// from the slowest worker's batch on. A crash also repeats the records whose acknowledgement
+    /// was not durable yet. Records that were lost in between count as well.
+    ///
+    /// nil by default: no bound. It must be at least 1. A batch is cut so that it does not pass the
+    /// bound. At the bound no more batches are delivered until the cursor moves, so a program that
+    /// never acknowledges then waits for ever. Set it to several times the records that all workers
+    /// process at a time, so that they seldom wait for the slowest one.
+    public var maximumUnacknowledgedRecords: UInt64?
+
     /// The permissions of files and directories that the consumer creates.
     ///
     /// ``TopicPermissions/ownerOnly`` by default: payloads are private. They apply to two things:
@@ -83,18 +98,22 @@ public final class QueueConsumer: Sendable {
     ///   - maximumBatchBytes: The number of bytes of the payloads in a batch. 4 MiB by default.
     ///   - maximumOutOfOrderRanges: The number of ranges that may be acknowledged out of order.
     ///     4,096 by default.
+    ///   - maximumUnacknowledgedRecords: The number of delivered records from the first
+    ///     unacknowledged one on. nil: no bound.
     ///   - permissions: The permissions of files and directories that the consumer creates.
     ///   - deadLetters: The topic for dead letters. nil: a topic beside this one, with the suffix
     ///     `.dead`.
     public init(
       maximumPayload: ByteCount = .mebibytes(16), bufferSize: ByteCount = .kibibytes(256),
       maximumBatchBytes: ByteCount = .mebibytes(4), maximumOutOfOrderRanges: Int = 4096,
+      maximumUnacknowledgedRecords: UInt64? = nil,
       permissions: TopicPermissions = .ownerOnly, deadLetters: Topic? = nil
     ) {
       self.maximumPayload = maximumPayload
       self.bufferSize = bufferSize
       self.maximumBatchBytes = maximumBatchBytes
       self.maximumOutOfOrderRanges = maximumOutOfOrderRanges
+      self.maximumUnacknowledgedRecords = maximumUnacknowledgedRecords
       self.permissions = permissions
       self.deadLetters = deadLetters
     }
@@ -110,6 +129,9 @@ public final class QueueConsumer: Sendable {
         throw .invalidOption(
           "maximumOutOfOrderRanges is \(maximumOutOfOrderRanges), and must be from"
             + " \(Limits.outOfOrder.lowerBound) to \(Limits.outOfOrder.upperBound)")
+      }
+      guard maximumUnacknowledgedRecords != 0 else {
+        throw .invalidOption("maximumUnacknowledgedRecords is 0, and must be 1 or more")
       }
       try permissions.validate()
     }
@@ -383,14 +405,18 @@ public final class QueueConsumer: Sendable {
     try await core.onThread { core throws(QueueError) in try core.writeNoted() }
   }
 
-  /// Makes all acknowledgements durable, and releases the name.
+  /// Makes all acknowledgements up to the first unacknowledged record durable, and releases the
+  /// name.
   ///
-  /// Unacknowledged records are delivered to the next holder of the name. A task that waits for a
-  /// batch gets the error `closed`. Closing a closed consumer does nothing. If an error ended the
-  /// consumer, it throws that error again.
+  /// The next holder of the name begins at the first unacknowledged record. The acknowledgements
+  /// after that record end with this consumer, so their records are delivered again, too.
+  /// ``Options-swift.struct/maximumUnacknowledgedRecords`` bounds their number.
+  ///
+  /// A task that waits for a batch gets the error `closed`. Closing a closed consumer does nothing.
+  /// If an error ended the consumer, it throws that error again.
   ///
   /// A consumer that is dropped, with all its batches, also releases the name. It loses no
-  /// acknowledgement whose call has returned.
+  /// acknowledgement that it would keep if it were closed, and whose call has returned.
   ///
   /// - Throws: One of these codes:
   ///   - `noSpace` or `system` if the cursor could not be written. The consumer stays open. Retry

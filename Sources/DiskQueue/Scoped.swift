@@ -80,7 +80,8 @@ public nonisolated(nonsending) func withQueueWriter<R>(
 /// Opens a ``QueueConsumer``, or creates it, runs a closure with it, and closes it.
 ///
 /// The consumer is closed when this returns or throws, and another one can hold the name. All
-/// acknowledgements are durable then, unless this throws an error of closing.
+/// acknowledgements up to the first unacknowledged record are durable then, unless this throws an
+/// error of closing. The next holder of the name begins at that record.
 ///
 /// - Parameters:
 ///   - topic: The topic to consume. It must exist.
@@ -166,8 +167,9 @@ public nonisolated(nonsending) func withQueueConsumer<R>(
 /// ```
 ///
 /// It opens and closes on a thread of its own, and runs `body` in the caller's isolation. The
-/// channel is closed when this returns or throws, also if the task is cancelled. All messages and
-/// acknowledgements are durable then, unless this throws an error of closing.
+/// channel is closed when this returns or throws, also if the task is cancelled. All messages are
+/// durable then, and so are the acknowledgements up to the first unacknowledged message, unless
+/// this throws an error of closing.
 ///
 /// - Parameters:
 ///   - topic: The topic that stores the messages. It is created if it does not exist.

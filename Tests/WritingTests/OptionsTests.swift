@@ -134,9 +134,11 @@ struct OptionsTests {
 
     let consumer = QueueConsumer.Options(
       maximumPayload: .kibibytes(1), bufferSize: .kibibytes(4), maximumBatchBytes: .kibibytes(2),
-      maximumOutOfOrderRanges: 7, permissions: .groupReadable, deadLetters: "letters")
+      maximumOutOfOrderRanges: 7, maximumUnacknowledgedRecords: 9, permissions: .groupReadable,
+      deadLetters: "letters")
     #expect(consumer.maximumPayload == .kibibytes(1) && consumer.bufferSize == .kibibytes(4))
     #expect(consumer.maximumBatchBytes == .kibibytes(2) && consumer.maximumOutOfOrderRanges == 7)
+    #expect(consumer.maximumUnacknowledgedRecords == 9)
     #expect(consumer.permissions == .groupReadable && consumer.deadLetters == "letters")
 
     let channel = DiskChannel.Options(ensuring: .synced, acknowledgementDelay: .seconds(2))

@@ -145,7 +145,8 @@ final class ConsumerCore: Sendable {
     case end
     /// There are records, but fewer than asked for: wait for more, until this time at the latest.
     case lingers(until: UInt64)
-    /// Too much was acknowledged out of order: wait for this move of the cursor.
+    /// Too much was acknowledged out of order, or too much is unacknowledged: wait for this move of
+    /// the cursor.
     case held(move: UInt64)
   }
 
@@ -274,15 +275,30 @@ final class ConsumerCore: Sendable {
 
   /// On the thread: looks at the log once.
   private func look(_ count: Int, _ lingering: UInt64) throws(QueueError) -> Look {
-    let held = try state.withLock { state throws(QueueError) -> UInt64? in
+    // Only this thread moves it.
+    let lastEnd = reading.withLock { $0.lastEnd }
+    let (space, move) = try state.withLock { state throws(QueueError) -> (Int, UInt64) in
       try state.check(path)
-      return state.ledger.count >= options.maximumOutOfOrderRanges ? state.moves + 1 : nil
+      return (room(after: lastEnd, state.ledger), state.moves + 1)
     }
-    if let held { return .held(move: held) }
+    guard space > 0 else { return .held(move: move) }
     try seatIfThereIsALog()
-    let look = try read(count, lingering)
+    let look = try read(min(count, space), lingering)
     if case .end = look { try levelSlotsIfSlabWasLeft() }
     return look
+  }
+
+  /// How many records may be delivered before the cursor moves.
+  ///
+  /// - Parameter lastEnd: the end of the record delivered last.
+  private func room(after lastEnd: CursorPosition, _ ledger: AcknowledgementLedger) -> Int {
+    guard ledger.count < options.maximumOutOfOrderRanges else { return 0 }
+    let cursor = ledger.cursor
+    guard let most = options.maximumUnacknowledgedRecords else { return .max }
+    // Ordinals count lost records as well. If everything is acknowledged, there is always room.
+    let isPast = lastEnd.address > cursor.address && lastEnd.ordinal > cursor.ordinal
+    let delivered = isPast ? lastEnd.ordinal - cursor.ordinal : 0
+    return Int(clamping: most > delivered ? most - delivered : 0)
   }
 
   private func read(_ count: Int, _ lingering: UInt64) throws(QueueError) -> Look {

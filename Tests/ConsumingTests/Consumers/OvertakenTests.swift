@@ -52,6 +52,27 @@ struct OvertakenTests {
     }
   }
 
+  @Test("more records are lost than may be unacknowledged, and delivery continues all the same")
+  func cleanedBeyondBound() async throws {
+    let (storage, topic, addresses) = try make()
+    var options = ConsumerTopic.options
+    options.maximumUnacknowledgedRecords = 2
+    try await ConsumerTopic.consumer(topic).close()
+    let gone = try clean(storage, 2, addresses)
+    #expect(gone > 2)
+    let reported = Reported()
+    let consumer = try ConsumerTopic.consumer(topic, options: options, reported: reported)
+    var texts: [String] = []
+    while let batch = try await consumer.nextBatch(upTo: 5) {
+      texts += Array(batch).texts
+      #expect(batch.count <= 2)
+      try await batch.acknowledge()
+    }
+    #expect(texts == ConsumerTopic.texts(Int(gone)..<200))
+    #expect(reported.losses.map(\.records) == [gone])
+    try await consumer.close()
+  }
+
   @Test("cleaned while it reads")
   func cleanedMeanwhile() async throws {
     let (storage, topic, addresses) = try make()

@@ -1,9 +1,10 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-import DiskQueue
 import DiskQueueTestSupport
 import Testing
+
+@testable import DiskQueue
 
 @Suite("A consumer delivers every record at least once, and none again that it acknowledged")
 struct QueueConsumerTests {
@@ -175,6 +176,34 @@ struct QueueConsumerTests {
     #expect(consumer.ordinal == 5)
   }
 
+  @Test("at the bound of unacknowledged records, a batch is cut, and delivery waits for the cursor")
+  func unacknowledgedRecords() async throws {
+    let topic = try ConsumerTopic.memory(30)
+    var options = ConsumerTopic.options
+    options.maximumUnacknowledgedRecords = 10
+    let consumer = try ConsumerTopic.consumer(topic, options: options)
+    let slow = try #require(try await consumer.nextBatch(upTo: 4))
+    let cut = try #require(try await consumer.nextBatch(upTo: 100))
+    #expect(Array(cut).texts == ConsumerTopic.texts(4..<10))
+    // All of it is one range, and does not move the cursor.
+    try await cut.acknowledge(only: cut.indices)
+    #expect(try await consumer.nextBatch(upTo: 100, timeout: .zero) == nil)
+    let task = Task { try await consumer.nextBatch(upTo: 100) }
+    while consumer.core.waitingIterators == 0 { await Task.yield() }
+    try await slow.acknowledge(only: 0)
+    let one = try #require(try await task.value)
+    #expect(Array(one).texts == ConsumerTopic.texts(10..<11))
+    try await slow.acknowledge(only: slow.indices)
+    try await consumer.close()
+    // The next holder receives no more than the bound again.
+    let next = try ConsumerTopic.consumer(topic, options: options)
+    #expect(next.ordinal == 10)
+    let batch = try #require(try await next.nextBatch(upTo: 100))
+    #expect(Array(batch).texts == ConsumerTopic.texts(10..<20))
+    try await batch.acknowledge(through: 4)
+    #expect(try await next.nextBatch(upTo: 100)?.count == 5)
+  }
+
   @Test("a reset goes anywhere, durably, and makes void what was handed out before")
   func resetting() async throws {
     let topic = try ConsumerTopic.memory(50)
@@ -277,6 +306,7 @@ struct QueueConsumerTests {
       { $0.maximumPayload = .bytes(-1) }, { $0.bufferSize = .bytes(1) },
       { $0.maximumBatchBytes = .bytes(0) }, { $0.maximumOutOfOrderRanges = 0 },
       { $0.maximumOutOfOrderRanges = .max }, { $0.permissions.files = 0o1777 },
+      { $0.maximumUnacknowledgedRecords = 0 },
     ]
     for change in changes {
       var options = QueueConsumer.Options()
