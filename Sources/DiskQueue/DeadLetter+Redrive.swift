@@ -14,7 +14,7 @@ extension DeadLetter {
   ///
   /// ```swift
   /// let sensors = try QueueWriter(topic: "sensors")
-  /// let count = try await DeadLetter.redrive(from: "sensors.dead", to: sensors)
+  /// let count = try await DeadLetter.redrive(from: sensors.topic.deadLetters, to: sensors)
   /// ```
   ///
   /// A dead letter is consumed by the consumer ``redriveConsumerName`` of its topic. So the next
@@ -30,7 +30,8 @@ extension DeadLetter {
   /// consumers, use a topic of its own as the target.
   ///
   /// - Parameters:
-  ///   - deadLetters: The topic of the dead letters.
+  ///   - deadLetters: The topic of the dead letters, by default of a consumer ``Topic/deadLetters``
+  ///     or ``QueueConsumer/deadLetters``.
   ///   - writer: The writer of the target, which can be the topic that the records came from. The
   ///     writer stays open. Its ``QueueWriter/Options-swift.struct/maximumPayload`` must admit the
   ///     largest record.

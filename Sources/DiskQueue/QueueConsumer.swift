@@ -86,8 +86,9 @@ public final class QueueConsumer: Sendable {
 
     /// The topic for dead letters.
     ///
-    /// nil by default: a topic beside this one, with the suffix `.dead`. It must not be the
-    /// consumer's own topic. Set it if the topic is in memory, or if its path ends in `.` or `..`.
+    /// nil by default: ``Topic/deadLetters``, a topic beside this one with the suffix `.dead`. It
+    /// must not be the consumer's own topic. Set it if the topic is in memory, or if its path ends
+    /// in `.` or `..`.
     public var deadLetters: Topic?
 
     /// Makes options. Every parameter has its default.
@@ -344,7 +345,22 @@ public final class QueueConsumer: Sendable {
     }
   }
 
-  // MARK: Records above the limit
+  // MARK: Dead letters
+
+  /// The topic to which this consumer puts records aside.
+  ///
+  /// It is ``Options-swift.struct/deadLetters``, or by default ``Topic/deadLetters`` of the topic.
+  /// It may not exist: the consumer creates it for the first dead letter. A relative path was
+  /// resolved when the consumer was opened.
+  ///
+  /// - Throws: `invalidOption` if the option is nil, and the topic is in memory or its path does
+  ///   not end in a name.
+  public var deadLetters: Topic {
+    get throws(QueueError) {
+      if let deadLetterPlace { return deadLetterPlace }
+      return try place.deadLetters
+    }
+  }
 
   /// Puts aside the record above the limit before which the consumer has stopped.
   ///
@@ -376,7 +392,7 @@ public final class QueueConsumer: Sendable {
   public func deadLetterOversized(
     at address: Address, upTo maximumPayload: ByteCount, reason: String
   ) async throws(QueueError) -> Address {
-    let topic = try deadLetters()
+    let topic = try deadLetters
     let aside = try await core.onThread { core throws(QueueError) in
       try core.putOversizedAside(at: address, upTo: maximumPayload, reason: reason, to: topic)
     }
@@ -440,21 +456,4 @@ public final class QueueConsumer: Sendable {
   /// Begins to watch the topic before anything waits. Returns the reason for polling, or nil if the
   /// operating system reports changes.
   package func beginWatching() throws(QueueError) -> QueueError? { try core.beginWatching() }
-
-  /// The topic for dead letters.
-  func deadLetters() throws(QueueError) -> Topic {
-    if let deadLetterPlace { return deadLetterPlace }
-    guard let path = place.trimmedPath else {
-      throw .invalidOption(
-        "a topic in memory has no directory beside it: set deadLetters to the topic for dead"
-          + " letters")
-    }
-    let last = path.split(separator: "/").last
-    guard last != ".", last != ".." else {
-      throw .invalidOption(
-        "the topic's path, \(path), does not end in a name, so a topic beside it cannot be named:"
-          + " set deadLetters to the topic for dead letters")
-    }
-    return Topic(path + ".dead")
-  }
 }

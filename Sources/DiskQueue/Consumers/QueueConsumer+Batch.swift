@@ -229,7 +229,7 @@ extension QueueConsumer {
       guard !indices.isEmpty else { return [] }
       let letters = indices.map { DeadLetter(self[$0], reason: reason($0)) }
       let acknowledged = indices.compactMap { only($0..<$0 + 1) }
-      let topic = try consumer.deadLetters()
+      let topic = try consumer.deadLetters
       let addresses = try await core.onThread { core throws(QueueError) in
         try core.putAside(letters, to: topic)
       }

@@ -55,8 +55,6 @@ struct DeadLettersCommand: ParsableCommand {
 
   @OptionGroup var jsonOptions: JSONOptions
 
-  private static let suffix = ".dead"
-
   func validate() throws {
     guard to == nil || redrive else { throw ValidationError("--to needs --redrive") }
     guard !json || !redrive else {
@@ -68,9 +66,13 @@ struct DeadLettersCommand: ParsableCommand {
 
   /// The path of the dead letters, and that of the topic.
   private var paths: (letters: String, topic: String) {
-    let path = TopicPath.trimmed(topic)
-    return path.hasSuffix(Self.suffix)
-      ? (path, String(path.dropLast(Self.suffix.count))) : (path + Self.suffix, path)
+    get throws(QueueError) {
+      let path = TopicPath.trimmed(topic)
+      guard path.hasSuffix(Topic.deadLetterSuffix) else {
+        return (try Topic(path).deadLetters.description, path)
+      }
+      return (path, String(path.dropLast(Topic.deadLetterSuffix.count)))
+    }
   }
 
   func run() throws {
@@ -81,7 +83,7 @@ struct DeadLettersCommand: ParsableCommand {
   /// Whether there is a topic for dead letters. A consumer makes it for the first one.
   ///
   /// - Throws: if there is no topic either, because the path is wrong then.
-  private func exist() throws(QueueError) -> Bool {
+  private func exist(_ paths: (letters: String, topic: String)) throws(QueueError) -> Bool {
     guard System.kind(paths.letters) == .nothing else { return true }
     _ = try TopicExtent(of: Topic(paths.topic))
     return false
@@ -90,7 +92,8 @@ struct DeadLettersCommand: ParsableCommand {
   // MARK: The list
 
   private func list() throws {
-    guard try exist() else { return }
+    let paths = try paths
+    guard try exist(paths) else { return }
     let letters = Topic(paths.letters)
     let losses = Losses(of: paths.letters, ProgressBar(total: 0))
     var options = QueueReader.Options()
@@ -158,8 +161,9 @@ struct DeadLettersCommand: ParsableCommand {
   // MARK: Redriving
 
   private func redriveLetters() throws {
+    let paths = try paths
     let target = to ?? paths.topic
-    guard try exist() else { return Messages.say(Self.report(0, target)) }
+    guard try exist(paths) else { return Messages.say(Self.report(0, target)) }
     // Order: before any thread is started.
     let stop = try StopSignals.caught()
     let letters = Topic(paths.letters)

@@ -151,7 +151,7 @@ struct Consuming: Sendable {
   }
 
   /// The path of the topic for dead letters.
-  var deadLetterPath: String { "\(TopicPath.trimmed(path)).dead" }
+  var deadLetterPath: String { TopicPath.trimmed(path) + Topic.deadLetterSuffix }
 
   /// The largest payload that the format allows.
   static let everyPayload = ByteCount.bytes((4 << 30) - 17)

@@ -26,6 +26,8 @@ struct DeadLetterTests {
       try await batch.acknowledge(only: 1)
       #expect(consumer.ordinal == 3)
       let kept = path == "/topic" ? "/topic.dead" : "/other.dead"
+      #expect(try topic.deadLetters == Topic(directory.path + kept))
+      #expect(try consumer.deadLetters == Topic(directory.path + kept))
       let found = try letters(Topic(directory.path + kept))
       #expect(found.map(\.reason) == ["no number: ä", ""])
       #expect(found.map(\.ordinal) == [0, 2])
@@ -96,6 +98,23 @@ struct DeadLetterTests {
       try await consumer.close()
     }
     #expect(syncs[0] == syncs[1])
+  }
+
+  @Test("a consumer names the topic of its option, and a topic in memory names none")
+  func named() async throws {
+    let topic = try ConsumerTopic.memory(1)
+    #expect(queueError { _ = try topic.deadLetters }?.code == .invalidOption)
+    for path in ["", "/", ".", "..", "a/..", "./"] {
+      #expect(queueError { _ = try Topic(path).deadLetters }?.code == .invalidOption, "\(path)")
+    }
+    #expect(try Topic("sensors//").deadLetters == "sensors.dead")
+    var options = ConsumerTopic.options
+    options.deadLetters = .memory()
+    let consumer = try ConsumerTopic.consumer(topic, options: options)
+    #expect(try consumer.deadLetters == options.deadLetters)
+    try await consumer.close()
+    let other = try ConsumerTopic.consumer(topic)
+    #expect(queueError { _ = try other.deadLetters }?.code == .invalidOption)
   }
 
   @Test("a topic in memory has no place beside it")
