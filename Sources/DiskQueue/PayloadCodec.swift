@@ -14,7 +14,8 @@ public protocol PayloadCodec<Value>: Sendable {
 
   /// Encodes a value as the bytes of a payload. Several tasks may call it at the same time.
   ///
-  /// - Throws: Any error. The writer or the channel then appends nothing and throws `notCoded`.
+  /// - Throws: Any error. The writer or the channel then appends nothing and throws `notCoded`,
+  ///   with this error as ``QueueError/underlyingError``.
   func encode(_ value: Value) throws -> [UInt8]
 
   /// Decodes a value from the bytes of a payload. Several tasks may call it at the same time.
@@ -22,7 +23,7 @@ public protocol PayloadCodec<Value>: Sendable {
   /// An older or a newer program may have written the bytes.
   ///
   /// - Throws: Any error. The call that asked for the value then throws `notCoded`, with the
-  ///   record's address.
+  ///   record's address and with this error as ``QueueError/underlyingError``.
   func decode(_ payload: [UInt8]) throws -> Value
 }
 
@@ -36,7 +37,7 @@ extension PayloadCodec {
         .notCoded,
         "the codec cannot encode the value (\(error)), and nothing of the call was appended:"
           + " correct the value, or the codec",
-        path: topic.description)
+        path: topic.description, underlyingError: error)
     }
   }
 
@@ -53,7 +54,7 @@ extension PayloadCodec {
         .notCoded,
         "the codec cannot decode the record (\(error)): skip it, make it a dead letter, or leave"
           + " it to a program that knows its format",
-        path: path, address: address.rawValue)
+        path: path, address: address.rawValue, underlyingError: error)
     }
   }
 }

@@ -80,17 +80,19 @@ public struct QueueError: Error, Sendable {
     let path: String?
     let address: Address?
     let errno: Int32?
+    let underlyingError: (any Error)?
     let location: SourceLocation
 
     init(
       code: Code, message: String, path: String?, address: Address?, errno: Int32?,
-      location: SourceLocation
+      underlyingError: (any Error)?, location: SourceLocation
     ) {
       self.code = code
       self.message = message
       self.path = path
       self.address = address
       self.errno = errno
+      self.underlyingError = underlyingError
       self.location = location
     }
   }
@@ -108,6 +110,10 @@ public struct QueueError: Error, Sendable {
   public var address: Address? { storage.address }
   /// The operating system's error code, if a system call failed.
   public var errno: Int32? { storage.errno }
+  /// The codec's own error, if the code is `notCoded`. Otherwise nil.
+  ///
+  /// ``message`` adds advice for a programmer. So use this error as the reason of a dead letter.
+  public var underlyingError: (any Error)? { storage.underlyingError }
   /// The place in the library's source that made the error.
   public var location: SourceLocation { storage.location }
 
@@ -131,11 +137,13 @@ public struct QueueError: Error, Sendable {
 
   package init(
     _ code: Code, _ message: String, path: String? = nil, address: UInt64? = nil,
-    errno: Int32? = nil, fileID: StaticString = #fileID, line: UInt = #line
+    errno: Int32? = nil, underlyingError: (any Error)? = nil, fileID: StaticString = #fileID,
+    line: UInt = #line
   ) {
     storage = Storage(
       code: code, message: message, path: path, address: address.map(Address.init(rawValue:)),
-      errno: errno, location: SourceLocation(fileID: fileID, line: line))
+      errno: errno, underlyingError: underlyingError,
+      location: SourceLocation(fileID: fileID, line: line))
   }
 
   /// A place in the library's source.

@@ -14,7 +14,7 @@
 ///     do throws(QueueError) {
 ///       readings.append(try batch[index].value())
 ///     } catch {
-///       try await batch.deadLetter(index, reason: error.message)
+///       try await batch.deadLetter(index, reason: "\(error.underlyingError ?? error)")
 ///     }
 ///   }
 ///   try await upload(readings)

@@ -70,6 +70,7 @@ struct ValueTests {
     ]
     for error in errors {
       #expect(error?.code == .notCoded)
+      #expect(error?.underlyingError is EncodingError)
       #expect(error?.appended == 0)
       #expect(error?.path == topic.description)
     }
@@ -125,7 +126,7 @@ struct ValueTests {
         } catch {
           #expect(error.address == stranger)
           #expect(error.path == topic.description)
-          try await batch.deadLetter(index, reason: error.message)
+          try await batch.deadLetter(index, reason: "\(error.underlyingError ?? error)")
         }
       }
       try await batch.acknowledge()
@@ -133,6 +134,9 @@ struct ValueTests {
     #expect(received == readings(0..<2))
     let letter = try #require(try readAll(dead).records.first)
     #expect(try DeadLetter(letter.payload).payload == Array("no JSON".utf8))
+    // The reason is the codec's, without advice to a programmer.
+    let codecError = #expect(throws: DecodingError.self) { try codec.decode(Array("no JSON".utf8)) }
+    #expect(try DeadLetter(letter.payload).reason == codecError.map { "\($0)" })
     #expect(consumer.ordinal == 3)
     try await consumer.close()
   }

@@ -193,7 +193,8 @@ extension QueueConsumer {
     /// may be two dead letters for it.
     ///
     /// Each call opens the topic for dead letters and closes it again. So several consumers may
-    /// share the topic.
+    /// share the topic. The calls of one consumer's workers take turns on its thread, so
+    /// they do not get the error `locked`. Those of two consumers may.
     ///
     /// - Parameters:
     ///   - index: The record's index in the batch.
