@@ -44,6 +44,8 @@ public struct ConsumerService: Service {
   ///     `QueueConsumer.nextBatch(upTo:lingering:following:)`. Not at all by default.
   ///   - workers: The number of tasks that take batches and process them at the same time. At least
   ///     1, which is the default: the batches come one after the other, in the order of the log.
+  ///     With several, the next run repeats everything from the first unacknowledged record on.
+  ///     `QueueConsumer.Options.maximumUnacknowledgedRecords` bounds that.
   ///   - handle: Processes a batch and acknowledges it, with `QueueConsumer.Batch.acknowledge()`
   ///     or, with several workers, with `acknowledge(only: batch.indices)`. The next run receives
   ///     the unacknowledged records again. An error that the closure throws ends the service and
