@@ -58,8 +58,8 @@ extension Topic {
   /// Writes a snapshot, as the public `snapshot(to:)`.
   ///
   /// - Parameters:
-  ///   - isStopped: Asked again and again while the files are copied. If it returns true, the copy is
-  ///     removed, and `cancelled` is thrown.
+  ///   - isStopped: Asked again and again while the files are copied. If it returns true, the copy
+  ///     is removed, and `cancelled` is thrown.
   ///   - onStep: Called after each step, for tests.
   func snapshot(
     to path: some StringProtocol, replacing: Bool = true, isStopped: () -> Bool = { false },

@@ -13,7 +13,8 @@ enum TopicCopy {
   ///
   /// - Parameters:
   ///   - target: an empty directory that nothing else uses.
-  ///   - isStopped: asked before each part of a file. If it returns true, the copy ends, unfinished.
+  ///   - isStopped: asked before each part of a file. If it returns true, the copy ends,
+  ///     unfinished.
   /// - Throws: `cancelled` after a stop. Any other error names the file of the source or of the
   ///   target, because the two may be on different disks.
   static func copy(

@@ -93,7 +93,8 @@ package final class TopicIndex {
       throw QueueError(
         .notATopic,
         "the directory holds the shards of a topic: name one of them, such as"
-          + " \(storage.path)/\(ShardName.string(0)), or open all of them together, as a sharded topic",
+          + " \(storage.path)/\(ShardName.string(0)), or open all of them together, as a sharded"
+          + " topic",
         path: storage.path)
     }
     if listed.isEmpty, hasOthers, !hasLock {
