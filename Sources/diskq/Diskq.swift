@@ -91,10 +91,10 @@ struct Diskq: ParsableCommand {
   }
 
   /// Without a command: a short help, without the discussion of what all commands share.
-  func run() {
+  func run() throws {
     var output = Output()
     output.put(Self.shortHelp)
-    output.drain()
+    try output.finish()
   }
 
   static var shortHelp: String {

@@ -133,6 +133,25 @@ struct ShardedVerbTests {
     try await writer.close()
   }
 
+  @Test("read --follow waits for a sharded topic that does not exist yet")
+  func followMissing() async throws {
+    let directory = try TemporaryDirectory()
+    for (number, options) in [[], ["--from", "latest"]].enumerated() {
+      let topic = directory.at("topic \(number)")
+      let reader = try RunningDiskq(["read", topic, "--follow"] + options)
+      #expect(try reader.readErrorLine()?.contains("waiting for it [\(topic)]") == true)
+      let writer = try ShardedWriter(topic: ShardedTopic(topic, shards: 8))
+      for key in ["a", "b"] {
+        try writer.append("of \(key)", key: "\(key)")
+        try await writer.flush()
+        #expect(try reader.readLine() == "of \(key)")
+      }
+      reader.send(SIGTERM)
+      #expect(try reader.outcome().status == 0)
+      try await writer.close()
+    }
+  }
+
   @Test(
     "a verb for one topic names a shard to take",
     arguments: [["consumers"], ["repair", "NEW"], ["snapshot", "NEW"], ["dead-letters"]])

@@ -110,12 +110,24 @@ struct ReadCommand: ParsableCommand {
   }
 
   func run() throws {
-    if let shards = try StoredShards(ifAt: topic) { return try read(shards) }
     // Order: before any thread is started.
     let stop = follow ? try StopSignals.caught(orClosedOutput: true) : nil
-    let topic = Topic(topic)
-    let arrival = try stop.map { try Arrival.wait(for: self.topic, until: $0) } ?? .wasThere
+    let arrival = try stop.map { try Arrival.wait(for: topic, until: $0) } ?? .wasThere
     guard arrival != .stopped else { return }
+    if let shards = try StoredShards.arriving(at: topic, until: stop) {
+      return try read(shards, arrival, stop)
+    }
+    do {
+      try read(arrival, stop)
+    } catch let error as QueueError where follow && error.code == .notATopic {
+      // The directory is made before the file that says that it holds shards.
+      guard let shards = try StoredShards.arriving(at: topic, until: stop) else { throw error }
+      try read(shards, arrival, stop)
+    }
+  }
+
+  private func read(_ arrival: Arrival.Outcome, _ stop: StopSignals?) throws {
+    let topic = Topic(topic)
     // Only for a plain file: any other output itself shows how far the command is.
     let isShown =
       !follow && ProgressBar.isPossible && System.isPlainFile(System.standardOutput)
@@ -150,7 +162,9 @@ struct ReadCommand: ParsableCommand {
     if !losses.isEmpty { throw leaveDamaged() }
   }
 
-  private func read(_ shards: StoredShards) throws {
+  private func read(
+    _ shards: StoredShards, _ arrival: Arrival.Outcome, _ stop: StopSignals?
+  ) throws {
     guard to == nil, !deadLetters else {
       throw Failure(
         "of a sharded topic, read prints all shards together, without --to and --dead-letters:"
@@ -158,11 +172,11 @@ struct ReadCommand: ParsableCommand {
           + " \(TopicPath.trimmed(topic))/\(ShardName.string(0))", path: topic)
     }
     let reading = ShardedReading(
-      topic: shards.topic, start: from?.position ?? .earliest, follows: follow,
+      topic: shards.topic, start: from?.position(in: arrival) ?? .earliest, follows: follow,
       limit: limit ?? .max, format: format ?? .lines,
       escapesLines: RecordFormat.escapesLines(format), jsonStrings: jsonOptions.jsonStrings,
       skipsDamage: damage == .skip, options: options)
-    if try reading.run() { throw leaveDamaged() }
+    if try reading.run(until: stop) { throw leaveDamaged() }
   }
 
   /// The first record that is not printed.

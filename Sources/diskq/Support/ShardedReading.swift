@@ -18,9 +18,11 @@ struct ShardedReading: Sendable {
   let options: QueueReader.Options
 
   /// Prints up to the end or the limit. Returns whether records were lost.
-  func run() throws -> Bool {
+  ///
+  /// - Parameter caught: the signals, if they are caught already.
+  func run(until caught: StopSignals?) throws -> Bool {
     // Order: before any thread is started.
-    let stop = try StopSignals.caught(orClosedOutput: true)
+    let stop = try caught ?? StopSignals.caught(orClosedOutput: true)
     let losses = Losses(of: topic.description)
     do {
       try runTask(cancelledBy: stop) { try await print(losses) }

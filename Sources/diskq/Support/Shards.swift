@@ -12,6 +12,20 @@ extension StoredShards {
   }
 }
 
+extension StoredShards {
+  /// Finds shards like `init(ifAt:)`, also while a writer makes them. Their file is empty for a
+  /// moment then, so this waits for its bytes, up to a second.
+  static func arriving(
+    at path: String, until stop: StopSignals?
+  ) throws(QueueError) -> StoredShards? {
+    let file = "\(TopicPath.trimmed(path))/\(TopicLayout.shardsName)"
+    for _ in 0..<50 where System.plainFileBytes(file) == 0 {
+      if stop?.isAskedFor(within: .milliseconds(20)) != false { break }
+    }
+    return try StoredShards(ifAt: path)
+  }
+}
+
 /// The paths of topics for verbs that also take a sharded topic.
 enum Shards {
   /// The topics at a path: the topic itself, or the shards of a sharded topic that exist.
