@@ -119,7 +119,11 @@ public struct QueueError: Error, Sendable {
 
   /// The number of records, of a batch or of a single append, that were appended before this error.
   ///
-  /// They are in the log: do not append them again.
+  /// Do not append them again. They are in the log, with these exceptions:
+  ///
+  /// - After `noSpace` or `system`, some may still wait in the writer's buffer. The next flush that
+  ///   succeeds stores them. If the process ends before, they are lost.
+  /// - After `syncFailed` or `fileRemoved`, they may be lost.
   public internal(set) var appended = 0
 
   /// Whether the error permanently ends the writer or the consumer that throws it.

@@ -98,7 +98,8 @@ public final class QueueWriter: Sendable {
   ///   - `syncFailed`, `fileRemoved` or `closed` permanently.
   ///
   ///   If a sync was due by ``Options-swift.struct/syncEvery`` and failed, ``QueueError/appended``
-  ///   is 1: the record is in the log, at ``QueueError/address``.
+  ///   is 1: the record was appended, at ``QueueError/address``. With `noSpace` or `system`, it
+  ///   waits in the buffer, and the next flush that succeeds stores it.
   /// - Complexity: O(payload), without an allocation. Once per full buffer also a write, and a sync
   ///   if ``Options-swift.struct/syncEvery`` requires one.
   @discardableResult

@@ -191,9 +191,9 @@ public final class ShardedWriter: Sendable {
   /// - Throws: ``QueueError/appended`` distinguishes two cases:
   ///   - 0: the record is not in the log. The codes are those of
   ///     ``append(_:key:)-(Payload,_)``, and `cancelled`.
-  ///   - 1: the record is in the log, at ``QueueError/address`` of its shard, and only its level is
-  ///     in doubt. `cancelled` is thrown immediately if the task is cancelled. The other codes are
-  ///     `noSpace`, `system`, `syncFailed` and `fileRemoved`.
+  ///   - 1: the record was appended, at ``QueueError/address`` of its shard, and its level is in
+  ///     doubt. The codes are `cancelled`, `noSpace`, `system`, `syncFailed` and `fileRemoved`, and
+  ///     mean the same as for ``QueueWriter/append(_:ensuring:)-(Payload,_)``.
   /// - Complexity: As ``append(_:key:)-(Payload,_)``, and the wait. The payload is copied into an
   ///   array only if the task opens the shard or waits for room.
   @discardableResult

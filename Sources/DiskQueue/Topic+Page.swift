@@ -89,6 +89,9 @@ extension Topic {
   /// there are at most 16 in a process, and none while no page is read. Further pages wait for
   /// their turn. Any number of tasks may read pages.
   ///
+  /// If an address was never that of a record, a page that begins there throws `notARecord`. After
+  /// its range is cleaned, the topic cannot know that: the page reports the loss `cleaned`.
+  ///
   /// If you read a topic from its beginning to its end, use a ``QueueReader``: it opens the topic
   /// once.
   ///
@@ -135,8 +138,8 @@ extension Topic {
   /// A hundred years. The clock cannot count much longer times.
   private static let longestWait = Duration.seconds(100 * 366 * 86_400)
 
-  /// Runs work that may wait for the topic's disk.
-  private func onThread<R: Sendable>(
+  /// Runs work that may wait for the topic's disk, on a thread that pages share.
+  func onThread<R: Sendable>(
     _ body: @escaping @Sendable () throws(QueueError) -> R
   ) async throws(QueueError) -> R {
     // Nothing in memory waits for a disk.

@@ -203,24 +203,39 @@ struct PageTests {
     }
   }
 
-  @Test("a thousand pages of a disk that hangs block no thread of the pool")
-  func poolStaysFree() async throws {
+  enum Call: CaseIterable {
+    case page, address, ordinal
+
+    func text(_ number: UInt64, at address: Address, of topic: Topic) async throws -> String? {
+      switch self {
+      case .page: try await topic.page(from: .ordinal(number), upTo: 1).records.first?.text
+      case .address: try await topic.record(at: address).text
+      case .ordinal: try await topic.record(ordinal: number).text
+      }
+    }
+  }
+
+  @Test(
+    "a thousand pages or lookups of a disk that hangs block no thread of the pool",
+    arguments: Call.allCases)
+  func poolStaysFree(call: Call) async throws {
     let storage = HookedStorage(SimulatedStorage())
     let topic = Topic(storage: storage)
     let writer = try QueueWriter(topic: topic)
-    try append(0..<10, to: writer)
+    let addresses = try Self.texts(0..<10).map { try writer.append($0).address }
+    try await writer.flush()
     // The first page to list the topic hangs, and so do those after it.
     let gate = Gate()
     storage.atEach(.listed) { gate.pass() }
     let pages = Task {
-      try await withThrowingTaskGroup(of: [String?].self) { group in
+      try await withThrowingTaskGroup(of: String?.self) { group in
         for number in 0..<1000 {
           group.addTask {
-            try await topic.page(from: .ordinal(UInt64(number % 10)), upTo: 1).records.map(\.text)
+            try await call.text(UInt64(number % 10), at: addresses[number % 10], of: topic)
           }
         }
         var texts: [String?] = []
-        for try await page in group { texts += page }
+        for try await text in group { texts.append(text) }
         return texts
       }
     }
@@ -237,8 +252,8 @@ struct PageTests {
     }
     #expect(sum == 499_500)
     #expect(SharedThreads.pages.threadCount <= 16)
-    // A cancelled page does not wait for the disk.
-    let cancelled = Task { try await topic.page(upTo: 1) }
+    // A cancelled call does not wait for the disk.
+    let cancelled = Task { try await call.text(0, at: addresses[0], of: topic) }
     cancelled.cancel()
     #expect(await queueError { _ = try await cancelled.value }?.code == .cancelled)
     gate.open()

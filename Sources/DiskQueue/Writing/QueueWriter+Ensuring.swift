@@ -17,10 +17,13 @@ extension QueueWriter {
   /// - Returns: The record's permanent address, and its ordinal.
   /// - Throws: ``QueueError/appended`` distinguishes two cases:
   ///   - 0: the record is not in the log. The codes are those of `append`, and `cancelled`.
-  ///   - 1: the record is in the log, at ``QueueError/address``, and only its level is in doubt. Do
-  ///     not append it again. `cancelled` is thrown immediately if the task is cancelled. `noSpace`
-  ///     or `system` means that the record could not be written yet and waits in the buffer.
-  ///     `syncFailed` or `fileRemoved` is permanent.
+  ///   - 1: the record was appended, at ``QueueError/address``, and its level is in doubt. Do not
+  ///     append it again while this writer works. The code states how far the record came:
+  ///     - `cancelled`, immediately, if the task is cancelled. The record is in the log.
+  ///     - `noSpace` or `system` if it could not be written yet. It waits in the writer's buffer.
+  ///       The next flush that succeeds stores it. If the process ends before, it is lost.
+  ///     - `syncFailed` or `fileRemoved`, permanently. The record may be lost. After a new writer
+  ///       has opened the topic, ``Topic/record(at:maximumPayload:)`` finds it or not.
   /// - Complexity: As `append`, and the wait. The payload is copied into an array only if the task
   ///   waits for room.
   @discardableResult
@@ -221,13 +224,34 @@ extension WriterCore {
 }
 
 extension QueueError {
-  /// Returns this error for records that are in the log, and whose level is in doubt.
+  /// Returns this error for records that were appended, and whose level is in doubt.
   func after(_ appended: Int, at address: Address) -> QueueError {
-    let state = appended == 1 ? "The record is" : "The records are"
     var error = QueueError(
-      code, "\(message). \(state) in the log, and only the durability is in doubt", path: path,
-      address: address.rawValue, errno: errno, fileID: location.fileID, line: location.line)
+      code, "\(message). \(state(ofAppended: appended))", path: path, address: address.rawValue,
+      errno: errno, fileID: location.fileID, line: location.line)
     error.appended = appended
     return error
+  }
+
+  /// States how far the appended records came, and what to do with them.
+  private func state(ofAppended count: Int) -> String {
+    let isOne = count == 1
+    return switch code {
+    case .noSpace, .system:
+      // A flush failed. The bytes that it could not write are still in the buffer.
+      isOne
+        ? "The record waits in the writer's memory, and the next flush that succeeds stores it. If"
+          + " the process ends before, it is lost. Do not append it again"
+        : "The records that were not written wait in the writer's memory, and the next flush that"
+          + " succeeds stores them. If the process ends before, they are lost. Do not append them"
+          + " again"
+    case .syncFailed, .fileRemoved:
+      isOne
+        ? "The record may be lost: read its address after a new writer has opened the topic"
+        : "The records may be lost: read their addresses after a new writer has opened the topic"
+    default:
+      "\(isOne ? "The record is" : "The records are") in the log, and only the durability is in"
+        + " doubt"
+    }
   }
 }
