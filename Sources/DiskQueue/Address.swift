@@ -10,6 +10,9 @@
 /// An address is 64 bits, `epoch (24) | position (40)`. Within a slab, addresses count bytes. No
 /// address is assigned twice: a writer that does not find the topic cleanly closed starts the next
 /// epoch.
+///
+/// An encoder gets the decimal text, because many programs round large numbers. JavaScript, for
+/// example, rounds a number above 2^53. A decoder may supply the text or a number.
 public struct Address: RawRepresentable, Sendable, Hashable, Comparable, Codable,
   LosslessStringConvertible
 {
@@ -36,6 +39,38 @@ public struct Address: RawRepresentable, Sendable, Hashable, Comparable, Codable
   /// Returns whether the left address is the earlier one.
   @inlinable
   public static func < (left: Address, right: Address) -> Bool { left.rawValue < right.rawValue }
+}
+
+extension Address {
+  /// Decodes the decimal text that ``encode(to:)`` writes, or a number.
+  ///
+  /// - Throws: A `DecodingError` for anything else.
+  public init(from decoder: any Decoder) throws {
+    try self.init(textOrNumberFrom: decoder, form: "an address is a decimal number of 64 bits")
+  }
+
+  /// Encodes the decimal text of ``description``.
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    try container.encode(description)
+  }
+}
+
+extension RawRepresentable where Self: LosslessStringConvertible, RawValue == UInt64 {
+  /// Decodes the text of `description`, or the raw number.
+  init(textOrNumberFrom decoder: any Decoder, form: String) throws {
+    let container = try decoder.singleValueContainer()
+    let value: Self?
+    do {
+      value = Self(try container.decode(String.self))
+    } catch DecodingError.typeMismatch {
+      value = Self(rawValue: try container.decode(UInt64.self))
+    }
+    guard let value else {
+      throw DecodingError.dataCorruptedError(in: container, debugDescription: form)
+    }
+    self = value
+  }
 }
 
 /// Arithmetic on raw addresses: `epoch (24) | position (40)`.

@@ -6,6 +6,9 @@
 /// The first writer chooses the id at random, and every slab and mark bears it. A copy of a topic,
 /// such as a snapshot, has the id of the original. So if two paths have the same id, they hold
 /// records of one topic. A topic that was removed and created again has another id.
+///
+/// An encoder gets the text of 16 digits, because many programs round large numbers. A decoder may
+/// supply the text or a number.
 public struct TopicID: RawRepresentable, Sendable, Hashable, Codable, LosslessStringConvertible {
   /// The id as a 64-bit number, for storage outside DiskQueue.
   public var rawValue: UInt64
@@ -26,6 +29,21 @@ public struct TopicID: RawRepresentable, Sendable, Hashable, Codable, LosslessSt
   public var description: String {
     let digits = String(rawValue, radix: 16)
     return String(repeating: "0", count: 16 - digits.utf8.count) + digits
+  }
+}
+
+extension TopicID {
+  /// Decodes the 16 digits that ``encode(to:)`` writes, or a number.
+  ///
+  /// - Throws: A `DecodingError` for anything else.
+  public init(from decoder: any Decoder) throws {
+    try self.init(textOrNumberFrom: decoder, form: "an id of a topic is 16 hexadecimal digits")
+  }
+
+  /// Encodes the 16 digits of ``description``.
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    try container.encode(description)
   }
 }
 

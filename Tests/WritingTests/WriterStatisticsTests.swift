@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DiskQueueTestSupport
+import Foundation
 import Testing
 
 @testable import DiskQueue
@@ -164,5 +165,26 @@ struct WriterStatisticsTests {
     #expect(writer.statistics.records == 60)
     #expect(writer.statistics.payloadBytes == payloads)
     #expect(writer.statistics.unsyncedRecords == 0)
+  }
+
+  @Test("an encoder gets all counts, and not the number of the writer")
+  func coded() throws {
+    let storage = SimulatedStorage()
+    let writer = try open(storage)
+    for number in UInt64(0)..<50 { try writer.append(SmallTopic.payload(number, length: 200)) }
+    let statistics = writer.statistics
+    try writer.close()
+    let text = try JSONEncoder().encode(statistics)
+    let keys = try #require(try JSONSerialization.jsonObject(with: text) as? [String: Any]).keys
+    #expect(
+      keys.sorted() == [
+        "bufferedBytes", "droppedBytes", "droppedSlabs", "flushes", "payloadBytes", "records",
+        "slabs", "syncs", "unsyncedRecords", "writtenBytes",
+      ])
+    var decoded = try JSONDecoder().decode(QueueWriter.Statistics.self, from: text)
+    #expect(decoded.writer == 0)
+    decoded.writer = statistics.writer
+    #expect(decoded == statistics)
+    #expect(statistics.records == 50 && statistics.bufferedBytes > 0)
   }
 }

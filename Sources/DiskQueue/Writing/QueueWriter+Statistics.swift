@@ -10,7 +10,7 @@ extension QueueWriter {
   /// divided by ``payloadBytes`` is the cost of a byte to the disk. It includes 8 bytes of frame
   /// per record, 48 bytes per mark, and the zeros that are written ahead of syncs. It does not
   /// include what the file system writes itself.
-  public struct Statistics: Sendable, Hashable, CustomStringConvertible {
+  public struct Statistics: Sendable, Hashable, Codable, CustomStringConvertible {
     /// The number of appended records.
     public var records: UInt64 = 0
     /// The number of bytes of their payloads.
@@ -48,6 +48,12 @@ extension QueueWriter {
     /// The number of the writer, in the order in which writers were opened in this process. 0: no
     /// writer.
     package var writer: UInt64 = 0
+
+    /// The counts. The writer's number has no meaning in another process.
+    private enum CodingKeys: String, CodingKey {
+      case records, payloadBytes, writtenBytes, flushes, syncs, slabs, droppedSlabs, droppedBytes
+      case bufferedBytes, unsyncedRecords
+    }
 
     /// Makes statistics of a writer that has done nothing.
     public init() {}
