@@ -12,27 +12,15 @@ struct Start: ArgumentValue {
 
   let position: Topic.Position
   /// The address, if the position is one.
-  private(set) var address: Address?
+  var address: Address? { position.address }
   /// The ordinal, if the position is one.
-  private(set) var ordinal: UInt64?
+  var ordinal: UInt64? { position.ordinal }
 
   init?(argument: String) {
-    let prefix = "ordinal:"
-    if argument == "earliest" {
-      position = .earliest
-    } else if argument == "latest" {
-      position = .latest
+    if let position = Topic.Position(argument) {
+      self.position = position
     } else if argument == "now" {
       position = .ago(Age(.zero))
-    } else if argument.hasPrefix(prefix) {
-      let digits = argument.dropFirst(prefix.count)
-      // Accept only digits, as for an address.
-      guard let number = Address(String(digits)) else { return nil }
-      position = .ordinal(number.rawValue)
-      ordinal = number.rawValue
-    } else if let address = Address(argument) {
-      position = .address(address)
-      self.address = address
     } else if let age = TimeSpan(argument: argument) {
       position = .ago(Age(age.duration))
     } else if let time = Timestamp.parse(argument) {
