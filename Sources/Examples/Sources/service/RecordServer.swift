@@ -19,6 +19,7 @@ struct RecordServer: Service {
     server = HTTPServer(address: try .inet(ip4: "127.0.0.1", port: port), logger: .disabled)
     await server.appendRoute("POST /records") { try await store($0, in: writer) }
     await server.appendRoute("GET /records") { try await page(of: writer.topic, $0) }
+    await server.appendRoute("GET /record") { try await record(of: writer.topic, $0) }
     await server.appendRoute("GET /stream") { try stream(of: writer.topic, $0) }
   }
 
@@ -46,6 +47,10 @@ struct RecordServer: Service {
 }
 
 /// Answers after the record is on stable storage. Requests at the same time share a sync.
+///
+/// If the disk is full, the writer may keep the record in memory until there is room. Then the
+/// answer is "accepted", with the address. The client must not send again: it asks for the record
+/// later.
 private func store(_ request: HTTPRequest, in writer: QueueWriter) async throws -> HTTPResponse {
   let body = try await request.bodyData
   do throws(QueueError) {
@@ -53,11 +58,14 @@ private func store(_ request: HTTPRequest, in writer: QueueWriter) async throws 
     return HTTPResponse(statusCode: .created, body: Data("\(result.ordinal)\n".utf8))
   } catch {
     say("\(error)")
-    switch error.code {
-    case .noSpace:
+    switch (error.code, error.appended) {
+    case (.noSpace, 0):
       let headers: HTTPHeaders = [HTTPHeader("Retry-After"): "60"]
       return HTTPResponse(statusCode: .serviceUnavailable, headers: headers)
-    case .payloadTooLarge:
+    case (.noSpace, _), (.system, 1):
+      let address = error.address.map { "address \($0)\n" } ?? ""
+      return HTTPResponse(statusCode: .accepted, body: Data(address.utf8))
+    case (.payloadTooLarge, _):
       return HTTPResponse(statusCode: .payloadTooLarge)
     default:
       return HTTPResponse(statusCode: .internalServerError)
@@ -68,18 +76,36 @@ private func store(_ request: HTTPRequest, in writer: QueueWriter) async throws 
 /// Answers with one page of records. If there is none yet, it waits up to `wait` seconds for the
 /// next one. The client goes on at the ordinal after the last one.
 private func page(of topic: Topic, _ request: HTTPRequest) async throws -> HTTPResponse {
-  do throws(QueueError) {
-    let wait = min(number("wait", of: request) ?? 0, 10)
-    let page = try await topic.page(from: start(request), upTo: 100, waiting: .seconds(wait))
+  do {
+    let start = start(request)
+    let wait = Duration.seconds(min(number("wait", of: request) ?? 0, 10))
+    // A page that waits must not hold up the shutdown.
+    let page = try await cancelWhenGracefulShutdown {
+      try await topic.page(from: start, upTo: 100, waiting: wait)
+    }
     for loss in page.losses { say("lost: \(loss)") }
     return HTTPResponse(statusCode: .ok, body: Data(page.records.flatMap(line)))
+  } catch let error as QueueError {
+    return refusal(error)
+  }
+}
+
+/// Answers with the record at an address.
+private func record(of topic: Topic, _ request: HTTPRequest) async throws -> HTTPResponse {
+  guard let address = number("address", of: request) else {
+    return HTTPResponse(statusCode: .badRequest)
+  }
+  do throws(QueueError) {
+    let record = try await topic.record(at: Address(rawValue: address))
+    return HTTPResponse(statusCode: .ok, body: Data(line(record)))
   } catch {
     return refusal(error)
   }
 }
 
 /// Answers with all records from a position on, and never ends by itself: it waits for new records.
-/// A slow client slows down only its own stream, and costs the memory of a batch.
+/// A slow client slows down only its own stream. Each stream costs a thread, three descriptors and
+/// the memory of a batch. For many clients, let them ask for pages that wait.
 private func stream(of topic: Topic, _ request: HTTPRequest) throws -> HTTPResponse {
   do throws(QueueError) {
     let reader = try QueueReader(topic: topic, from: start(request)) { say("lost: \($0)") }
@@ -99,11 +125,17 @@ private func number(_ name: String, of request: HTTPRequest) -> UInt64? {
 }
 
 private func refusal(_ error: QueueError) -> HTTPResponse {
-  guard error.code == .beyondLatest else {
+  let status: HTTPStatusCode
+  switch error.code {
+  case .beyondLatest, .notARecord: status = .notFound
+  case .cleaned: status = .gone
+  // The server shuts down.
+  case .cancelled: status = .serviceUnavailable
+  default:
     say("\(error)")
     return HTTPResponse(statusCode: .internalServerError)
   }
-  return HTTPResponse(statusCode: .notFound, body: Data("\(error.message)\n".utf8))
+  return HTTPResponse(statusCode: status, body: Data("\(error.message)\n".utf8))
 }
 
 /// A record on a line of its own, after its ordinal.

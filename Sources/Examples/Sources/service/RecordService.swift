@@ -18,7 +18,10 @@ struct RecordService: AsyncParsableCommand {
     discussion: """
       It listens on this machine only. Its first line of output is the URL of the records.
 
-        POST /records                    stores the body, and answers with its ordinal
+        POST /records                    stores the body, and answers with its ordinal. On a full
+                                         disk it may answer 202 with an address instead: the
+                                         record waits in memory, so do not send it again
+        GET /record?address=ADDRESS      answers with the record at the address
         GET /records?from=ORDINAL        answers with up to 100 records from there on. If there
                                          is none yet, &wait=SECONDS waits for one
         GET /stream?from=ORDINAL         answers with all records, and with new ones as they come
