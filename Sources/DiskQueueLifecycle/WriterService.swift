@@ -41,8 +41,8 @@ public struct WriterService: Service {
   /// Waits for the shutdown, and closes the writer.
   ///
   /// If its task is cancelled, it closes the writer at once and in the same way. A group cancels
-  /// the tasks of its services after `maximumGracefulShutdownDuration`, or after another service has
-  /// failed. Services that still append then get the error `closed`.
+  /// the tasks of its services after `maximumGracefulShutdownDuration`, or after another service
+  /// has failed. Services that still append then get the error `closed`.
   ///
   /// When this returns, all appended records are on stable storage. If this throws, the writer is
   /// closed as far as possible.
