@@ -39,7 +39,8 @@ extension DeadLetter {
   ///   - onLoss: Receives every loss of dead letters, and redriving continues after it. Without it,
   ///     a loss is thrown as ``QueueError/loss``, and no dead letter after it is redriven. The next
   ///     call then throws it again, until you give a closure.
-  /// - Returns: The number of records that were appended.
+  /// - Returns: The number of records that were appended. 0 if nothing was put aside yet, so that
+  ///   there is no topic of dead letters.
   /// - Throws: One of these codes. ``QueueError/appended`` is the number of records that were
   ///   appended before. After the cause is repaired, call it again to continue.
   ///   - `unsupportedFormat`, with the record's address, if a record is not a dead letter. All
@@ -72,7 +73,13 @@ extension DeadLetter {
       throw .invalidOption(
         "the dead letters would be appended to their own topic: name the topic that they go to")
     }
-    let end = try QueueReader(topic: deadLetters, from: .latest).position
+    let end: Address
+    do throws(QueueError) {
+      end = try QueueReader(topic: deadLetters, from: .latest).position
+    } catch {
+      guard error.code == .noSuchTopic else { throw error }
+      return 0
+    }
     var options = QueueConsumer.Options()
     options.maximumPayload = .bytes(Limits.maximumPayload.upperBound)
     let consumer = try QueueConsumer(

@@ -205,6 +205,9 @@ public final class QueueWriter: Sendable {
   /// The address of the next record, or of a mark before it.
   public var position: Address { Address(rawValue: core.position) }
 
+  /// The ordinal of the next record: the number of records that the topic took so far.
+  public var ordinal: UInt64 { core.end.ordinal }
+
   // MARK: Durability
 
   /// Hands everything appended so far to the operating system. Level reached: `flushed`.

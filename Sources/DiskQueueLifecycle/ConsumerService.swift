@@ -94,9 +94,10 @@ public struct ConsumerService: Service {
 
   /// Passes each batch to the closure. Between batches it waits until the next one wakes it.
   ///
-  /// At the shutdown each worker finishes its current batch and begins no other one. An error of
-  /// one worker cancels the other workers. After all of them have ended, the consumer is closed.
-  /// When this returns, the position up to the first unacknowledged record is on stable storage.
+  /// At the shutdown a worker that waits for records, or lingers, ends at once, and loses none. The
+  /// others finish their current batch and begin no other one. An error of one worker cancels the
+  /// other workers. After all of them have ended, the consumer is closed. When this returns, the
+  /// position up to the first unacknowledged record is on stable storage.
   ///
   /// - Throws: The errors of the closure and of `QueueConsumer.nextBatch`, the first one if several
   ///   workers fail. They include losses, unless the consumer was made with a closure for them.

@@ -192,6 +192,10 @@ extension QueueConsumer {
     /// acknowledged after the dead letter is on stable storage. If a crash comes in between, there
     /// may be two dead letters for it.
     ///
+    /// If an earlier record is not acknowledged, the acknowledgement is in memory, as that of
+    /// `acknowledge(only:)`. After a stop, the record is then delivered again, and may become a
+    /// dead letter again. ``DeadLetter/address`` is the same in both.
+    ///
     /// Each call opens the topic for dead letters and closes it again. So several consumers may
     /// share the topic. The calls of one consumer's workers take turns on its thread, so
     /// they do not get the error `locked`. Those of two consumers may.

@@ -200,4 +200,18 @@ struct RedriveTests {
     try await other.close()
     #expect(try QueueConsumer.consumers(of: Topic(storage: dead)).isEmpty)
   }
+
+  @Test("a topic of dead letters that does not exist has none to redrive, and is not made")
+  func none() async throws {
+    let directory = try TemporaryDirectory()
+    let writer = try QueueWriter(topic: Topic(directory.path + "/sensors"))
+    let deadLetters = try writer.topic.deadLetters
+    #expect(try await DeadLetter.redrive(from: deadLetters, to: writer) == 0)
+    let missing = queueError { _ = try QueueReader(topic: deadLetters) }
+    #expect(missing?.code == .noSuchTopic)
+    #expect(writer.ordinal == 0)
+    try writer.append("21.5")
+    #expect(writer.ordinal == 1)
+    try await writer.close()
+  }
 }
