@@ -7,8 +7,13 @@ import DiskQueueInspection
 extension StoredShards {
   /// Finds shards like `init(at:)`. Nil also if there is nothing at the path, or no directory.
   init?(ifAt path: String) throws(QueueError) {
-    guard System.kind(path) == .directory else { return nil }
-    try self.init(at: path)
+    switch System.isDirectory(path) {
+    case .success(false): return nil
+    case .success(true): try self.init(at: path)
+    case .failure(let failure):
+      throw .system(
+        SystemError(errno: failure.errno, call: "stat"), doing: "looking at the topic", path: path)
+    }
   }
 }
 
@@ -18,9 +23,11 @@ extension StoredShards {
   static func arriving(
     at path: String, until stop: StopSignals?
   ) throws(QueueError) -> StoredShards? {
-    let file = "\(TopicPath.trimmed(path))/\(TopicLayout.shardsName)"
-    for _ in 0..<50 where System.plainFileBytes(file) == 0 {
-      if stop?.isAskedFor(within: .milliseconds(20)) != false { break }
+    if let stop {
+      let file = "\(TopicPath.trimmed(path))/\(TopicLayout.shardsName)"
+      for _ in 0..<50 where System.plainFileBytes(file) == 0 {
+        if stop.isAskedFor(within: .milliseconds(20)) { break }
+      }
     }
     return try StoredShards(ifAt: path)
   }

@@ -71,6 +71,18 @@ enum System {
     return status.st_mode & S_IFMT == S_IFDIR ? .directory : .other
   }
 
+  /// Whether a path leads to a directory, with links followed. False also if nothing can be found
+  /// at the path: opening it then reports the reason. If the file system fails, the error code.
+  static func isDirectory(_ path: String) -> Result<Bool, FileSystemFailure> {
+    var status = stat()
+    guard stat(path, &status) != 0 else { return .success(status.st_mode & S_IFMT == S_IFDIR) }
+    let code = errno
+    let isKnown = [ENOENT, ENOTDIR, EACCES, ELOOP, ENAMETOOLONG].contains(code)
+    return isKnown ? .success(false) : .failure(FileSystemFailure(errno: code))
+  }
+
+  struct FileSystemFailure: Error { var errno: Int32 }
+
   static func isPlainFile(_ descriptor: Int32) -> Bool {
     var status = stat()
     return fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
