@@ -176,7 +176,7 @@ struct FollowTests {
     #expect(outcome.lines == Self.lines(5..<7))
   }
 
-  @Test("a topic that is removed is told")
+  @Test("a topic that is removed ends the command with an error")
   func removedTopic() throws {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")

@@ -109,8 +109,9 @@ struct TopicTrendTests {
       (600, 0, 1, .fallsBehind), (600, 100, 101, .keepsPace), (600, 101, 100, .keepsPace),
       (600, 100, 100, .keepsPace), (600, 0, 0, .standsStill), (1, 1, 0, .caughtUpIn(seconds: 1)),
     ] as [(UInt64?, Double?, Double?, Outlook)])
-  func outlook(behind: UInt64?, acknowledged: Double?, appended: Double?, outlook: Outlook) {
-    #expect(Outlook(behind: behind, acknowledged: acknowledged, appended: appended) == outlook)
+  func outlook(remaining: UInt64?, acknowledged: Double?, appended: Double?, outlook: Outlook) {
+    #expect(
+      Outlook(remaining: remaining, acknowledged: acknowledged, appended: appended) == outlook)
   }
 
   @Test("a consumer's rate is that of its ordinal, by its name")

@@ -153,7 +153,7 @@ struct RecordBatchTests {
   func tooLarge() throws {
     let topic = Topic(storage: MemoryStorage(capacity: 8 << 20))
     let writer = try QueueWriter(topic: topic)
-    try writer.append(contentsOf: ["before", "long enough to be refused", "behind", "last"])
+    try writer.append(contentsOf: ["before", "long enough to be refused", "after", "last"])
     try writer.close()
     var options = QueueReader.Options()
     options.maximumPayload = .bytes(10)
@@ -163,7 +163,7 @@ struct RecordBatchTests {
     let error = queueError { _ = try reader.nextBatch() }
     #expect(error?.code == .payloadTooLarge)
     let second = try reader.nextBatch().map(Array.init)
-    #expect(second?.map(\.text) == ["behind", "last"])
+    #expect(second?.map(\.text) == ["after", "last"])
     let end = try reader.nextBatch() == nil
     #expect(end)
   }

@@ -115,14 +115,14 @@ struct WriterEndingTests {
     try writer.sync()
     let long = try writer.append([UInt8](repeating: 7, count: 70_000)).address
     try writer.sync()
-    let after = try writer.append("behind").address
+    let after = try writer.append("after").address
     try writer.sync()
     writer.dieForTesting()
     storage.kill()
     storage.flip(bit: Int(long.rawValue + 100) * 8, ofSlab: 0)
     try QueueWriter(topic: topic, options: .init(), environment: fixedEnvironment()).close()
     let read = try readAll(topic)
-    #expect(read.texts == ["before", "behind"])
+    #expect(read.texts == ["before", "after"])
     #expect(read.records.last?.address == after)
     #expect(read.losses.map(\.records) == [1])
   }

@@ -346,7 +346,7 @@ struct WriterEventsTests {
     #expect(try dropped(listening: true) == dropped(listening: false))
   }
 
-  @Test("what was removed is told and counted, also where the look behind it fails")
+  @Test("each removal is reported and counted, also if the next look fails")
   func dropsAndFails() throws {
     let storage = SimulatedStorage()
     let listener = Listener()

@@ -115,7 +115,7 @@ enum Worker {
     let before = processorTime()
     await sleep(milliseconds: 1000)
     let used = processorTime() - before
-    try writer.append("behind")
+    try writer.append("after")
     for task in tasks { try await task.value }
     say("\(Double(used) / 1000)", to: 1)
   }

@@ -79,15 +79,15 @@ enum Outlook: Sendable, Hashable {
   case fallsBehind
 
   /// - Parameters:
-  ///   - behind: the number of records left for the consumer.
+  ///   - remaining: the number of records left for the consumer.
   ///   - acknowledged: how many records a second it acknowledges.
   ///   - appended: how many records a second are appended.
-  init(behind: UInt64?, acknowledged: Double?, appended: Double?) {
-    guard let behind else {
+  init(remaining: UInt64?, acknowledged: Double?, appended: Double?) {
+    guard let remaining else {
       self = .unknown
       return
     }
-    guard behind > 0 else {
+    guard remaining > 0 else {
       self = .caughtUp
       return
     }
@@ -101,7 +101,7 @@ enum Outlook: Sendable, Hashable {
     if acknowledged == 0, appended == 0 {
       self = .standsStill
     } else if gain > margin {
-      self = .caughtUpIn(seconds: Double(behind) / gain)
+      self = .caughtUpIn(seconds: Double(remaining) / gain)
     } else {
       self = gain < -margin ? .fallsBehind : .keepsPace
     }
@@ -179,7 +179,7 @@ struct TopicTrend: Sendable {
     look.consumers.map { consumer in
       let rates = acknowledged[consumer.name]?.rates
       let outlook = Outlook(
-        behind: consumer.records, acknowledged: rates?.smooth, appended: recordRates?.smooth)
+        remaining: consumer.records, acknowledged: rates?.smooth, appended: recordRates?.smooth)
       return ConsumerTrend(look: consumer, rates: rates, outlook: outlook)
     }
   }

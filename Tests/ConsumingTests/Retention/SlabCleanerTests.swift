@@ -228,7 +228,7 @@ struct SlabCleanerTests {
       let again = try QueueWriter(
         topic: Topic(storage: after), options: SmallTopic.options,
         environment: fixedEnvironment(made.clock, topicID: 78))
-      #expect(try again.append("behind").address.rawValue >= 1 << 40)
+      #expect(try again.append("after").address.rawValue >= 1 << 40)
       let read = try readAll(Topic(storage: after))
       #expect(read.losses.allSatisfy { $0.cause == .cleaned })
       try again.close()

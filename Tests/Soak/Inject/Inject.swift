@@ -322,9 +322,9 @@ struct Inject: AsyncParsableCommand {
   private func recover(_ scenario: InjectScenario, _ texts: [String], _ end: Int) throws {
     let writer = try QueueWriter(topic: Topic(topic))
     try check(writer.recovery.losses.isEmpty, "recovery found \(writer.recovery.losses)")
-    try writer.append("behind")
+    try writer.append("after")
     try { () throws(QueueError) in try writer.close() }()
     let (now, _, _) = try read()
-    try check(now == texts + ["behind"], "\(texts.count) records were there, now \(now.count)")
+    try check(now == texts + ["after"], "\(texts.count) records were there, now \(now.count)")
   }
 }
