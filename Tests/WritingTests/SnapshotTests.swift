@@ -182,16 +182,35 @@ struct SnapshotTests {
       return storage
     }
     let (new, old) = (try make("new"), try make("old"))
-    let (moved, aside) = try new.exchangedInTwoSteps(with: old)
-    #expect((moved.path, aside.path) == (at("old"), at("new.old")))
+    #expect(try new.exchangeNameInTwoSteps(with: old.path) == at("new.old"))
     #expect(try names(at("old")) == ["of-new"])
     #expect(try names(at("new.old")) == ["of-old"])
     // The copy is gone. So the second step fails, and the older directory gets its name back.
     let gone = try make("gone")
     gone.removeAll()
-    #expect(throws: SystemError.self) { try gone.exchangedInTwoSteps(with: moved) }
+    #expect(throws: SystemError.self) { try gone.exchangeNameInTwoSteps(with: at("old")) }
     #expect(try names(directory.path) == ["new.old", "old"])
     #expect(try names(at("old")) == ["of-new"])
+  }
+
+  @Test("an exchange is undone, of one step and of two", arguments: [false, true])
+  func undone(isInTwoSteps: Bool) throws {
+    let directory = try TemporaryDirectory()
+    func at(_ name: String) -> String { directory.path + "/" + name }
+    func make(_ name: String) throws -> PosixStorage {
+      let storage = try PosixStorage(creating: at(name), permissions: TopicPermissions())
+      try writeFile(at(name + "/of-" + name), [])
+      return storage
+    }
+    let (new, old) = (try make("new"), try make("old"))
+    let aside =
+      isInTwoSteps
+      ? try new.exchangeNameInTwoSteps(with: old.path) : try new.exchangeName(with: old.path)
+    #expect(try names(at("old")) == ["of-new"])
+    try new.returnName(old.path, to: aside)
+    #expect(try names(directory.path) == ["new", "old"])
+    #expect(try names(at("old")) == ["of-old"])
+    #expect(try names(at("new")) == ["of-new"])
   }
 
   @Test("a snapshot that a writer opens while the next one is copied is not replaced")

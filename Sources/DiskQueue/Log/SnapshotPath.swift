@@ -125,10 +125,11 @@ struct SnapshotPath {
   /// - Throws: the copy is removed then, unless it has its name.
   func put(_ copy: PosixStorage, onStep: (SnapshotStep) -> Void) throws(QueueError) {
     let (moved, older): (PosixStorage, PosixStorage?)
+    var hasName = false
     do throws(QueueError) {
-      (moved, older) = try name(copy)
+      (moved, older) = try name(copy, &hasName)
     } catch {
-      copy.removeAll()
+      if !hasName { copy.removeAll() }
       throw error
     }
     onStep(.named)
@@ -142,21 +143,32 @@ struct SnapshotPath {
     onStep(.olderRemoved)
   }
 
+  /// Gives a copy its name. After an error, an older snapshot has its name back, unless a rename
+  /// back failed as well.
+  ///
+  /// - Parameter hasName: whether the path leads to the copy, also after an error.
   private func name(
-    _ copy: PosixStorage
+    _ copy: PosixStorage, _ hasName: inout Bool
   ) throws(QueueError) -> (moved: PosixStorage, older: PosixStorage?) {
-    guard let found = try older() else {
-      return (try renaming { () throws(SystemError) in try copy.moved(to: path) }, nil)
+    guard try older() != nil else {
+      try renaming { () throws(SystemError) in try copy.moveName(to: path) }
+      hasName = true
+      return (try renaming { () throws(SystemError) in try copy.named(path) }, nil)
     }
-    let (moved, older) = try renaming { () throws(SystemError) in try copy.exchanged(with: found) }
+    let aside = try renaming { () throws(SystemError) in try copy.exchangeName(with: path) }
+    hasName = true
     do throws(QueueError) {
+      let (moved, older) = try renaming { () throws(SystemError) in
+        (try copy.named(path), try PosixStorage(path: aside))
+      }
       // A writer may have opened it meanwhile, or another directory may have got its name.
       _ = try holdsSnapshot(older)
+      return (moved, older)
     } catch {
-      _ = try renaming { () throws(SystemError) in try moved.exchanged(with: older) }
+      try renaming { () throws(SystemError) in try copy.returnName(path, to: aside) }
+      hasName = false
       throw error
     }
-    return (moved, older)
   }
 
   private func renaming<Value>(

@@ -94,44 +94,44 @@ final class PosixStorage: TopicStorage {
     for name in names { try directory.remove(name) }
   }
 
-  /// Gives the directory another name. Durable after `syncParent`.
-  ///
-  /// - Returns: the directory under its new name.
-  func moved(to path: String) throws(SystemError) -> PosixStorage {
-    try Syscalls.move(self.path, to: path)
-    return try PosixStorage(path: path, directory: directory, maker: maker)
+  /// This directory, which has got another name.
+  func named(_ path: String) throws(SystemError) -> PosixStorage {
+    try PosixStorage(path: path, directory: directory, maker: maker)
   }
+
+  /// Gives the directory another name, if nothing has it. Durable after `syncParent`.
+  func moveName(to path: String) throws(SystemError) { try Syscalls.move(self.path, to: path) }
 
   /// Exchanges the names of this directory and another one. Durable after `syncParent`.
   ///
   /// Takes one step, if the system and the file system can do that. Otherwise it takes two: the
   /// other directory is moved aside first, and between the two its name leads nowhere.
   ///
-  /// - Returns: both under their new names.
-  func exchanged(
-    with other: PosixStorage
-  ) throws(SystemError) -> (self: PosixStorage, other: PosixStorage) {
-    guard try Syscalls.exchange(path, other.path) else {
-      return try exchangedInTwoSteps(with: other)
-    }
-    return (
-      try PosixStorage(path: other.path, directory: directory, maker: maker),
-      try PosixStorage(path: path)
-    )
+  /// - Returns: the path of the other directory afterwards.
+  func exchangeName(with other: String) throws(SystemError) -> String {
+    if try Syscalls.exchange(path, other) { return path }
+    return try exchangeNameInTwoSteps(with: other)
   }
 
-  func exchangedInTwoSteps(
-    with other: PosixStorage
-  ) throws(SystemError) -> (self: PosixStorage, other: PosixStorage) {
+  func exchangeNameInTwoSteps(with other: String) throws(SystemError) -> String {
     let aside = path + ".old"
-    try Syscalls.move(other.path, to: aside)
+    try Syscalls.move(other, to: aside)
     do throws(SystemError) {
-      let moved = try moved(to: other.path)
-      return (moved, try PosixStorage(path: aside))
+      try Syscalls.move(path, to: other)
     } catch {
-      try Syscalls.move(aside, to: other.path)
+      try Syscalls.move(aside, to: other)
       throw error
     }
+    return aside
+  }
+
+  /// Undoes `exchangeName`: the other directory gets its name back, and this one its own.
+  ///
+  /// - Parameter aside: the path that `exchangeName` returned.
+  func returnName(_ other: String, to aside: String) throws(SystemError) {
+    if aside == path, try Syscalls.exchange(path, other) { return }
+    try Syscalls.move(other, to: path)
+    try Syscalls.move(aside, to: other)
   }
 
   private static func makeDirectories(to path: String) throws(SystemError) {
