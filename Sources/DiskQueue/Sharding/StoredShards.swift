@@ -5,6 +5,8 @@
 package struct StoredShards: Sendable {
   /// The number of shards.
   package let count: Int
+  /// Whether keys are assigned by their hash, and so by any program.
+  package let assignsByHash: Bool
   /// The shards that exist, ascending. The first record of a shard creates it.
   package let created: [Int]
   /// The known facts about the holder of the lock of all shards.
@@ -22,6 +24,7 @@ package struct StoredShards: Sendable {
     guard try files.areHere() else { return nil }
     let (root, file) = try files.openForReading()
     count = file.count
+    assignsByHash = file.dealer == .hash
     created = try ShardFiles.made(in: root, of: file.count)
     writer = root.lockState()
     topic = ShardedTopic(path, by: ShardedTopic.Sharder(storedAs: file.dealer))

@@ -3,7 +3,6 @@
 
 import ArgumentParser
 import DiskQueue
-import DiskQueueInspection
 
 struct AppendCommand: ParsableCommand {
   enum Delimiter: String, CaseIterable, ExpressibleByArgument {
@@ -19,8 +18,12 @@ struct AppendCommand: ParsableCommand {
       If there is no topic, append makes one. If the topic was not closed, append recovers it. An \
       empty line is an empty record. A last line without a newline is a record too.
 
-      append takes no sharded topic, because a key decides the shard of each record: a program \
-      appends to it with the library.
+      In a sharded topic, the key of a record decides its shard. Records with the same key are in \
+      one shard, in order. --key-field takes the key from each record, and --key is one key for \
+      all records. --shards makes the topic. append assigns keys by their hash, as the library \
+      does, and stores no key. The options of flushes, syncs, caps and slabs apply to each shard. \
+      --print-addresses prints the shard before the address. At most 64 shards are open at once. \
+      To open one more, append syncs and closes another.
 
       The times of --flush-every and --sync-every count from the first record that waits. They \
       need no further input.
@@ -46,6 +49,8 @@ struct AppendCommand: ParsableCommand {
             "diskq append log --maximum-bytes 1GiB --slab-age 1h --when-full drop-oldest",
           "Each file is one record.":
             "diskq append images --whole one.png two.png",
+          "Records of JSON, over 16 shards. The orders of a customer stay in order.":
+            "diskq append orders new.json --shards 16 --key-field customer.id",
         ]))
 
   @Argument(help: "The topic's directory.", completion: .directory)
@@ -64,6 +69,28 @@ struct AppendCommand: ParsableCommand {
 
   @Flag(help: "Each file is one record.")
   var whole = false
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      The number of shards of a sharded topic, which append makes if there is none. It is fixed \
+      then. It needs --key-field or --key. (default: the number that the topic has)
+      """, valueName: "count"),
+    transform: Whole.parsedShards)
+  var shards: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      For a sharded topic: each record is an object of JSON, and this field is its key. The field \
+      is text or a whole number, and 17 is the same key as "17". Dots lead into objects, as in \
+      customer.id. A dot in a name is \\. and a backslash is \\\\.
+      """, valueName: "path"),
+    transform: FieldPath.parsed)
+  var keyField: FieldPath?
+
+  @Option(help: "For a sharded topic: the key of all records. It is any text.")
+  var key: String?
 
   @Option(
     help: """
@@ -162,6 +189,8 @@ struct AppendCommand: ParsableCommand {
     return options
   }
 
+  private var recordKey: RecordKey? { key.map { .same($0) } ?? keyField.map { .field($0) } }
+
   private var framing: RecordInput.Framing {
     if lengthPrefixed { return .lengthPrefixed }
     return whole ? .whole : .delimiter((delimiter ?? .newline).byte)
@@ -171,6 +200,13 @@ struct AppendCommand: ParsableCommand {
     guard [delimiter != nil, lengthPrefixed, whole].count(where: { $0 }) <= 1 else {
       throw ValidationError("--delimiter, --length-prefixed and --whole exclude each other")
     }
+    guard key == nil || keyField == nil else {
+      throw ValidationError("--key and --key-field exclude each other")
+    }
+    guard shards == nil || recordKey != nil else {
+      throw ValidationError(
+        "--shards needs --key-field or --key, because a key decides the shard of each record")
+    }
     try checkUsage { () throws(QueueError) in try options.validate() }
   }
 
@@ -179,39 +215,47 @@ struct AppendCommand: ParsableCommand {
     for file in files where file != "-" { try System.checkReadable(file) }
     // Once the reader of the addresses is gone, no later address could reach it: stop then.
     let stop = try StopSignals.caught(orClosedOutput: printAddresses)
-    let writer = try QueueWriter(topic: Topic(topic), options: options)
-    RecoveryMessages.say(writer.recovery, position: writer.position, path: topic)
+    let progress = ProgressBar(total: progressTotal(files))
+    guard let recordKey else {
+      return try append(files, to: try TopicTarget(topic, options: options), stop, progress)
+    }
+    let target = try ShardedTarget(
+      topic, shards: shards, key: recordKey, options: options, progress: progress)
+    try append(files, to: target, stop, progress)
+  }
 
-    let start = writer.position
+  private func append(
+    _ files: [String], to target: some AppendTarget, _ stop: StopSignals, _ progress: ProgressBar
+  ) throws {
     var appending = Appending(
-      writer, ensuring: ensure.durability, printsAddresses: printAddresses,
+      target, ensuring: ensure.durability, printsAddresses: printAddresses,
       waitingForRoomUntil: whenFull == .wait ? stop : nil)
     var inputs = AppendedInputs(
       total: files.count, isLines: framing == .delimiter(Delimiter.newline.byte))
     var failures: [any Error] = []
-    let progress = ProgressBar(total: progressTotal(files))
     do {
       try take(files, stop, &appending, &inputs, progress)
     } catch {
       failures.append(error)
     }
     progress.clear()
-    var stored = writer.statistics.records
+    var stored = StoredRecords(first: appending.target.records)
     // Even after an error, the records that were taken are stored and reported.
     do {
       try appending.finish()
     } catch {
       // A full disk, for example, fails the record and the close alike: report it once.
       if !failures.contains(where: { "\($0)" == "\(error)" }) { failures.append(error) }
-      stored = storedRecords(of: writer, from: start, after: error)
+      stored = appending.target.storedRecords(after: error)
     }
     guard !failures.isEmpty else {
       if verbose || ProgressBar.isPossible {
-        Messages.say("\(Count.text(stored, "record")) appended [\(topic)]")
+        Messages.say("\(Count.text(stored.first, "record")) appended [\(topic)]")
       }
       return
     }
-    let sentence = "\(inputs.sentence(stored: stored)) [\(topic)]"
+    let report = inputs.sentence(stored: stored.first, hasOthers: stored.hasOthers)
+    let sentence = "\(report) [\(topic)]"
     if let interrupted = failures.first as? Interrupted, failures.count == 1 {
       Messages.say("\(interrupted): \(sentence)")
       throw interrupted
@@ -219,28 +263,6 @@ struct AppendCommand: ParsableCommand {
     for failure in failures { Messages.say(failure) }
     Messages.say(sentence)
     throw ExitCode(Status.failed)
-  }
-
-  /// How many of the appended records are in the topic, after the close failed.
-  private func storedRecords(
-    of writer: QueueWriter, from start: Address, after error: any Error
-  ) -> UInt64 {
-    let statistics = writer.statistics
-    let synced = statistics.records - statistics.unsyncedRecords
-    // A full disk takes back no record that readers see. A failed sync may. After a file was
-    // removed, the topic may hold another writer's records at these addresses.
-    let code = (error as? QueueError)?.code
-    guard code != .syncFailed, code != .fileRemoved else { return synced }
-    do {
-      var reader = try QueueReader(topic: Topic(topic), from: .address(start))
-      guard let first = try reader.nextCopy(),
-        let next = try TopicInfo(of: Topic(topic)).nextOrdinal
-      else { return synced }
-      return next - first.ordinal
-    } catch {
-      // For example, they were dropped. Return the least number that is certain.
-      return synced
-    }
   }
 
   /// How many bytes all inputs hold, for the progress bar. 0, and so no bar, if some input is no
@@ -256,8 +278,8 @@ struct AppendCommand: ParsableCommand {
     return total
   }
 
-  private func take(
-    _ files: [String], _ stop: StopSignals, _ appending: inout Appending,
+  private func take<Target>(
+    _ files: [String], _ stop: StopSignals, _ appending: inout Appending<Target>,
     _ inputs: inout AppendedInputs, _ progress: ProgressBar
   ) throws {
     var before: UInt64 = 0
@@ -268,7 +290,7 @@ struct AppendCommand: ParsableCommand {
       defer { before += input.taken }
       while true {
         while let payload = try input.next() {
-          guard try appending.append(payload) else {
+          guard try append(payload, &appending, of: input) else {
             progress.say(
               "the topic was full: \(input.lastPlace) waited for room and was not stored [\(topic)]"
             )
@@ -284,6 +306,19 @@ struct AppendCommand: ParsableCommand {
       let isDone = input.isEndless && index == files.count - 1 && stop.cause != .closedOutput
       if isDone { return }
       throw stop.interruption
+    }
+  }
+
+  private func append<Target>(
+    _ payload: UnsafeRawBufferPointer, _ appending: inout Appending<Target>,
+    of input: borrowing RecordInput
+  ) throws -> Bool {
+    do {
+      return try appending.append(payload)
+    } catch let refusal as FieldPath.Refusal {
+      throw Failure(
+        "\(input.lastRecord) \(refusal.text): correct it, or append it with --key",
+        path: input.name)
     }
   }
 }

@@ -20,8 +20,10 @@ struct AppendedInputs {
 
   /// The report on the inputs.
   ///
-  /// - Parameter stored: how many records of all inputs are stored.
-  func sentence(stored: UInt64) -> String {
+  /// - Parameters:
+  ///   - stored: how many records of all inputs are stored.
+  ///   - hasOthers: whether some later records may be stored as well.
+  func sentence(stored: UInt64, hasOthers: Bool = false) -> String {
     var left = stored
     var index = 0
     // The last input that was begun did not reach its end.
@@ -36,9 +38,9 @@ struct AppendedInputs {
     let line = isLines && count > 0 ? ", up to line \(count)" : ""
     let after = total - index - 1
     let rest = after == 0 ? "" : ", nor of \(Self.inputs(after)) after it"
-    return
-      "stored \(before)\(Count.text(count, "record")) of \(name)\(line), and nothing of the rest"
-      + rest
+    let sentence = "stored \(before)\(Count.text(count, "record")) of \(name)\(line)"
+    guard !hasOthers else { return sentence + ", and perhaps some records of the rest" }
+    return "\(sentence), and nothing of the rest\(rest)"
   }
 
   private static func inputs(_ count: Int) -> String {

@@ -4,28 +4,28 @@
 import DiskQueue
 
 /// Appends records, brings many at a time to the requested level, and then prints their addresses.
-struct Appending: ~Copyable {
+struct Appending<Target: AppendTarget>: ~Copyable {
   /// At most so many records, and so many bytes, wait for their level, however fast the input is.
-  private static let mostWaiting = 1 << 16
-  private static let mostWaitingBytes = 8 << 20
+  private static var mostWaiting: Int { 1 << 16 }
+  private static var mostWaitingBytes: Int { 8 << 20 }
 
-  private let writer: QueueWriter
+  private(set) var target: Target
   private let level: Durability
   private let printsAddresses: Bool
   /// If not nil, an append waits for room until a stop is asked for here.
   private let roomUntil: StopSignals?
   private var output = Output()
   /// The addresses of records that have not reached their level.
-  private var waiting: [UInt64] = []
+  private var waiting: [Target.Place] = []
   private var waitingRecords = 0
   private var waitingBytes = 0
 
   /// - Parameter roomUntil: ends the wait for room, if the writer waits for room.
   init(
-    _ writer: QueueWriter, ensuring level: Durability, printsAddresses: Bool,
+    _ target: Target, ensuring level: Durability, printsAddresses: Bool,
     waitingForRoomUntil roomUntil: StopSignals?
   ) {
-    self.writer = writer
+    self.target = target
     self.level = level
     self.printsAddresses = printsAddresses
     self.roomUntil = roomUntil
@@ -34,12 +34,12 @@ struct Appending: ~Copyable {
   /// - Returns: false if a stop was asked for while the record waited for room. It was then not
   ///   taken.
   mutating func append(_ payload: UnsafeRawBufferPointer) throws -> Bool {
-    guard let address = try take(payload) else { return false }
+    guard let place = try take(payload) else { return false }
     if level == .buffered {
-      if printsAddresses { put(address.rawValue) }
+      if printsAddresses { put(place) }
       return true
     }
-    if printsAddresses { waiting.append(address.rawValue) }
+    if printsAddresses { waiting.append(place) }
     waitingRecords += 1
     waitingBytes += payload.count
     if waitingRecords >= Self.mostWaiting || waitingBytes >= Self.mostWaitingBytes { try settle() }
@@ -47,24 +47,16 @@ struct Appending: ~Copyable {
   }
 
   /// Appends a record. Returns nil, and appends nothing, if a stop was asked for.
-  private mutating func take(_ payload: UnsafeRawBufferPointer) throws -> Address? {
-    guard let roomUntil else { return try writer.append(payload).address }
-    if let record = try writer.appendIfRoom(payload.bytes) { return record.address }
+  private mutating func take(_ payload: UnsafeRawBufferPointer) throws -> Target.Place? {
+    guard let roomUntil else { return try target.append(payload) }
+    if let place = try target.appendIfRoom(payload) { return place }
     // The process that makes room may wait for these addresses.
     try settleBeforeWaiting()
-    let (writer, copy) = (writer, Array(payload))
-    do {
-      return try runTask(cancelledBy: roomUntil) {
-        try await writer.append(copy, ensuring: .buffered).address
-      }
-    } catch let error as QueueError where error.code == .cancelled {
-      // If the task was cancelled after the append itself, the record is taken.
-      return error.appended > 0 ? error.address : nil
-    }
+    return try target.append(payload, waitingUntil: roomUntil)
   }
 
-  private mutating func put(_ address: UInt64) {
-    output.put(decimal: address)
+  private mutating func put(_ place: Target.Place) {
+    place.put(on: &output)
     output.put(UInt8(ascii: "\n"))
   }
 
@@ -73,12 +65,12 @@ struct Appending: ~Copyable {
     if waitingRecords > 0 {
       switch level {
       case .buffered: break
-      case .flushed: try writer.flush()
-      case .synced: try writer.sync()
+      case .flushed: try target.flush()
+      case .synced: try target.sync()
       }
       waitingRecords = 0
       waitingBytes = 0
-      for address in waiting { put(address) }
+      for place in waiting { put(place) }
       waiting.removeAll(keepingCapacity: true)
     }
     // The reader of the addresses is gone, so no later address could reach it: fail now.
@@ -99,7 +91,7 @@ struct Appending: ~Copyable {
     } catch {
       failure = error
     }
-    try writer.close()
+    try target.close()
     if let failure { throw failure }
   }
 }

@@ -49,6 +49,11 @@ enum Whole {
   /// For an option's `transform`. Accepts numbers of commands that may run at once.
   static func parsedJobs(_ argument: String) throws -> Int { try parsed(argument, upTo: 1000) }
 
+  /// For an option's `transform`. Accepts numbers of shards.
+  static func parsedShards(_ argument: String) throws -> Int {
+    try parsed(argument, upTo: ShardsFile.counts.upperBound)
+  }
+
   private static func parsed(_ argument: String, upTo most: Int) throws -> Int {
     guard let number = Int(argument), (1...most).contains(number) else {
       throw ValidationError("it takes a whole number from 1 to \(most)")

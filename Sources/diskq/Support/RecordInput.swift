@@ -130,6 +130,15 @@ struct RecordInput: ~Copyable {
   /// The name of the next record, for messages.
   private var place: String { "record \(records + 1), which starts at byte \(taken)," }
 
+  /// The name of the last record in its input: its line, if records are lines.
+  var lastRecord: String {
+    switch framing {
+    case .delimiter(UInt8(ascii: "\n")): "line \(records)"
+    case .delimiter, .lengthPrefixed: "record \(records), which starts at byte \(lastStart),"
+    case .whole: "the input"
+    }
+  }
+
   /// The name of the last record, for messages.
   var lastPlace: String { "record \(records) of \(name), which starts at byte \(lastStart)," }
 

@@ -3,11 +3,13 @@
 
 import Synchronization
 
-/// Runs a task, and waits for it on this thread. If a stop is asked for, the task is cancelled.
+/// Runs a task, and waits for it on this thread.
+///
+/// If a stop is asked for, the task is cancelled. With nil, nothing cancels it.
 ///
 /// The library waits for records and for room in tasks, and the command's own thread is not one.
 func runTask<Value: Sendable>(
-  cancelledBy stop: StopSignals, _ body: @escaping @Sendable () async throws -> Value
+  cancelledBy stop: StopSignals?, _ body: @escaping @Sendable () async throws -> Value
 ) throws -> Value {
   let ends = try System.makePipe()
   defer {
@@ -26,7 +28,7 @@ func runTask<Value: Sendable>(
       try? System.write(ends.writing, $0, name: "a pipe")
     }
   }
-  stop.onStop { task.cancel() }
+  stop?.onStop { task.cancel() }
   while true {
     _ = System.wait(for: ends.reading, orFor: nil, milliseconds: -1)
     if let result = outcome.value { return try result.get() }
