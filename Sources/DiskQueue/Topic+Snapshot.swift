@@ -36,8 +36,9 @@ extension Topic {
   ///
   /// - Parameter path: A path at which there is nothing yet, an empty directory, or an older
   ///   snapshot of this topic. Directories on the path are created.
-  /// - Throws: One of these codes. After an error the copy is removed, unless only its name could
-  ///   not be made durable.
+  /// - Throws: One of these codes. After an error the copy is removed. There are two exceptions,
+  ///   in which the path leads to the new snapshot. Either its name could not be made durable, or
+  ///   the older snapshot could not be removed. The message then has the path of the older one.
   ///   - `noSuchTopic`
   ///   - `notATopic` if this topic, or something else at the path, is not a topic.
   ///   - `unsupportedFormat` if the snapshot at the path is of another topic.
@@ -79,13 +80,16 @@ extension Topic {
     do throws(SystemError) {
       target = try PosixStorage(creating: partial, permissions: TopicPermissions())
     } catch {
+      // The error may have come after the directory was made.
+      PosixStorage.removeEmpty(partial)
       throw .system(error, doing: "making a snapshot", path: partial)
     }
     do throws(QueueError) {
       try TopicCopy.copy(source, to: target, isStopped: isStopped)
       onStep(.copied)
     } catch {
-      target.removeAll()
+      // The first error is the reason for the removal: report only that one.
+      try? target.removeAll()
       throw error
     }
     try snapshot.put(target, onStep: onStep)

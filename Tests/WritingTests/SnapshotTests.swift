@@ -91,6 +91,24 @@ struct SnapshotTests {
     try writer.close()
   }
 
+  @Test("an older snapshot that cannot be removed is an error, and the new one has its name")
+  func olderStays() throws {
+    let directory = try TemporaryDirectory()
+    let (source, writer) = try topic("one")
+    let path = directory.path + "/latest"
+    try source.snapshot(to: path)
+    try writer.append("two")
+    // Neither a cursor nor a lock, and not a file that can be removed.
+    try FileManager.default.createDirectory(
+      atPath: path + "/consumers/other", withIntermediateDirectories: true)
+    let error = #expect(throws: QueueError.self) { try source.snapshot(to: path) }
+    #expect(try texts(path) == ["one", "two"])
+    let left = try names(directory.path).filter { $0.contains(".partial-") }
+    #expect(left.count == 1)
+    #expect(error?.path == left.first.map { directory.path + "/" + $0 })
+    try writer.close()
+  }
+
   @Test("anything else at the path is refused before a byte is copied, and stays as it is")
   func refused() async throws {
     let directory = try TemporaryDirectory()
@@ -187,7 +205,7 @@ struct SnapshotTests {
     #expect(try names(at("new.old")) == ["of-old"])
     // The copy is gone. So the second step fails, and the older directory gets its name back.
     let gone = try make("gone")
-    gone.removeAll()
+    try gone.removeAll()
     #expect(throws: SystemError.self) { try gone.exchangeNameInTwoSteps(with: at("old")) }
     #expect(try names(directory.path) == ["new.old", "old"])
     #expect(try names(at("old")) == ["of-new"])

@@ -129,17 +129,23 @@ struct SnapshotPath {
     do throws(QueueError) {
       (moved, older) = try name(copy, &hasName)
     } catch {
-      if !hasName { copy.removeAll() }
+      // The first error is the reason for the removal: report only that one.
+      if !hasName { try? copy.removeAll() }
       throw error
     }
     onStep(.named)
     do throws(SystemError) {
       try moved.syncParent()
     } catch {
-      throw .system(error, doing: "making a snapshot's name durable", path: path)
+      let rest = older.map { " (the older one is now \($0.path))" } ?? ""
+      throw .system(error, doing: "making a snapshot's name durable\(rest)", path: path)
     }
     onStep(.nameSynced)
-    older?.removeAll()
+    do throws(SystemError) {
+      try older?.removeAll()
+    } catch {
+      throw .system(error, doing: "removing the older snapshot", path: older?.path ?? path)
+    }
     onStep(.olderRemoved)
   }
 

@@ -73,20 +73,25 @@ final class PosixStorage: TopicStorage {
       monotonic: monotonic)
   }
 
-  /// Removes a directory that this object made, with its content. Files that cannot be removed
-  /// stay.
-  func removeAll() {
+  /// Removes the directory with its content. After an error, some of the files stay.
+  func removeAll() throws(SystemError) {
+    let consumers: (any StorageDirectory)?
     do throws(SystemError) {
-      if let consumers = try? consumers(creating: false) {
-        try PosixStorage.removeFiles(of: consumers)
-        try Syscalls.removeDirectory(inDirectory: directory.number, TopicLayout.consumersName)
-      }
-      try PosixStorage.removeFiles(of: self)
-      try Syscalls.removeDirectory(path)
-    } catch {
-      // The caller reports the failure before it, which is the reason for the removal.
+      consumers = try self.consumers(creating: false)
+    } catch  where [Errno.noEntry, Errno.notDirectory].contains(error.errno) {
+      // There is none, or it is removed as a file.
+      consumers = nil
     }
+    if let consumers {
+      try PosixStorage.removeFiles(of: consumers)
+      try Syscalls.removeDirectory(inDirectory: directory.number, TopicLayout.consumersName)
+    }
+    try PosixStorage.removeFiles(of: self)
+    try Syscalls.removeDirectory(path)
   }
+
+  /// Removes a directory if it is there and empty.
+  static func removeEmpty(_ path: String) { try? Syscalls.removeDirectory(path) }
 
   private static func removeFiles(of directory: any StorageDirectory) throws(SystemError) {
     var names: [String] = []
