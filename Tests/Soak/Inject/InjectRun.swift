@@ -1,7 +1,7 @@
 // This source file is part of the DiskQueue project.
 // SPDX-License-Identifier: Apache-2.0
 
-/// One run of the program under strace, and its result.
+/// One run of the program, under strace or not, and its result.
 struct InjectRun {
   var ending: Child.Ending
   /// The whole lines of standard output.
@@ -19,16 +19,22 @@ struct InjectRun {
   /// Runs a program.
   ///
   /// - Parameters:
-  ///   - options: the options for strace.
+  ///   - options: the options for strace. Nil to run the program without it.
   ///   - files: the directory for the trace, the output and the error messages.
   init(
-    _ program: String, _ arguments: [String], strace options: [String], files: String
+    _ program: String, _ arguments: [String], strace options: [String]?, files: String
   ) throws(Broken) {
     let (trace, output, complaints) = (files + "/trace", files + "/output", files + "/errors")
     Posix.remove(trace)
-    let child = try Child(
-      ["-f", "-qq", "-y", "-s", "200", "-o", trace] + options + [program] + arguments,
-      program: "strace", output: output, errors: complaints, withInput: false)
+    let child: Child
+    if let options {
+      child = try Child(
+        ["-f", "-qq", "-y", "-s", "200", "-o", trace] + options + [program] + arguments,
+        program: "strace", output: output, errors: complaints, withInput: false)
+    } else {
+      child = try Child(
+        arguments, program: program, output: output, errors: complaints, withInput: false)
+    }
     guard try child.nextLine(within: 60_000) == .end else {
       throw child.hangs("the program hangs")
     }
@@ -37,6 +43,10 @@ struct InjectRun {
     lines = String(decoding: try Posix.contents(output), as: UTF8.self)
       .split(separator: "\n", omittingEmptySubsequences: false).dropLast().map(String.init)
     errors = String(decoding: try Posix.contents(complaints), as: UTF8.self)
+    guard options != nil else {
+      log = []
+      return
+    }
     guard let text = try? Posix.contents(trace) else {
       throw Broken("strace traces nothing here (ptrace has to be allowed): \(errors)")
     }
@@ -63,6 +73,20 @@ struct InjectRun {
 
   /// The names of all calls that were made.
   var calls: Set<String> { Set(log.compactMap { Self.call(in: $0)?.call }) }
+
+  /// The places of the calls of a name, as strace counts them: from 1, for each thread alone.
+  ///
+  /// - Parameter path: counts all calls, and returns the places of those about this path or below.
+  func places(of name: String, below path: String = "") -> [Int] {
+    var counts: [Substring: Int] = [:]
+    var places: Set<Int> = []
+    for line in log where Self.call(in: line)?.call == name {
+      let thread = line.prefix { $0 != " " }
+      counts[thread, default: 0] += 1
+      if path.isEmpty || line.contains(path) { places.insert(counts[thread, default: 0]) }
+    }
+    return places.sorted()
+  }
 
   /// The paths below a directory that calls were about.
   func paths(below directory: String) -> Set<String> {

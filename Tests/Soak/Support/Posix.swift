@@ -209,6 +209,23 @@ enum Posix {
     }
   }
 
+  /// The contents of all files in a directory and below, by their paths from there. A directory has
+  /// no contents. Nil if there is no such directory.
+  static func tree(_ path: String) throws(Broken) -> [String: [UInt8]]? {
+    guard let names = try names(path) else { return nil }
+    var tree: [String: [UInt8]] = [:]
+    for name in names {
+      let inner = path + "/" + name
+      if try isDirectory(inner) {
+        tree[name] = []
+        for (rest, bytes) in try Self.tree(inner) ?? [:] { tree[name + "/" + rest] = bytes }
+      } else {
+        tree[name] = try contents(inner)
+      }
+    }
+    return tree
+  }
+
   private static func isDirectory(_ path: String) throws(Broken) -> Bool {
     var status = stat()
     guard lstat(path, &status) == 0 else { throw .system("looking at \(path)") }
