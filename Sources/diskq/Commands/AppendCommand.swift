@@ -288,37 +288,30 @@ struct AppendCommand: ParsableCommand {
         path: file, framing: framing, maximumPayload: Int(maximumPayload.count.bytes), stop: stop)
       defer { inputs.add(input.name, records: input.records) }
       defer { before += input.taken }
-      while true {
-        while let payload = try input.next() {
-          guard try append(payload, &appending, of: input) else {
-            progress.say(
-              "the topic was full: \(input.lastPlace) waited for room and was not stored [\(topic)]"
-            )
-            throw stop.interruption
+      do {
+        while true {
+          while let payload = try input.next() {
+            guard try appending.append(payload) else {
+              progress.say(
+                "the topic was full: \(input.lastPlace) waited for room and was not stored"
+                  + " [\(topic)]")
+              throw stop.interruption
+            }
           }
+          progress.update(before + input.taken)
+          guard !input.isAtEnd else { break }
+          if !input.isReady { try appending.settleBeforeWaiting() }
+          try input.fill()
         }
-        progress.update(before + input.taken)
-        guard !input.isAtEnd else { break }
-        if !input.isReady { try appending.settleBeforeWaiting() }
-        try input.fill()
+      } catch let refusal as FieldPath.Refusal {
+        throw Failure(
+          "\(input.lastRecord) \(refusal.text): correct it, or append it with --key",
+          path: input.name)
       }
       guard input.isStopped else { continue }
       let isDone = input.isEndless && index == files.count - 1 && stop.cause != .closedOutput
       if isDone { return }
       throw stop.interruption
-    }
-  }
-
-  private func append<Target>(
-    _ payload: UnsafeRawBufferPointer, _ appending: inout Appending<Target>,
-    of input: borrowing RecordInput
-  ) throws -> Bool {
-    do {
-      return try appending.append(payload)
-    } catch let refusal as FieldPath.Refusal {
-      throw Failure(
-        "\(input.lastRecord) \(refusal.text): correct it, or append it with --key",
-        path: input.name)
     }
   }
 }
