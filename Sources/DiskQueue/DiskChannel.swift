@@ -127,6 +127,11 @@ public final class DiskChannel: AsyncSequence, Sendable {
   /// - Complexity: As ``QueueWriter/statistics``.
   public var statistics: QueueWriter.Statistics { core.writer.statistics }
 
+  /// The error that permanently ended the channel's writer or consumer, or nil while both work.
+  ///
+  /// This property looks at no file.
+  public var failure: QueueError? { core.failure }
+
   let core: ChannelCore
 
   /// Opens a channel.

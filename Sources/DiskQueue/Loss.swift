@@ -6,10 +6,16 @@
 /// A reader reports every loss once. It calls the `onLoss` closure that it was made with, or,
 /// without a closure, throws an error with this ``QueueError/loss``. Reading continues after the
 /// loss in both cases.
-public struct Loss: Sendable, Hashable {
-  /// The reason for a loss.
+///
+/// It is `Codable`: the addresses are a pair of texts, as an ``Address`` is encoded, and a number of
+/// records that is nil is left out.
+public struct Loss: Sendable, Hashable, Codable {
+  /// The reason for a loss. It is printed and encoded as its name, such as `cleaned`.
+  ///
+  /// A later version may add cases. So end a `switch` that names all of them with
+  /// `@unknown default`.
   @nonexhaustive
-  public enum Cause: Sendable, Hashable {
+  public enum Cause: String, Sendable, Hashable, Codable {
     /// The disk returned other bytes than were written there.
     case damaged
     /// The cleaner removed the records before this reader reached them.
@@ -30,7 +36,9 @@ public struct Loss: Sendable, Hashable {
   /// The number of lost records, or nil if it cannot be known.
   ///
   /// It cannot be known in version 1 slabs, in the first slab that remains after cleaning, and in
-  /// the tail of the log. The number may be 0 if the damage hit only a mark or a header.
+  /// the tail of the log. Also, if reading begins at the address of a cleaned record, the number is
+  /// nil, because an address does not count records. If it begins at an ordinal, the number is
+  /// exact. The number may be 0 if the damage hit only a mark or a header.
   public var records: UInt64?
 
   /// Makes a loss, to test code that handles losses.

@@ -206,6 +206,11 @@ public final class QueueConsumer: Sendable {
 
   deinit { core.abandon() }
 
+  /// The error that permanently ended this consumer, or nil while it works.
+  ///
+  /// Every later call throws it. This property looks at no file.
+  public var failure: QueueError? { core.failure }
+
   // MARK: Position
 
   /// The position at which the next holder of the name would continue.
@@ -319,7 +324,7 @@ public final class QueueConsumer: Sendable {
     /// Every error of the sequence is a ``QueueError``.
     public typealias Failure = QueueError
 
-    fileprivate let consumer: QueueConsumer
+    let consumer: QueueConsumer
     fileprivate let count: Int
     fileprivate let lingering: Duration
     fileprivate let following: Bool

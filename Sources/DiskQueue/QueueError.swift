@@ -7,7 +7,10 @@
 /// A loss is reported once, and the next call continues after it. Any other error repeats until its
 /// cause is gone.
 public struct QueueError: Error, Sendable {
-  /// What happened. A later version may add cases: write a `default`.
+  /// What happened.
+  ///
+  /// A later version may add cases. So a `switch` over some of them needs a `default`, and one that
+  /// names all of them needs an `@unknown default`.
   @nonexhaustive
   public enum Code: Sendable, Hashable {
     /// Another writer has the topic open, or another consumer holds the name.
@@ -257,8 +260,10 @@ extension QueueError {
       path: path, errno: error.errno, fileID: fileID, line: line)
   }
 
+  /// - Parameter isLookup: Whether the lost record was looked up. No reading goes on after it.
   static func loss(
-    _ loss: Loss, path: String?, fileID: StaticString = #fileID, line: UInt = #line
+    _ loss: Loss, path: String?, isLookup: Bool = false, fileID: StaticString = #fileID,
+    line: UInt = #line
   ) -> QueueError {
     let code: Code =
       switch loss.cause {
@@ -267,7 +272,7 @@ extension QueueError {
       case .discarded: .discarded(loss)
       }
     return QueueError(
-      code, "\(loss). The next call continues after it", path: path,
+      code, isLookup ? "\(loss)" : "\(loss). The next call continues after it", path: path,
       address: loss.addresses.lowerBound.rawValue, fileID: fileID, line: line)
   }
 

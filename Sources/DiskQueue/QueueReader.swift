@@ -205,7 +205,7 @@ public struct QueueReader: ~Copyable, @unchecked Sendable {
       guard found == address.rawValue else { throw notARecord(address) }
       throw tooLarge(found, count)
     case .loss(let loss):
-      throw .loss(loss, path: walker.index.path(of: loss))
+      throw .loss(loss, path: walker.index.path(of: loss), isLookup: true)
     case .end:
       throw QueueError(
         .beyondLatest,

@@ -208,6 +208,14 @@ public final class QueueWriter: Sendable {
   /// The ordinal of the next record: the number of records that the topic took so far.
   public var ordinal: UInt64 { core.end.ordinal }
 
+  /// The error that permanently ended this writer, or nil while it works.
+  ///
+  /// After `syncFailed` or `fileRemoved`, every later call throws this error. A full disk and `close`
+  /// do not end the writer in this sense. A failure is noticed by the call or the background work
+  /// that meets it: this property looks at no file. So it is cheap enough for a health check, and
+  /// ``sync()-6cp1g`` is the check that asks the disk.
+  public var failure: QueueError? { core.failure }
+
   // MARK: Durability
 
   /// Hands everything appended so far to the operating system. Level reached: `flushed`.

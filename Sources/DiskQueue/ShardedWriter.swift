@@ -83,6 +83,13 @@ public final class ShardedWriter: Sendable {
   /// - Complexity: O(open shards). It waits while a shard is being opened or closed.
   public var statistics: QueueWriter.Statistics { pool.statistics }
 
+  /// The errors that permanently ended shards' writers, by shard number. Empty while all work.
+  ///
+  /// Every later append to such a shard throws its error. This property looks at no file.
+  ///
+  /// - Complexity: O(open shards). It waits while a shard is being opened or closed.
+  public var failures: [Int: QueueError] { pool.failures }
+
   /// Adds a handler for the events of all shards' writers, with the number of the shard.
   ///
   /// It behaves like ``QueueWriter/onEvent(_:)``. For the events of shards that were opened before,

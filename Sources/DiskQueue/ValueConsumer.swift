@@ -84,7 +84,7 @@ public struct ValueConsumer<Codec: PayloadCodec>: Sendable {
     /// Every error of the sequence is a ``QueueError``.
     public typealias Failure = QueueError
 
-    fileprivate let base: QueueConsumer.Batches
+    let base: QueueConsumer.Batches
     fileprivate let source: ValueConsumer
 
     /// Makes an iterator. Several iterators share the records: each record goes to one of them.

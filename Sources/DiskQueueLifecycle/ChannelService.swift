@@ -12,13 +12,16 @@ public import ServiceLifecycle
 /// Put this service before the services that send and receive, as with a ``WriterService``. Receive
 /// in ``ReceiverService``s. A plain loop over the channel ends only when the channel is closed, and
 /// it would keep this service from closing it.
-public struct ChannelService: Service {
+public struct ChannelService: Service, CustomStringConvertible {
   private let channel: DiskChannel
 
   /// Makes the service of an open channel.
   ///
   /// - Parameter channel: An open channel. From now on this service closes it.
   public init(_ channel: DiskChannel) { self.channel = channel }
+
+  /// The service and its topic, as a group logs it.
+  public var description: String { "ChannelService: \(channel)" }
 
   /// Waits for the shutdown, and closes the channel.
   ///

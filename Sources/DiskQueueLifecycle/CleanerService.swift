@@ -5,7 +5,7 @@ public import DiskQueue
 public import ServiceLifecycle
 
 /// Cleans a topic at an interval, until the program ends.
-public struct CleanerService: Service {
+public struct CleanerService: Service, CustomStringConvertible {
   private let cleaner: SlabCleaner
   private let interval: Duration
   private let retention: Retention
@@ -34,6 +34,11 @@ public struct CleanerService: Service {
     self.retention = retention
     self.onClean = onClean
     self.onError = onError
+  }
+
+  /// The service, its topic, the interval and the retention, as a group logs it.
+  public var description: String {
+    "CleanerService: \(cleaner), every \(interval.words), \(retention)"
   }
 
   /// Cleans now, and again each time that the interval has passed.

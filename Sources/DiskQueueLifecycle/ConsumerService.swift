@@ -29,7 +29,7 @@ public import ServiceLifecycle
 ///
 /// try await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(30)) }
 /// ```
-public struct ConsumerService: Service {
+public struct ConsumerService: Service, CustomStringConvertible {
   private let consumer: QueueConsumer
   private let workers: Int
   /// Returns the work for the next batch, or nil if there is none.
@@ -91,6 +91,9 @@ public struct ConsumerService: Service {
       return { try await handle(batch) }
     }
   }
+
+  /// The service, its consumer and its topic, as a group logs it.
+  public var description: String { "ConsumerService: \(consumer)" }
 
   /// Passes each batch to the closure. Between batches it waits until the next one wakes it.
   ///

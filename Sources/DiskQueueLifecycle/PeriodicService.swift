@@ -7,7 +7,7 @@ public import ServiceLifecycle
 /// Calls a closure at an interval until the group shuts down, and once more then.
 ///
 /// Use it to sample metrics, to sync shards, or to write a topic in memory to a disk.
-public struct PeriodicService<C: Clock<Duration>>: Service {
+public struct PeriodicService<C: Clock<Duration>>: Service, CustomStringConvertible {
   private let interval: Duration
   private let clock: C
   private let body: @Sendable () async throws -> Void
@@ -26,6 +26,9 @@ public struct PeriodicService<C: Clock<Duration>>: Service {
     self.clock = clock
     self.body = body
   }
+
+  /// The service and its interval, as a group logs it.
+  public var description: String { "PeriodicService: every \(interval.words)" }
 
   /// Calls the closure at the interval, and once more when the group shuts down.
   ///

@@ -15,7 +15,9 @@ public import ServiceLifecycle
 ///
 /// A reader does not store its position. If the next run must continue at the end of this one, use
 /// a ``ConsumerService``.
-public struct ReaderService: Service {
+public struct ReaderService: Service, CustomStringConvertible {
+  /// The service and its topic, as a group logs it.
+  public let description: String
   private let body: @Sendable () async throws -> Void
 
   /// Makes the service of a reader's records.
@@ -28,6 +30,7 @@ public struct ReaderService: Service {
     _ records: QueueReader.Records,
     handle: @escaping @Sendable (QueueRecord) async throws -> Void
   ) {
+    description = "ReaderService: \(records)"
     body = { try await passOn(records, finish: records.finish, handle) }
   }
 
@@ -41,6 +44,7 @@ public struct ReaderService: Service {
     _ batches: QueueReader.Batches,
     handle: @escaping @Sendable (RecordBatch) async throws -> Void
   ) {
+    description = "ReaderService: \(batches)"
     body = { try await passOn(batches, finish: batches.finish, handle) }
   }
 
@@ -55,6 +59,7 @@ public struct ReaderService: Service {
     _ values: ValueRecords<Codec>,
     handle: @escaping @Sendable (ValueRecord<Codec>) async throws -> Void
   ) {
+    description = "ReaderService: \(values)"
     body = { try await passOn(values, finish: values.records.finish, handle) }
   }
 
@@ -69,6 +74,7 @@ public struct ReaderService: Service {
     _ records: ShardedTopic.Records,
     handle: @escaping @Sendable (ShardedRecord) async throws -> Void
   ) {
+    description = "ReaderService: \(records)"
     body = { try await passOn(records, finish: records.finish, handle) }
   }
 

@@ -16,7 +16,9 @@ public import ServiceLifecycle
 ///
 /// try await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(30)) }
 /// ```
-public struct ReceiverService: Service {
+public struct ReceiverService: Service, CustomStringConvertible {
+  /// The service and its topic, as a group logs it.
+  public let description: String
   /// Returns the work for the next message, or nil after the last one.
   private let next: @Sendable () async throws -> (@Sendable () async throws -> Void)?
 
@@ -32,6 +34,7 @@ public struct ReceiverService: Service {
     _ channel: DiskChannel,
     handle: @escaping @Sendable (DiskChannel.Message) async throws -> Void
   ) {
+    description = "ReceiverService: \(channel)"
     next = {
       var messages = channel.makeAsyncIterator()
       guard let message = try await messages.next() else { return nil }
@@ -51,6 +54,7 @@ public struct ReceiverService: Service {
     _ values: ValueChannel<Codec>,
     handle: @escaping @Sendable (ValueChannel<Codec>.Message) async throws -> Void
   ) {
+    description = "ReceiverService: \(values)"
     next = {
       var messages = values.makeAsyncIterator()
       guard let message = try await messages.next() else { return nil }

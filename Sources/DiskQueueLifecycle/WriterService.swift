@@ -30,13 +30,16 @@ public import ServiceLifecycle
 /// that append to it: it is closed after all of them have ended. Until then, the writer's own
 /// thread flushes and syncs as `QueueWriter.Options.flushEvery` and `QueueWriter.Options.syncEvery`
 /// say.
-public struct WriterService: Service {
+public struct WriterService: Service, CustomStringConvertible {
   private let writer: QueueWriter
 
   /// Makes the service of an open writer.
   ///
   /// - Parameter writer: An open writer. From now on this service closes it.
   public init(_ writer: QueueWriter) { self.writer = writer }
+
+  /// The service and its topic, as a group logs it.
+  public var description: String { "WriterService: \(writer)" }
 
   /// Waits for the shutdown, and closes the writer.
   ///

@@ -5,6 +5,7 @@ import AsyncAlgorithms
 import DiskQueue
 import DiskQueueLifecycle
 import DiskQueueTestSupport
+import Foundation
 import Logging
 import ServiceLifecycle
 import ServiceLifecycleTestKit
@@ -178,6 +179,61 @@ struct ReaderServiceTests {
       }
     }
     #expect(taken.all == Self.texts(0..<5))
+    try await writer.close()
+  }
+
+  /// A server streams so: it reports each loss at its place, and begins a new loop after it.
+  @Test("after each loss, a new loop with cancelOnGracefulShutdown() misses and repeats nothing")
+  func newLoops() async throws {
+    let directory = try TemporaryDirectory()
+    let topic = topic(.directory, directory)
+    let writer = try QueueWriter(topic: topic)
+    var addresses: [Address] = []
+    for number in 0..<200 {
+      addresses.append(try writer.append("record \(number)").address)
+      // A mark after each ten records bounds the damage.
+      if number % 10 == 9 { try await writer.sync() }
+    }
+    let slab = try #require(
+      FileManager.default.contentsOfDirectory(atPath: topic.description).first {
+        $0.hasSuffix(".slab")
+      })
+    let damaged = stride(from: 5, to: 200, by: 20)
+    for number in damaged {
+      try flipBit(topic.description + "/" + slab, byte: Int(addresses[number].rawValue) + 9)
+    }
+    // A loss is counted at the next mark, and reported there.
+    var expected: [String] = []
+    for group in stride(from: 0, to: 200, by: 10) {
+      let numbers = group..<group + 10
+      expected += numbers.filter { !damaged.contains($0) }.map { "record \($0)" }
+      if damaged.contains(where: numbers.contains) { expected.append("lost: 1") }
+    }
+    for count in [1, 3, 100] {
+      let batches = try QueueReader(topic: topic).batches(upTo: count, following: true)
+      let taken = Taken()
+      try await testGracefulShutdown { trigger in
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+          tasks.addTask {
+            while true {
+              do {
+                for try await batch in batches.cancelOnGracefulShutdown() {
+                  taken.add(batch.map { $0.text ?? "" })
+                }
+                return
+              } catch let error as QueueError {
+                guard let loss = error.loss else { throw error }
+                taken.add(["lost: \(loss.records ?? 0)"])
+              }
+            }
+          }
+          await taken.wait(for: 200)
+          trigger.triggerGracefulShutdown()
+          try await tasks.waitForAll()
+        }
+      }
+      #expect(taken.all == expected, "batches of \(count)")
+    }
     try await writer.close()
   }
 

@@ -579,4 +579,39 @@ struct ServiceTests {
     }
     #expect(error?.code == .invalidOption)
   }
+
+  @Test("a group logs each service as its kind, its topic and its settings")
+  func descriptions() async throws {
+    let topic = Topic.memory()
+    let writer = try QueueWriter(topic: topic)
+    let consumer = try QueueConsumer(topic: topic, name: "uploader")
+    let cleaner = try SlabCleaner(topic: topic)
+    let channel = try DiskChannel(topic: Topic.memory())
+    let services: [(any Service, String)] = [
+      (WriterService(writer), "WriterService: writer of \(topic)"),
+      (
+        CleanerService(cleaner, every: .seconds(600), keeping: .init(age: .days(7))),
+        "CleanerService: cleaner of \(topic), every 10 minutes, \(Retention(age: .days(7)))"
+      ),
+      (
+        ConsumerService(consumer, batchesUpTo: 1) { _ in },
+        "ConsumerService: consumer uploader of \(topic)"
+      ),
+      (
+        ConsumerService(consumer.values(Text()), batchesUpTo: 1) { _ in },
+        "ConsumerService: consumer uploader of \(topic)"
+      ),
+      (
+        ReaderService(try QueueReader(topic: topic).records()) { _ in },
+        "ReaderService: records of \(topic)"
+      ),
+      (ChannelService(channel), "ChannelService: channel of \(channel.topic)"),
+      (ReceiverService(channel) { _ in }, "ReceiverService: channel of \(channel.topic)"),
+      (PeriodicService(every: .seconds(10)) {}, "PeriodicService: every 10 seconds"),
+    ]
+    for (service, text) in services { #expect("\(service)" == text) }
+    try await channel.close()
+    try await consumer.close()
+    try await writer.close()
+  }
 }

@@ -76,9 +76,12 @@ struct RecordOfTopicTests {
         continue
       }
       #expect(loss.addresses.contains(address))
+      // Nothing continues after a lookup.
+      #expect(error?.message == "\(loss)")
     }
     let error = await queueError { _ = try await topic.record(ordinal: 0) }
     #expect(error?.loss?.cause == .cleaned)
+    #expect(error?.message == error?.loss.map { "\($0)" })
     #expect(try await topic.record(ordinal: 99).text == "record 99")
     try await writer.close()
   }

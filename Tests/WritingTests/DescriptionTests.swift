@@ -53,6 +53,60 @@ struct DescriptionTests {
     try await writer.close()
   }
 
+  /// A payload as a text.
+  private struct Text: PayloadCodec {
+    func encode(_ value: String) -> [UInt8] { Array(value.utf8) }
+    func decode(_ payload: [UInt8]) -> String { String(decoding: payload, as: UTF8.self) }
+  }
+
+  @Test("an object that has a topic open is its kind and the topic")
+  func openObjects() async throws {
+    let topic = Topic.memory()
+    let writer = try QueueWriter(topic: topic)
+    try writer.append("one")
+    #expect("\(writer)" == "writer of \(topic)")
+    #expect("\(writer.values(Text()))" == "writer of \(topic)")
+    #expect("\(try SlabCleaner(topic: topic))" == "cleaner of \(topic)")
+    #expect("\(try QueueReader(topic: topic).records())" == "records of \(topic)")
+    #expect("\(try QueueReader(topic: topic).batches())" == "batches of \(topic)")
+    let values = try QueueReader(topic: topic).values(Text())
+    #expect("\(values)" == "records of \(topic)")
+    for try await found in values { #expect("\(found)" == "\(found.record)") }
+    let consumer = try QueueConsumer(topic: topic, name: "uploader")
+    #expect("\(consumer)" == "consumer uploader of \(topic)")
+    #expect("\(consumer.values(Text()))" == "\(consumer)")
+    #expect("\(consumer.batches(upTo: 1))" == "batches of \(consumer)")
+    let decoded = consumer.values(Text()).batches(upTo: 1)
+    #expect("\(decoded)" == "batches of \(consumer)")
+    for try await batch in decoded { #expect("\(batch)" == "\(batch.raw)") }
+    try await consumer.close()
+    try await writer.close()
+  }
+
+  @Test("a channel is its topic, and a message its record")
+  func channels() async throws {
+    let topic = Topic.memory()
+    let channel = try DiskChannel(topic: topic)
+    #expect("\(channel)" == "channel of \(topic)")
+    #expect("\(channel.values(Text()))" == "channel of \(topic)")
+    try await channel.send("one")
+    channel.finish()
+    for try await message in channel.values(Text()) {
+      #expect("\(message)" == "\(message.record)")
+      #expect("\(message.raw)" == "\(message.record)")
+    }
+    try await channel.close()
+  }
+
+  @Test("a writer and the records of shards are their path")
+  func shards() async throws {
+    let topic = ShardedTopic.memory(shards: 2)
+    let writer = try ShardedWriter(topic: topic)
+    #expect("\(writer)" == "writer of the shards of \(topic)")
+    #expect("\(try topic.records())" == "records of the shards of \(topic)")
+    try await writer.close()
+  }
+
   @Test("the report of an opening is a sentence")
   func recovery() {
     func text(

@@ -19,6 +19,21 @@ struct WriterEndingTests {
     #expect(queueError { try writer.append("two") }?.code == .syncFailed)
   }
 
+  @Test("a full disk and a close are no failure of the writer")
+  func noFailure() throws {
+    let storage = SimulatedStorage()
+    let writer = try QueueWriter(
+      topic: Topic(storage: storage), options: .init(), environment: fixedEnvironment())
+    try writer.append("one")
+    storage.setFault(SimulatedStorage.Fault(.fail(Errno.noSpace), at: 1) { $0.isWrite })
+    #expect(queueError { try writer.flush() }?.code == .noSpace)
+    #expect(writer.failure == nil)
+    storage.setFault(nil)
+    try writer.close()
+    #expect(queueError { try writer.append("two") }?.code == .closed)
+    #expect(writer.failure == nil)
+  }
+
   @Test("a slab that was left is synced, also where the record it was left for is refused")
   func leftForRefusedRecord() throws {
     let storage = SimulatedStorage()

@@ -247,6 +247,7 @@ struct WriterEventsTests {
       let listener = Listener()
       let writer = try open(storage, listener)
       try writer.append(payload(1))
+      #expect(writer.failure == nil)
       storage.setFault(SimulatedStorage.Fault(.fail(Errno.io), at: 1) { $0.isSync })
       if isInBackground {
         // Leaving a slab syncs it in the background, and no call fails because of that.
@@ -259,6 +260,7 @@ struct WriterEventsTests {
       for _ in 0..<3 { #expect(queueError { try writer.sync() }?.code == .syncFailed) }
       #expect(queueError { try writer.close() }?.code == .syncFailed)
       #expect(listener.failures.map(\.code) == [.syncFailed])
+      #expect(writer.failure?.code == .syncFailed)
       #expect(listener.closings == 0)
       let reported = Mutex<[QueueError]>([])
       writer.onFailure { error in reported.withLock { $0.append(error) } }

@@ -104,6 +104,9 @@ final class ChannelCore: Sendable {
 
   deinit { writer.core.roomMaker.withLock { $0 = nil } }
 
+  /// The error that ended the writer or the consumer.
+  var failure: QueueError? { writer.failure ?? consumer.failure }
+
   private static func watchCursors(
     of writer: WriterCore
   ) throws(QueueError) -> any StorageWatch {

@@ -134,6 +134,9 @@ final class ConsumerCore: Sendable {
 
   // MARK: Looking
 
+  /// The error that ended the consumer.
+  var failure: QueueError? { state.withLock { $0.failure } }
+
   /// The position that the disk holds.
   var durable: CursorPosition { state.withLock { $0.durable } }
 

@@ -80,7 +80,7 @@ extension LogWalker {
   private mutating func seek(address: UInt64) throws(QueueError) {
     switch index.locate(address) {
     case .nowhere:
-      throw beyondLatest("address \(address)", end: nil)
+      throw beyondLatest("address \(address)")
     case .gone, .nextEpoch:
       // The first step finds the next slab, and reports the records missing before it.
       start(at: address)
@@ -130,7 +130,7 @@ extension LogWalker {
         return
       case .end:
         guard position >= address else {
-          throw beyondLatest("address \(address)", end: position)
+          throw beyondLatest("address \(address)", endAddress: position)
         }
       }
     }
@@ -167,12 +167,20 @@ extension LogWalker {
     ordinalIsCounted = dropped.isExactAfter
   }
 
-  private func beyondLatest(_ what: String, end: UInt64?) -> QueueError {
-    let place = end.map { ", which is at address \($0)" } ?? ""
+  /// - Parameter endOrdinal: The ordinal of the next record, if an ordinal was asked for.
+  private func beyondLatest(
+    _ what: String, endAddress: UInt64? = nil, endOrdinal: UInt64? = nil
+  ) -> QueueError {
+    let place =
+      switch (endAddress, endOrdinal) {
+      case (let address?, let ordinal?): ", which is at ordinal \(ordinal), address \(address)"
+      case (let address?, nil): ", which is at address \(address)"
+      case (nil, _): ""
+      }
     return QueueError(
       .beyondLatest,
       "\(what) is past the end of the topic\(place): check it, or begin at the latest position",
-      path: index.storage.path, address: end)
+      path: index.storage.path, address: endAddress)
   }
 
   // MARK: Ordinal
@@ -209,7 +217,9 @@ extension LogWalker {
         return
       case .end:
         guard self.ordinal >= ordinal else {
-          throw beyondLatest("ordinal \(ordinal)", end: position)
+          throw beyondLatest(
+            "ordinal \(ordinal)", endAddress: position,
+            endOrdinal: ordinalIsCounted ? self.ordinal : nil)
         }
         return
       }

@@ -34,7 +34,7 @@ extension QueueReader {
     /// Every error of the sequence is a ``QueueError``.
     public typealias Failure = QueueError
 
-    fileprivate let feed: RecordFeed
+    let feed: RecordFeed
 
     /// Makes an iterator. It continues after the batch that was returned last.
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(feed: feed) }

@@ -58,7 +58,7 @@ extension QueueReader {
       }
       throw tooLarge(address, count)
     case .loss(let loss):
-      throw .loss(loss, path: walker.index.path(of: loss))
+      throw .loss(loss, path: walker.index.path(of: loss), isLookup: true)
     case .end:
       throw QueueError(
         .beyondLatest,
@@ -78,7 +78,7 @@ extension QueueReader {
     while isCounted, lookup!.walker.pending != nil {
       // The loss that every reader reports: for the whole stretch, with the next known ordinal.
       if case .loss(let loss) = try lookup!.walker.step() {
-        return .loss(loss, path: walker.index.path(of: loss))
+        return .loss(loss, path: walker.index.path(of: loss), isLookup: true)
       }
     }
     return QueueError(

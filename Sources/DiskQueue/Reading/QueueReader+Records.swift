@@ -40,7 +40,7 @@ extension QueueReader {
     /// It limits the memory, and how often the task is suspended.
     fileprivate static let mostRecords = 512
 
-    fileprivate let feed: RecordFeed
+    let feed: RecordFeed
 
     /// Makes an iterator. It continues after the record that was returned last.
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(feed: feed) }

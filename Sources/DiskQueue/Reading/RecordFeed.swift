@@ -40,7 +40,8 @@ final class RecordFeed: @unchecked Sendable {
   private static let fewRecords = 16
 
   private let thread = BackgroundThread()
-  private let path: String
+  /// The topic's path, for messages.
+  let path: String
   private let isFollowing: Bool
   /// The bound of one batch. The reader's buffer is another one.
   private let mostRecords: Int

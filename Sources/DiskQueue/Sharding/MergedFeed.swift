@@ -18,7 +18,8 @@ final class MergedFeed: @unchecked Sendable {
   private typealias Batch = MergedReading.Batch
 
   private let thread = BackgroundThread()
-  private let path: String
+  /// The topic's path, for messages.
+  let path: String
   private let onLoss: (@Sendable (Int, Loss) -> Void)?
   /// For the thread's jobs alone, of which there is one at a time.
   private let reading: MergedReading

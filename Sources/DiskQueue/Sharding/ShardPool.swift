@@ -77,6 +77,15 @@ final class ShardPool: Sendable {
     return statistics
   }
 
+  /// The errors that ended shards' writers, whether or not these are closed.
+  var failures: [Int: QueueError] {
+    turnover.withLock { turnover in
+      turnover.open.reduce(into: turnover.failures) { failures, shard in
+        if let failure = slots[shard].openWriter?.failure { failures[shard] = failure }
+      }
+    }
+  }
+
   private var isInMemory: Bool { topic.isInMemory }
 
   // MARK: One shard

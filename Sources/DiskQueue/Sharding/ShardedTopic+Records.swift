@@ -78,7 +78,7 @@ extension ShardedTopic {
     /// Every error of the sequence is a ``QueueError``.
     public typealias Failure = QueueError
 
-    fileprivate let feed: MergedFeed
+    let feed: MergedFeed
 
     /// Makes an iterator. It continues after the record that was returned last.
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(feed: feed) }

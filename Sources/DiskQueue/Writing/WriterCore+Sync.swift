@@ -96,6 +96,9 @@ extension WriterCore {
     wakeWaitersForRoom()
   }
 
+  /// The error that ended the writer.
+  var failure: QueueError? { ending.withLock { $0.failure } }
+
   func onFailure(_ body: @escaping @Sendable (QueueError) -> Void) {
     let failure = ending.withLock { ending in
       if ending.failure == nil { ending.handlers.append(body) }

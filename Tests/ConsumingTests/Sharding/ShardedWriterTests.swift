@@ -369,9 +369,11 @@ struct ShardedWriterTests {
       environment: .simulated())
     let keys = try keys(writer)
     for shard in 0..<3 { try writer.append("before", key: keys[shard]) }
+    #expect(writer.failures.isEmpty)
     shards[1].setFault(SimulatedStorage.Fault(.fail(Errno.io), at: 1) { $0.isSync })
     #expect(queueError { try syncBlocking(writer) }?.code == .syncFailed)
     shards[1].setFault(nil)
+    #expect(writer.failures.mapValues(\.code) == [1: .syncFailed])
     // The other shards were synced, and their writers go on.
     for shard in [0, 2] {
       #expect(shards[shard].slabs == shards[shard].slabsAfterDroppedCache)
@@ -388,6 +390,7 @@ struct ShardedWriterTests {
     // If the shard was closed for another one, it is not opened again.
     for shard in [3, 0, 2] { try writer.append("after", key: keys[shard]) }
     #expect(!writer.pool.isOpen(1))
+    #expect(writer.failures.mapValues(\.code) == [1: .syncFailed])
     for _ in 0..<2 {
       #expect(queueError { try writer.append("after", key: keys[1]) }?.code == .syncFailed)
     }

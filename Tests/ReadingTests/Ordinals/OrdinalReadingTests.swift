@@ -87,8 +87,11 @@ struct OrdinalReadingTests {
     #expect(
       message(10, &reader)
         .hasPrefix("ordinal 10 belongs to the next record, which was not appended yet"))
-    #expect(message(9, &reader).contains("1 record lost"))
-    #expect(message(100, &reader).contains("ordinal 100 is past the end of the topic"))
+    // Nothing continues after a lookup.
+    #expect(message(9, &reader).hasSuffix("1 record lost"))
+    #expect(
+      message(100, &reader).contains(
+        "ordinal 100 is past the end of the topic, which is at ordinal 10, address"))
     try PlacedTopic.append(10..<15, to: writer)
     var other = try placed.reader()
     #expect(message(10, &other).contains("3 records lost"))
