@@ -7,8 +7,8 @@
 /// without a closure, throws an error with this ``QueueError/loss``. Reading continues after the
 /// loss in both cases.
 ///
-/// It is `Codable`: the addresses are a pair of texts, as an ``Address`` is encoded, and a number of
-/// records that is nil is left out.
+/// It is `Codable`. The addresses are encoded as a pair of texts, as an ``Address`` is. If
+/// ``records`` is nil, it is left out.
 public struct Loss: Sendable, Hashable, Codable {
   /// The reason for a loss. It is printed and encoded as its name, such as `cleaned`.
   ///

@@ -210,10 +210,11 @@ public final class QueueWriter: Sendable {
 
   /// The error that permanently ended this writer, or nil while it works.
   ///
-  /// After `syncFailed` or `fileRemoved`, every later call throws this error. A full disk and `close`
-  /// do not end the writer in this sense. A failure is noticed by the call or the background work
-  /// that meets it: this property looks at no file. So it is cheap enough for a health check, and
-  /// ``sync()-6cp1g`` is the check that asks the disk.
+  /// After `syncFailed` or `fileRemoved`, every later call throws this error. A full disk and
+  /// `close` do not end the writer in this sense.
+  ///
+  /// This property looks at no file. It states what an earlier call or the background work met. To
+  /// ask the disk, use `sync`.
   public var failure: QueueError? { core.failure }
 
   // MARK: Durability

@@ -45,7 +45,8 @@ extension Topic {
     /// The position at which the next page begins: pass `.address(page.next)`.
     ///
     /// It stays valid, also in another process and after a crash. Records that are cleaned before
-    /// the next page are reported there as a loss of an unknown number of records.
+    /// the next page are reported there as a loss of an unknown number of records. If the next page
+    /// begins at the ordinal after the last record instead, the number is exact.
     public var next: Address
 
     /// Whether the log ended after these records when the page was read. If false, there may be
