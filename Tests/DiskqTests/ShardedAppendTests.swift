@@ -548,7 +548,14 @@ struct ShardedAppendTests {
   }
 
   @Test("after a failed close, the records before the first missing one count as stored")
-  func stored() throws {
+  func stored() async throws {
+    // The command syncs on its own thread, and waits there. A thread of tasks must not wait.
+    try await withCheckedThrowingContinuation { continuation in
+      Thread { continuation.resume(with: Result { try checkStored() }) }.start()
+    }
+  }
+
+  private func checkStored() throws {
     let directory = try TemporaryDirectory()
     let topic = directory.at("topic")
     let (buffered, failed) = (Failure("full"), QueueError(.syncFailed, "the sync failed"))
