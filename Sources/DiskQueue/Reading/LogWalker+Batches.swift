@@ -7,6 +7,8 @@ extension LogWalker {
   /// Passes the mark at `position`, if the window holds it and it changes nothing: no loss is being
   /// counted, and the mark states the ordinal that was counted. Otherwise returns false, and the
   /// next `slowStep` decides.
+  // Not inlined: a loop over records would load what is checked here for each record.
+  @inline(never)
   mutating func passBufferedMark() -> Bool {
     guard damage == nil, pending == nil, arrival == nil, owedLoss == nil, ordinalIsCounted,
       let found = window.mark(at: position, topicID: topicID), found.mark.ordinal == ordinal
