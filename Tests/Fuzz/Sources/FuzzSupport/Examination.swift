@@ -44,7 +44,7 @@ public struct Examination {
 
   private struct Pass {
     var records: [(address: UInt64, ordinal: UInt64, payload: [UInt8])] = []
-    let reported = Reported()
+    var losses: [Loss] = []
     var passed = 0
     /// Whether `records` holds every record: none was too large, and there was no error.
     var isWhole: Bool { passed == 0 && error == nil }
