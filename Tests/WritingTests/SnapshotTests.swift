@@ -190,21 +190,26 @@ struct SnapshotTests {
     try writer.close()
   }
 
+  /// A new directory `name` in `parent`, which holds the empty file `of-name`.
+  private func marked(
+    _ name: String, in parent: TemporaryDirectory
+  ) throws -> PosixStorage {
+    let path = parent.path + "/" + name
+    let storage = try PosixStorage(creating: path, permissions: TopicPermissions())
+    try writeFile(path + "/of-" + name, [])
+    return storage
+  }
+
   @Test("without an exchange in one step, two steps do it, and a failed second one is undone")
   func twoSteps() throws {
     let directory = try TemporaryDirectory()
     func at(_ name: String) -> String { directory.path + "/" + name }
-    func make(_ name: String) throws -> PosixStorage {
-      let storage = try PosixStorage(creating: at(name), permissions: TopicPermissions())
-      try writeFile(at(name + "/of-" + name), [])
-      return storage
-    }
-    let (new, old) = (try make("new"), try make("old"))
+    let (new, old) = (try marked("new", in: directory), try marked("old", in: directory))
     #expect(try new.exchangeNameInTwoSteps(with: old.path) == at("new.old"))
     #expect(try names(at("old")) == ["of-new"])
     #expect(try names(at("new.old")) == ["of-old"])
     // The copy is gone. So the second step fails, and the older directory gets its name back.
-    let gone = try make("gone")
+    let gone = try marked("gone", in: directory)
     try gone.removeAll()
     #expect(throws: SystemError.self) { try gone.exchangeNameInTwoSteps(with: at("old")) }
     #expect(try names(directory.path) == ["new.old", "old"])
@@ -215,12 +220,7 @@ struct SnapshotTests {
   func undone(isInTwoSteps: Bool) throws {
     let directory = try TemporaryDirectory()
     func at(_ name: String) -> String { directory.path + "/" + name }
-    func make(_ name: String) throws -> PosixStorage {
-      let storage = try PosixStorage(creating: at(name), permissions: TopicPermissions())
-      try writeFile(at(name + "/of-" + name), [])
-      return storage
-    }
-    let (new, old) = (try make("new"), try make("old"))
+    let (new, old) = (try marked("new", in: directory), try marked("old", in: directory))
     let aside =
       isInTwoSteps
       ? try new.exchangeNameInTwoSteps(with: old.path) : try new.exchangeName(with: old.path)

@@ -41,7 +41,8 @@ final class Follower {
   ///
   /// - Parameter position: the reader's position. If the last wait returned there as well, the
   ///   reader has not looked since. Only a later change then ends this wait.
-  /// - Throws: `noSuchTopic` if the topic was removed. `system` if the system has no more watches.
+  /// - Throws: `noSuchTopic` if the topic was removed. `system` if the topic can be neither
+  ///   watched nor polled.
   func wait(at position: UInt64? = nil) throws(QueueError) -> Wait? {
     guard !index.isRemoved else { throw .topicRemoved(path: index.storage.path) }
     let watch = try existingOrNewWatch()

@@ -24,7 +24,7 @@ extension QueueReader {
   /// - Throws: One of these codes:
   ///   - `cancelled`, immediately, if the task is cancelled. The reader is unchanged.
   ///   - `noSuchTopic` if the topic was removed.
-  ///   - `system` if the operating system refuses a watch. The message names the limit to raise.
+  ///   - `system` if the operating system refuses the thread that polls, too.
   public nonisolated(nonsending) mutating func waitForMore() async throws(QueueError) {
     guard !Task.isCancelled else { throw .cancelled() }
     let position = walker.position

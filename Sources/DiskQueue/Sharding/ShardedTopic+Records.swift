@@ -42,7 +42,8 @@ extension ShardedTopic {
   ///     is thrown once as ``QueueError/loss``, with a path of the shard in ``QueueError/path``.
   ///     The next call continues after it.
   /// - Throws: As ``shardCount()``. For another start than the earliest record also as
-  ///   `QueueReader.init`. With `following` also `system` if the operating system refuses a watch.
+  ///   `QueueReader.init`. With `following` also `system` if a shard can be neither watched nor
+  ///   polled.
   /// - Complexity: From the earliest record, a listing of the directory. Otherwise each shard is
   ///   opened once.
   public func records(
@@ -98,8 +99,7 @@ extension ShardedTopic {
       ///   - `cancelled`.
       ///   - `system` if the operating system refuses a thread.
       ///   - If the sequence follows the shards, `noSuchTopic` if a shard or the topic was removed.
-      ///     Also `system` if the operating system refuses a watch. The message names the limit to
-      ///     raise.
+      ///     Also `system` if a shard can be neither watched nor polled.
       public mutating func next(
         isolation actor: isolated (any Actor)? = #isolation
       ) async throws(QueueError) -> ShardedRecord? {
