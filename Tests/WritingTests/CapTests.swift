@@ -57,6 +57,12 @@ struct CapTests {
     writer.core.updateTail { $0.shortage(forPayload: 200) } == 0
   }
 
+  /// States all records as durable, as a call does that finds no room. If a cleaner came before
+  /// that call, it could remove nothing, and nothing would wake the call.
+  private func prove(_ writer: QueueWriter) throws {
+    #expect(try writer.core.findRoom(forPayload: 200) != nil)
+  }
+
   /// Removes every slab that may be removed, as a cleaner in another process does. It relies only
   /// on what the slabs state.
   private func clean(_ storage: any TopicStorage) throws {
@@ -247,6 +253,8 @@ struct CapTests {
         seen += 1
       }
       if seen < 1000 {
+        // Nil: there still is room, and the writer goes on without a cleaner.
+        _ = try writer.core.findRoom(forPayload: 200)
         try clean(storage)
         try await appended.wait(for: UInt64(seen) + 1)
       }
@@ -265,6 +273,7 @@ struct CapTests {
       try writer.append(payload(count))
       count += 1
     }
+    try prove(writer)
     let started = Progress()
     let next = payload(count)
     let task = Task.detached {
